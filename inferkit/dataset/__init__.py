@@ -1,0 +1,1 @@
+"""Data sets: raw tensor files, their manifest, and how they are made."""

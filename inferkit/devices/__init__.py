@@ -1,0 +1,1 @@
+"""Devices: memory, copies, streams and events."""

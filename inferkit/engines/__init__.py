@@ -1,0 +1,1 @@
+"""Engines: what infers a batch that lies on a device."""

@@ -1,0 +1,50 @@
+"""What can go wrong, as one small tree.
+
+- InferkitError
+    - ParameterError   what was asked makes no sense, or cannot be done on this machine
+    - DatasetError     files or manifest are not what they should be
+    - ReadError        storage did not deliver the bytes
+    - DeviceError      memory, a copy, a stream or an event failed
+    - ModelError       an ONNX graph cannot be built or adapted
+    - EngineError      inference cannot start or failed
+    - RankError        a measuring process died, hung or was stopped
+    - RecordError      a notebook's record cannot be read or written
+
+Every message says what was found, what was expected and how to fix it.
+"""
+
+
+class InferkitError(Exception):
+    """Base of everything that inferkit raises on purpose."""
+
+
+class ParameterError(InferkitError):
+    """A parameter is unknown, has a wrong type or value, or asks for what this machine lacks."""
+
+
+class DatasetError(InferkitError):
+    """A data set's files and its description do not agree, or it cannot be made."""
+
+
+class ReadError(InferkitError):
+    """Storage failed to deliver the bytes that a batch needs."""
+
+
+class DeviceError(InferkitError):
+    """Memory, a copy, a stream or an event of a device failed."""
+
+
+class ModelError(InferkitError):
+    """An ONNX graph cannot be built, adapted or read."""
+
+
+class EngineError(InferkitError):
+    """An engine cannot be built or failed to infer."""
+
+
+class RankError(InferkitError):
+    """A measuring process could not start, died, hung or was stopped."""
+
+
+class RecordError(InferkitError):
+    """A record cannot be written, or a notebook holds none that can be read."""

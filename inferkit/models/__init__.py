@@ -1,0 +1,1 @@
+"""Models: ONNX graphs with uint8 input."""

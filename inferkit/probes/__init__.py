@@ -1,0 +1,1 @@
+"""Probes: stages measured alone."""

@@ -1,0 +1,1 @@
+"""Readers: bytes from storage into batches."""

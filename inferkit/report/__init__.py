@@ -1,0 +1,1 @@
+"""The reading wing: records, tables and charts; opens on a laptop."""
