@@ -1,0 +1,90 @@
+"""What passes from read to copy: a batch of segments, given back exactly once."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from inferkit.errors import DeviceError
+
+
+class Piece(NamedTuple):
+    """Consecutive images of one file that a batch wants.
+
+    Parameters
+    ----------
+    file
+        Index of the file in the data set.
+    start, count
+        First image within the file, and how many.
+    first
+        Index of that first image in the whole data set.
+    """
+
+    file: int
+    start: int
+    count: int
+    first: int
+
+
+class Segment(NamedTuple):
+    """Consecutive images that lie somewhere in memory.
+
+    Parameters
+    ----------
+    kind
+        ``ring`` (a batch buffer that a reader filled), ``mapped`` (pages of a mapped file), ``memory`` (images that
+        always lie in host memory) or ``device`` (a reader delivered there).
+    address, nbytes
+        Where, and how many bytes.
+    first, images
+        Index in the data set of the first image, and how many.
+    file
+        Index of the file in the data set.
+    """
+
+    kind: str
+    address: int
+    nbytes: int
+    first: int
+    images: int
+    file: int
+
+
+class Batch:
+    """An ordered list of segments that is copied, one after another, to a slot's base.
+
+    Parameters
+    ----------
+    segments
+        Where the images lie, in order.
+    release
+        What gives the batch's memory back to its owner.
+    read_start_ns, read_end_ns
+        When reading began and ended (``CLOCK_MONOTONIC``).
+    """
+
+    __slots__ = ("_release", "images", "nbytes", "read_end_ns", "read_start_ns", "segments")
+
+    def __init__(
+        self, segments: tuple[Segment, ...], release: Callable[[], None], read_start_ns: int, read_end_ns: int
+    ) -> None:
+        self.segments = segments
+        self.images = sum(segment.images for segment in segments)
+        self.nbytes = sum(segment.nbytes for segment in segments)
+        self.read_start_ns = read_start_ns
+        self.read_end_ns = read_end_ns
+        self._release: Callable[[], None] | None = release
+
+    def release(self) -> None:
+        """Give the memory back, when the batch's last copy has finished; the segments are then no longer valid.
+
+        Raises
+        ------
+        DeviceError
+            If it was given back before: two owners would then fill the same memory.
+        """
+        release, self._release = self._release, None
+        if release is None:
+            firsts = [segment.first for segment in self.segments]
+            msg = f"batch of images {firsts} was given back twice; release it once, after its copy"
+            raise DeviceError(msg)
+        release()

@@ -1,0 +1,142 @@
+"""The contract of a device: it owns memory, and does work in the background on streams.
+
+Work that was handed to a device is a :class:`Span`. Nothing here blocks but ``Span.wait``.
+"""
+
+import ctypes
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inferkit.batch import Segment
+
+Bytes = NDArray[np.uint8]
+
+
+def bytes_at(address: int, nbytes: int) -> Bytes:
+    """Show memory as bytes, without a copy; whoever owns it must keep it."""
+    return np.ctypeslib.as_array((ctypes.c_ubyte * nbytes).from_address(address))
+
+
+class Span(Protocol):
+    """A piece of work on a stream: wait for it, then read when it began and ended (``CLOCK_MONOTONIC``)."""
+
+    def wait(self) -> None:
+        """Block, without spinning, until the work is done; raise what it raised."""
+
+    def done(self) -> bool:
+        """Tell whether the work is done, without blocking."""
+
+    @property
+    def start_ns(self) -> int:
+        """When the work began; valid once it is done."""
+
+    @property
+    def end_ns(self) -> int:
+        """When the work ended; valid once it is done."""
+
+
+class HostMemory(Protocol):
+    """Page-aligned host memory; ``array`` shows it as bytes and must not be used after ``close``."""
+
+    address: int
+    nbytes: int
+    array: Bytes
+
+    def close(self) -> None:
+        """Give the memory back; calling it again does nothing."""
+
+
+class Registration(Protocol):
+    """Existing memory that a device can copy from at full speed until ``close``."""
+
+    def close(self) -> None:
+        """Undo the registration; calling it again does nothing."""
+
+
+class Slot(Protocol):
+    """One batch's input on the device."""
+
+    address: int
+    nbytes: int
+
+
+class Device(ABC):
+    """A device that receives batches.
+
+    Attributes
+    ----------
+    kind
+        ``cpu`` or ``cuda``.
+    name
+        What a reader of the record recognises.
+    memories
+        Kinds of host memory that it can copy from; the first is the one that buffers should use.
+    poison
+        Whether memory that was given back is overwritten, so that a use after release shows in a test.
+    """
+
+    kind: str
+    name: str
+    memories: tuple[str, ...]
+    poison: bool
+
+    @abstractmethod
+    def allocate(self, nbytes: int, memory: str = "") -> HostMemory:
+        """Allocate host memory of a kind (default: the best), page-aligned, its pages present.
+
+        Raises
+        ------
+        DeviceError
+            If there is not that much memory, or the device knows no such kind.
+        """
+
+    @abstractmethod
+    def register(self, address: int, nbytes: int, *, writable: bool) -> Registration:
+        """Make existing, page-aligned memory (a file's pages) something to copy from.
+
+        Raises
+        ------
+        DeviceError
+            If the device refuses it.
+        """
+
+    @abstractmethod
+    def slot(self, nbytes: int) -> Slot:
+        """Allocate one batch's input on the device; freed with the device."""
+
+    @abstractmethod
+    def copy_in(self, segments: Sequence[Segment], slot: Slot) -> Span:
+        """Copy the segments, one after another, to the slot's base, in the background.
+
+        The segments' memory must stay as it is until the span is done.
+
+        Raises
+        ------
+        DeviceError
+            If they do not fit.
+        """
+
+    @abstractmethod
+    def synchronize(self) -> None:
+        """Block until everything that was submitted has ended, well or not."""
+
+    @abstractmethod
+    def read_back(self, slot: Slot, nbytes: int) -> Bytes:
+        """Return a copy of the slot's first bytes; blocks, for checks only."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Finish all work and free everything; calling it again does nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

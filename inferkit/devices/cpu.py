@@ -1,0 +1,186 @@
+"""The CPU as a device: streams are threads, a slot is memory, a copy is a memcpy on the copy thread."""
+
+import ctypes
+import mmap
+import threading
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+from time import monotonic_ns
+from types import TracebackType
+
+import numpy as np
+
+from inferkit.batch import Segment
+from inferkit.devices.base import Bytes, Device, Slot, Span, bytes_at
+from inferkit.errors import DeviceError
+from inferkit.units import gibibytes
+
+POISON = 0xA5
+
+
+class CpuSpan:
+    """Work on a thread, entered while it is done; what it raises is kept for ``wait``.
+
+    A lock that is held until the work is done is the cheapest event that Python has.
+    """
+
+    __slots__ = ("_done", "end_ns", "error", "start_ns")
+
+    def __init__(self) -> None:
+        self.error: BaseException | None = None
+        self.start_ns = self.end_ns = 0
+        self._done = threading.Lock()
+        self._done.acquire()
+
+    def __enter__(self) -> None:
+        self.start_ns = monotonic_ns()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self.end_ns = monotonic_ns()
+        self.error = error
+        self._done.release()
+        return True
+
+    def wait(self) -> None:
+        """Block until the work is done; raise what it raised."""
+        with self._done:
+            pass
+        if self.error is not None:
+            raise self.error
+
+    def done(self) -> bool:
+        """Tell whether the work is done."""
+        return not self._done.locked()
+
+
+class CpuStream:
+    """A thread that does work in the order in which it was submitted."""
+
+    def __init__(self, name: str) -> None:
+        self._queue: SimpleQueue[tuple[CpuSpan, Callable[[], None], Span | None] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, work: Callable[[], None], *, after: Span | None = None) -> CpuSpan:
+        """Queue work that begins once ``after`` is done; work after a failed span fails as that did."""
+        span = CpuSpan()
+        self._queue.put((span, work, after))
+        return span
+
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not None:
+            span, work, after = item
+            with span:
+                if after is not None:
+                    after.wait()
+                    span.start_ns = monotonic_ns()
+                work()
+
+    def close(self) -> None:
+        """Finish what was submitted and end the thread."""
+        self._queue.put(None)
+        self._thread.join()
+
+
+class CpuMemory:
+    """Anonymous, page-aligned memory whose pages are present."""
+
+    def __init__(self, nbytes: int) -> None:
+        try:
+            self._map: mmap.mmap | None = mmap.mmap(
+                -1, max(nbytes, 1), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
+            )
+        except OSError as error:
+            msg = f"cannot allocate {gibibytes(nbytes)} of host memory ({error}): lower host_batches or batch_sizes"
+            raise DeviceError(msg) from error
+        self.nbytes = nbytes
+        self.array: Bytes = np.frombuffer(self._map, np.uint8, nbytes)
+        self.address = int(self.array.ctypes.data)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        if self._map is not None:
+            self.array = np.empty(0, np.uint8)
+            self._map.close()
+            self._map = None
+
+
+class _NothingToUndo:
+    def close(self) -> None:
+        """Nothing was registered."""
+
+
+class CpuDevice(Device):
+    """The CPU: what is 'copied to the device' is copied from one place in host memory to another.
+
+    Parameters
+    ----------
+    poison
+        Overwrite memory that is given back, so that a use after release shows; for tests alone.
+    """
+
+    kind = "cpu"
+    name = "CPU (host-to-host copies)"
+    memories = ("pageable", "mapped")
+
+    def __init__(self, *, poison: bool = False) -> None:
+        self.poison = poison
+        self.compute = CpuStream("compute")
+        self._copies = CpuStream("copy")
+        self._slots: list[CpuMemory] = []
+        self._closed = False
+
+    def allocate(self, nbytes: int, memory: str = "") -> CpuMemory:
+        """Allocate host memory; the CPU knows ``pageable`` alone."""
+        if memory not in {"", "pageable"}:
+            msg = f"device cpu has no {memory!r} memory to allocate, only pageable: pinned memory needs device cuda"
+            raise DeviceError(msg)
+        return CpuMemory(nbytes)
+
+    def register(self, address: int, nbytes: int, *, writable: bool) -> _NothingToUndo:
+        """Accept any memory: the CPU copies from all of it alike."""
+        return _NothingToUndo()
+
+    def slot(self, nbytes: int) -> CpuMemory:
+        """Allocate one batch's input."""
+        self._slots.append(CpuMemory(nbytes))
+        return self._slots[-1]
+
+    def copy_in(self, segments: Sequence[Segment], slot: Slot) -> Span:
+        """Copy the segments to the slot on the copy thread."""
+        total = sum(segment.nbytes for segment in segments)
+        if total > slot.nbytes:
+            msg = f"batch of {total} bytes does not fit a slot of {slot.nbytes}: allocate slots for the largest batch"
+            raise DeviceError(msg)
+
+        if self.poison:
+            ctypes.memset(slot.address, POISON, slot.nbytes)
+
+        def copy() -> None:
+            target = slot.address
+            for segment in segments:
+                ctypes.memmove(target, segment.address, segment.nbytes)
+                target += segment.nbytes
+
+        return self._copies.submit(copy)
+
+    def synchronize(self) -> None:
+        """Wait for both threads to come to the end of their queues."""
+        for stream in (self._copies, self.compute):
+            stream.submit(lambda: None).wait()
+
+    def read_back(self, slot: Slot, nbytes: int) -> Bytes:
+        """Return a copy of the slot's first bytes."""
+        return bytes_at(slot.address, nbytes).copy()
+
+    def close(self) -> None:
+        """Finish all work and free the slots."""
+        if self._closed:
+            return
+        self._closed = True
+        self._copies.close()
+        self.compute.close()
+        for slot in self._slots:
+            slot.close()

@@ -1,0 +1,249 @@
+"""What is asked: one model per notebook, put together from groups so that a name means the same everywhere.
+
+A notebook's parameters cell holds the same names, annotations and defaults as literals; a parameter file holds values
+for any of them. Types are strict: papermill's YAML reads ``1e6`` as text, and ``-p`` passes text.
+"""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from inferkit.errors import ParameterError
+
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(ge=0)]
+# YAML reads a bare null as None; the engine of that name is meant.
+EngineName = Annotated[str, BeforeValidator(lambda value: "null" if value is None else value)]
+
+
+class Parameters(BaseModel):
+    """What every notebook declares."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    stage: ClassVar[str]
+    notebook: ClassVar[str]
+
+    storage: str = Field(default="", description="name of the storage configuration, for the record")
+    profile: Literal["demo", "quick", "mlperf"] = Field(
+        default="demo", description="demo, quick or mlperf: how long to measure"
+    )
+    seed: Count = Field(default=0, description="seed of everything random")
+
+    @classmethod
+    def collect(cls, namespace: Mapping[str, Any]) -> Self:
+        """Take this notebook's parameters out of its namespace and check them.
+
+        Parameters
+        ----------
+        namespace
+            The notebook's ``globals()``.
+
+        Raises
+        ------
+        ParameterError
+            If a value is refused, or if a literal lies there under a name that no notebook declares.
+        """
+        known = {name for model in NOTEBOOKS.values() for name in model.model_fields}
+        for name, value in namespace.items():
+            if _is_literal(name, value) and name not in known:
+                raise ParameterError(_unknown(name, known, f"notebook {cls.notebook}"))
+        return cls.check({name: namespace[name] for name in cls.model_fields if name in namespace})
+
+    @classmethod
+    def check(cls, values: Mapping[str, Any], *, where: str = "") -> Self:
+        """Validate values.
+
+        Parameters
+        ----------
+        values
+            Parameters by name; what is left out keeps its default.
+        where
+            The file that they come from, for the message.
+
+        Raises
+        ------
+        ParameterError
+            Naming file, key, the value found and what is allowed.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            place = where or f"notebook {cls.notebook}"
+            raise ParameterError("\n".join(_explain(place, cls, detail) for detail in error.errors())) from error
+
+
+class Windows(Parameters):
+    """How long to measure; 0 takes the profile's value."""
+
+    warmup_s: Seconds = Field(default=0.0, description="seconds before the first window; 0: the profile's")
+    duration_s: Seconds = Field(default=0.0, description="seconds of each window; 0: the profile's")
+    repeats: Count = Field(default=0, description="windows; 0: the profile's")
+
+
+class Data(Parameters):
+    """Where images lie as raw tensors."""
+
+    data: str = Field(default="", description='folder of *.tensors files; "": a small synthetic set is made')
+    source: Literal["storage", "memory"] = Field(
+        default="memory", description="where the bytes are declared to come from"
+    )
+    dtype: Literal["", "uint8", "float32"] = Field(
+        default="", description='"": as the manifest says (uint8 if made here)'
+    )
+    shape: list[Positive] = Field(default=[], description="channels, height, width; empty: as the manifest says")
+
+
+class Reading(Data):
+    """How images are read."""
+
+    readers: list[str] = Field(default=["buffered"], min_length=1, description="readers to compare")
+    threads: list[Positive] = Field(default=[2], min_length=1, description="reader threads per process")
+    batch_sizes: list[Positive] = Field(default=[32], min_length=1, description="images per batch and GPU")
+    split: Literal["uniform", "all"] = Field(
+        default="uniform", description="uniform: each image once per epoch; all: by each thread"
+    )
+    evict: bool = Field(default=False, description="drop pages from the page cache behind each batch")
+    host_batches: Count = Field(
+        default=0, description="batch buffers in host memory; 0: enough for the threads and slots"
+    )
+    verify_batches: Count = Field(default=4, description="batches whose images are hashed before measuring")
+
+
+class Hardware(Parameters):
+    """Which device receives the images."""
+
+    device: Literal["cpu", "cuda"] = Field(default="cpu", description="cpu or cuda")
+    gpus: list[Count] = Field(default=[], description="ids of the GPUs to use; empty: all")
+
+
+class MakeDataset(Parameters):
+    """Notebook 01: make a data set of tensors."""
+
+    stage: ClassVar[str] = "01"
+    notebook: ClassVar[str] = "01_dataset"
+
+    images: str = Field(
+        default="", description='folder of JPEG files; "demo": photographs that scikit-image ships; "": random images'
+    )
+    data: str = Field(default="", description='folder of *.tensors files to make; "": data/<images or synthetic>')
+    dtype: Literal["", "uint8", "float32"] = Field(default="", description='"": uint8')
+    size: Positive = Field(default=224, description="height and width of an image in the data set")
+    resize: Literal["stretch", "crop"] = Field(
+        default="stretch", description="stretch, or resize the short side and crop the centre"
+    )
+    fast: bool = Field(default=False, description="decode at 1/2, 1/4 or 1/8 where that stays above the size")
+    shuffle: bool = Field(default=False, description="shuffle the files with the seed")
+    limit: Count = Field(default=0, description="images to make; 0: all (random images: 1000)")
+    images_per_file: Positive = Field(default=250, description="images per output file")
+    workers: Count = Field(default=0, description="decoding processes; 0: one per core")
+
+
+class HostToDevice(Windows, Hardware):
+    """Notebook 02: copies from host to device, alone."""
+
+    stage: ClassVar[str] = "02"
+    notebook: ClassVar[str] = "02_host_to_device"
+
+    transfer_bytes: list[Positive] = Field(
+        default=[65536, 1048576, 4816896, 16777216, 67108864], min_length=1, description="bytes per copy"
+    )
+    memories: list[Literal["pinned", "pageable", "mapped"]] = Field(
+        default=[], description="kinds of host memory; empty: all that the device has"
+    )
+
+
+class StorageToHost(Windows, Reading):
+    """Notebook 03a: reading alone."""
+
+    stage: ClassVar[str] = "03a"
+    notebook: ClassVar[str] = "03a_storage_to_host"
+
+    peer: Literal["", "fio"] = Field(default="", description='program to measure beside; "": none')
+
+
+class SingleProcess(Windows, Reading, Hardware):
+    """Notebook 03b: read, copy and infer in one process."""
+
+    stage: ClassVar[str] = "03b"
+    notebook: ClassVar[str] = "03b_single_process"
+
+    engines: list[EngineName] = Field(
+        default=["null", "onnx"], min_length=1, description="null (no inference), onnx or tensorrt"
+    )
+    models: list[str] = Field(
+        default=["resnet18"], min_length=1, description="names from inferkit models, or ONNX files"
+    )
+    precisions: list[str] = Field(default=["float32"], min_length=1, description="float32 or float16")
+    mean: list[float] = Field(default=[], description="subtracted per channel in a user's model; empty: nothing")
+    std: list[float] = Field(default=[], description="divisor per channel in a user's model; empty: nothing")
+    scale: float = Field(
+        default=1.0, gt=0, description="factor on pixels before mean and std, such as 0.00392156862745098"
+    )
+    engine_threads: Count = Field(default=0, description="threads of the onnx engine; 0: one per core")
+    slots: Positive = Field(default=3, description="batches on the device at a time")
+    overlap: bool = Field(default=True, description="copy the next batch while one is inferred")
+
+
+class Compare(Parameters):
+    """Notebook compare: storages side by side."""
+
+    stage: ClassVar[str] = "compare"
+    notebook: ClassVar[str] = "compare"
+
+    paths: list[str] = Field(default=["runs"], min_length=1, description="executed notebooks, or folders of them")
+
+
+NOTEBOOKS: dict[str, type[Parameters]] = {
+    model.stage: model for model in (MakeDataset, HostToDevice, StorageToHost, SingleProcess, Compare)
+}
+
+
+def project_root() -> Path:
+    """Return the folder that holds ``notebooks/`` and ``parameters/``; relative paths resolve against it.
+
+    Raises
+    ------
+    ParameterError
+        If neither the package's checkout nor any folder above the current one is such a project.
+    """
+    for folder in (Path(__file__).resolve().parents[1], Path.cwd(), *Path.cwd().parents):
+        if (folder / "notebooks").is_dir() and (folder / "parameters").is_dir():
+            return folder
+    msg = f"no folder above {Path.cwd()} holds notebooks/ and parameters/: change to a checkout of inferkit"
+    raise ParameterError(msg)
+
+
+def resolve(path: str) -> Path:
+    """Resolve a path of a parameter against the project's root; ``~`` is the home folder."""
+    return (project_root() / Path(path).expanduser()).resolve()
+
+
+def _is_literal(name: str, value: object) -> bool:
+    """Tell a parameter from imports, functions and what IPython puts into a notebook's namespace."""
+    return (
+        not name.startswith("_")
+        and name not in {"In", "Out"}
+        and isinstance(value, str | int | float | list | dict | None)
+    )
+
+
+def _unknown(name: str, known: set[str], place: str) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+    return f"{place}: {name!r} is not a parameter: {hint}"
+
+
+def _explain(place: str, model: type[Parameters], detail: ErrorDetails) -> str:
+    name = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return _unknown(name, set(model.model_fields), place)
+    found = detail["input"]
+    hint = ""
+    if isinstance(found, str) and "string" not in detail["type"] and detail["type"] != "literal_error":
+        hint = " (text: YAML reads 1e6 as text, write 1.0e+6 or 1000000; papermill -p passes text, use -y)"
+    return f"{place}: {name} is {found!r}: {detail['msg']}{hint}"

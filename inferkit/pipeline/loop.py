@@ -1,0 +1,140 @@
+"""The loop: read → copy → infer → done, with a batch in each at the same time.
+
+Two threads drive a device. The *feeder* takes a free slot and a ready batch and queues copy and inference; the
+*completer* (the caller) waits for them in the same order, gives the batch back when its copy is done and the slot when
+its inference is. Neither spins.
+"""
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor, wait
+from queue import SimpleQueue
+
+from inferkit.batch import Batch
+from inferkit.devices.base import Device, Slot, Span
+from inferkit.engines.base import Engine
+from inferkit.pipeline.ring import Ring
+from inferkit.pipeline.timeline import Timeline
+from inferkit.pipeline.verify import Verifier, gather
+
+InFlight = tuple[Batch, Slot, Span, Span]
+
+
+class Loop:
+    """Streams a ring's batches through a device and an engine.
+
+    Parameters
+    ----------
+    ring, device, engine
+        Where batches come from, where they go, and what infers them.
+    slots
+        The batches' places on the device; two or more overlap copying with inferring.
+    overlap
+        False waits for each batch before the next is copied.
+    """
+
+    def __init__(self, ring: Ring, device: Device, engine: Engine, slots: list[Slot], *, overlap: bool = True) -> None:
+        self._ring = ring
+        self._device = device
+        self._engine = engine
+        self._overlap = overlap
+        self._free: SimpleQueue[Slot | None] = SimpleQueue()
+        self._in_flight: SimpleQueue[InFlight | None] = SimpleQueue()
+        for slot in slots:
+            self._free.put(slot)
+
+    def run(self, timeline: Timeline, verifier: Verifier | None = None) -> None:
+        """Run until the timeline's last window has ended, or the ring has no more batches.
+
+        Raises
+        ------
+        InferkitError
+            What reader, device or engine raised.
+        """
+        with ThreadPoolExecutor(1, "feeder") as pool:
+            feeder = pool.submit(self._feed)
+            try:
+                while (item := self._in_flight.get()) is not None:
+                    if self._complete(item, timeline, verifier):
+                        break
+            finally:
+                self._ring.cancel()
+                self._free.put(None)
+                wait([feeder])
+                self._settle()
+            feeder.result()
+
+    def _feed(self) -> None:
+        copy_in, infer = self._device.copy_in, self._engine.infer
+        try:
+            while (slot := self._free.get()) is not None and (batch := self._ring.get()) is not None:
+                copied = copy_in(batch.segments, slot)
+                inferred = infer(slot, batch.images, copied)
+                self._in_flight.put((batch, slot, copied, inferred))
+                if not self._overlap:
+                    inferred.wait()
+        finally:
+            self._in_flight.put(None)
+
+    def _complete(self, item: InFlight, timeline: Timeline, verifier: Verifier | None) -> bool:
+        batch, slot, copied, inferred = item
+        try:
+            copied.wait()
+            if verifier is not None and verifier.wanted:
+                verifier.check(batch, self._device.read_back(slot, batch.nbytes))
+        finally:
+            batch.release()
+        inferred.wait()
+        finished = timeline.add(
+            batch.images,
+            batch.nbytes,
+            batch.read_start_ns,
+            batch.read_end_ns,
+            copied.start_ns,
+            copied.end_ns,
+            inferred.start_ns,
+            inferred.end_ns,
+        )
+        self._free.put(slot)
+        return finished
+
+    def _settle(self) -> None:
+        """Wait for what is under way, so that no copy outlives its memory, and give the batches back."""
+        self._device.synchronize()
+        while not self._in_flight.empty():
+            item = self._in_flight.get()
+            if item is not None:
+                item[0].release()
+
+
+def infer_resident(engine: Engine, slots: list[Slot], images: int, nbytes: int, timeline: Timeline) -> None:
+    """Infer what lies in the slots already, again and again: the ceiling of inference.
+
+    Parameters
+    ----------
+    engine, slots
+        As many batches are under way as there are slots.
+    images, nbytes
+        Of one batch.
+    """
+    under_way = deque(engine.infer(slot, images, None) for slot in slots)
+    turn = 0
+    finished = False
+    while under_way:
+        span = under_way.popleft()
+        span.wait()
+        finished = finished or timeline.add(images, nbytes, span.start_ns, span.end_ns)
+        if not finished:
+            under_way.append(engine.infer(slots[turn % len(slots)], images, None))
+            turn += 1
+
+
+def read_only(ring: Ring, timeline: Timeline, verifier: Verifier | None = None) -> None:
+    """Take batches out of a ring and give them back at once: the ceiling of reading."""
+    finished = False
+    while not finished and (batch := ring.get()) is not None:
+        try:
+            if verifier is not None and verifier.wanted:
+                verifier.check(batch, gather(batch))
+        finally:
+            batch.release()
+        finished = timeline.add(batch.images, batch.nbytes, batch.read_start_ns, batch.read_end_ns)

@@ -1,0 +1,137 @@
+"""Batch buffers that go round: free → a reader thread fills it → ready → copied → free."""
+
+import ctypes
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from time import monotonic_ns
+from types import TracebackType
+from typing import Self
+
+from inferkit.batch import Batch, Piece
+from inferkit.devices.base import Device, HostMemory
+from inferkit.readers.base import Reader
+from inferkit.readers.split import batches
+
+POISON = 0x5A
+_CANCELLED = -1
+
+
+class _Buffer:
+    """One place in the ring; without memory of its own where the reader's images lie in memory already."""
+
+    __slots__ = ("_free", "_poison", "memory")
+
+    def __init__(self, memory: HostMemory | None, free: "SimpleQueue[_Buffer | None]", *, poison: bool) -> None:
+        self.memory = memory
+        self._free = free
+        self._poison = poison
+
+    def release(self) -> None:
+        if self._poison and self.memory is not None:
+            ctypes.memset(self.memory.address, POISON, self.memory.nbytes)
+        self._free.put(self)
+
+
+class Ring:
+    """Reader threads that keep a fixed number of batches ahead of the consumer.
+
+    Parameters
+    ----------
+    reader
+        What fills the buffers.
+    device
+        Whose host memory the buffers are.
+    shares
+        One thread's pieces each (see :func:`inferkit.readers.split.split`).
+    batch_size
+        Images per batch.
+    buffers
+        Batches in host memory at a time, those being copied included.
+    epochs
+        Stop after so many; None: go on until closed, every batch full.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        device: Device,
+        shares: Sequence[Sequence[Piece]],
+        batch_size: int,
+        *,
+        buffers: int,
+        epochs: int | None = None,
+    ) -> None:
+        self._reader = reader
+        self._free: SimpleQueue[_Buffer | None] = SimpleQueue()
+        self._ready: SimpleQueue[Batch | int] = SimpleQueue()
+        self._memory: list[HostMemory] = []
+        self._threads: list[Future[None]] = []
+        self._pool: ThreadPoolExecutor | None = None
+        nbytes = reader.buffer_bytes(batch_size)
+        try:
+            for _ in range(buffers):
+                if nbytes:
+                    self._memory.append(device.allocate(nbytes))
+                self._free.put(_Buffer(self._memory[-1] if nbytes else None, self._free, poison=device.poison))
+        except BaseException:
+            self.close()
+            raise
+        shares = [share for share in shares if share]
+        self._working = len(shares)
+        self._pool = ThreadPoolExecutor(max(1, len(shares)), "reader")
+        for thread, share in enumerate(shares):
+            self._threads.append(self._pool.submit(self._fill, thread, batches(share, batch_size, epochs)))
+
+    def get(self) -> Batch | None:
+        """Return the next batch; None when every epoch was delivered or the ring was cancelled.
+
+        Raises
+        ------
+        ReadError
+            What a reader raised; the batches that were filled before it were delivered.
+        """
+        while self._working > 0:
+            item = self._ready.get()
+            if isinstance(item, Batch):
+                return item
+            if item == _CANCELLED:
+                self._working = 0
+                break
+            self._working -= 1
+            self._threads[item].result()
+        return None
+
+    def _fill(self, thread: int, wanted: Iterator[tuple[Piece, ...]]) -> None:
+        free, ready, read = self._free, self._ready, self._reader.read
+        try:
+            for pieces in wanted:
+                buffer = free.get()
+                if buffer is None:
+                    break
+                start = monotonic_ns()
+                segments = read(pieces, buffer.memory)
+                ready.put(Batch(segments, buffer.release, start, monotonic_ns()))
+        finally:
+            ready.put(thread)
+
+    def cancel(self) -> None:
+        """Wake whoever waits in :meth:`get`, which then returns None; any thread may call it."""
+        self._ready.put(_CANCELLED)
+
+    def close(self) -> None:
+        """End the reader threads and free the buffers; copies from them must have finished."""
+        for _ in self._threads:
+            self._free.put(None)
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
+        while self._memory:
+            self._memory.pop().close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

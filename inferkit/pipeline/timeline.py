@@ -1,0 +1,154 @@
+"""When each batch was read, copied, inferred and done; and the windows cut out of that."""
+
+from array import array
+from collections.abc import Callable
+from time import monotonic_ns, process_time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inferkit.pipeline.job import Progress, Window
+from inferkit.run import Histogram, Quantiles, Repeat, Series, Stage
+from inferkit.stats import binned_rate, histogram, quantiles
+
+PROGRESS_NS = 200_000_000
+
+
+class Timeline:
+    """Every batch's times, and the windows between completions.
+
+    A window begins and ends with a completion, so that its rate holds whole batches and whole time.
+
+    Parameters
+    ----------
+    window
+        How long to measure.
+    stages
+        Names of the stages whose start and end are noted.
+    report
+        Is told five times a second how far it is.
+    """
+
+    def __init__(self, window: Window, stages: tuple[str, ...], report: Callable[[Progress], None]) -> None:
+        self.window = window
+        self.stages = stages
+        self.start_ns = monotonic_ns()
+        self.repeats: list[Repeat] = []
+        self._report = report
+        self._reported_ns = self.start_ns
+        self._times = {name: (array("q"), array("q")) for name in stages}
+        self._done = array("q")
+        self._images = array("q")
+        self._nbytes = array("q")
+        self._open(self.start_ns)
+
+    def add(self, images: int, nbytes: int, *times: int) -> bool:
+        """Note a completed batch.
+
+        Parameters
+        ----------
+        images, nbytes
+            The batch.
+        *times
+            Start and end of each stage, in nanoseconds, in the order of ``stages``.
+
+        Returns
+        -------
+        finished
+            True once the last window has ended.
+        """
+        now = monotonic_ns()
+        for index, (starts, ends) in enumerate(self._times.values()):
+            starts.append(times[2 * index])
+            ends.append(times[2 * index + 1])
+        self._done.append(now)
+        self._images.append(images)
+        self._nbytes.append(nbytes)
+        self._window_images += images
+        self._window_nbytes += nbytes
+        if now >= self._end_ns and (self._window_images >= self.window.images or not self.repeats):
+            self._close(now)
+        if now - self._reported_ns > PROGRESS_NS:
+            self._tell(now)
+        return len(self.repeats) > self.window.repeats
+
+    def _open(self, now: int) -> None:
+        seconds = self.window.duration_s if self.repeats else self.window.warmup_s
+        self._opened_ns, self._end_ns = now, now + int(seconds * 1e9)
+        self._first_batch = len(self._done)
+        self._window_images = self._window_nbytes = 0
+        self._cpu_s = process_time()
+
+    def _close(self, now: int) -> None:
+        self.repeats.append(
+            Repeat(
+                start_s=(self._opened_ns - self.start_ns) / 1e9,
+                seconds=max(now - self._opened_ns, 1) / 1e9,
+                images=self._window_images,
+                nbytes=self._window_nbytes,
+                batches=len(self._done) - self._first_batch,
+                warmup=not self.repeats,
+                cpu_s=process_time() - self._cpu_s,
+            )
+        )
+        self._open(now)
+
+    def _tell(self, now: int) -> None:
+        seconds = max(now - self._opened_ns, 1) / 1e9
+        self._report(
+            Progress(
+                fraction=min(1.0, (now - self.start_ns) / 1e9 / max(self.window.seconds, 1e-9)),
+                images_per_s=self._window_images / seconds,
+                bytes_per_s=self._window_nbytes / seconds,
+            )
+        )
+        self._reported_ns = now
+
+    def summarise(self, workers: dict[str, int]) -> dict[str, Stage]:
+        """Return what each stage did in the measured windows.
+
+        Parameters
+        ----------
+        workers
+            The stages to summarise, and the threads or streams of each.
+        """
+        kept = [repeat for repeat in self.repeats if not repeat.warmup]
+        if not kept:
+            return {}
+        start = self.start_ns + int(kept[0].start_s * 1e9)
+        end = self.start_ns + int((kept[-1].start_s + kept[-1].seconds) * 1e9)
+        done = np.frombuffer(self._done, np.int64)
+        inside = (done > start) & (done <= end)
+        images, nbytes = (np.frombuffer(a, np.int64)[inside].sum() for a in (self._images, self._nbytes))
+        return {
+            name: _stage(self._seconds(name)[inside], int(images), int(nbytes), (end - start) / 1e9, workers[name])
+            for name in workers
+            if inside.any()
+        }
+
+    def _seconds(self, name: str) -> NDArray[np.float64]:
+        starts, ends = (np.frombuffer(times, np.int64) for times in self._times[name])
+        return (ends - starts) / 1e9
+
+    def series(self) -> dict[str, Series]:
+        """Return throughput in bins of one second, the warm-up included."""
+        times = (np.frombuffer(self._done, np.int64) - self.start_ns) / 1e9
+        columns = {"images_per_s": ("images/s", self._images), "bytes_per_s": ("bytes/s", self._nbytes)}
+        return {
+            name: Series(unit=unit, values=list(binned_rate(times, np.frombuffer(amounts, np.int64).astype(float))))
+            for name, (unit, amounts) in columns.items()
+            if sum(amounts)
+        }
+
+
+def _stage(seconds: NDArray[np.float64], images: int, nbytes: int, window_s: float, workers: int) -> Stage:
+    busy_s = float(seconds.sum()) / workers
+    edges, counts = histogram(seconds)
+    return Stage(
+        images_per_s=images / busy_s if images and busy_s else None,
+        bytes_per_s=nbytes / busy_s if busy_s else None,
+        busy=min(1.0, busy_s / window_s),
+        workers=workers,
+        quantiles=Quantiles(**quantiles(seconds)),
+        histogram=Histogram(edges_s=edges, counts=counts),
+    )

@@ -1,0 +1,44 @@
+"""Read through the page cache."""
+
+import os
+from collections.abc import Sequence
+
+from inferkit.batch import Piece, Segment
+from inferkit.dataset.format import Dataset
+from inferkit.devices.base import HostMemory
+from inferkit.readers.base import Allocator, OpenFiles, Reader, read_fully
+
+
+class BufferedReader(Reader):
+    """``preadv`` into the batch buffer; with ``evict`` the pages behind each batch are dropped."""
+
+    name = "buffered"
+
+    def __init__(self, dataset: Dataset, allocator: Allocator, *, evict: bool = False) -> None:
+        super().__init__(dataset, allocator, evict=evict)
+        self._files = OpenFiles(dataset, 0)
+
+    def buffer_bytes(self, batch_size: int) -> int:
+        """Return the batch's own size: nothing is padded."""
+        return batch_size * self.dataset.image_bytes
+
+    def read(self, pieces: Sequence[Piece], buffer: HostMemory | None) -> tuple[Segment, ...]:
+        """Read the pieces one behind another."""
+        assert buffer is not None
+        size = self.dataset.image_bytes
+        view = buffer.array.data
+        segments = []
+        cursor = 0
+        for file, start, count, first in pieces:
+            descriptor = self._files.descriptor(file)
+            nbytes = count * size
+            read_fully(descriptor, view[cursor : cursor + nbytes], start * size, nbytes, self.dataset.path(file))
+            if self.evict:
+                os.posix_fadvise(descriptor, start * size, nbytes, os.POSIX_FADV_DONTNEED)
+            segments.append(Segment("ring", buffer.address + cursor, nbytes, first, count, file))
+            cursor += nbytes
+        return tuple(segments)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._files.close()

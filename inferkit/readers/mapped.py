@@ -1,0 +1,94 @@
+"""Read nothing: map the files, and let the device copy from their pages."""
+
+import mmap
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from inferkit.batch import Piece, Segment
+from inferkit.dataset.format import Dataset
+from inferkit.devices.base import Bytes, HostMemory, Registration
+from inferkit.errors import DeviceError, ReadError
+from inferkit.host import filesystem
+from inferkit.readers.base import Allocator, Reader
+from inferkit.units import gibibytes
+
+
+class _MappedFile:
+    """One file's pages, known to the device."""
+
+    def __init__(self, path: os.PathLike[str], nbytes: int, allocator: Allocator, *, writable: bool) -> None:
+        try:
+            descriptor = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC)
+        except OSError as error:
+            msg = f"cannot open {path}: {error.strerror} (errno {error.errno}); is the storage still mounted?"
+            raise ReadError(msg) from error
+        try:
+            if os.fstat(descriptor).st_size < nbytes:
+                msg = (
+                    f"{path} has {os.fstat(descriptor).st_size} bytes, {nbytes} were expected: make the data set again"
+                )
+                raise ReadError(msg)
+            access = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+            self._map = mmap.mmap(descriptor, nbytes, mmap.MAP_SHARED, access)
+        finally:
+            os.close(descriptor)
+        self._pages: Bytes = np.frombuffer(self._map, np.uint8)
+        self.address = int(self._pages.ctypes.data)
+        self._registration: Registration = allocator.register(self.address, nbytes, writable=writable)
+
+    def close(self) -> None:
+        self._registration.close()
+        del self._pages
+        self._map.close()
+
+
+class MappedReader(Reader):
+    """Maps every file once, registers its pages with the device, and delivers addresses.
+
+    Notes
+    -----
+    On tmpfs the pages are the data: with a GPU they are pinned (mapped shared and writable, as CUDA asks for) and the
+    copy engine reads them with no CPU copy. Files on disk come in by page faults.
+    """
+
+    name = "mapped"
+    has_ceiling = False
+
+    def __init__(self, dataset: Dataset, allocator: Allocator, *, evict: bool = False) -> None:
+        super().__init__(dataset, allocator, evict=evict)
+        available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        if dataset.nbytes > available:
+            msg = (
+                f"mapped needs the data set's {gibibytes(dataset.nbytes)} in memory, this machine has "
+                f"{gibibytes(available)}: use reader buffered or direct"
+            )
+            raise DeviceError(msg)
+        writable = filesystem(dataset.folder).in_memory and all(
+            os.access(dataset.path(k), os.W_OK) for k in range(len(dataset.files))
+        )
+        self._files: list[_MappedFile] = []
+        try:
+            for k, file in enumerate(dataset.files):
+                self._files.append(_MappedFile(dataset.path(k), file.nbytes, allocator, writable=writable))
+        except BaseException:
+            self.close()
+            raise
+
+    def buffer_bytes(self, batch_size: int) -> int:
+        """Return 0: the pages are where the images are."""
+        return 0
+
+    def read(self, pieces: Sequence[Piece], buffer: HostMemory | None) -> tuple[Segment, ...]:
+        """Return the pieces' addresses."""
+        size = self.dataset.image_bytes
+        return tuple(
+            Segment("mapped", self._files[file].address + start * size, count * size, first, count, file)
+            for file, start, count, first in pieces
+        )
+
+    def close(self) -> None:
+        """Undo registrations and mappings."""
+        while self._files:
+            self._files.pop().close()

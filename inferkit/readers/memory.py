@@ -1,0 +1,59 @@
+"""Read nothing and store nothing: random images that always lie in host memory (the synthetic case)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from inferkit.batch import Piece, Segment
+from inferkit.dataset.format import Dataset, TensorFile
+from inferkit.devices.base import HostMemory
+from inferkit.readers.base import Allocator, Reader
+
+SYNTHETIC_BYTES = 256 * 2**20
+"""Enough that no CPU cache holds the images."""
+
+
+def in_memory(shape: tuple[int, ...], dtype: str, *, images: int = 0) -> Dataset:
+    """Describe a data set that exists in memory alone: one 'file' of random images (default: 256 MiB of them)."""
+    image_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    images = images or max(1, SYNTHETIC_BYTES // image_bytes)
+    return Dataset(
+        folder=Path("(memory)"),
+        dtype=dtype,
+        shape=shape,
+        files=(TensorFile("(random)", images, images * image_bytes),),
+        described=False,
+    )
+
+
+class MemoryReader(Reader):
+    """Fills one region with random images, once, and delivers addresses in it."""
+
+    name = "memory"
+    has_ceiling = False
+
+    def __init__(self, dataset: Dataset, allocator: Allocator, *, evict: bool = False) -> None:
+        super().__init__(dataset, allocator, evict=evict)
+        self.region: HostMemory = allocator.allocate(dataset.nbytes)
+        random = np.random.default_rng(0)
+        if dataset.dtype == "uint8":
+            self.region.array[:] = random.integers(0, 256, dataset.nbytes, np.uint8)
+        else:
+            self.region.array.view(np.float32)[:] = random.random(dataset.nbytes // 4, np.float32) * np.float32(255)
+
+    def buffer_bytes(self, batch_size: int) -> int:
+        """Return 0: the images lie in the region."""
+        return 0
+
+    def read(self, pieces: Sequence[Piece], buffer: HostMemory | None) -> tuple[Segment, ...]:
+        """Return the pieces' addresses."""
+        size = self.dataset.image_bytes
+        return tuple(
+            Segment("memory", self.region.address + first * size, count * size, first, count, file)
+            for file, _, count, first in pieces
+        )
+
+    def close(self) -> None:
+        """Give the region back."""
+        self.region.close()
