@@ -1,0 +1,39 @@
+"""Small files of /proc and /sys, and the formats that they share. What is absent is None, never a guess."""
+
+from pathlib import Path
+
+ROOT = Path("/")
+
+
+def text(path: Path) -> str | None:
+    """Return a small file's content without surrounding white space; None where it is absent or may not be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None
+
+
+def integer(path: Path) -> int | None:
+    """Return the whole number that a file holds; None where the file is absent or holds something else."""
+    try:
+        return int(text(path) or "")
+    except ValueError:
+        return None
+
+
+def fields(content: str | None) -> dict[str, str]:
+    """Read lines of ``key : value``; of a repeated key the last value counts."""
+    pairs = (line.split(":", 1) for line in (content or "").splitlines() if ":" in line)
+    return {key.strip(): value.strip() for key, value in pairs}
+
+
+def kibibytes(value: str | None) -> int | None:
+    """Return bytes of a value such as ``24684092 kB`` (the kernel's kB is 1024 bytes); None where there is none."""
+    number = (value or "").removesuffix("kB").strip()
+    return int(number) * 1024 if number.isdigit() else None
+
+
+def cpu_list(content: str | None) -> list[int]:
+    """Read a list of CPUs or nodes as the kernel writes it: ``0-3,8,10-11``."""
+    ranges = (part.split("-") for part in (content or "").split(",") if part)
+    return [cpu for ends in ranges for cpu in range(int(ends[0]), int(ends[-1]) + 1)]
