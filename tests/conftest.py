@@ -1,1 +1,78 @@
-"""Fixtures that several rooms share."""
+"""Fixtures that several rooms share; they need no more than numpy, xxhash and pydantic, as on a bare GPU machine."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from inferkit.dataset.format import open_dataset
+from inferkit.dataset.manifest import HASHES_NAME
+from inferkit.dataset.tensors import Dataset, image_hash
+
+Pixels = npt.NDArray[np.uint8]
+
+
+class Known(NamedTuple):
+    """A data set and what its images are: one row of bytes per image."""
+
+    dataset: Dataset
+    content: Pixels
+
+
+MakeDataset = Callable[..., Known]
+
+
+def image_of(file: int, index: int, nbytes: int) -> Pixels:
+    """Bytes that depend on the file, the image's index in it, and the position (251 is prime)."""
+    position = np.arange(nbytes)
+    return ((position * 7 + position // 251 * 13 + index * 31 + file * 101 + 17) % 251).astype(np.uint8)
+
+
+def write_dataset(
+    folder: Path,
+    files: tuple[int, ...] = (5, 3, 7),
+    shape: tuple[int, ...] = (3, 5, 7),
+    dtype: str = "uint8",
+    *,
+    hashes: bool = False,
+) -> Known:
+    """Write tensor files with so many images each; ``hashes`` adds the sidecar, as if a manifest had been there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    rows = [[image_of(file, index, nbytes) for index in range(images)] for file, images in enumerate(files)]
+    for file, images in enumerate(rows):
+        with (folder / f"images-{file:02d}.tensors").open("wb") as opened:
+            opened.writelines(image.tobytes() for image in images)
+            os.fsync(opened.fileno())  # only clean pages can be evicted
+    content = np.stack([image for images in rows for image in images])
+    dataset = open_dataset(folder, dtype=dtype, shape=shape)
+    if hashes:
+        np.array([image_hash(image) for image in content], "<u8").tofile(folder / HASHES_NAME)
+        dataset = dataclasses.replace(dataset, described=True)
+    return Known(dataset, content)
+
+
+@pytest.fixture
+def make_dataset(tmp_path: Path) -> MakeDataset:
+    """Write tensor files of known content into a folder of its own on disk (see :func:`write_dataset`)."""
+
+    def make(*arguments: Any, folder: Path | None = None, **options: Any) -> Known:
+        return write_dataset(folder or tmp_path / "data", *arguments, **options)
+
+    return make
+
+
+@pytest.fixture
+def shm(tmp_path: Path) -> Iterator[Path]:
+    """Give a folder in memory (tmpfs)."""
+    folder = Path("/dev/shm") / f"inferkit-test-{os.getpid()}-{tmp_path.name}"
+    folder.mkdir()
+    yield folder
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    folder.rmdir()

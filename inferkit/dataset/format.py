@@ -1,0 +1,182 @@
+"""Open a folder of tensor files, described by its manifest or by the caller, and verify what it holds.
+
+Importing this module needs no image library: measuring processes read data sets, they do not make them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from inferkit.dataset.manifest import HASHES_NAME, JOURNAL_NAME, MANIFEST_NAME, DType, Manifest, read_manifest
+from inferkit.dataset.tensors import DTYPES, Dataset, TensorFile, file_hashes, image_bytes, image_hash
+from inferkit.errors import DatasetError, ParameterError
+
+__all__ = [
+    "Dataset",
+    "TensorFile",
+    "VerifyReport",
+    "image_bytes",
+    "image_hash",
+    "open_dataset",
+    "tensor_names",
+    "verify",
+]
+
+
+def open_dataset(folder: Path, *, dtype: str | None = None, shape: tuple[int, ...] | None = None) -> Dataset:
+    """Open a folder of tensor files and check that every file is what it should be.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds ``*.tensors`` files, in sub-folders too.
+    dtype, shape : optional
+        Of one image. Needed where there is no manifest; where there is one, they must agree with it.
+
+    Raises
+    ------
+    DatasetError
+        If the folder is missing, empty or half made, or if a file is missing, truncated or foreign.
+    ParameterError
+        If dtype or shape make no sense.
+    """
+    _check_request(dtype, shape)
+    if not folder.is_dir():
+        message = f"{folder} is not a folder. Make the data set first, or correct the path."
+        raise DatasetError(message)
+    manifest = read_manifest(folder)
+    if manifest is not None:
+        return _open_described(folder, manifest, dtype, shape)
+    if (folder / JOURNAL_NAME).exists():
+        message = f"{folder} is half made ({JOURNAL_NAME} is there, {MANIFEST_NAME} is not). Run the same make again."
+        raise DatasetError(message)
+    return _open_undescribed(folder, dtype, shape)
+
+
+def _check_request(dtype: str | None, shape: tuple[int, ...] | None) -> None:
+    if dtype is not None and dtype not in DTYPES:
+        message = f"dtype is {dtype!r}; it must be one of {', '.join(get_args(DType))}"
+        raise ParameterError(message)
+    if shape is not None and (not shape or min(shape) < 1):
+        message = f"shape is {shape}; it must be at least one positive length, such as (3, 224, 224)"
+        raise ParameterError(message)
+
+
+def tensor_names(folder: Path) -> list[str]:
+    """List all ``*.tensors`` files under ``folder`` as sorted posix paths relative to it."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.tensors") if path.is_file())
+
+
+def _open_described(folder: Path, manifest: Manifest, dtype: str | None, shape: tuple[int, ...] | None) -> Dataset:
+    for what, asked, found in (("dtype", dtype, manifest.dtype), ("shape", shape, manifest.shape)):
+        if asked is not None and asked != found:
+            message = (
+                f"{folder} was opened with {what} {asked}, but its manifest says {found}. Leave {what} out, or make "
+                f"a data set of {what} {asked} in another folder."
+            )
+            raise DatasetError(message)
+    files = tuple(TensorFile(entry.name, entry.images, entry.nbytes) for entry in manifest.files)
+    dataset = Dataset(folder, manifest.dtype, manifest.shape, files, described=True)
+    for file in files:
+        _check_size(dataset, file)
+    if manifest.images != dataset.images:
+        message = f"{folder / MANIFEST_NAME} says {manifest.images:,} images, its files add up to {dataset.images:,}"
+        raise DatasetError(message)
+    foreign = set(tensor_names(folder)) - {file.name for file in files}
+    if foreign:
+        message = f"{folder / min(foreign)} is not listed in {MANIFEST_NAME} ({len(foreign)} such). Move it elsewhere."
+        raise DatasetError(message)
+    return dataset
+
+
+def _check_size(dataset: Dataset, file: TensorFile) -> None:
+    path = dataset.folder / file.name
+    expected = file.images * dataset.image_bytes
+    if not path.is_file():
+        found = "is missing"
+    elif (size := path.stat().st_size) != expected or file.nbytes != expected:
+        found = f"holds {size:,} bytes"
+    else:
+        return
+    message = (
+        f"{path} {found}; the manifest says {file.images:,} images of {dataset.dtype} {dataset.shape} in "
+        f"{file.nbytes:,} bytes, which need {expected:,}. Copy the file again, or make the data set again."
+    )
+    raise DatasetError(message)
+
+
+def _open_undescribed(folder: Path, dtype: str | None, shape: tuple[int, ...] | None) -> Dataset:
+    names = tensor_names(folder)
+    if not names:
+        message = f"{folder} holds neither {MANIFEST_NAME} nor *.tensors files. Make a data set, or correct the path."
+        raise DatasetError(message)
+    if dtype is None or shape is None:
+        message = f"{folder} has no {MANIFEST_NAME}: say dtype and shape, such as dtype='uint8', shape=(3, 224, 224)"
+        raise DatasetError(message)
+    one = image_bytes(dtype, shape)
+    files = tuple(TensorFile(name, *_whole_images(folder / name, one, dtype, shape)) for name in names)
+    return Dataset(folder, dtype, shape, files, described=False)
+
+
+def _whole_images(path: Path, one: int, dtype: str, shape: tuple[int, ...]) -> tuple[int, int]:
+    size = path.stat().st_size
+    if size == 0 or size % one:
+        message = (
+            f"{path} holds {size:,} bytes, which is no whole number of {dtype} images of shape {shape} ({one:,} bytes "
+            "each). It is truncated, or dtype and shape are not those it was made with."
+        )
+        raise DatasetError(message)
+    return size // one, size
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What verifying found.
+
+    Attributes
+    ----------
+    images : int
+        Images hashed.
+    altered : tuple of (str, int)
+        File name and index within that file of each image that is not what was made.
+    """
+
+    images: int
+    altered: tuple[tuple[str, int], ...]
+
+    @property
+    def ok(self) -> bool:
+        """True if every image is what was made."""
+        return not self.altered
+
+
+def verify(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
+    """Hash every image and compare it with the sidecar.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Made by inferkit, so that it has a sidecar.
+    progress : callable, optional
+        Called with images done and images in all after each file.
+
+    Raises
+    ------
+    DatasetError
+        If there is no sidecar, or if a file has become shorter.
+    """
+    expected = dataset.hashes()
+    if expected is None:
+        message = f"{dataset.folder} has no {HASHES_NAME}, so nothing says what its images should be"
+        raise DatasetError(message)
+    altered: list[tuple[str, int]] = []
+    done = 0
+    for index, file in enumerate(dataset.files):
+        for position, found in enumerate(file_hashes(dataset.path(index), dataset.image_bytes, file.images)):
+            if found != expected[done + position]:
+                altered.append((file.name, position))
+        done += file.images
+        if progress is not None:
+            progress(done, len(expected))
+    return VerifyReport(done, tuple(altered))

@@ -1,0 +1,248 @@
+"""Make a data set from a folder of JPEG files, on all cores."""
+
+import os
+import random
+import signal
+import threading
+from collections import Counter
+from collections.abc import Generator, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import get_args
+
+import cv2
+import numpy as np
+import xxhash
+
+from inferkit.dataset.decode import Decoder, ImageError
+from inferkit.dataset.job import Job, at_least, one_of
+from inferkit.dataset.journal import Part, sidecar_hex
+from inferkit.dataset.make import MakeReport, Progress, make
+from inferkit.dataset.manifest import DType, Resize, Skipped
+from inferkit.dataset.tensors import DTYPES, image_hash
+from inferkit.dataset.writing import new_file
+from inferkit.errors import DatasetError
+
+SUFFIXES = (".jpg", ".jpeg")
+
+
+def make_from_images(
+    images: Path,
+    out: Path,
+    *,
+    size: int = 224,
+    dtype: DType = "uint8",
+    resize: Resize = "stretch",
+    fast: bool = False,
+    shuffle: bool = False,
+    seed: int = 0,
+    limit: int = 0,
+    images_per_file: int = 1000,
+    workers: int = 0,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> MakeReport:
+    """Decode JPEG files into tensor files of CHW RGB images; resume where an earlier run of the same job stopped.
+
+    Parameters
+    ----------
+    images : Path
+        Folder of ``.jpg`` and ``.jpeg`` files in any case, sub-folders included.
+    out : Path
+        Folder to make. It may hold an unfinished or finished data set of the same job.
+    size : int
+        Height and width in pixels.
+    dtype : str
+        ``uint8``, or ``float32`` with the same values 0 … 255.
+    resize : str
+        ``stretch`` the whole image to size × size, or ``crop`` the largest square at its centre; both bilinear.
+    fast : bool
+        Decode at 1/2, 1/4 or 1/8 where both sides stay at least ``size``: faster, pixels differ slightly.
+    shuffle, seed
+        Shuffle the sorted list of files, by this seed.
+    limit : int
+        Take the first so many files only; 0 takes all.
+    images_per_file : int
+        Source images per tensor file.
+    workers : int
+        Processes; 0 starts one per core that this process may use.
+    overwrite : bool
+        Replace a data set that was made otherwise.
+    progress : callable, optional
+        Called with source images done and in all, after each tensor file.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter makes no sense.
+    DatasetError
+        If there are no images, none can be used, the folder holds something else, or the storage refuses.
+
+    Notes
+    -----
+    The same sources are those of the same names and sizes; times do not count, so that a copy is the same source.
+    Files that cannot be used are left out and listed with the reason in the report and in the manifest.
+    """
+    for name, value, lowest in (("size", size, 1), ("limit", limit, 0), ("workers", workers, 0)):
+        at_least(name, value, lowest)
+    one_of("resize", resize, get_args(Resize))
+    sources = find_images(images, shuffle=shuffle, seed=seed, limit=limit)
+    facts = {"source": "images", "seed": seed, "resize": resize, "fast": fast, "exif": "applied", "shuffle": shuffle}
+    job = Job(
+        folder=out,
+        dtype=dtype,
+        shape=(3, size, size),
+        count=len(sources),
+        images_per_file=images_per_file,
+        facts=facts | {"limit": limit},
+        sources=_digest(images, sources),
+    )
+    decoding = _Decoding(images, size, dtype, resize, fast)
+    cores = workers or len(os.sched_getaffinity(0))
+    return make(job, partial(_make_parts, job, decoding, sources, cores), overwrite=overwrite, progress=progress)
+
+
+def find_images(folder: Path, *, shuffle: bool = False, seed: int = 0, limit: int = 0) -> list[str]:
+    """List JPEG files under ``folder`` as posix paths relative to it: sorted, shuffled if asked, then limited.
+
+    Raises
+    ------
+    DatasetError
+        If there are none.
+    """
+    found = sorted(
+        Path(parent, name).relative_to(folder).as_posix()
+        for parent, _, names in os.walk(folder)
+        for name in names
+        if name.lower().endswith(SUFFIXES)
+    )
+    if not found:
+        state = "holds no .jpg or .jpeg files" if folder.is_dir() else "is not a folder"
+        message = f"{folder} {state}. Give the folder of photographs; sub-folders are searched."
+        raise DatasetError(message)
+    if shuffle:
+        random.Random(seed).shuffle(found)
+    return found[: limit or None]
+
+
+def _digest(folder: Path, sources: list[str]) -> str:
+    digest = xxhash.xxh3_128()
+    for name in sources:
+        digest.update(os.fsencode(f"{name}\0{_size(folder / name)}\0"))
+    return digest.hexdigest()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1  # a dangling link: it is skipped, with the reason, when it is read
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoding:
+    folder: Path
+    size: int
+    dtype: DType
+    resize: Resize
+    fast: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    index: int
+    path: Path
+    sources: tuple[str, ...]
+    decoding: _Decoding
+
+
+def _make_parts(job: Job, decoding: _Decoding, sources: list[str], workers: int, missing: list[int]) -> Generator[Part]:
+    tasks = [_Task(index, job.path(index), tuple(sources[i] for i in job.span(index)), decoding) for index in missing]
+    if not tasks:
+        return
+    try:
+        with _processes(min(workers, len(tasks))) as pool:
+            for done in as_completed([pool.submit(_make_part, task) for task in tasks]):
+                yield done.result()
+    except BrokenProcessPool as error:
+        message = (
+            "a worker process ended without a word. Was it out of memory, or killed? Run the same make again: it "
+            "resumes. A script that calls this needs 'if __name__ == \"__main__\":', because workers import it."
+        )
+        raise DatasetError(message) from error
+
+
+@contextmanager
+def _processes(count: int) -> Iterator[Executor]:
+    """Start worker processes that live no longer than the block or this process, however either ends."""
+    spawn = get_context("spawn")  # a fork would copy the locks of this process's other threads
+    leash, ours = spawn.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(count, mp_context=spawn, initializer=_begin_work, initargs=(leash,))
+    try:
+        yield pool
+        pool.shutdown()
+    finally:
+        ours.close()
+        pool.shutdown(cancel_futures=True)
+        leash.close()
+
+
+def _begin_work(leash: Connection) -> None:
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle
+    threading.Thread(target=_end_with_parent, args=(leash,), daemon=True).start()
+
+
+def _end_with_parent(leash: Connection) -> None:
+    leash.poll(None)  # returns when the parent closes its end or dies
+    os._exit(1)
+
+
+def _make_part(task: _Task) -> Part:
+    """Make one tensor file. Runs in a worker process."""
+    decoding = task.decoding
+    decoder = Decoder(decoding.size, resize=decoding.resize, fast=decoding.fast)
+    image = np.empty((3, decoding.size, decoding.size), DTYPES[decoding.dtype])
+    hashes: list[int] = []
+    skipped: list[Skipped] = []
+    scales: Counter[str] = Counter()
+    nbytes = 0
+    with new_file(task.path, len(task.sources) * image.nbytes) as file:
+        for name in task.sources:
+            try:
+                data = _read(decoding.folder / name)
+                nbytes += len(data)
+                scale = decoder.decode(data, image)
+            except ImageError as error:
+                skipped.append(Skipped(name=_printable(name), reason=str(error)))
+                continue
+            file.write(image.data)
+            hashes.append(image_hash(image))
+            scales[str(scale)] += 1
+    return Part(
+        index=task.index,
+        images=len(hashes),
+        hashes=sidecar_hex(hashes),
+        skipped=tuple(skipped),
+        scales=dict(scales),
+        source_bytes=nbytes,
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        message = f"cannot be read: {error.strerror}"
+        raise ImageError(message) from error
+
+
+def _printable(name: str) -> str:
+    """Write a file name whose bytes are no UTF-8 so that JSON can hold it."""
+    return os.fsencode(name).decode(errors="backslashreplace")

@@ -1,0 +1,95 @@
+"""What is to be made: sources, options, and how images are shared out to files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import xxhash
+
+from inferkit.dataset.manifest import SCHEMA, DType
+from inferkit.dataset.tensors import image_bytes
+from inferkit.errors import ParameterError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is to be made. The same job gives the same bytes.
+
+    Attributes
+    ----------
+    folder : Path
+        Where to.
+    dtype, shape
+        Of one image.
+    count : int
+        Source images, before any is skipped.
+    images_per_file : int
+        Source images per file.
+    facts : dict
+        Fields of the manifest that say how images are made: source, seed and more.
+    sources : str
+        Digest of the source images' names and sizes.
+    """
+
+    folder: Path
+    dtype: DType
+    shape: tuple[int, ...]
+    count: int
+    images_per_file: int
+    facts: dict[str, Any]
+    sources: str = ""
+
+    def __post_init__(self) -> None:
+        one_of("dtype", self.dtype, get_args(DType))
+        at_least("images_per_file", self.images_per_file, 1)
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of everything that shapes the bytes."""
+        asked = (
+            SCHEMA,
+            self.dtype,
+            self.shape,
+            self.count,
+            self.images_per_file,
+            sorted(self.facts.items()),
+            self.sources,
+        )
+        return xxhash.xxh3_128_hexdigest(repr(asked).encode())
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of one image."""
+        return image_bytes(self.dtype, self.shape)
+
+    @property
+    def files(self) -> int:
+        """Files that the job makes, unless all images of one are skipped."""
+        return -(-self.count // self.images_per_file)
+
+    def span(self, index: int) -> range:
+        """Source images of file ``index``."""
+        first = index * self.images_per_file
+        return range(first, min(first + self.images_per_file, self.count))
+
+    def name(self, index: int) -> str:
+        """Name of file ``index``."""
+        return f"images-{index:05d}.tensors"
+
+    def path(self, index: int) -> Path:
+        """Path of file ``index``."""
+        return self.folder / self.name(index)
+
+
+def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Raise ParameterError unless ``value`` is allowed."""
+    if value not in allowed:
+        message = f"{name} is {value!r}; it must be one of {', '.join(allowed)}"
+        raise ParameterError(message)
+
+
+def at_least(name: str, value: int, lowest: int) -> None:
+    """Raise ParameterError if ``value`` is under ``lowest``."""
+    if value < lowest:
+        message = f"{name} is {value}; it must be at least {lowest}"
+        raise ParameterError(message)

@@ -1,0 +1,206 @@
+"""What of an unfinished data set is done: one line per finished file, behind a line that names the job."""
+
+import errno
+import fcntl
+import os
+import re
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from inferkit.dataset.format import tensor_names
+from inferkit.dataset.job import Job
+from inferkit.dataset.manifest import HASHES_NAME, JOURNAL_NAME, MANIFEST_NAME, Skipped
+from inferkit.dataset.tensors import file_hashes
+from inferkit.dataset.writing import remove_temporary_files, storage_errors
+from inferkit.errors import DatasetError
+
+# Some parallel file systems are mounted without locks: a second make is then not noticed.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+_OUR_FILE = re.compile(r"images-\d{5,}\.tensors")
+
+
+class Part(BaseModel):
+    """One finished file of a job.
+
+    Attributes
+    ----------
+    index : int
+        Which file.
+    images : int
+        Images in it. With 0 there is no file.
+    hashes : str
+        Hexadecimal digits of the sidecar's bytes for this file.
+    skipped : tuple of Skipped
+        Source images that are not in it.
+    scales : dict of str to int
+        Images decoded at each scale.
+    source_bytes : int
+        Bytes of source files read for it.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    index: int
+    images: int
+    hashes: str
+    skipped: tuple[Skipped, ...] = ()
+    scales: dict[str, int] = {}
+    source_bytes: int = 0
+
+
+def sidecar_hex(hashes: Iterable[int]) -> str:
+    """Write xxh3-64 hashes as hexadecimal digits of little-endian uint64."""
+    return np.array(list(hashes), "<u8").tobytes().hex()
+
+
+class Journal:
+    """The journal of one job, locked against a second make in the same folder while it is open.
+
+    Leaving the block keeps the journal if a file is done, so that the next make resumes, and removes temporary files.
+
+    Parameters
+    ----------
+    job : Job
+        What is being made.
+    overwrite : bool
+        Begin afresh: remove what an earlier make left, finished or not.
+
+    Raises
+    ------
+    DatasetError
+        If another make runs here, the folder holds another job's files, or a finished file is truncated or altered.
+    """
+
+    def __init__(self, job: Job, *, overwrite: bool) -> None:
+        self._job = job
+        self._path = job.folder / JOURNAL_NAME
+        self.parts: dict[int, Part] = {}
+        with storage_errors(self._path, 0):
+            self._file = self._path.open("a+b")
+        with ExitStack() as undo:
+            undo.callback(self._file.close)
+            self._lock()
+            undo.callback(self._remove_if_empty)
+            if overwrite:
+                self._begin_afresh()
+            self._load()
+            undo.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        remove_temporary_files(self._job.folder)
+        # A file may be finished that was not recorded yet: the journal then stays and says whose it is.
+        if not self.parts and not tensor_names(self._job.folder):
+            self.remove()
+        self._file.close()
+
+    @property
+    def images(self) -> int:
+        """Images in the finished files."""
+        return sum(part.images for part in self.parts.values())
+
+    def add(self, part: Part) -> None:
+        """Record a finished file, durably."""
+        self._write(part.model_dump_json())
+        self.parts[part.index] = part
+
+    def remove(self) -> None:
+        """Remove the journal: the manifest has taken its place, or nothing is worth keeping."""
+        self._path.unlink(missing_ok=True)
+
+    def _write(self, line: str) -> None:
+        content = line.encode() + b"\n"
+        with storage_errors(self._path, len(content)):
+            self._file.write(content)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise self._second_make() from error
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        if os.fstat(self._file.fileno()).st_nlink == 0:  # the other finished between our open and our lock
+            raise self._second_make()
+
+    def _second_make(self) -> DatasetError:
+        return DatasetError(f"another make runs in {self._job.folder}. Wait for it, or take another folder.")
+
+    def _remove_if_empty(self) -> None:
+        if os.fstat(self._file.fileno()).st_size == 0:
+            self.remove()
+
+    def _begin_afresh(self) -> None:
+        # The manifest goes first: what is left after a kill here is no valid data set.
+        for name in (MANIFEST_NAME, HASHES_NAME):
+            (self._job.folder / name).unlink(missing_ok=True)
+        for path in self._job.folder.glob("images-*.tensors"):
+            if _OUR_FILE.fullmatch(path.name):
+                path.unlink()
+        self._file.truncate(0)
+
+    def _load(self) -> None:
+        remove_temporary_files(self._job.folder)
+        self._file.seek(0)
+        content = self._file.read()
+        # A line without its end was being written when the make was killed.
+        whole = content[: content.rfind(b"\n") + 1]
+        self._file.truncate(len(whole))
+        header, *lines = whole.splitlines() or [b""]
+        if header not in (b"", self._job.fingerprint.encode()):
+            message = (
+                f"{self._job.folder} holds a half-made data set of other sources or options. Take another folder, "
+                "or pass overwrite=True to replace it."
+            )
+            raise DatasetError(message)
+        self._refuse_foreign(resuming=bool(header))
+        if not header:
+            self._write(self._job.fingerprint)
+        self.parts = {part.index: part for part in map(self._parse, lines) if self._is_kept(part)}
+
+    def _parse(self, line: bytes) -> Part:
+        try:
+            return Part.model_validate_json(line)
+        except ValidationError as error:
+            message = f"{self._path} is damaged. Pass overwrite=True to begin afresh."
+            raise DatasetError(message) from error
+
+    def _refuse_foreign(self, *, resuming: bool) -> None:
+        ours = {self._job.name(index) for index in range(self._job.files)} if resuming else set()
+        foreign = [name for name in tensor_names(self._job.folder) if name not in ours]
+        if foreign:
+            message = (
+                f"{self._job.folder / foreign[0]} is not of this data set ({len(foreign)} such). Take another folder, "
+                "or move it elsewhere; overwrite=True removes only images-*.tensors files."
+            )
+            raise DatasetError(message)
+
+    def _is_kept(self, part: Part) -> bool:
+        path: Path = self._job.path(part.index)
+        if part.images == 0:
+            return True
+        if not path.exists():
+            return False
+        expected = part.images * self._job.image_bytes
+        if path.stat().st_size != expected:
+            found = f"truncated: {path.stat().st_size:,} bytes, {expected:,} were written"
+        elif sidecar_hex(file_hashes(path, self._job.image_bytes, part.images)) != part.hashes:
+            found = "altered: its images no longer have the hashes that were recorded"
+        else:
+            return True
+        message = f"{path} is {found}. Delete it and run the same make again, or pass overwrite=True."
+        raise DatasetError(message)

@@ -1,0 +1,141 @@
+"""What ``dataset.json`` says about a folder of tensor files.
+
+History of the format
+---------------------
+1   first version
+"""
+
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+
+from inferkit.errors import DatasetError
+
+SCHEMA: Literal[1] = 1
+MANIFEST_NAME = "dataset.json"
+HASHES_NAME = "dataset.xxh3"
+JOURNAL_NAME = "dataset.journal"
+
+DType = Literal["uint8", "float32"]
+Resize = Literal["stretch", "crop"]
+
+
+def _inside_folder(name: str) -> str:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or path.suffix != ".tensors":
+        message = f"{name!r} is not the relative path of a *.tensors file inside the folder"
+        raise ValueError(message)
+    return name
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", populate_by_name=True)
+
+
+class Skipped(_Record):
+    """A source image that is not in the data set.
+
+    Attributes
+    ----------
+    name : str
+        Posix path relative to the folder of images.
+    reason : str
+        Why it is not, for people.
+    """
+
+    name: str
+    reason: str
+
+
+class FileEntry(_Record):
+    """One tensor file.
+
+    Attributes
+    ----------
+    name : str
+        Posix path relative to the folder.
+    images : int
+        Images in the file, back to back.
+    nbytes : int
+        Bytes of the file; the key in JSON is ``bytes``.
+    """
+
+    name: Annotated[str, AfterValidator(_inside_folder)]
+    images: PositiveInt
+    nbytes: PositiveInt = Field(alias="bytes")
+
+
+class Manifest(_Record):
+    """All of ``dataset.json``. The same job gives the same bytes, so it holds neither times nor absolute paths.
+
+    Attributes
+    ----------
+    version : int
+        Version of this format; the key in JSON is ``schema``.
+    dtype, shape
+        Of one image: ``uint8`` or little-endian ``float32``, (channels, height, width).
+    images : int
+        Images in all files.
+    files : tuple of FileEntry
+        In reading order.
+    source : str
+        ``images`` (decoded JPEG files) or ``synthetic`` (random bytes).
+    job : str
+        Fingerprint of what was asked: sources, options, seed. Only the same job may resume or keep a folder.
+    images_per_file, seed : int
+        As asked. File k is made of source images k·n … (k+1)·n − 1.
+    resize, fast, exif, shuffle, limit
+        How images were made; absent from synthetic data. ``exif: applied`` says that photographs are upright.
+    scales : dict of str to int
+        Images decoded at 1/1, 1/2, 1/4 and 1/8 of their size, keyed by the denominator.
+    skipped : tuple of Skipped
+        Source images that could not be used.
+    """
+
+    version: Literal[1] = Field(default=SCHEMA, alias="schema")
+    dtype: DType
+    shape: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    images: PositiveInt
+    source: Literal["images", "synthetic"]
+    job: str
+    images_per_file: PositiveInt
+    seed: int
+    resize: Resize | None = None
+    fast: bool | None = None
+    exif: Literal["applied"] | None = None
+    shuffle: bool | None = None
+    limit: int | None = None
+    scales: dict[str, int] | None = None
+    skipped: tuple[Skipped, ...] = ()
+    files: Annotated[tuple[FileEntry, ...], Field(min_length=1)]
+
+    def to_json(self) -> bytes:
+        """Write this manifest as the bytes of ``dataset.json``."""
+        return self.model_dump_json(indent=2, by_alias=True, exclude_none=True).encode() + b"\n"
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """Read ``dataset.json`` in ``folder``; None where there is none.
+
+    Raises
+    ------
+    DatasetError
+        If it cannot be read, is not JSON, or breaks the schema.
+    """
+    path = folder / MANIFEST_NAME
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        message = f"{path} cannot be read: {error.strerror}"
+        raise DatasetError(message) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(step) for step in first["loc"]) or "the whole file"
+        message = (
+            f"{path} is not a manifest of schema {SCHEMA}: {where}: {first['msg']} "
+            f"({error.error_count()} faults). Make the data set again, or take a folder that inferkit made."
+        )
+        raise DatasetError(message) from error

@@ -1,0 +1,168 @@
+"""Stage 01 as a record: make the data set that the parameters ask for, and tell how it went."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from inferkit.dataset.format import Dataset, open_dataset, tensor_names
+from inferkit.dataset.images import make_from_images
+from inferkit.dataset.make import MakeReport
+from inferkit.dataset.manifest import JOURNAL_NAME, MANIFEST_NAME, DType
+from inferkit.dataset.photographs import make_photographs
+from inferkit.dataset.synthetic import make_synthetic
+from inferkit.errors import DatasetError, ParameterError
+from inferkit.host import cpus, facts
+from inferkit.params import MakeDataset, project_root, resolve
+from inferkit.run import Failure, Figure, Json, Run, Stage
+
+DEMO = "demo"
+PHOTOGRAPHS = 400
+SYNTHETIC_IMAGES = 1000
+LISTED = 100
+"""Skipped files that a record lists; the manifest lists all."""
+
+Progress = Callable[[int, int], None]
+
+
+def target(params: MakeDataset) -> Path:
+    """Return the folder that stage 01 makes."""
+    return resolve(params.data) if params.data else synthetic_folder(params.dtype or "uint8", shape_of(params))
+
+
+def shape_of(params: MakeDataset) -> tuple[int, ...]:
+    """Return the shape of the images that stage 01 makes."""
+    return (3, params.size, params.size)
+
+
+def synthetic_folder(dtype: str, shape: tuple[int, ...]) -> Path:
+    """Return where random images lie that no parameter gives a folder."""
+    return project_root() / "data" / f"synthetic-{dtype}-{'x'.join(map(str, shape))}"
+
+
+def make_default(dtype: DType, shape: tuple[int, ...]) -> Dataset:
+    """Open the small synthetic set that ``data: ""`` stands for; make it if it is not there."""
+    folder = synthetic_folder(dtype, shape)
+    if (folder / MANIFEST_NAME).exists():
+        return open_dataset(folder, dtype=dtype, shape=shape)
+    per_file = MakeDataset.model_fields["images_per_file"].default
+    report = make_synthetic(folder, images=SYNTHETIC_IMAGES, shape=shape, dtype=dtype, images_per_file=per_file)
+    return report.dataset
+
+
+def expected(params: MakeDataset) -> Dataset:
+    """Describe what stage 01 will make, as far as parameters tell: where, dtype and shape, not which files."""
+    return Dataset(target(params), params.dtype or "uint8", shape_of(params), files=(), described=True)
+
+
+def lies_there(params: MakeDataset) -> bool:
+    """Tell whether the folder that stage 01 would make holds a finished data set, whoever made it."""
+    folder = target(params)
+    return folder.is_dir() and bool(tensor_names(folder)) and not (folder / JOURNAL_NAME).exists()
+
+
+def check_sources(params: MakeDataset) -> None:
+    """Refuse, before anything runs, images or a place for them that are not there.
+
+    Raises
+    ------
+    ParameterError
+        Naming the folder and what to do.
+    """
+    if params.images not in ("", DEMO) and not resolve(params.images).is_dir():
+        msg = f"images: {resolve(params.images)} is no folder: name one that holds JPEG files, or demo"
+        raise ParameterError(msg)
+    folder = target(params)
+    if not folder.is_relative_to(project_root()) and not folder.parent.is_dir():
+        msg = f"data: {folder.parent} is no folder, so nothing can be made in it: mount the storage, or set data"
+        raise ParameterError(msg)
+
+
+def make_dataset(params: MakeDataset, progress: Progress | None = None) -> Run:
+    """Make the data set and return its record; a failure is a record too."""
+    base: dict[str, Json] = {
+        "stage": params.stage,
+        "measure": "dataset",
+        "storage": params.storage,
+        "profile": params.profile,
+        "point": {"images": params.images or "random", "dtype": params.dtype or "uint8", "size": params.size},
+        "params": params.model_dump(mode="json") | {"data": str(target(params))},
+        "host": facts(),
+        "scope": "server",
+    }
+    try:
+        report = _make(params, progress)
+    except (DatasetError, ParameterError) as error:
+        return Run.model_validate(
+            base | {"verdict": "FAILED", "failure": Failure(kind=type(error).__name__, message=str(error))}
+        )
+    return Run.model_validate(base | _found(params, report))
+
+
+def _make(params: MakeDataset, progress: Progress | None) -> MakeReport:
+    out, dtype = target(params), params.dtype or "uint8"
+    if not params.images:
+        return make_synthetic(
+            out,
+            images=params.limit or SYNTHETIC_IMAGES,
+            size=params.size,
+            dtype=dtype,
+            images_per_file=params.images_per_file,
+            seed=params.seed,
+            progress=progress,
+        )
+    images = resolve(params.images)
+    if params.images == DEMO:
+        images = project_root() / "data" / "photographs"
+        make_photographs(images, count=PHOTOGRAPHS)
+    return make_from_images(
+        images,
+        out,
+        size=params.size,
+        dtype=dtype,
+        resize=params.resize,
+        fast=params.fast,
+        shuffle=params.shuffle,
+        seed=params.seed,
+        limit=params.limit,
+        images_per_file=params.images_per_file,
+        workers=params.workers,
+        progress=progress,
+    )
+
+
+def _found(params: MakeDataset, report: MakeReport) -> dict[str, Json]:
+    """Return what a record says of a finished make."""
+    dataset = report.dataset
+    measured = None
+    stages = {}
+    warnings = [f"{len(report.skipped)} source files were skipped: see facts.skipped"] if report.skipped else []
+    if report.made:
+        nbytes = report.made * dataset.image_bytes
+        measured = Figure(images_per_s=report.images_per_s, bytes_per_s=nbytes / report.seconds)
+    else:
+        warnings.append("the data set lay there already, so nothing was measured")
+    if report.made and params.images:
+        workers = params.workers or cpus()
+        stages = {
+            "decode": Stage(
+                images_per_s=report.images_per_s, bytes_per_s=report.bytes_read / report.seconds, workers=workers
+            )
+        }
+    return {
+        "verdict": "VALID",
+        "measured": measured,
+        "stages": stages,
+        "warnings": warnings,
+        "facts": {
+            "images": dataset.images,
+            "made": report.made,
+            "resumed": report.resumed,
+            "files": len(dataset.files),
+            "dataset_bytes": dataset.nbytes,
+            "dtype": dataset.dtype,
+            "shape": list(dataset.shape),
+            "seconds": report.seconds,
+            "jpeg_bytes": report.bytes_read,
+            "skipped_count": len(report.skipped),
+            "skipped": {skip.name: skip.reason for skip in report.skipped[:LISTED]},
+        },
+    }

@@ -1,0 +1,177 @@
+"""Tensor files as values: raw images back to back, how many there are, and their bytes."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from inferkit.dataset.manifest import HASHES_NAME
+from inferkit.errors import DatasetError, ParameterError
+
+DTYPES: dict[str, np.dtype[Any]] = {"uint8": np.dtype("u1"), "float32": np.dtype("<f4")}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorFile:
+    """One file of images.
+
+    Attributes
+    ----------
+    name : str
+        Posix path relative to the data set's folder.
+    images : int
+        Images in the file, back to back from its first byte.
+    nbytes : int
+        Bytes of the file.
+    """
+
+    name: str
+    images: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A folder of tensor files whose sizes have been checked.
+
+    Attributes
+    ----------
+    folder : Path
+        Where the files lie.
+    dtype : str
+        ``uint8`` or ``float32`` (little-endian).
+    shape : tuple of int
+        Of one image: (channels, height, width) for photographs.
+    files : tuple of TensorFile
+        In reading order.
+    described : bool
+        True if a manifest was found, False if the caller said what the bytes are.
+    """
+
+    folder: Path
+    dtype: str
+    shape: tuple[int, ...]
+    files: tuple[TensorFile, ...]
+    described: bool
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of one image."""
+        return image_bytes(self.dtype, self.shape)
+
+    @property
+    def images(self) -> int:
+        """Images in all files."""
+        return sum(file.images for file in self.files)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all files."""
+        return sum(file.nbytes for file in self.files)
+
+    def path(self, index: int) -> Path:
+        """Path of file ``index``."""
+        return self.folder / self.files[index].name
+
+    def read_images(self, start: int, count: int) -> npt.NDArray[Any]:
+        """Read images ``start`` to ``start + count``, across files, into a new array.
+
+        Parameters
+        ----------
+        start, count : int
+            In images, counted over all files in reading order.
+
+        Returns
+        -------
+        ndarray, shape (count, *shape)
+
+        Raises
+        ------
+        ParameterError
+            If the data set does not hold these images.
+        DatasetError
+            If a file has become shorter since it was opened.
+        """
+        if start < 0 or count < 0 or start + count > self.images:
+            message = f"images {start} to {start + count} were asked for, but the data set holds 0 to {self.images}"
+            raise ParameterError(message)
+        images = np.empty((count, *self.shape), DTYPES[self.dtype])
+        done = 0
+        for index, first, share in self._pieces(start, count):
+            images[done : done + share] = self._read_piece(index, first, share)
+            done += share
+        return images
+
+    def hashes(self) -> npt.NDArray[np.uint64] | None:
+        """Read the sidecar: one xxh3-64 per image in reading order, shape (images,); None where there is none.
+
+        Raises
+        ------
+        DatasetError
+            If the sidecar does not hold one hash per image.
+        """
+        path = self.folder / HASHES_NAME
+        if not self.described or not path.is_file():
+            return None
+        hashes = np.fromfile(path, "<u8")
+        if path.stat().st_size != self.images * 8:
+            message = (
+                f"{path} holds {path.stat().st_size:,} bytes; {self.images:,} images need {self.images * 8:,}. "
+                "Copy it again, or make the data set again."
+            )
+            raise DatasetError(message)
+        return hashes.astype(np.uint64, copy=False)
+
+    def _pieces(self, start: int, count: int) -> Iterator[tuple[int, int, int]]:
+        """Yield (file index, first image in the file, images) that cover ``count`` images from ``start``."""
+        ends = accumulate(file.images for file in self.files)
+        for index, (file, end) in enumerate(zip(self.files, ends, strict=True)):
+            first = max(start, end - file.images)
+            share = min(start + count, end) - first
+            if share > 0:
+                yield index, first - (end - file.images), share
+
+    def _read_piece(self, index: int, first: int, count: int) -> npt.NDArray[Any]:
+        items = math.prod(self.shape)
+        offset = first * self.image_bytes
+        flat = np.fromfile(self.path(index), DTYPES[self.dtype], count * items, offset=offset)
+        if flat.size != count * items:
+            message = (
+                f"{self.path(index)} has become shorter: {flat.nbytes:,} bytes at offset {offset:,}, "
+                f"expected {count * self.image_bytes:,}. Make or copy the data set again."
+            )
+            raise DatasetError(message)
+        return flat.reshape(count, *self.shape)
+
+
+def image_bytes(dtype: str, shape: tuple[int, ...]) -> int:
+    """Bytes of one image of this type and shape."""
+    return DTYPES[dtype].itemsize * math.prod(shape)
+
+
+def image_hash(image: bytes | bytearray | memoryview | npt.NDArray[Any]) -> int:
+    """Hash one image's bytes by xxh3-64, as the sidecar holds it. An array must be contiguous."""
+    return xxhash.xxh3_64_intdigest(image.data if isinstance(image, np.ndarray) else image)
+
+
+def file_hashes(path: Path, one: int, images: int) -> Iterator[int]:
+    """Yield the xxh3-64 of each of the first ``images`` images of ``one`` bytes in a file.
+
+    Raises
+    ------
+    DatasetError
+        If the file ends before.
+    """
+    buffer = bytearray(one)
+    with path.open("rb") as file:
+        for position in range(images):
+            if file.readinto(buffer) != one:
+                message = f"{path} has become shorter: it ends inside image {position} of {images}"
+                raise DatasetError(message)
+            yield image_hash(buffer)

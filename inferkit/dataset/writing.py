@@ -1,0 +1,107 @@
+"""Files that appear whole or not at all, and storage errors told with what was needed and what was free."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from inferkit.errors import DatasetError
+from inferkit.units import gigabytes
+
+_HINTS = {
+    errno.ENOSPC: "Free space or take another folder, then run the same make again: it resumes.",
+    errno.EDQUOT: "Your quota is used up: free space or take another folder, then run the same make again.",
+    errno.EFBIG: "Files may not be that large here (see ulimit -f): raise the limit or lower images_per_file.",
+    errno.EIO: "The storage is failing: look at the kernel's log.",
+    errno.EACCES: "Take a folder that you may write to.",
+    errno.EROFS: "Take a folder that you may write to.",
+}
+
+
+@contextmanager
+def new_file(path: Path, nbytes: int) -> Iterator[BinaryIO]:
+    """Write a file under a temporary name; sync and rename it when the block ends well.
+
+    A file that nothing was written to does not appear. After an error nothing is left, under no name.
+
+    Parameters
+    ----------
+    path : Path
+        Final name. A file that has it is replaced.
+    nbytes : int
+        Bytes that the file will need at most, for the error message.
+
+    Raises
+    ------
+    DatasetError
+        If the storage refuses.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with storage_errors(path, nbytes):
+            with temporary.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                empty = file.tell() == 0
+            if not empty:
+                temporary.replace(path)
+                sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def storage_errors(path: Path, nbytes: int) -> Iterator[None]:
+    """Turn an OSError into a DatasetError that says what ``path`` needed and what is free."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        hint = _HINTS.get(error.errno or 0, "")
+        message = (
+            f"{path} cannot be written: {reason}. It needs {gigabytes(nbytes)}, {_free(path.parent)} are free. {hint}"
+        )
+        raise DatasetError(message.rstrip()) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in ``folder`` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove_temporary_files(folder: Path) -> None:
+    """Remove what killed processes left under temporary names."""
+    for path in folder.glob(".*.part"):
+        path.unlink(missing_ok=True)
+
+
+def check_space(folder: Path, nbytes: int) -> None:
+    """Refuse to begin what cannot end.
+
+    Raises
+    ------
+    DatasetError
+        If fewer than ``nbytes`` are free.
+    """
+    free = shutil.disk_usage(folder).free
+    if nbytes > free:
+        message = (
+            f"{folder} has {gigabytes(free)} free, but {gigabytes(nbytes)} more are needed ({free:,} and {nbytes:,} "
+            "bytes). Free space, take another folder, or make fewer or smaller images."
+        )
+        raise DatasetError(message)
+
+
+def _free(folder: Path) -> str:
+    try:
+        return gigabytes(shutil.disk_usage(folder).free)
+    except OSError:
+        return "an unknown number of bytes"

@@ -1,0 +1,205 @@
+import io
+
+import cv2
+import numpy as np
+import pytest
+import simplejpeg
+from PIL import Image
+
+from inferkit.dataset.decode import MAX_PIXELS, Decoder, ImageError, orientation
+from inferkit.dataset.manifest import Resize
+
+from .pictures import Pixels, jpeg, photograph
+
+
+def decode(data: bytes, size: int = 32, *, resize: Resize = "stretch", fast: bool = False) -> Pixels:
+    out = np.full((3, size, size), 77, np.uint8)
+    Decoder(size, resize=resize, fast=fast).decode(data, out)
+    return out
+
+
+def by_opencv(data: bytes, size: int = 32) -> Pixels:
+    image = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))
+    small = cv2.cvtColor(cv2.resize(image, (size, size)), cv2.COLOR_BGR2RGB)
+    return np.ascontiguousarray(small.transpose(2, 0, 1), np.uint8)
+
+
+def farthest(one: Pixels, other: Pixels) -> int:
+    return int(np.abs(one.astype(int) - other).max())
+
+
+def exif(turned: int, order: str = "MM") -> bytes:
+    endian = "<" if order == "II" else ">"
+    header = Image.Exif()
+    header.endian = endian
+    header[0x0112] = turned
+    return header.tobytes()
+
+
+@pytest.mark.parametrize("shape", [(90, 120), (120, 90), (32, 32), (31, 33), (7, 5), (1, 1)])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_pixels_are_those_of_opencv(shape: tuple[int, int], progressive: bool) -> None:
+    data = jpeg(photograph(3, *shape), progressive=progressive)
+    assert farthest(decode(data), by_opencv(data)) <= 1
+
+
+def test_float32_has_the_same_values() -> None:
+    data, out = jpeg(photograph()), np.zeros((3, 32, 32), np.float32)
+    Decoder(32).decode(data, out)
+    np.testing.assert_array_equal(out, decode(data))
+
+
+def test_a_decoder_is_not_confused_by_what_it_decoded_before() -> None:
+    decoder, out = Decoder(32), np.empty((3, 32, 32), np.uint8)
+    for index, shape in enumerate([(90, 120), (10, 400), (400, 10), (90, 120)]):
+        data = jpeg(photograph(index, *shape))
+        decoder.decode(data, out)
+        np.testing.assert_array_equal(out, decode(data))
+
+
+@pytest.mark.parametrize(
+    ("shape", "scale"),
+    [
+        ((62, 200), 1),
+        ((63, 200), 2),  # libjpeg rounds up: 32 × 100
+        ((124, 124), 2),
+        ((125, 125), 4),
+        ((128, 900), 4),
+        ((248, 248), 4),
+        ((256, 256), 8),
+        ((4000, 256), 8),
+        ((600, 61), 1),
+    ],
+)
+def test_fast_never_goes_under_the_wanted_size(shape: tuple[int, int], scale: int) -> None:
+    data, out = jpeg(photograph(0, *shape)), np.empty((3, 32, 32), np.uint8)
+    assert Decoder(32, fast=True).decode(data, out) == scale
+    assert np.abs(out.astype(int) - by_opencv(data)).mean() < 6
+    assert Decoder(32).decode(data, out) == 1
+
+
+@pytest.mark.parametrize("shape", [(90, 120), (120, 90), (91, 120), (64, 64)])
+def test_crop_keeps_proportions_and_the_centre(shape: tuple[int, int]) -> None:
+    pixels = photograph(0, *shape)
+    side = min(shape)
+    top, left = (shape[0] - side) // 2, (shape[1] - side) // 2
+    square = jpeg(pixels[top : top + side, left : left + side])
+    assert np.abs(decode(jpeg(pixels), resize="crop").astype(int) - decode(square)).mean() < 2
+
+
+def test_grey_becomes_rgb() -> None:
+    grey = photograph()[:, :, 2]
+    planes = decode(jpeg(grey))
+    np.testing.assert_array_equal(planes[0], planes[1])
+    np.testing.assert_array_equal(planes[0], planes[2])
+    assert planes.std() > 20
+
+
+def test_cmyk_of_pillow_and_ycck_of_adobe_become_rgb() -> None:
+    pixels = photograph()
+    expected = decode(jpeg(pixels))
+    cmyk = io.BytesIO()
+    Image.fromarray(pixels).convert("CMYK").save(cmyk, "JPEG", quality=95)
+    inverted = 255 - np.asarray(Image.fromarray(pixels).convert("CMYK"))
+    ycck = simplejpeg.encode_jpeg(np.ascontiguousarray(inverted), 95, "CMYK", "444")
+    assert simplejpeg.decode_jpeg_header(cmyk.getvalue())[2] == "CMYK"
+    assert simplejpeg.decode_jpeg_header(ycck)[2] == "YCCK"
+    for data in (cmyk.getvalue(), bytes(ycck)):
+        assert np.abs(decode(data, fast=True).astype(int) - expected).mean() < 4
+
+
+@pytest.mark.parametrize("order", ["II", "MM"])
+@pytest.mark.parametrize("turned", range(1, 9))
+def test_photographs_are_upright_as_opencv_makes_them(turned: int, order: str) -> None:
+    data = jpeg(photograph(), exif=exif(turned, order))
+    assert orientation(data) == turned
+    assert farthest(decode(data), by_opencv(data)) <= 2
+
+
+@pytest.mark.parametrize("header", [b"Exif\0\0MM\0*", b"Exif\0\0XXXX", b"Exif\0\0II*\0\xff\xff\xff\xff", exif(9), b""])
+def test_a_damaged_exif_header_is_upright(header: bytes) -> None:
+    assert orientation(jpeg(photograph(), exif=header) if header else jpeg(photograph())) == 1
+
+
+def test_exif_in_the_pixels_is_no_header() -> None:
+    assert orientation(jpeg(photograph()) + exif(6)) == 1
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("missing", [2, 3, 100, 800])
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_truncated_file_is_refused(progressive: bool, missing: int, fast: bool) -> None:
+    data = jpeg(photograph(), progressive=progressive)
+    with pytest.raises(ImageError, match="damaged or truncated"):
+        decode(data[:-missing], fast=fast)
+
+
+@pytest.mark.parametrize("length", [2, 10, 100])
+def test_a_file_that_ends_in_its_header_is_refused(length: int) -> None:
+    with pytest.raises(ImageError, match="damaged or truncated"):
+        decode(jpeg(photograph())[:length])
+
+
+def test_subsampling_that_has_no_name_is_decoded() -> None:
+    data = bytearray(jpeg(photograph(), subsampling=0))
+    data[data.index(b"\xff\xc0") + 11] = 0x31  # three times as much luma as chroma in each row
+    with pytest.raises(ValueError, match="subsampling"):
+        simplejpeg.decode_jpeg_header(bytes(data))
+    assert farthest(decode(bytes(data)), by_opencv(bytes(data))) <= 2
+
+
+def test_truncated_cmyk_is_refused() -> None:
+    cmyk = io.BytesIO()
+    Image.fromarray(photograph()).convert("CMYK").save(cmyk, "JPEG")
+    with pytest.raises(ImageError, match="damaged or truncated"):
+        decode(cmyk.getvalue()[:-200])
+
+
+def with_bytes_before_a_marker(data: bytes) -> bytes:
+    """Put stray bytes before the second scan, which libjpeg warns of and steps over."""
+    second = data.index(b"\xff\xda", data.index(b"\xff\xda") + 2)
+    table = data.rindex(b"\xff\xc4", 0, second) if b"\xff\xc4" in data[second - 200 : second] else second
+    return data[:table] + b"\x01\x02\x03" + data[table:]
+
+
+def test_stray_bytes_are_no_reason_to_skip_but_truncation_behind_them_is() -> None:
+    data = with_bytes_before_a_marker(jpeg(photograph(), progressive=True))
+    with pytest.raises(ValueError, match="extraneous bytes"):
+        simplejpeg.decode_jpeg(data)
+    assert farthest(decode(data), by_opencv(data)) <= 2
+    with pytest.raises(ImageError, match="truncated"):
+        decode(data[:-50])
+
+
+def test_bytes_behind_the_end_are_no_reason_to_skip() -> None:
+    data = jpeg(photograph())
+    np.testing.assert_array_equal(decode(data + b"appended" * 9), decode(data))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP", "TIFF", "WebP"])
+def test_another_format_is_refused_by_name(kind: str) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(photograph()).save(buffer, kind)
+    with pytest.raises(ImageError, match=f"is {kind}, not JPEG"):
+        decode(buffer.getvalue())
+
+
+@pytest.mark.parametrize(("data", "reason"), [(b"", "empty"), (b"<html>404", "unknown format")])
+def test_what_is_no_image_is_refused(data: bytes, reason: str) -> None:
+    with pytest.raises(ImageError, match=reason):
+        decode(data)
+
+
+@pytest.mark.parametrize(("height", "width", "refused"), [(14913, 12000, False), (14914, 12000, True)])
+def test_a_decompression_bomb_is_refused_before_memory_is_taken(height: int, width: int, refused: bool) -> None:
+    """The limit lies between the two; the file claims a size that its data does not have."""
+    assert (height * width > MAX_PIXELS) is refused
+    data = bytearray(jpeg(photograph()))
+    frame = data.index(b"\xff\xc0")
+    data[frame + 5 : frame + 9] = height.to_bytes(2, "big") + width.to_bytes(2, "big")
+    if refused:
+        with pytest.raises(ImageError, match="over the limit of 178,956,970"):
+            decode(bytes(data))
+    else:
+        with pytest.raises(ImageError, match="damaged or truncated"):
+            decode(bytes(data), fast=True)

@@ -1,0 +1,249 @@
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from inferkit.dataset.format import open_dataset, verify
+from inferkit.dataset.images import find_images, make_from_images
+from inferkit.dataset.manifest import Skipped, read_manifest
+from inferkit.errors import DatasetError, ParameterError
+
+from .pictures import contents, folder_of, jpeg, photograph
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from inferkit.dataset.images import make_from_images
+if __name__ == "__main__":
+    images, out = map(Path, sys.argv[1:3])
+    report = make_from_images(images, out, size=160, images_per_file=4, workers=2)
+    print(report.resumed, report.made)
+"""
+
+
+def by_opencv(path: Path, size: int) -> np.ndarray[Any, Any]:
+    image = cv2.resize(np.asarray(cv2.imread(str(path))), (size, size))
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB).transpose(2, 0, 1)
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Callable[[Path, Path], list[str]]:
+    """A command that makes a data set in a process of its own."""
+    path = tmp_path / "program.py"
+    path.write_text(PROGRAM)
+    return lambda images, out: [sys.executable, str(path), str(images), str(out)]
+
+
+def test_images_are_those_of_opencv_in_sorted_order(tmp_path: Path) -> None:
+    images = folder_of(tmp_path / "images", 7)
+    names = find_images(images)
+    assert names == sorted(names)
+    report = make_from_images(images, tmp_path / "set", size=40, images_per_file=3)
+    read = report.dataset.read_images(0, 7).astype(int)
+    for image, name in zip(read, names, strict=True):
+        assert np.abs(image - by_opencv(images / name, 40)).max() <= 1
+    assert [file.images for file in report.dataset.files] == [3, 3, 1]
+    assert (report.made, report.resumed, report.skipped) == (7, 0, ())
+    assert report.bytes_read == sum((images / name).stat().st_size for name in names)
+    assert verify(report.dataset).ok
+
+
+def test_the_manifest_says_how_it_was_made(tmp_path: Path) -> None:
+    images = folder_of(tmp_path / "images", 3)
+    (images / "large.jpg").write_bytes(jpeg(photograph(9, 200, 300)))
+    make_from_images(images, tmp_path / "set", size=48, dtype="float32", resize="crop", fast=True, shuffle=True, seed=5)
+    text = (tmp_path / "set" / "dataset.json").read_text()
+    told = json.loads(text)
+    assert told["schema"] == 1
+    assert told["shape"] == [3, 48, 48]
+    assert told["files"] == [{"name": "images-00000.tensors", "images": 4, "bytes": 4 * 3 * 48 * 48 * 4}]
+    facts = {"dtype": "float32", "resize": "crop", "fast": True, "shuffle": True, "seed": 5, "exif": "applied"}
+    assert facts.items() <= told.items()
+    assert told["scales"] == {"1": 3, "4": 1}
+    assert str(tmp_path) not in text
+
+
+def test_two_makes_are_byte_identical_however_many_workers(tmp_path: Path) -> None:
+    images = folder_of(tmp_path / "images", 5)
+    for name, workers in (("one", 1), ("three", 3)):
+        make_from_images(images, tmp_path / name, size=16, images_per_file=2, workers=workers)
+    assert contents(tmp_path / "one") == contents(tmp_path / "three")
+
+
+@pytest.mark.parametrize("limit", [0, 1, 9, 10, 11])
+def test_listing_is_sorted_shuffled_then_limited(tmp_path: Path, limit: int) -> None:
+    images = folder_of(tmp_path, 10)
+    (images / "notes.txt").write_text("no image")
+    everything = find_images(images)
+    assert len(everything) == 10
+    assert find_images(images, limit=limit) == everything[: limit or None]
+    shuffled = find_images(images, shuffle=True, seed=4, limit=limit)
+    random.Random(4).shuffle(everything)
+    assert shuffled == everything[: limit or None]
+
+
+def test_difficult_files_are_skipped_with_reasons_and_shorten_their_file(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for index in range(4):
+        (images / f"a{index}.jpg").write_bytes(jpeg(photograph(index)))
+    (images / "a1.jpg").write_bytes(jpeg(photograph(1))[:-500])
+    Image.fromarray(photograph()).save(images / "b0.jpg", "PNG")
+    (images / "b1.jpg").write_bytes(b"")
+    (images / "b2.jpg").symlink_to("nowhere")
+    (images / "b3.jpg").mkdir()  # a folder is no file, whatever its name
+    (images / os.fsdecode(b"c\xff.JPG")).write_bytes(b"hello")
+    report = make_from_images(images, tmp_path / "set", size=16, images_per_file=2)
+    assert report.skipped == (
+        Skipped(name="a1.jpg", reason="damaged or truncated: Premature end of JPEG file"),
+        Skipped(name="b0.jpg", reason="is PNG, not JPEG"),
+        Skipped(name="b1.jpg", reason="empty"),
+        Skipped(name="b2.jpg", reason="cannot be read: No such file or directory"),
+        Skipped(name="c\\xff.JPG", reason="is of an unknown format, not JPEG"),
+    )
+    assert [(file.name, file.images) for file in report.dataset.files] == [
+        ("images-00000.tensors", 1),
+        ("images-00001.tensors", 2),
+    ]
+    assert not list((tmp_path / "set").glob("images-00002*"))
+    manifest = read_manifest(tmp_path / "set")
+    assert manifest is not None
+    assert manifest.skipped == report.skipped
+    assert verify(report.dataset).images == 3
+    assert make_from_images(images, tmp_path / "set", size=16, images_per_file=2).skipped == report.skipped
+
+
+def test_if_no_image_can_be_used_nothing_is_left(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / "images" / name).write_bytes(b"")
+    with pytest.raises(DatasetError, match=r"none of 2 images could be used; the first, a\.jpg: empty"):
+        make_from_images(tmp_path / "images", tmp_path / "set")
+    assert contents(tmp_path / "set") == {}
+
+
+def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"")
+    with pytest.raises(DatasetError, match=r"holds no \.jpg or \.jpeg files"):
+        make_from_images(tmp_path, tmp_path / "set")
+    with pytest.raises(DatasetError, match="is not a folder"):
+        make_from_images(tmp_path / "missing", tmp_path / "set")
+    assert not (tmp_path / "set").exists()
+
+
+def test_a_source_that_changed_is_another_job(tmp_path: Path) -> None:
+    images = folder_of(tmp_path / "images", 2)
+    make_from_images(images, tmp_path / "set", size=16)
+    for path in images.rglob("*.jpg"):
+        os.utime(path, ns=(1, 1))  # a copy of the same files is the same source
+    assert make_from_images(images, tmp_path / "set", size=16).resumed == 2
+    next(images.rglob("*.jpg")).write_bytes(jpeg(photograph(7), quality=50))
+    with pytest.raises(DatasetError, match="made otherwise"):
+        make_from_images(images, tmp_path / "set", size=16)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": 0}, "size is 0"),
+        ({"limit": -1}, "limit is -1"),
+        ({"workers": -1}, "workers is -1"),
+        ({"images_per_file": 0}, "images_per_file is 0"),
+        ({"dtype": "float16"}, "dtype is 'float16'; it must be one of uint8, float32"),
+        ({"resize": "squash"}, "resize is 'squash'; it must be one of stretch, crop"),
+    ],
+)
+def test_parameters_are_checked(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    images = folder_of(tmp_path / "images", 1)
+    with pytest.raises(ParameterError, match=message):
+        make_from_images(images, tmp_path / "set", **options)
+    assert not (tmp_path / "set").exists()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened for a minute"
+        time.sleep(0.002)
+
+
+def start_and_stop(command: list[str], out: Path, number: signal.Signals) -> int:
+    """Stop a make by a signal when its first file is recorded, see that none of its processes lives on; its status."""
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    journal = out / "dataset.journal"
+    wait_for(lambda: journal.exists() and journal.read_bytes().count(b"\n") > 1)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert children
+    # A terminal's Ctrl-C reaches the whole group; a kill, as of the kernel out of memory, one process.
+    (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+    process.communicate(timeout=60)
+    wait_for(lambda: not any(child.is_running() and child.status() != "zombie" for child in children))
+    return process.returncode
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_make_that_was_stopped_leaves_no_process_and_resumes_byte_identically(
+    tmp_path: Path, program: Callable[[Path, Path], list[str]], number: signal.Signals
+) -> None:
+    images = folder_of(tmp_path / "images", 20)
+    (images / "damaged.jpg").write_bytes(b"damaged")
+    os.mkfifo(images / "endless.jpg")  # reading it never ends, so that the make is surely stopped half-way
+    stopped, whole = tmp_path / "stopped", tmp_path / "whole"
+    assert start_and_stop(program(images, stopped), stopped, number) != 0
+    (images / "endless.jpg").unlink()
+    (images / "endless.jpg").touch()  # as long as the pipe, so the same source
+    assert not (stopped / "dataset.json").exists()
+    if number == signal.SIGINT:
+        assert not list(stopped.glob(".*.part"))
+    done = subprocess.run(program(images, stopped), capture_output=True, text=True, check=True)
+    resumed, made = map(int, done.stdout.split())
+    assert resumed > 0
+    assert resumed + made == 20
+    subprocess.run(program(images, whole), check=True, capture_output=True)
+    assert contents(stopped) == contents(whole)
+    assert verify(open_dataset(stopped)).ok
+
+
+def test_a_limit_on_file_sizes_is_told_and_leaves_nothing_half_written(
+    tmp_path: Path, program: Callable[[Path, Path], list[str]]
+) -> None:
+    images = folder_of(tmp_path / "images", 3)  # one file of 230 kB
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+    done = subprocess.run(
+        program(images, tmp_path / "set"), capture_output=True, text=True, check=False, preexec_fn=limit
+    )
+    assert done.returncode == 1
+    assert "images-00000.tensors cannot be written: File too large. It needs 230 kB, " in done.stderr
+    assert contents(tmp_path / "set") == {}
+
+
+def test_a_worker_that_was_killed_is_told(tmp_path: Path, program: Callable[[Path, Path], list[str]]) -> None:
+    images = folder_of(tmp_path / "images", 1)
+    os.mkfifo(images / "endless.jpg")
+    process = subprocess.Popen(program(images, tmp_path / "set"), stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: bool(workers_of(process.pid)))
+    workers_of(process.pid)[0].kill()
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "DatasetError: a worker process ended without a word" in told
+    assert "it resumes" in told
+
+
+def workers_of(parent: int) -> list[psutil.Process]:
+    return [child for child in psutil.Process(parent).children() if "spawn_main" in " ".join(child.cmdline())]
