@@ -1,0 +1,66 @@
+"""The precision of a network, a property of its graph: TensorRT 11 and RTX know neither flags nor calibrators."""
+
+from collections.abc import Callable
+
+import onnx
+from onnxruntime.transformers.float16 import convert_float_to_float16
+
+from inferkit.errors import ModelError
+
+
+def _float32(model: onnx.ModelProto) -> onnx.ModelProto:
+    return model
+
+
+def _float16(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Compute in float16; a uint8 input is cast to float16, float32 inputs and outputs stay and are cast."""
+    half: onnx.ModelProto = convert_float_to_float16(model, keep_io_types=True)
+    # It also marks as float16 what stays float32, such as the statistics of LayerNormalization; they are inferred anew.
+    del half.graph.value_info[:]
+    # The converter appends the casts of float32 inputs behind the nodes that read them.
+    inputs = {value.name for value in half.graph.input}
+    nodes = sorted(half.graph.node, key=lambda node: not (node.op_type == "Cast" and node.input[0] in inputs))
+    del half.graph.node[:]
+    half.graph.node.extend(nodes)
+    return half
+
+
+PRECISIONS: dict[str, Callable[[onnx.ModelProto], onnx.ModelProto]] = {"float32": _float32, "float16": _float16}
+
+
+def check_precision(precision: str) -> None:
+    """Refuse a precision that does not exist.
+
+    Raises
+    ------
+    ModelError
+        Names those that do.
+    """
+    if precision not in PRECISIONS:
+        message = f"precision {precision!r} is unknown: choose one of {', '.join(PRECISIONS)}"
+        raise ModelError(message)
+
+
+def convert(model: onnx.ModelProto, precision: str) -> onnx.ModelProto:
+    """Return `model` computing in `precision`, with the dtypes of its input and outputs unchanged.
+
+    Parameters
+    ----------
+    model
+        A graph of float32; it is left as it is.
+    precision
+        A key of :data:`PRECISIONS`.
+
+    Raises
+    ------
+    ModelError
+        When the precision is unknown, or the graph has operators that have no such form.
+    """
+    check_precision(precision)
+    converted = PRECISIONS[precision](model)
+    try:
+        onnx.checker.check_model(converted, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        message = f"graph {model.graph.name!r} cannot be converted to {precision}: {error}; use float32"
+        raise ModelError(message) from error
+    return converted

@@ -1,0 +1,49 @@
+"""Shape inference without the weights: what onnx infers does not depend on them, but copying them takes seconds."""
+
+from math import prod
+
+import onnx
+from onnx import helper
+
+_SHAPE_LIKE = 1024  # elements; tensors up to this size may be shapes, axes or sizes that others depend on
+
+
+def infer_shapes(model: onnx.ModelProto, *, strict: bool = True) -> onnx.GraphProto:
+    """Return the graph of `model` with the shapes of its tensors, as far as they can be known.
+
+    Parameters
+    ----------
+    model
+        Left as it is.
+    strict
+        Raise where operators and shapes contradict each other.
+
+    Returns
+    -------
+    GraphProto
+        Its large initialisers are inputs; its ``value_info`` and ``output`` hold what was inferred.
+
+    Raises
+    ------
+    onnx.shape_inference.InferenceError
+        When `strict` and the graph contradicts itself.
+    """
+    graph = model.graph
+    light = helper.make_graph(list(graph.node), graph.name, list(graph.input), list(graph.output))
+    light.value_info.extend(graph.value_info)
+    known = {value.name for value in graph.input}
+    for weight in graph.initializer:
+        if prod(weight.dims) <= _SHAPE_LIKE:
+            light.initializer.append(weight)
+        elif weight.name not in known:
+            light.input.append(helper.make_tensor_value_info(weight.name, weight.data_type, weight.dims))
+    bare = helper.make_model(light, opset_imports=model.opset_import, functions=list(model.functions))
+    bare.ir_version = model.ir_version
+    inferred: onnx.GraphProto = onnx.shape_inference.infer_shapes(bare, strict_mode=strict, data_prop=True).graph
+    return inferred
+
+
+def dimensions(value: onnx.ValueInfoProto) -> list[int | str | None]:
+    """Return the shape of a tensor: a number, a name or None for each dimension."""
+    dims = value.type.tensor_type.shape.dim
+    return [d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in dims]

@@ -1,0 +1,52 @@
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto
+
+from inferkit.errors import ModelError
+from inferkit.models.precision import PRECISIONS, convert
+from inferkit.models.zoo import build_model
+
+
+@pytest.fixture(scope="module", params=["uint8", "float32"])
+def model(request: pytest.FixtureRequest) -> onnx.ModelProto:
+    return build_model("text_cnn", dtype=request.param)
+
+
+def _run(model: onnx.ModelProto, x: Any) -> Any:
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, {"input": x})[0]
+
+
+def test_float32_is_the_graph_as_it_is(model: onnx.ModelProto) -> None:
+    assert convert(model, "float32").SerializeToString() == model.SerializeToString()
+
+
+def test_float16_changes_all_weights_and_neither_input_nor_output(model: onnx.ModelProto) -> None:
+    before = model.SerializeToString()
+    half = convert(model, "float16")
+    assert model.SerializeToString() == before
+    assert {w.data_type for w in half.graph.initializer} == {TensorProto.FLOAT16}
+    assert half.graph.input[0].type == model.graph.input[0].type
+    assert half.graph.output[0].type == model.graph.output[0].type
+
+
+def test_float16_casts_the_pixels_to_float16_at_once(model: onnx.ModelProto) -> None:
+    half = convert(model, "float16")
+    (first,) = [node for node in half.graph.node if "input" in node.input]
+    assert (first.op_type, first.attribute[0].i) == ("Cast", TensorProto.FLOAT16)
+
+
+def test_float16_is_close_to_float32(model: onnx.ModelProto) -> None:
+    dtype = np.uint8 if model.graph.input[0].type.tensor_type.elem_type == TensorProto.UINT8 else np.float32
+    x = np.random.default_rng(0).integers(0, 256, (5, 1, 59, 128)).astype(dtype)
+    expected = _run(model, x)
+    np.testing.assert_allclose(_run(convert(model, "float16"), x), expected, atol=0.01 * np.abs(expected).max())
+
+
+def test_unknown_precisions_are_refused(model: onnx.ModelProto) -> None:
+    with pytest.raises(ModelError, match="'int4' is unknown: choose one of " + ", ".join(PRECISIONS)):
+        convert(model, "int4")
