@@ -1,0 +1,146 @@
+"""Storages side by side: the best point of each, its ceilings and what binds it."""
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from inferkit.errors import RecordError
+from inferkit.report.tables import text_table
+from inferkit.report.words import ENGINE, MODEL, PRECISION, VERDICTS, number_text, share_text
+from inferkit.run import STAGES
+
+BY = (ENGINE, MODEL, PRECISION)
+SAME = ("cpu", "gpu", "device", "dtype", "shape")
+"""What has to be equal, so that the storage alone makes the difference; unknown values are not held against a run."""
+
+_CEILINGS = tuple(f"ceiling_{name}" for name in STAGES)
+_FIGURES = ("images_per_s", "predicted_images_per_s", "reached", "binding", *_CEILINGS)
+_ABOUT = ("reader", "threads", "batch_size", "profile", "verdict", "differs")
+
+
+def best(frame: pd.DataFrame, by: Sequence[str] = BY) -> pd.DataFrame:
+    """Return the best pipeline run of each storage for every value of ``by``.
+
+    The fastest VALID one; where there is none the fastest INVALID one, else a FAILED one, so that no storage vanishes.
+
+    Raises
+    ------
+    RecordError
+        If the table holds no pipeline run.
+    """
+    runs = frame[frame["measure"] == "pipeline"]
+    if runs.empty:
+        msg = "no pipeline run among the records: compare needs executed notebooks of stage 03b or 03c"
+        raise RecordError(msg)
+    keys = {name: runs[name].map(_key) if name in runs else "" for name in by}
+    order = runs["verdict"].map(VERDICTS.index)
+    sorted_runs = runs.assign(**keys, order=order).sort_values(
+        ["order", "images_per_s"], ascending=[True, False], kind="stable"
+    )
+    chosen = sorted_runs.groupby([*by, "storage"], sort=False, dropna=False).head(1)
+    return chosen.drop(columns="order").sort_index()
+
+
+def _key(value: object) -> str:
+    """Word a coordinate: pandas makes floats of integers, and NaN of what a point lacks."""
+    if value is None or value != value:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def compare(frame: pd.DataFrame, *, by: Sequence[str] = BY, allow_different: bool = False) -> pd.DataFrame:
+    """Put storages side by side.
+
+    Parameters
+    ----------
+    frame
+        From :func:`inferkit.report.store.load`.
+    by
+        Axes that make the rows; over all other axes each storage's best point is taken.
+    allow_different
+        Compare runs that differ in more than the storage, and say in the column ``differs`` in what.
+
+    Returns
+    -------
+    table
+        One row per value of ``by``; columns ``(storage, field)``: images_per_s, predicted_images_per_s, reached,
+        binding, ceiling_<stage> (all in images per second), the point, profile and verdict.
+
+    Raises
+    ------
+    RecordError
+        If there is no pipeline run, or if runs differ in more than the storage.
+    """
+    chosen = best(frame, by)
+    found = {key: _differences(group) for key, group in chosen.groupby(list(by), sort=False)}
+    differing = {key: names for key, names in found.items() if names}
+    if differing and not allow_different:
+        raise RecordError(_refusal(chosen, sorted({name for names in differing.values() for name in names})))
+    if differing:
+        marks = [_mark(row, found[tuple(row[name] for name in by)]) for row in chosen.to_dict("records")]
+        chosen = chosen.assign(differs=marks)
+    fields = [name for name in (*_FIGURES, *_ABOUT) if name in chosen]
+    storages = list(dict.fromkeys(chosen["storage"]))
+    columns = pd.MultiIndex.from_product([storages, fields], names=["storage", None])
+    wide = chosen.set_index([*by, "storage"])[fields].unstack("storage")
+    return pd.DataFrame({column: wide[column[::-1]] for column in columns}, index=wide.index, columns=columns)
+
+
+def _differences(group: pd.DataFrame) -> list[str]:
+    """Return the names of what differs within one row of the comparison."""
+    return [name for name in SAME if name in group and len(set(group[name].dropna()) - {""}) > 1]
+
+
+def _refusal(chosen: pd.DataFrame, names: Sequence[str]) -> str:
+    lines = []
+    for name in names:
+        pairs = chosen[["storage", name]].drop_duplicates().itertuples(index=False)
+        lines.append(f"- {name}: " + ", ".join(f"{value or 'unknown'} ({storage})" for storage, value in pairs))
+    hint = "compare notebooks of one machine and data set, or allow differences, which marks them"
+    return "\n".join(["the runs differ in more than the storage:", *lines, hint])
+
+
+def _mark(row: Mapping[Hashable, Any], names: Sequence[str]) -> str:
+    return "; ".join(f"{name}: {row[name] or 'unknown'}" for name in names)
+
+
+def text(table: pd.DataFrame) -> str:
+    """Word a comparison for a terminal of 100 columns: one block per row, one line per storage."""
+    return "\n\n".join("\n".join(_block(key, row)) for key, row in table.iterrows())
+
+
+def _block(key: object, row: "pd.Series[Any]") -> Iterator[str]:
+    words = key if isinstance(key, tuple) else (key,)
+    yield " · ".join(str(word) for word in words if word) or "pipeline"
+    storages = list(dict.fromkeys(row.index.get_level_values(0)))
+    lines = {storage: row[storage].to_dict() for storage in storages}
+    ceilings = [name for name in _CEILINGS if any(_number(line.get(name)) is not None for line in lines.values())]
+    head = [
+        "storage",
+        "images/s",
+        "predicted",
+        "reached",
+        "binds",
+        *(name.removeprefix("ceiling_") for name in ceilings),
+    ]
+    rows = [_line(storage, line, ceilings) for storage, line in lines.items()]
+    right = [1, 2, 3, *range(5, 5 + len(ceilings))]
+    yield from ("  " + line for line in text_table(rows, [*head, "verdict"], numbers=right))
+    if any(line.get("profile") == "demo" for line in lines.values()):
+        yield "  demo profile: not for quoting"
+    marks = {storage: line["differs"] for storage, line in lines.items() if line.get("differs")}
+    yield from (f"  differs in more than the storage: {storage}: {mark}" for storage, mark in marks.items())
+
+
+def _line(storage: str, line: dict[str, object], ceilings: Sequence[str]) -> list[str]:
+    names = ("images_per_s", "predicted_images_per_s")
+    verdict = line["verdict"] if isinstance(line["verdict"], str) else "not measured"
+    binding = line["binding"] if isinstance(line["binding"], str) else "–"
+    figures = [number_text(_number(line[name])) for name in names]
+    limits = [number_text(_number(line[name])) for name in ceilings]
+    return [storage, *figures, share_text(_number(line["reached"])), binding, *limits, verdict]
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and value == value else None

@@ -1,0 +1,254 @@
+"""The answer in plain words, computed from the records: for the last cell of a notebook, and for a terminal."""
+
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
+
+from inferkit.report.reference import normal_text
+from inferkit.report.sweeps import HOST_COPY, link, series_names
+from inferkit.report.tables import text_table
+from inferkit.report.words import (
+    BATCH,
+    DEVICE,
+    ENGINE,
+    MEMORY,
+    MODEL,
+    PRECISION,
+    READER,
+    SIZE,
+    STAGE_TITLES,
+    axis_text,
+    figure_text,
+    gpu_name,
+    number_text,
+    point_text,
+    quoting_text,
+    rank,
+    share_text,
+    verdict_text,
+)
+from inferkit.run import STAGES, Figure, Run
+from inferkit.units import bandwidth, gibibytes
+
+Key = TypeVar("Key")
+
+COLUMNS = 100
+PLATEAU = 0.9
+"""A size counts as on the plateau once its bandwidth is this share of the best."""
+
+
+class Sentence(NamedTuple):
+    """What it is about, and what was found."""
+
+    lead: str
+    rest: str
+
+
+class Conclusion:
+    """Sentences that a notebook shows as a list and a terminal as text.
+
+    Parameters
+    ----------
+    sentences
+        In the order in which they are read.
+    """
+
+    def __init__(self, sentences: Sequence[Sentence]) -> None:
+        self.sentences = tuple(sentences)
+
+    def __str__(self) -> str:
+        return "\n".join(f"{lead}: {rest}" for lead, rest in self.sentences)
+
+    def markdown(self) -> str:
+        """Return the sentences as a Markdown list; what came from records is escaped."""
+        return "\n".join(f"- **{_escaped(lead)}**: {_escaped(rest)}" for lead, rest in self.sentences)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """Return what a notebook shows (the name is IPython's)."""
+        return {"text/markdown": self.markdown(), "text/plain": str(self)}
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\\`*_{}\[\]<>#|$~])", r"\\\1", " ".join(text.split()))
+
+
+def conclude(runs: Iterable[Run]) -> Conclusion:
+    """Compute the answer of a notebook from its runs: the best points, the limits, and what is not to be trusted."""
+    kept = list(runs)
+    if not kept:
+        return Conclusion([Sentence("No result", "there is no record to conclude from")])
+    sentences: list[Sentence] = []
+    for (_, measure), group in _grouped(kept, [(run.stage, run.measure) for run in kept]):
+        sentences += _MEASURES.get(measure, _others)(group)
+    return Conclusion([*sentences, *_remarks(kept)])
+
+
+def _dataset(runs: Sequence[Run]) -> Iterator[Sentence]:
+    for run in runs:
+        skipped = run.facts.get("skipped") or 0
+        count = skipped if isinstance(skipped, int) else len(skipped)
+        made = f"{run.facts.get('images', 0):,} images made, {count:,} skipped"
+        speed = "" if run.measured is None else f", at {figure_text(run.measured)}"
+        yield Sentence(f"Data set {run.params.get('data', '')}".strip(), f"{made}{speed}; {_verdict(run)}")
+
+
+def _copies(runs: Sequence[Run]) -> Iterator[Sentence]:
+    """Word the plateau of each line of the sweep, and from which size on it is reached."""
+    for name, line in _grouped(runs, series_names(runs, MEMORY, (SIZE, DEVICE))):
+        for where, own in _grouped(line, [link(run) for run in line]):
+            measured = {int(run.point[SIZE]): value for run in own if (value := _bandwidth(run)) and SIZE in run.point}
+            if measured:
+                top = max(measured.values())
+                first = min(size for size, value in measured.items() if value >= PLATEAU * top)
+                found = f"{bandwidth(top)}; {share_text(PLATEAU)} of it is reached from {gibibytes(first)} on"
+                normal = "" if where == HOST_COPY else normal_text(gpu_name(own[0]), "h2d_pinned")
+                is_pinned = own[0].point.get(MEMORY) == "pinned"
+                yield Sentence(f"{where}, {name}", "; ".join(filter(None, [found, normal if is_pinned else ""])))
+
+
+def _reads(runs: Sequence[Run]) -> Iterator[Sentence]:
+    """Word the fastest point of each reader, the fastest reader first, and the peer that ran beside it."""
+    bests = sorted((min(line, key=rank) for _, line in _grouped(runs, _axis(runs, READER))), key=rank)
+    for place, run in enumerate(run for run in bests if run.measured):
+        lead = "Fastest reader" if place == 0 and len(bests) > 1 else "Reader"
+        peers = [f"{peer.ratio:.2f} of {peer.name}" for peer in run.peers if peer.ratio is not None]
+        rest = [f"{point_text(run)}: {figure_text(run.measured)}", *peers, _verdict(run)]
+        yield Sentence(f"{lead} {run.point.get(READER, '')}".strip(), "; ".join(rest))
+
+
+def _pipelines(runs: Sequence[Run]) -> Iterator[Sentence]:
+    for run in best_of(runs):
+        if run.measured is None:
+            continue
+        what = " ".join(filter(None, (axis_text(name, run.point.get(name, "")) for name in (ENGINE, MODEL, PRECISION))))
+        lead = f"{what or 'Pipeline'} with {run.point.get(READER, 'its')} reads"
+        where = [axis_text(BATCH, run.point[BATCH])] if BATCH in run.point else []
+        yield Sentence(lead, "; ".join([figure_text(run.measured), *_limits(run), *where, _verdict(run)]))
+
+
+def _limits(run: Run) -> Iterator[str]:
+    if run.predicted is not None:
+        yield f"{share_text(run.reached)} of the predicted {number_text(run.predicted.images_per_s)}"
+    if run.binding:
+        yield f"{run.binding} binds"
+
+
+def _others(runs: Sequence[Run]) -> Iterator[Sentence]:
+    """Word the best point of a stage alone, which is a ceiling."""
+    run = min(runs, key=rank)
+    if run.measured is not None:
+        yield Sentence(f"{run.measure} alone", f"{figure_text(run.measured)} at {point_text(run)}; {_verdict(run)}")
+
+
+_MEASURES: dict[str, Callable[[Sequence[Run]], Iterator[Sentence]]] = {
+    "dataset": _dataset,
+    "copy": _copies,
+    "read": _reads,
+    "pipeline": _pipelines,
+}
+
+
+def _remarks(runs: Sequence[Run]) -> Iterator[Sentence]:
+    """Word what qualifies the answer: points without a valid figure, warnings, what could not be verified."""
+    for run in runs:
+        if run.verdict != "VALID":
+            yield Sentence(run.verdict, f"{run.measure} · {point_text(run)}: {verdict_text(run).partition(': ')[2]}")
+    yield from (Sentence("Warning", text) for text in dict.fromkeys(text for run in runs for text in run.warnings))
+    yield from (
+        Sentence("Not verified", text) for text in dict.fromkeys(text for run in runs for text in run.unverified)
+    )
+    if any(run.profile == "demo" for run in runs):
+        yield Sentence("Not for quoting", "the demo profile measures for seconds only")
+
+
+def _verdict(run: Run) -> str:
+    return quoting_text(run.verdict, run.profile)
+
+
+def _bandwidth(run: Run) -> float | None:
+    return run.measured.bytes_per_s if run.measured and run.verdict == "VALID" else None
+
+
+def _axis(runs: Sequence[Run], name: str) -> list[str]:
+    return [str(run.point.get(name, "")) for run in runs]
+
+
+def _grouped(runs: Sequence[Run], keys: Sequence[Key]) -> Iterator[tuple[Key, list[Run]]]:
+    """Group runs by keys, in the order of the keys' first appearance."""
+    for key in dict.fromkeys(keys):
+        yield key, [run for run, own in zip(runs, keys, strict=True) if own == key]
+
+
+def best_of(runs: Sequence[Run]) -> list[Run]:
+    """Return the best pipeline run of each engine, model and precision: VALID first, then the faster."""
+    pipelines = [run for run in runs if run.measure == "pipeline"]
+    keys = [" ".join(str(run.point.get(name, "")) for name in (ENGINE, MODEL, PRECISION)) for run in pipelines]
+    return [min(group, key=rank) for _, group in _grouped(pipelines, keys)]
+
+
+def screen(runs: Iterable[Run]) -> str:
+    """Word the answer for a terminal of 100 columns: one block per storage.
+
+    Per engine and network: images per second, predicted, the binding stage, each ceiling and the verdict. Stages
+    without a pipeline are told in sentences.
+    """
+    kept = list(runs)
+    blocks = [_storage_block(name, group) for name, group in _grouped(kept, [run.storage for run in kept])]
+    return "\n\n".join("\n".join(block) for block in blocks) or "no records"
+
+
+def _storage_block(storage: str, runs: Sequence[Run]) -> Iterator[str]:
+    demo = " (demo profile: not for quoting)" if any(run.profile == "demo" for run in runs) else ""
+    yield f"{storage or 'results'}{demo}"
+    stages = dict.fromkeys(run.stage for run in runs)
+    for stage in sorted(stages):
+        own = [run for run in runs if run.stage == stage]
+        yield f"  {stage} {STAGE_TITLES.get(stage, '')}".rstrip()
+        pipelines = best_of(own)
+        lines = _pipeline_table(pipelines) if pipelines else _sentence_lines(own)
+        yield from (f"    {line}" for line in lines)
+        yield from (
+            line
+            for run in own
+            if run.verdict != "VALID"
+            for line in _wrapped(f"{point_text(run)}: {verdict_text(run)}")
+        )
+
+
+def _sentence_lines(runs: Sequence[Run]) -> Iterator[str]:
+    for measure, group in _grouped(runs, [run.measure for run in runs]):
+        for lead, rest in _MEASURES.get(measure, _others)(group):
+            yield from textwrap.wrap(f"{lead}: {rest}", COLUMNS - 4, subsequent_indent="  ")
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, COLUMNS, initial_indent="    ! ", subsequent_indent="      ")
+
+
+def _pipeline_table(runs: Sequence[Run]) -> list[str]:
+    ceilings = [name for name in STAGES if any(name in run.ceilings for run in runs)]
+    head = ["engine", "model", "images/s", "predicted", "reached", "binds", *ceilings, "verdict"]
+    rows = [_pipeline_row(run, ceilings) for run in runs]
+    return text_table(rows, head, numbers=[2, 3, 4, *range(6, 6 + len(ceilings))])
+
+
+def _pipeline_row(run: Run, ceilings: Sequence[str]) -> list[str]:
+    network = " ".join(filter(None, (axis_text(name, run.point.get(name, "")) for name in (MODEL, PRECISION))))
+    figures = [_images(run.measured), _images(run.predicted), share_text(run.reached), run.binding or "–"]
+    limits = [_images(run.ceilings.get(name)) for name in ceilings]
+    return [
+        str(run.point.get(ENGINE, "")),
+        _cut(network or "–", 24),
+        *figures,
+        *limits,
+        run.verdict,
+    ]
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _images(figure: Figure | None) -> str:
+    return number_text(figure.images_per_s if figure else None)

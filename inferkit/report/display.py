@@ -1,0 +1,47 @@
+"""Charts that open anywhere: the Vega-Lite spec for those who can draw it, and a small PNG for everybody else.
+
+An untrusted notebook shows both, the spec interactively; HTML made offline shows the PNG. JupyterLab knows Vega-Lite up
+to version 5. Nothing is loaded from a network. A PNG of 64 colours is about a fifth of one of all colours.
+"""
+
+import base64
+import io
+from typing import Any
+
+import altair as alt
+import vl_convert
+from PIL import Image
+
+VEGALITE_MIME = "application/vnd.vegalite.v5+json"
+COLOURS = 64
+SCALE = 1.5
+"""Pixels of the PNG per pixel of the chart: sharp on a dense screen, small enough for a notebook."""
+
+_VEGALITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
+
+
+def chart_bundle(chart: alt.TopLevelMixin) -> dict[str, Any]:
+    """Return the MIME bundle of a chart: its spec, a PNG in base64 and its text."""
+    spec = chart.to_dict()
+    image = base64.b64encode(png(spec)).decode("ascii")
+    return {VEGALITE_MIME: spec, "image/png": image, "text/plain": spec.get("description", "chart")}
+
+
+def png(spec: dict[str, Any]) -> bytes:
+    """Draw a Vega-Lite spec as a PNG of at most 64 colours."""
+    drawn = vl_convert.vegalite_to_png(spec, vl_version=_VEGALITE, scale=SCALE, allowed_base_urls=[])
+    small = (
+        Image.open(io.BytesIO(drawn))
+        .convert("RGB")
+        .quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    )
+    out = io.BytesIO()
+    small.save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+def display_chart(chart: alt.TopLevelMixin) -> None:
+    """Display a chart in the notebook's cell."""
+    from IPython.display import display  # see record.show
+
+    display(chart_bundle(chart), raw=True)

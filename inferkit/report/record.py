@@ -1,0 +1,138 @@
+"""Show a Run in a notebook: the record itself, and a table and a text that people read."""
+
+from collections.abc import Iterable, Iterator
+from html import escape
+
+from inferkit.errors import RecordError
+from inferkit.report import tables
+from inferkit.report.colours import VERDICT_COLOURS, stage_order
+from inferkit.report.words import figure_text, flatten, point_text, share_text, title, verdict_text
+from inferkit.run import MIME, Json, Peer, Repeat, Run, Stage
+from inferkit.units import bandwidth, duration, gigabytes, rate
+
+
+def bundle(run: Run) -> dict[str, Json]:
+    """Return the MIME bundle of a run.
+
+    The record is under ``application/vnd.inferkit.run+json``; ``text/html`` is a table with inline styles, which an
+    untrusted notebook shows too, and ``text/plain`` a few lines. What identifies a machine or a person is in the record
+    alone, so that it can be taken out of one place.
+    """
+    return {MIME: run.to_dict(), "text/html": _html(run), "text/plain": _text(run)}
+
+
+def show(run: Run) -> Run:
+    """Display a run in the notebook's cell and return it."""
+    from IPython.display import display  # the only need for IPython: reading records must not wait for it
+
+    display(bundle(run), raw=True)
+    return run
+
+
+def show_all(runs: Iterable[Run]) -> list[Run]:
+    """Display each run as it arrives, so that what was measured before a crash is in the notebook."""
+    return [show(run) for run in runs]
+
+
+def raise_for_failures(runs: Iterable[Run]) -> None:
+    """Fail the notebook if a point failed; the last cell calls this, when every record has been shown.
+
+    Raises
+    ------
+    RecordError
+        Naming each FAILED point. An INVALID one is a result and does not raise.
+    """
+    failed = [f"- {title(run)} · {point_text(run)}: {verdict_text(run)}" for run in runs if run.verdict == "FAILED"]
+    if failed:
+        msg = f"{len(failed)} point(s) failed; their records above hold the details:\n" + "\n".join(failed)
+        raise RecordError(msg)
+
+
+def summary_rows(run: Run) -> list[tuple[str, str]]:
+    """Return what a run found, as rows of name and text."""
+    rows = [("measured", figure_text(run.measured))]
+    if run.predicted is not None:
+        rows += [("predicted", figure_text(run.predicted)), ("reached", f"{share_text(run.reached)} of predicted")]
+    if run.binding:
+        rows.append(("binding stage", run.binding))
+    return rows + [(f"ceiling: {name}", figure_text(run.ceilings[name])) for name in stage_order(run.ceilings)]
+
+
+def remarks(run: Run) -> Iterator[tuple[str, str]]:
+    """Yield everything that qualifies a figure, as kind and text."""
+    if run.failure is not None:
+        yield "failure", f"{run.failure.kind}: {run.failure.message}"
+    yield from (("reason", text) for text in run.reasons)
+    yield from (("warning", text) for text in run.warnings)
+    yield from (("unverified", text) for text in run.unverified)
+    if run.profile == "demo":
+        yield "not for quoting", "the demo profile measures for seconds only"
+
+
+def _text(run: Run) -> str:
+    lines = tables.text_table([*summary_rows(run), *remarks(run)])
+    return "\n".join([f"{title(run)} · {point_text(run)}", f"{run.verdict} (run {run.id}, {run.started})", *lines])
+
+
+def _html(run: Run) -> str:
+    words = f"{title(run)} · {point_text(run)}"
+    quoting = " <b>not for quoting</b>" if run.profile == "demo" else ""
+    head = f"<div><b>{escape(words)}</b> {tables.badge(run.verdict, VERDICT_COLOURS[run.verdict])}{quoting}</div>"
+    return f'<div style="margin:6px 0">{head}{"".join(_parts(run))}</div>'
+
+
+def _parts(run: Run) -> Iterator[str]:
+    """Yield the HTML of a record, the most important first; what is long is folded."""
+    yield tables.html_table([*summary_rows(run), *remarks(run)])
+    if run.failure is not None and run.failure.detail:
+        yield tables.folded("Failure in detail", f"<pre>{escape(run.failure.detail)}</pre>")
+    if run.stages:
+        rows = [_stage_row(name, run.stages[name]) for name in stage_order(run.stages)]
+        yield tables.html_table(rows, _STAGE_HEAD, numbers=range(1, len(_STAGE_HEAD)))
+    if run.peers:
+        yield tables.html_table([_peer_row(peer) for peer in run.peers], ("peer", "figure", "ours ÷ peer", "command"))
+    if run.repeats:
+        table = tables.html_table([_repeat_row(repeat) for repeat in run.repeats], _REPEAT_HEAD, numbers=range(1, 7))
+        yield tables.folded(f"Windows ({len(run.repeats)}, warm-up included)", table)
+    about = {
+        "id": run.id,
+        "started": run.started,
+        "profile": run.profile,
+        "scope": run.scope,
+        "ceilings_from": run.ceilings_from,
+    }
+    yield tables.folded("Facts", tables.html_table(flatten({**about, **run.facts})))
+    yield tables.folded("Parameters", tables.html_table(flatten(run.params)))
+    yield tables.folded("Host", tables.html_table(flatten(run.host.model_dump(mode="json", exclude={"identity"}))))
+
+
+_STAGE_HEAD = ("stage", "images/s at work", "bytes/s at work", "busy", "workers", "p50", "p90", "p99")
+
+
+def _stage_row(name: str, stage: Stage) -> list[str]:
+    times = stage.quantiles
+    speed = "–" if stage.images_per_s is None else rate(stage.images_per_s)
+    nbytes = "–" if stage.bytes_per_s is None else bandwidth(stage.bytes_per_s)
+    spans = ["–"] * 3 if times is None else [duration(t) for t in (times.p50_s, times.p90_s, times.p99_s)]
+    return [name, speed, nbytes, share_text(stage.busy), str(stage.workers), *spans]
+
+
+_REPEAT_HEAD = ("window", "start", "length", "batches", "images/s", "bytes/s", "bytes")
+
+
+def _repeat_row(repeat: Repeat) -> list[str]:
+    kind = "warm-up" if repeat.warmup else "measured"
+    rates = [rate(repeat.images_per_s), bandwidth(repeat.bytes_per_s)]
+    return [
+        kind,
+        duration(repeat.start_s),
+        duration(repeat.seconds),
+        f"{repeat.batches}",
+        *rates,
+        gigabytes(repeat.nbytes),
+    ]
+
+
+def _peer_row(peer: Peer) -> list[str]:
+    figure = f"none: {peer.missing}" if peer.figure is None else figure_text(peer.figure)
+    return [peer.name, figure, "–" if peer.ratio is None else f"{peer.ratio:.2f}", peer.command]

@@ -1,0 +1,145 @@
+"""Charts of stages measured alone: bandwidth over the size of a transfer, and over threads and batch sizes."""
+
+from collections.abc import Sequence
+
+import altair as alt
+
+from inferkit.report.colours import ALARM
+from inferkit.report.reference import normal_text
+from inferkit.report.theme import WIDTH, Chart, Rows, base, message, series_scale, styled
+from inferkit.report.words import (
+    BATCH,
+    DEVICE,
+    MEMORY,
+    READER,
+    SIZE,
+    THREADS,
+    VERDICTS,
+    axis_text,
+    gpu_name,
+    point_text,
+    varying,
+)
+from inferkit.run import Run
+
+HOST_COPY = "host-to-host copy (no GPU)"
+DEVICE_COPY = "host-to-device copy"
+
+_SHAPES = alt.Scale(domain=list(VERDICTS), range=["circle", "triangle-up", "cross"])
+# Vega's expressions have no binary prefixes; the sizes are those of buffers, so KiB and MiB are what people look for.
+_BINARY = (
+    "datum.value >= 1073741824 ? format(datum.value / 1073741824, '.3~g') + ' GiB' : "
+    "datum.value >= 1048576 ? format(datum.value / 1048576, '.3~g') + ' MiB' : "
+    "datum.value >= 1024 ? format(datum.value / 1024, '.3~g') + ' KiB' : datum.value + ' B'"
+)
+
+
+def transfer_sweep(runs: Sequence[Run]) -> Chart:
+    """Draw the bandwidth of copies over their size, one line per kind of host memory."""
+    kept = [run for run in runs if SIZE in run.point]
+    if not kept:
+        return message(f"transfer sweep: none of the runs has the axis {SIZE!r}")
+    series = series_names(kept, MEMORY, (SIZE, DEVICE))
+    links = [link(run) for run in kept]
+    rows = [
+        {"size": run.point[SIZE], "series": name, "link": where, **_outcome(run)}
+        for run, name, where in zip(kept, series, links, strict=True)
+    ]
+    sizes = sorted({float(run.point[SIZE]) for run in kept})
+    # Decades of sizes need a tick each, but a long sweep has more sizes than room.
+    axis = alt.Axis(labelExpr=_BINARY, values=sizes[:: -(-len(sizes) // 9)], labelOverlap="greedy")
+    x = alt.X(
+        "size:Q", title="bytes per copy (logarithmic)", scale=alt.Scale(type="log", base=2, nice=False), axis=axis
+    )
+    chart = _lines(rows, x, series, "host memory", WIDTH)
+    unique = list(dict.fromkeys(links))
+    whole: Chart = chart if len(unique) == 1 else _faceted(chart, rows, "link", unique, 1)
+    normal = {normal_text(gpu_name(run), "h2d_pinned") for run in kept if link(run) != HOST_COPY}
+    heading = unique[0] if len(unique) == 1 else "copies by device"
+    return styled(whole, f"Bandwidth (GB/s): {heading}", *sorted(normal), *_flags(kept))
+
+
+def link(run: Run) -> str:
+    """Name what was copied over; a copy within the host must never pass for a GPU's."""
+    if run.point.get(DEVICE, run.params.get(DEVICE)) == "cpu":
+        return HOST_COPY
+    return " · ".join(filter(None, (DEVICE_COPY, gpu_name(run))))
+
+
+def read_sweep(runs: Sequence[Run]) -> Chart:
+    """Draw the bandwidth of reading over threads, one line per reader, one panel per batch size.
+
+    Peers, such as fio, are drawn as dark dashes at the points that they were run beside.
+    """
+    kept = [run for run in runs if READER in run.point and THREADS in run.point]
+    if not kept:
+        return message(f"read sweep: none of the runs has the axes {READER!r} and {THREADS!r}")
+    series = series_names(kept, READER, (THREADS, BATCH))
+    rows = []
+    for run, name in zip(kept, series, strict=True):
+        place = {"threads": run.point[THREADS], "panel": axis_text(BATCH, run.point.get(BATCH, ""))}
+        rows.append({**place, "series": name, **_outcome(run)})
+        known = [(peer.name, peer.figure.bytes_per_s) for peer in run.peers if peer.figure and peer.figure.bytes_per_s]
+        rows += [{**place, "series": f"{peer} (peer)", "peer": True, "value": value / 1e9} for peer, value in known]
+    # By length first, so that batch size 64 stands before 128.
+    panels = sorted({str(row["panel"]) for row in rows}, key=lambda panel: (len(panel), panel))
+    threads = sorted({int(run.point[THREADS]) for run in kept})
+    x = alt.X(
+        "threads:O", title="reader threads", sort=threads, scale=alt.Scale(type="band"), axis=alt.Axis(labelAngle=0)
+    )
+    chart = _lines(rows, x, series, "reader", WIDTH if len(panels) == 1 else 250)
+    whole: Chart = chart if len(panels) == 1 else _faceted(chart, rows, "panel", panels, 2)
+    missing = dict.fromkeys(f"{peer.name}: {peer.missing}" for run in kept for peer in run.peers if peer.missing)
+    heading = "Bandwidth (GB/s) of reading"
+    single = "" if len(panels) > 1 else panels[0]
+    return styled(whole, heading, single, *missing, *_flags(kept))
+
+
+def series_names(runs: Sequence[Run], axis: str, drawn: Sequence[str]) -> list[str]:
+    """Name each run's line: its ``axis``, and whatever else varies and is not drawn otherwise."""
+    names = [axis, *(name for name in varying(runs) if name not in (axis, *drawn))]
+    return [point_text(run, names) or "all" for run in runs]
+
+
+def _outcome(run: Run) -> dict[str, object]:
+    """Return a run's bandwidth in GB/s, 0 where it failed, so that the failure is on the chart."""
+    value = run.measured.bytes_per_s if run.measured else None
+    return {"value": (value or 0.0) / 1e9, "verdict": run.verdict, "peer": False}
+
+
+def _lines(rows: Rows, x: alt.X, series: Sequence[str], legend: str, width: int) -> alt.LayerChart:
+    peers = [str(row["series"]) for row in rows if row["peer"]]
+    y = alt.Y("value:Q", title="bandwidth (GB/s)", scale=alt.Scale(zero=True))
+    colour = alt.Color(
+        "series:N",
+        scale=series_scale(series, plain=peers),
+        title=legend,
+        legend=alt.Legend(columns=4, symbolStrokeWidth=0),
+    )
+    shape = alt.Shape("verdict:N", scale=_SHAPES, legend=None)
+    plot = base(rows).properties(width=width, height=260 if width == WIDTH else 180)
+    own = plot.transform_filter("!datum.peer")
+    alarm = alt.condition("datum.verdict == 'VALID'", alt.value(None), alt.value(ALARM))
+    layers = [
+        own.transform_filter("datum.verdict != 'FAILED'").mark_line(strokeWidth=2).encode(x=x, y=y, color=colour),
+        own.mark_point(filled=True, size=70).encode(x=x, y=y, color=colour, shape=shape, stroke=alarm),
+    ]
+    if peers:
+        dashes = plot.transform_filter("datum.peer").mark_tick(thickness=3, orient="horizontal")
+        layers.append(dashes.encode(x=x, y=y, color=colour))
+    return alt.layer(*layers)
+
+
+def _faceted(chart: alt.LayerChart, rows: Rows, field: str, order: Sequence[str], columns: int) -> alt.FacetChart:
+    header = alt.Header(labelAnchor="start", labelOrient="top")
+    facet = alt.Facet(f"{field}:N", sort=list(order), title=None, header=header)
+    return chart.facet(facet=facet, columns=columns, data=base(rows).data)
+
+
+def _flags(runs: Sequence[Run]) -> list[str]:
+    """Word how many points are no VALID result, and whether the figures may be quoted."""
+    counts = {
+        mark: sum(run.verdict == mark.split()[0] for run in runs) for mark in ("INVALID (triangle)", "FAILED (cross)")
+    }
+    lines = [f"{count} of {len(runs)} points {mark}" for mark, count in counts.items() if count]
+    return lines + (["demo profile: not for quoting"] if any(run.profile == "demo" for run in runs) else [])

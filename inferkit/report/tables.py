@@ -1,0 +1,59 @@
+"""Tables that open anywhere: HTML with inline styles only, and aligned plain text.
+
+JupyterLab shows an executed notebook as untrusted at first: it strips ``<style>``, scripts and inline SVG, while inline
+styles and ``<details>`` survive.
+"""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+CELL = "padding:2px 12px 2px 0;text-align:left;vertical-align:top;border:none"
+NUMBER = CELL.replace("text-align:left", "text-align:right")
+HEAD = f"{CELL};border-bottom:1px solid #999999;font-weight:600"
+
+
+def html_table(rows: Iterable[Sequence[str]], head: Sequence[str] = (), *, numbers: Sequence[int] = ()) -> str:
+    """Return an HTML table of plain text, which is escaped here.
+
+    Parameters
+    ----------
+    rows, head
+        Cells; no heading where ``head`` is empty.
+    numbers
+        Columns to align to the right.
+    """
+    top = "".join(f'<th style="{_style(i, numbers, HEAD)}">{escape(cell)}</th>' for i, cell in enumerate(head))
+    body = "".join(f"<tr>{_cells(row, numbers)}</tr>" for row in rows)
+    heading = f"<thead><tr>{top}</tr></thead>" if head else ""
+    return f'<table style="border-collapse:collapse;margin:4px 0">{heading}<tbody>{body}</tbody></table>'
+
+
+def _cells(row: Sequence[str], numbers: Sequence[int]) -> str:
+    return "".join(f'<td style="{_style(i, numbers, CELL)}">{escape(cell)}</td>' for i, cell in enumerate(row))
+
+
+def _style(column: int, numbers: Sequence[int], style: str) -> str:
+    return style.replace("text-align:left", "text-align:right") if column in numbers else style
+
+
+def badge(text: str, colour: str) -> str:
+    """Return a word in white on a colour; the word carries the meaning, the colour only repeats it."""
+    style = f"background:{colour};color:#ffffff;padding:1px 8px;border-radius:3px;font-weight:600"
+    return f'<span style="{style}">{escape(text)}</span>'
+
+
+def folded(summary: str, html: str) -> str:
+    """Return HTML that opens on a click."""
+    return f'<details style="margin:2px 0"><summary>{escape(summary)}</summary>{html}</details>'
+
+
+def text_table(rows: Iterable[Sequence[str]], head: Sequence[str] = (), *, numbers: Sequence[int] = ()) -> list[str]:
+    """Return lines of aligned columns, two spaces apart, without trailing blanks."""
+    cells = [list(head), *map(list, rows)] if head else [list(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(_padded(row, widths, numbers)).rstrip() for row in cells]
+
+
+def _padded(row: Sequence[str], widths: Sequence[int], numbers: Sequence[int]) -> list[str]:
+    pairs = enumerate(zip(row, widths, strict=True))
+    return [cell.rjust(width) if i in numbers else cell.ljust(width) for i, (cell, width) in pairs]

@@ -1,0 +1,183 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from IPython.core.displaypub import CapturingDisplayPublisher
+from IPython.core.interactiveshell import InteractiveShell
+
+from inferkit import host as host_module
+from inferkit.host import Host
+from inferkit.report import record
+from inferkit.run import Figure, Histogram, Peer, Quantiles, Repeat, Run, Series, Stage, figure_of
+
+MakeRun = Callable[..., Run]
+WriteNotebook = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def host() -> Host:
+    facts = getattr(host_module, "facts", None)
+    found: Host = facts() if facts is not None else Host(cpu="x")
+    return found
+
+
+def windows(rate: float, *, image_bytes: int = 150_528, n: int = 3) -> list[Repeat]:
+    sizes = [(0.0, int(rate * 0.7), True)] + [(1.0 + i, int(rate * (1 + 0.01 * i)), False) for i in range(n)]
+    return [
+        Repeat(
+            start_s=start,
+            seconds=1.0,
+            images=images,
+            nbytes=images * image_bytes,
+            batches=images // 8 or 1,
+            warmup=warm,
+        )
+        for start, images, warm in sizes
+    ]
+
+
+def stage(rate: float, busy: float = 0.5) -> Stage:
+    p50 = 8 / rate
+    spans = {
+        "p50_s": p50,
+        "p90_s": p50 * 1.2,
+        "p95_s": p50 * 1.3,
+        "p99_s": p50 * 1.6,
+        "p999_s": p50 * 2,
+        "max_s": p50 * 3,
+    }
+    hist = Histogram(edges_s=[p50 / 2, p50, p50 * 4], counts=[3, 5])
+    return Stage(
+        images_per_s=rate,
+        bytes_per_s=rate * 150_528,
+        busy=busy,
+        workers=2,
+        quantiles=Quantiles(**spans),
+        histogram=hist,
+    )
+
+
+@pytest.fixture
+def make_run(host: Host) -> MakeRun:
+    """Build a pipeline run whose figures follow from ``rate``; any field can be changed."""
+
+    def make(rate: float = 58.0, **changes: Any) -> Run:
+        repeats = windows(rate)
+        values: dict[str, Any] = {
+            "stage": "03b",
+            "measure": "pipeline",
+            "storage": "shm",
+            "point": {
+                "engine": "onnx",
+                "model": "resnet18",
+                "precision": "float32",
+                "reader": "buffered",
+                "batch_size": 32,
+            },
+            "params": {"dtype": "uint8", "shape": [3, 224, 224], "device": "cpu"},
+            "host": host,
+            "repeats": repeats,
+            "measured": figure_of(repeats),
+            "stages": {
+                "infer": stage(rate * 1.05, 0.97),
+                "read": stage(rate * 20, 0.05),
+                "copy": stage(rate * 60, 0.02),
+            },
+            "ceilings": {"read": Figure(images_per_s=rate * 22), "infer": Figure(images_per_s=rate * 1.04)},
+            "predicted": Figure(images_per_s=rate * 1.04),
+            "binding": "infer",
+            "verdict": "VALID",
+            "facts": {"resident_before": 0.98},
+            "series": {"images_per_s": Series(unit="images/s", values=[rate * 0.7, rate, None, rate * 1.02])},
+        }
+        return Run(**{**values, **changes})
+
+    return make
+
+
+@pytest.fixture
+def failed(make_run: MakeRun) -> Run:
+    failure = {"kind": "EngineError", "message": "out of memory <b>", "detail": "Traceback …"}
+    empty: dict[str, Any] = {
+        "measured": None,
+        "repeats": [],
+        "stages": {},
+        "ceilings": {},
+        "predicted": None,
+        "binding": None,
+        "series": {},
+    }
+    return make_run(verdict="FAILED", failure=failure, point={"engine": "onnx", "model": "vgg19"}, **empty)
+
+
+@pytest.fixture
+def make_copy(make_run: MakeRun) -> MakeRun:
+    def make(nbytes: int, memory: str, bytes_per_s: float, device: str = "cpu", **changes: Any) -> Run:
+        point = {"device": device, "memory": memory, "transfer_bytes": nbytes}
+        own = {
+            "stage": "02",
+            "measure": "copy",
+            "point": point,
+            "params": {},
+            "ceilings": {},
+            "predicted": None,
+            "binding": None,
+        }
+        return make_run(**{"measured": Figure(bytes_per_s=bytes_per_s, cov=0.01), **own, **changes})
+
+    return make
+
+
+@pytest.fixture
+def make_read(make_run: MakeRun) -> MakeRun:
+    def make(
+        reader: str, threads: int, batch: int, bytes_per_s: float, fio: float | None = None, **changes: Any
+    ) -> Run:
+        point = {"reader": reader, "threads": threads, "batch_size": batch}
+        peers = (
+            []
+            if fio is None
+            else [Peer(name="fio psync", command="fio …", figure=Figure(bytes_per_s=fio), ratio=bytes_per_s / fio)]
+        )
+        figure = Figure(bytes_per_s=bytes_per_s, images_per_s=bytes_per_s / 150_528, cov=0.02)
+        own = {"stage": "03a", "measure": "read", "point": point, "ceilings": {}, "predicted": None, "binding": None}
+        return make_run(**{"measured": figure, "peers": peers, **own, **changes})
+
+    return make
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> CapturingDisplayPublisher:
+    """Stand in for a notebook: what is displayed lies in its ``outputs``."""
+    publisher = CapturingDisplayPublisher()  # type: ignore[no-untyped-call]
+    shell = SimpleNamespace(display_pub=publisher)
+    monkeypatch.setattr(InteractiveShell, "initialized", classmethod(lambda cls: True))
+    monkeypatch.setattr(InteractiveShell, "instance", classmethod(lambda cls: shell))
+    return publisher
+
+
+@pytest.fixture
+def write_notebook(tmp_path: Path) -> WriteNotebook:
+    """Write a notebook as a kernel would: one cell per run, with other outputs around the record."""
+
+    def write(*runs: Run, name: str = "a.ipynb", folder: Path | None = None) -> Path:
+        path = (folder or tmp_path) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(notebook_of(runs)), encoding="utf-8")
+        return path
+
+    return write
+
+
+def notebook_of(runs: tuple[Run, ...]) -> dict[str, Any]:
+    text = {"output_type": "stream", "name": "stdout", "text": ["images/s: 999999\n"]}
+    code = {"cell_type": "code", "execution_count": 1, "metadata": {}, "source": ["show(run)"]}
+    cells: list[dict[str, Any]] = [{"cell_type": "markdown", "id": "m", "metadata": {}, "source": ["# A question"]}]
+    for number, run in enumerate(runs):
+        shown = {"output_type": "display_data", "metadata": {}, "data": record.bundle(run)}
+        cells.append({**code, "id": f"c{number}", "outputs": [text, shown]})
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}

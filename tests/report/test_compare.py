@@ -1,0 +1,100 @@
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from inferkit.errors import RecordError
+from inferkit.host import Host
+from inferkit.report.compare import best, compare, text
+from inferkit.report.store import Stored, table
+from inferkit.run import Run
+
+from .conftest import MakeRun
+
+
+def frame_of(*runs: Run) -> pd.DataFrame:
+    return table(Stored(run, Path("a.ipynb")) for run in runs)
+
+
+@pytest.fixture
+def storages(make_run: MakeRun, failed: Run) -> pd.DataFrame:
+    point = {"engine": "onnx", "model": "resnet18", "precision": "float32"}
+    return frame_of(
+        make_run(58, point={**point, "batch_size": 8}),
+        make_run(61, point={**point, "batch_size": 32}),
+        make_run(500, verdict="INVALID", reasons=["cache"]),
+        make_run(40, storage="nas", verdict="INVALID", reasons=["cache"]),
+        make_run(44, storage="nas", verdict="INVALID", reasons=["cache"]),
+        make_run(9999, measure="read", storage="nas"),
+        failed,
+    )
+
+
+def test_each_storage_is_told_by_its_best_valid_point(storages: pd.DataFrame) -> None:
+    wide = compare(storages)
+    row, failed = dict(zip(wide.index, wide.to_dict("records"), strict=True)).values()
+    assert list(dict.fromkeys(wide.columns.get_level_values(0))) == ["shm", "nas"]
+    assert (row["shm", "images_per_s"], row["shm", "batch_size"], row["shm", "verdict"]) == (61, 32, "VALID")
+    assert (row["nas", "images_per_s"], row["nas", "verdict"]) == (44, "INVALID")
+    assert row["shm", "binding"] == "infer"
+    assert row["shm", "ceiling_read"] == pytest.approx(61 * 22)
+    assert list(wide.index) == [("onnx", "resnet18", "float32"), ("onnx", "vgg19", "")]
+    assert failed["shm", "verdict"] == "FAILED"
+
+
+def test_other_rows_can_be_asked_for(storages: pd.DataFrame) -> None:
+    chosen = best(storages[storages["storage"] == "shm"], by=["batch_size"])
+    assert sorted(chosen[["batch_size", "images_per_s"]].dropna().to_numpy().tolist()) == [["32", 61.0], ["8", 58.0]]
+    assert list(compare(storages, by=["model"]).index) == ["resnet18", "vgg19"]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("cpu", {"host": Host.model_validate({"cpu": "another CPU"})}),
+        ("dtype", {"params": {"dtype": "float32", "shape": [3, 224, 224], "device": "cpu"}}),
+        ("shape", {"params": {"dtype": "uint8", "shape": [3, 299, 299], "device": "cpu"}}),
+        ("shape", {"facts": {"shape": [3, 299, 299]}}),
+    ],
+)
+def test_what_differs_in_more_than_the_storage_is_refused_or_marked(
+    name: str, changes: dict[str, Any], make_run: MakeRun
+) -> None:
+    frame = frame_of(make_run(58), make_run(70, storage="nas", **changes))
+    with pytest.raises(RecordError, match=rf"- {name}: .*\(shm\).*\(nas\)"):
+        compare(frame)
+    wide = compare(frame, allow_different=True)
+    assert f"{name}: {frame[name][1]}" in wide.iloc[0]["nas", "differs"]
+    assert f"nas: {name}: {frame[name][1]}" in text(wide)
+
+
+def test_different_gpus_are_refused(make_run: MakeRun) -> None:
+    hosts = [Host.model_validate({"cpu": "x", "gpus": [{"index": 0, "name": name}]}) for name in ("H100", "H200")]
+    cuda: dict[str, Any] = {"params": {"device": "cuda"}}
+    frame = frame_of(make_run(host=hosts[0], **cuda), make_run(host=hosts[1], storage="nas", **cuda))
+    with pytest.raises(RecordError, match=r"gpu: H100 \(shm\), H200 \(nas\)"):
+        compare(frame)
+
+
+def test_what_a_record_does_not_tell_is_not_held_against_it(make_run: MakeRun) -> None:
+    compare(frame_of(make_run(), make_run(storage="nas", params={})))
+
+
+def test_without_a_pipeline_there_is_nothing_to_compare(make_run: MakeRun) -> None:
+    with pytest.raises(RecordError, match="03b"):
+        compare(frame_of(make_run(measure="read")))
+
+
+def test_text_for_a_terminal(storages: pd.DataFrame) -> None:
+    lines = text(compare(storages)).splitlines()
+    assert lines[:5] == [
+        "onnx · resnet18 · float32",
+        "  storage  images/s  predicted  reached  binds   read  infer  verdict",
+        "  shm            61       63.4     96 %  infer  1,342   63.4  VALID",
+        "  nas            44       45.8     96 %  infer    968   45.8  INVALID",
+        "  demo profile: not for quoting",
+    ]
+    assert "FAILED" in lines[-3]
+    assert lines[-2].endswith("not measured")
+    assert max(map(len, lines)) <= 100

@@ -1,0 +1,139 @@
+import json
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from IPython.core.displaypub import CapturingDisplayPublisher
+
+from inferkit.errors import RecordError
+from inferkit.host import Host
+from inferkit.report.record import bundle, raise_for_failures, show_all
+from inferkit.run import MIME, Peer, Run
+
+from .conftest import MakeRun
+
+SURVIVES = {"div", "b", "span", "table", "thead", "tbody", "tr", "th", "td", "details", "summary", "pre"}
+
+
+class Html(HTMLParser):
+    """Collects what an untrusted notebook would have to show, and checks that tags are closed in order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.open.append(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def read(run: Run) -> Html:
+    html = Html(bundle(run)["text/html"])
+    assert html.open == []
+    assert html.tags <= SURVIVES
+    assert html.attributes <= {"style"}
+    return html
+
+
+def test_the_record_survives_its_bundle(make_run: MakeRun) -> None:
+    run = make_run()
+    data = bundle(run)
+    assert set(data) == {MIME, "text/html", "text/plain"}
+    assert Run.from_dict(json.loads(json.dumps(data[MIME]))) == run
+
+
+def test_html_and_text_tell_what_was_found(make_run: MakeRun) -> None:
+    run = make_run(58.0, verdict="INVALID", reasons=["window too short"], warnings=["spread"], unverified=["NUMA node"])
+    words = read(run).words
+    for text in (words, bundle(run)["text/plain"]):
+        joined = "\n".join(text) if isinstance(text, list) else text
+        for expected in (
+            "INVALID",
+            "resnet18",
+            "58 images/s",
+            "96 % of predicted",
+            "infer",
+            "window too short",
+            "NUMA node",
+        ):
+            assert expected in joined
+        assert "not for quoting" in joined
+    assert words.count("warm-up") == 1
+    assert words.count("measured") == 1 + 3
+
+
+def test_a_long_profile_may_be_quoted(make_run: MakeRun) -> None:
+    data = bundle(make_run(profile="quick"))
+    assert "not for quoting" not in data["text/html"]
+    assert "not for quoting" not in data["text/plain"]
+
+
+def test_a_failure_is_spelled_out_with_its_detail(failed: Run) -> None:
+    words = read(failed).words
+    assert "EngineError: out of memory <b>" in words
+    assert "Traceback …" in words
+
+
+def test_a_missing_peer_is_said(make_run: MakeRun) -> None:
+    words = read(make_run(peers=[Peer(name="fio", missing="not installed")])).words
+    assert "none: not installed" in words
+
+
+@given(
+    text=st.text(alphabet=st.characters(codec="utf-8", exclude_categories=("Cs", "Cc"))).map(
+        lambda s: f"<script>{s}&'\""
+    )
+)
+def test_nothing_in_a_record_becomes_markup(text: str) -> None:
+    values: dict[str, Any] = {
+        "point": {"reader": text, text: 1},
+        "params": {text: [{"a": text}]},
+        "facts": {"b": {text: text}},
+    }
+    run = Run(stage="03b", measure=text, storage=text, host=Host(), verdict="INVALID", reasons=[text], **values)
+    assert "script" not in read(run).tags
+
+
+def test_what_identifies_a_machine_is_in_the_record_alone(make_run: MakeRun) -> None:
+    host = Host.model_validate(
+        {"cpu": "x", "identity": {"hostname": "node-17", "user": "ada", "serials": {"gpu": "S123"}}}
+    )
+    data = bundle(make_run(host=host))
+    assert "node-17" in json.dumps(data.pop(MIME))
+    assert not any(secret in json.dumps(data) for secret in ("node-17", "ada", "S123"))
+
+
+def test_runs_are_shown_as_they_arrive(make_run: MakeRun, published: CapturingDisplayPublisher) -> None:
+    first = make_run(point={"threads": 1})
+
+    def crashing() -> Iterator[Run]:
+        yield first
+        assert [output["data"][MIME]["id"] for output in published.outputs] == [first.id]
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        show_all(crashing())
+    assert show_all([first]) == [first]
+    assert len(published.outputs) == 2
+
+
+def test_failed_points_fail_the_notebook_and_invalid_ones_do_not(make_run: MakeRun, failed: Run) -> None:
+    invalid = make_run(verdict="INVALID", reasons=["short"])
+    raise_for_failures([make_run(), invalid])
+    with pytest.raises(RecordError, match=r"1 point\(s\) failed[\s\S]*vgg19[\s\S]*out of memory") as caught:
+        raise_for_failures(iter([invalid, failed]))
+    assert "short" not in str(caught.value)

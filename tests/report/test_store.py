@@ -1,0 +1,92 @@
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from inferkit.errors import RecordError
+from inferkit.report.compare import compare, text
+from inferkit.report.store import load, load_runs
+from inferkit.run import MIME, Run
+
+from .conftest import MakeRun, WriteNotebook
+
+
+def test_one_row_per_run_of_all_notebooks(
+    make_run: MakeRun, failed: Run, write_notebook: WriteNotebook, tmp_path: Path
+) -> None:
+    write_notebook(make_run(58), failed, name="b.ipynb", folder=tmp_path / "shm")
+    write_notebook(make_run(600, storage="nvme", profile="quick"), name="a.ipynb", folder=tmp_path / "nvme" / "deep")
+    frame = load(tmp_path)
+    assert frame["storage"].tolist() == ["nvme", "shm", "shm"]
+    assert frame["verdict"].tolist() == ["VALID", "VALID", "FAILED"]
+    assert frame["quotable"].tolist() == [True, False, False]
+    assert frame["model"].tolist() == ["resnet18", "resnet18", "vgg19"]
+    assert frame["images_per_s"].tolist()[:2] == [606.0, 58.0]
+    assert frame["ceiling_infer"].tolist()[:2] == [pytest.approx(624), pytest.approx(60.32)]
+    assert frame["reached"][0] == pytest.approx(606 / 624)
+    assert pd.isna(frame["images_per_s"][2])
+    assert frame["failure"][2] == "EngineError: out of memory <b>"
+    assert (frame["dtype"] == "uint8").all()
+    assert (frame["shape"] == "3 × 224 × 224").all()
+    assert frame["notebook"][1] == str(tmp_path / "shm" / "b.ipynb")
+
+
+def test_a_copied_notebook_counts_once_and_checkpoints_not_at_all(
+    make_run: MakeRun, write_notebook: WriteNotebook, tmp_path: Path
+) -> None:
+    run = make_run()
+    first = write_notebook(run, name="a.ipynb")
+    copy = write_notebook(run, name="copy.ipynb")
+    write_notebook(make_run(), folder=tmp_path / ".ipynb_checkpoints")
+    assert [stored.notebook for stored in load_runs(tmp_path)] == [first]
+    assert [stored.run for stored in load_runs([copy, str(first), tmp_path])] == [run]
+
+
+def test_an_axis_does_not_hide_a_column(make_run: MakeRun, write_notebook: WriteNotebook) -> None:
+    frame = load(write_notebook(make_run(point={"storage": "inner", "threads": 2})))
+    assert (frame["storage"][0], frame["point_storage"][0], frame["threads"][0]) == ("shm", "inner", 2)
+
+
+def test_figures_are_numbers_even_where_there_are_none(failed: Run, write_notebook: WriteNotebook) -> None:
+    frame = load(write_notebook(failed))
+    assert {frame[name].dtype.name for name in ("images_per_s", "reached", "cov")} == {"float64"}
+    assert text(compare(frame)).splitlines()[2].endswith("FAILED")
+
+
+def test_printed_figures_are_not_read(write_notebook: WriteNotebook) -> None:
+    with pytest.raises(RecordError, match="no record in 1 notebook"):
+        load(write_notebook())
+
+
+def test_all_bad_notebooks_are_named_at_once(make_run: MakeRun, write_notebook: WriteNotebook, tmp_path: Path) -> None:
+    good = write_notebook(make_run(), name="good.ipynb")
+    (tmp_path / "cut.ipynb").write_text(good.read_text()[:-40])
+    (tmp_path / "list.ipynb").write_text("[]")
+    (tmp_path / "bytes.ipynb").write_bytes(b"\xff\xfe\x00")
+    future = good.read_text().replace('"schema": 1', '"schema": 7')
+    (tmp_path / "future.ipynb").write_text(future)
+    wrong = json.loads(good.read_text())
+    wrong["cells"][1]["outputs"][1]["data"][MIME] = "text"
+    (tmp_path / "text.ipynb").write_text(json.dumps(wrong))
+    with pytest.raises(RecordError) as caught:
+        load(tmp_path)
+    message = str(caught.value)
+    for name in ("cut", "list", "bytes", "future", "text"):
+        assert f"{name}.ipynb" in message
+    assert "good.ipynb" not in message
+    assert "schema 7" in message
+
+
+def test_a_missing_path_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match=r"gone\.ipynb"):
+        load(tmp_path / "gone.ipynb")
+    with pytest.raises(RecordError, match="no record in 0 notebook"):
+        load(tmp_path)
+
+
+def test_a_notebook_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "folder.ipynb").mkdir()
+    (tmp_path / "folder.ipynb" / "loop.ipynb").symlink_to("loop.ipynb")
+    with pytest.raises(RecordError, match=r"folder\.ipynb: cannot be read"):
+        load(tmp_path)
