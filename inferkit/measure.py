@@ -6,7 +6,7 @@ from time import monotonic, sleep
 
 from inferkit.errors import RankError
 from inferkit.host import cpus, facts
-from inferkit.params import Windows
+from inferkit.params import Parameters, Windows
 from inferkit.pipeline.job import Job, Outcome
 from inferkit.pipeline.judge import judge
 from inferkit.pipeline.launch import Handle, RankFailure, launch
@@ -70,6 +70,10 @@ def measure(plan: Plan, show: Show | None = None) -> Iterator[Run]:
     Run
         As soon as its point is measured.
     """
+    if plan.failure is not None:
+        yield Run.model_validate(
+            _about(plan.params) | {"measure": "plan", "verdict": "FAILED", "failure": plan.failure}
+        )
     done: dict[str, Run] = {}
     for index, point in enumerate(plan.points):
         stopped = False
@@ -142,19 +146,21 @@ def _show(rank: Handle, plan: Plan, index: int, show: Show | None) -> None:
     )
 
 
-def _base(plan: Plan, point: Point) -> dict[str, object]:
-    """Return what a Run says whatever became of it."""
-    params = plan.params
+def _about(params: Parameters) -> dict[str, object]:
+    """Return what every Run of a notebook says."""
     return {
         "stage": params.stage,
-        "measure": point.measure,
         "storage": params.storage,
         "profile": params.profile,
-        "point": point.axes,
         "params": params.model_dump(mode="json"),
         "host": facts(),
-        "scope": "gpu" if point.job.device == "cuda" else "rank",
     }
+
+
+def _base(plan: Plan, point: Point) -> dict[str, object]:
+    """Return what a point's Run says whatever became of it."""
+    scope = "gpu" if point.job.device == "cuda" else "rank"
+    return _about(plan.params) | {"measure": point.measure, "point": point.axes, "scope": scope}
 
 
 def _failed(plan: Plan, point: Point, failure: Failure) -> Run:

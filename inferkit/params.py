@@ -51,7 +51,7 @@ class Parameters(BaseModel):
         known = {name for model in NOTEBOOKS.values() for name in model.model_fields}
         for name, value in namespace.items():
             if _is_literal(name, value) and name not in known:
-                raise ParameterError(_unknown(name, known, f"notebook {cls.notebook}"))
+                raise ParameterError(unknown_parameter(name, known, f"notebook {cls.notebook}"))
         return cls.check({name: namespace[name] for name in cls.model_fields if name in namespace})
 
     @classmethod
@@ -85,17 +85,22 @@ class Windows(Parameters):
     repeats: Count = Field(default=0, description="windows; 0: the profile's")
 
 
-class Data(Parameters):
-    """Where images lie as raw tensors."""
+class Tensors(Parameters):
+    """A folder of raw tensors."""
 
-    data: str = Field(default="", description='folder of *.tensors files; "": a small synthetic set is made')
-    source: Literal["storage", "memory"] = Field(
-        default="memory", description="where the bytes are declared to come from"
-    )
+    data: str = Field(default="", description='folder of *.tensors files; "": a small set of random images')
     dtype: Literal["", "uint8", "float32"] = Field(
-        default="", description='"": as the manifest says (uint8 if made here)'
+        default="", description='uint8 or float32; "": as the manifest says, uint8 if made here'
     )
+
+
+class Data(Tensors):
+    """Where images lie, and what is known of them."""
+
     shape: list[Positive] = Field(default=[], description="channels, height, width; empty: as the manifest says")
+    source: Literal["storage", "memory"] = Field(
+        default="memory", description="storage or memory: where the bytes are declared to come from"
+    )
 
 
 class Reading(Data):
@@ -121,7 +126,7 @@ class Hardware(Parameters):
     gpus: list[Count] = Field(default=[], description="ids of the GPUs to use; empty: all")
 
 
-class MakeDataset(Parameters):
+class MakeDataset(Tensors):
     """Notebook 01: make a data set of tensors."""
 
     stage: ClassVar[str] = "01"
@@ -130,8 +135,6 @@ class MakeDataset(Parameters):
     images: str = Field(
         default="", description='folder of JPEG files; "demo": photographs that scikit-image ships; "": random images'
     )
-    data: str = Field(default="", description='folder of *.tensors files to make; "": data/<images or synthetic>')
-    dtype: Literal["", "uint8", "float32"] = Field(default="", description='"": uint8')
     size: Positive = Field(default=224, description="height and width of an image in the data set")
     resize: Literal["stretch", "crop"] = Field(
         default="stretch", description="stretch, or resize the short side and crop the centre"
@@ -232,7 +235,8 @@ def _is_literal(name: str, value: object) -> bool:
     )
 
 
-def _unknown(name: str, known: set[str], place: str) -> str:
+def unknown_parameter(name: str, known: set[str], place: str) -> str:
+    """Word the refusal of a name that nobody declares, with the nearest that somebody does."""
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
     return f"{place}: {name!r} is not a parameter: {hint}"
@@ -241,7 +245,7 @@ def _unknown(name: str, known: set[str], place: str) -> str:
 def _explain(place: str, model: type[Parameters], detail: ErrorDetails) -> str:
     name = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
-        return _unknown(name, set(model.model_fields), place)
+        return unknown_parameter(name, set(model.model_fields), place)
     found = detail["input"]
     hint = ""
     if isinstance(found, str) and "string" not in detail["type"] and detail["type"] != "literal_error":

@@ -4,23 +4,22 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from inferkit.dataset.format import Dataset, open_dataset
-from inferkit.dataset.synthetic import make_synthetic
+from inferkit.dataset.record import make_default, synthetic_folder
 from inferkit.devices import MEMORIES
 from inferkit.engines import engine_class
-from inferkit.errors import ParameterError
+from inferkit.errors import InferkitError, ParameterError
 from inferkit.host import facts
 from inferkit.models.cache import ModelFile, model_path
-from inferkit.params import HostToDevice, Parameters, Reading, SingleProcess, StorageToHost, project_root, resolve
+from inferkit.params import HostToDevice, Parameters, Reading, SingleProcess, StorageToHost, resolve
 from inferkit.pipeline.job import Job, window_of
 from inferkit.readers import READERS
 from inferkit.readers.memory import in_memory
-from inferkit.run import Scalar
+from inferkit.run import Failure, Scalar
 from inferkit.units import duration, gigabytes
 
-SYNTHETIC_IMAGES = 512
 DEFAULT_SHAPE = (3, 224, 224)
 START_S = 1.5
 """What starting a rank takes, for the estimate."""
@@ -60,14 +59,21 @@ class Plan:
     params: Parameters
     points: list[Point]
     dataset: Dataset | None = None
+    failure: Failure | None = None
 
     @property
     def seconds(self) -> float:
         """The least time that it takes."""
         return sum(point.job.window.seconds + START_S for point in self.points)
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Show the table in a notebook."""
+        printer.text(str(self))
+
     def __str__(self) -> str:
         """Return the points as a plain table, with the bytes and the time that they take."""
+        if self.failure is not None:
+            return f"cannot run: {self.failure.message}"
         names = list(dict.fromkeys(name for point in self.points for name in point.axes))
         rows = [["measure", *names]]
         rows += [[point.measure, *(str(point.axes.get(name, "")) for name in names)] for point in self.points]
@@ -80,6 +86,14 @@ class Plan:
                 f"read again and again for {duration(reading)}"
             )
         return "\n".join([*lines, f"{len(self.points)} points, at least {duration(self.seconds)}"])
+
+
+def prepare(params: Parameters) -> Plan:
+    """Plan a notebook's points; what cannot be planned is kept as the plan's failure, and becomes a record."""
+    try:
+        return plan(params)
+    except InferkitError as error:
+        return Plan(params, [], failure=Failure(kind=type(error).__name__, message=str(error)))
 
 
 def plan(params: Parameters, *, pending: Dataset | None = None) -> Plan:
@@ -116,15 +130,17 @@ def dataset_for(params: Reading, pending: Dataset | None = None) -> Dataset:
     DatasetError
         If the folder is missing or is no data set.
     """
+    dtype, shape = params.dtype, tuple(params.shape)
     if set(params.readers) == {"memory"}:
-        return in_memory(tuple(params.shape) or DEFAULT_SHAPE, params.dtype or "uint8")
-    if params.data and pending is not None and pending.folder == resolve(params.data):
+        return in_memory(shape or DEFAULT_SHAPE, dtype or "uint8")
+    if not params.data:
+        folder = synthetic_folder(dtype or "uint8", shape or DEFAULT_SHAPE)
+        if pending is not None and pending.folder == folder:
+            return pending
+        return make_default(dtype or "uint8", shape or DEFAULT_SHAPE)
+    if pending is not None and pending.folder == resolve(params.data):
         return pending
-    if params.data:
-        return open_dataset(resolve(params.data), dtype=params.dtype or None, shape=tuple(params.shape) or None)
-    shape, dtype = tuple(params.shape) or DEFAULT_SHAPE, params.dtype or "uint8"
-    folder = project_root() / "data" / f"synthetic-{dtype}-{'x'.join(map(str, shape))}"
-    return make_synthetic(folder, images=SYNTHETIC_IMAGES, shape=shape, dtype=dtype).dataset
+    return open_dataset(resolve(params.data), dtype=dtype or None, shape=shape or None)
 
 
 def chosen_gpus(device: str, gpus: list[int]) -> list[int]:

@@ -38,8 +38,8 @@ class CpuSpan:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        self.end_ns = monotonic_ns()
         self.error = error
+        self.end_ns = monotonic_ns()
         self._done.release()
         return True
 
@@ -52,7 +52,7 @@ class CpuSpan:
 
     def done(self) -> bool:
         """Tell whether the work is done."""
-        return not self._done.locked()
+        return self.end_ns > 0
 
 
 class CpuStream:
@@ -89,22 +89,17 @@ class CpuMemory:
 
     def __init__(self, nbytes: int) -> None:
         try:
-            self._map: mmap.mmap | None = mmap.mmap(
-                -1, max(nbytes, 1), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
-            )
+            pages = mmap.mmap(-1, max(nbytes, 1), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE)
         except OSError as error:
             msg = f"cannot allocate {gibibytes(nbytes)} of host memory ({error}): lower host_batches or batch_sizes"
             raise DeviceError(msg) from error
         self.nbytes = nbytes
-        self.array: Bytes = np.frombuffer(self._map, np.uint8, nbytes)
+        self.array: Bytes = np.frombuffer(pages, np.uint8, nbytes)
         self.address = int(self.array.ctypes.data)
 
     def close(self) -> None:
-        """Give the memory back."""
-        if self._map is not None:
-            self.array = np.empty(0, np.uint8)
-            self._map.close()
-            self._map = None
+        """Give the memory back, once nobody shows it any more: a traceback may hold a reader's view."""
+        self.array = np.empty(0, np.uint8)
 
 
 class _NothingToUndo:

@@ -102,8 +102,7 @@ class OnnxEngine(Engine):
 
 def _check_input(session: Any, model: str, batch_size: int, dtype: str, shape: tuple[int, ...]) -> None:
     inputs = session.get_inputs()
-    found = TENSOR_TYPES.get(inputs[0].type, inputs[0].type)
-    if len(inputs) != 1 or found != dtype or tuple(inputs[0].shape[1:]) != shape:
+    if [(TENSOR_TYPES.get(i.type), tuple(i.shape[1:])) for i in inputs] != [(dtype, shape)]:
         described = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
         msg = (
             f"{model} takes {described}; the images are {dtype} (batch, {', '.join(map(str, shape))}): adapt the model"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from inferkit.params import Data, Windows
+from inferkit.params import Reading, Windows
 from inferkit.pipeline.job import PROFILES, Job, Outcome
 from inferkit.run import Figure, Json
 from inferkit.units import percent
@@ -35,9 +35,8 @@ def judge(params: Windows, job: Job, outcome: Outcome, measured: Figure | None) 
     found = Judgement(warnings=list(outcome.warnings), unverified=list(outcome.unverified))
     _window(params, job, found)
     _spread(params, outcome, measured, found)
-    storage = outcome.facts.get("storage")
-    if isinstance(params, Data):
-        _source(params.source, job, storage, found)
+    if isinstance(params, Reading) and params.source == "storage" and job.reader in params.readers:
+        _source(job, outcome.facts.get("storage"), found)
     if outcome.facts.get("verified_images") == 0 and job.work in {"read", "pipeline"}:
         found.unverified.append("content of the images: " + _why_not_verified(job))
     return found
@@ -75,13 +74,10 @@ def _spread(params: Windows, outcome: Outcome, measured: Figure | None, found: J
         found.reasons.append(f"a repeat lies over {far} off the mean, which profile mlperf forbids")
 
 
-def _source(source: str, job: Job, storage: dict[str, Json] | None, found: Judgement) -> None:
-    """Hold what was declared about the bytes' origin against what the kernel counted."""
-    if source != "storage":
-        return
+def _source(job: Job, storage: dict[str, Json] | None, found: Judgement) -> None:
+    """Hold the declaration that the bytes come from storage against what the kernel counted."""
     if storage is None:
-        if job.work == "read" or job.reader == "memory":
-            found.reasons.append(f"source is storage, but reader {job.reader} reads none: declare source: memory")
+        found.reasons.append(f"source is storage, but reader {job.reader} reads none: declare source: memory")
         return
     if storage["in_memory"]:
         found.reasons.append(

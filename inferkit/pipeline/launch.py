@@ -1,6 +1,7 @@
 """Start a rank and keep a handle on it: poll, stop, result."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -63,6 +64,8 @@ class Handle:
     def _listen(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
+            if not line.endswith("\n"):
+                break  # it died while it spoke
             event = json.loads(line)
             kind = event.pop("event")
             if kind == "ready":
@@ -134,9 +137,9 @@ class Handle:
 
     def last_words(self) -> str:
         """Return the end of what the rank wrote to its standard error."""
-        size = self._stderr.seek(0, 2)
-        self._stderr.seek(max(0, size - STDERR_KEPT))
-        return self._stderr.read().decode(errors="replace").strip()
+        descriptor = self._stderr.fileno()  # shared with the rank, which writes where a seek would lead
+        start = max(0, os.fstat(descriptor).st_size - STDERR_KEPT)
+        return os.pread(descriptor, STDERR_KEPT, start).decode(errors="replace").strip()
 
     def close(self) -> None:
         """Leave nothing behind: no process, no pipe."""

@@ -12,6 +12,7 @@ from queue import SimpleQueue
 from inferkit.batch import Batch
 from inferkit.devices.base import Device, Slot, Span
 from inferkit.engines.base import Engine
+from inferkit.errors import InferkitError
 from inferkit.pipeline.ring import Ring
 from inferkit.pipeline.timeline import Timeline
 from inferkit.pipeline.verify import Verifier, gather
@@ -64,16 +65,23 @@ class Loop:
             feeder.result()
 
     def _feed(self) -> None:
-        copy_in, infer = self._device.copy_in, self._engine.infer
         try:
             while (slot := self._free.get()) is not None and (batch := self._ring.get()) is not None:
-                copied = copy_in(batch.segments, slot)
-                inferred = infer(slot, batch.images, copied)
+                copied, inferred = self._submit(batch, slot)
                 self._in_flight.put((batch, slot, copied, inferred))
                 if not self._overlap:
                     inferred.wait()
         finally:
             self._in_flight.put(None)
+
+    def _submit(self, batch: Batch, slot: Slot) -> tuple[Span, Span]:
+        try:
+            copied = self._device.copy_in(batch.segments, slot)
+            return copied, self._engine.infer(slot, batch.images, copied)
+        except InferkitError:
+            self._device.synchronize()
+            batch.release()
+            raise
 
     def _complete(self, item: InFlight, timeline: Timeline, verifier: Verifier | None) -> bool:
         batch, slot, copied, inferred = item

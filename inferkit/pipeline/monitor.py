@@ -31,7 +31,6 @@ class Monitor:
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
 
     def __enter__(self) -> Self:
-        self._start = monotonic()
         self._thread.start()
         return self
 
@@ -46,13 +45,17 @@ class Monitor:
             sample()
         while not self._stop.wait(PERIOD_S):
             for name, (_, sample) in self._sources.items():
-                self._samples[name].append((monotonic() - self._start, sample()))
+                self._samples[name].append((monotonic(), sample()))
 
-    def series(self) -> dict[str, Series]:
-        """Return the means over each second."""
+    def series(self, start_s: float) -> dict[str, Series]:
+        """Return the means over each second since ``start_s`` (``CLOCK_MONOTONIC``); what was before is left out."""
+        since = {
+            name: [(at - start_s, value) for at, value in samples if at >= start_s]
+            for name, samples in self._samples.items()
+        }
         return {
             name: Series(unit=self._sources[name][0], values=_means(samples))
-            for name, samples in self._samples.items()
+            for name, samples in since.items()
             if samples
         }
 

@@ -70,7 +70,7 @@ def main() -> None:
     try:
         with Monitor() as monitor:
             outcome = WORKS[parent.job.work](parent.job, parent.begin)
-        outcome = outcome.model_copy(update={"series": outcome.series | monitor.series()})
+        outcome = outcome.model_copy(update={"series": outcome.series | monitor.series(parent.start_ns / 1e9)})
     except (InferkitError, OSError, MemoryError) as error:
         parent.tell("failure", error=type(error).__name__, message=str(error), detail=traceback.format_exc())
     else:

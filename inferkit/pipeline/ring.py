@@ -14,7 +14,6 @@ from inferkit.readers.base import Reader
 from inferkit.readers.split import batches
 
 POISON = 0x5A
-_CANCELLED = -1
 
 
 class _Buffer:
@@ -64,24 +63,24 @@ class Ring:
     ) -> None:
         self._reader = reader
         self._free: SimpleQueue[_Buffer | None] = SimpleQueue()
-        self._ready: SimpleQueue[Batch | int] = SimpleQueue()
+        self._ready: SimpleQueue[Batch | int | None] = SimpleQueue()
         self._memory: list[HostMemory] = []
         self._threads: list[Future[None]] = []
-        self._pool: ThreadPoolExecutor | None = None
+        self._cancelled = False
+        shares = [share for share in shares if share]
+        self._working = len(shares)
+        self._pool = ThreadPoolExecutor(max(1, len(shares)), "reader")
         nbytes = reader.buffer_bytes(batch_size)
         try:
             for _ in range(buffers):
                 if nbytes:
                     self._memory.append(device.allocate(nbytes))
                 self._free.put(_Buffer(self._memory[-1] if nbytes else None, self._free, poison=device.poison))
+            for thread, share in enumerate(shares):
+                self._threads.append(self._pool.submit(self._fill, thread, batches(share, batch_size, epochs)))
         except BaseException:
             self.close()
             raise
-        shares = [share for share in shares if share]
-        self._working = len(shares)
-        self._pool = ThreadPoolExecutor(max(1, len(shares)), "reader")
-        for thread, share in enumerate(shares):
-            self._threads.append(self._pool.submit(self._fill, thread, batches(share, batch_size, epochs)))
 
     def get(self) -> Batch | None:
         """Return the next batch; None when every epoch was delivered or the ring was cancelled.
@@ -91,15 +90,13 @@ class Ring:
         ReadError
             What a reader raised; the batches that were filled before it were delivered.
         """
-        while self._working > 0:
+        while self._working and not self._cancelled:
             item = self._ready.get()
             if isinstance(item, Batch):
                 return item
-            if item == _CANCELLED:
-                self._working = 0
-                break
-            self._working -= 1
-            self._threads[item].result()
+            if item is not None:
+                self._working -= 1
+                self._threads[item].result()
         return None
 
     def _fill(self, thread: int, wanted: Iterator[tuple[Piece, ...]]) -> None:
@@ -107,7 +104,7 @@ class Ring:
         try:
             for pieces in wanted:
                 buffer = free.get()
-                if buffer is None:
+                if buffer is None or self._cancelled:
                     break
                 start = monotonic_ns()
                 segments = read(pieces, buffer.memory)
@@ -116,15 +113,16 @@ class Ring:
             ready.put(thread)
 
     def cancel(self) -> None:
-        """Wake whoever waits in :meth:`get`, which then returns None; any thread may call it."""
-        self._ready.put(_CANCELLED)
+        """Read no further batch and let :meth:`get`, where somebody may wait, return None; any thread may call it."""
+        self._cancelled = True
+        for _ in range(self._working):
+            self._free.put(None)
+        self._ready.put(None)
 
     def close(self) -> None:
         """End the reader threads and free the buffers; copies from them must have finished."""
-        for _ in self._threads:
-            self._free.put(None)
-        if self._pool is not None:
-            self._pool.shutdown(wait=True)
+        self.cancel()
+        self._pool.shutdown(wait=True, cancel_futures=True)
         while self._memory:
             self._memory.pop().close()
 

@@ -66,7 +66,9 @@ class Timeline:
         self._nbytes.append(nbytes)
         self._window_images += images
         self._window_nbytes += nbytes
-        if now >= self._end_ns and (self._window_images >= self.window.images or not self.repeats):
+        # Bare copies complete no images, and the warm-up needs none.
+        enough = not images or not self.repeats or self._window_images >= self.window.images
+        if enough and now >= self._end_ns:
             self._close(now)
         if now - self._reported_ns > PROGRESS_NS:
             self._tell(now)
@@ -115,15 +117,12 @@ class Timeline:
         kept = [repeat for repeat in self.repeats if not repeat.warmup]
         if not kept:
             return {}
-        start = self.start_ns + int(kept[0].start_s * 1e9)
-        end = self.start_ns + int((kept[-1].start_s + kept[-1].seconds) * 1e9)
-        done = np.frombuffer(self._done, np.int64)
-        inside = (done > start) & (done <= end)
-        images, nbytes = (np.frombuffer(a, np.int64)[inside].sum() for a in (self._images, self._nbytes))
+        images, nbytes = sum(repeat.images for repeat in kept), sum(repeat.nbytes for repeat in kept)
+        seconds = sum(repeat.seconds for repeat in kept)
+        first = self.repeats[0].batches  # of the warm-up
+        inside = slice(first, first + sum(repeat.batches for repeat in kept))
         return {
-            name: _stage(self._seconds(name)[inside], int(images), int(nbytes), (end - start) / 1e9, workers[name])
-            for name in workers
-            if inside.any()
+            name: _stage(self._seconds(name)[inside], images, nbytes, seconds, workers[name]) for name in workers
         }
 
     def _seconds(self, name: str) -> NDArray[np.float64]:

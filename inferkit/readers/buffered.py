@@ -8,6 +8,9 @@ from inferkit.dataset.format import Dataset
 from inferkit.devices.base import HostMemory
 from inferkit.readers.base import Allocator, OpenFiles, Reader, read_fully
 
+LARGEST_FOLIO = 2 * 2**20
+"""Most bytes that the page cache keeps as one piece (a huge page). Linux drops no piece that is asked for in part."""
+
 
 class BufferedReader(Reader):
     """``preadv`` into the batch buffer; with ``evict`` the pages behind each batch are dropped."""
@@ -34,7 +37,8 @@ class BufferedReader(Reader):
             nbytes = count * size
             read_fully(descriptor, view[cursor : cursor + nbytes], start * size, nbytes, self.dataset.path(file))
             if self.evict:
-                os.posix_fadvise(descriptor, start * size, nbytes, os.POSIX_FADV_DONTNEED)
+                behind = max(0, start * size - LARGEST_FOLIO)  # what the batch before shared with this one goes now
+                os.posix_fadvise(descriptor, behind, start * size + nbytes - behind, os.POSIX_FADV_DONTNEED)
             segments.append(Segment("ring", buffer.address + cursor, nbytes, first, count, file))
             cursor += nbytes
         return tuple(segments)

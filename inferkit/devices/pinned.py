@@ -1,0 +1,148 @@
+"""Host memory that the GPU's copy engine reads by itself: pages that CUDA was told about.
+
+PyCUDA's ``register_host_memory`` fails with NumPy from 2.4 on, hence NVIDIA's bindings.
+"""
+
+import resource
+import threading
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from cuda.bindings import driver as bindings
+
+from inferkit.devices.cpu import CpuMemory
+from inferkit.errors import DeviceError
+from inferkit.units import gibibytes
+
+PORTABLE: int = bindings.CU_MEMHOSTREGISTER_PORTABLE
+READ_ONLY: int = bindings.CU_MEMHOSTREGISTER_READ_ONLY
+
+
+class Context(Protocol):
+    """What registering needs of a GPU's context."""
+
+    def pushed(self, doing: str) -> AbstractContextManager[None]:
+        """Make the context current meanwhile."""
+
+    def hold(self) -> None:
+        """Keep the context."""
+
+    def drop(self) -> None:
+        """Let go of it."""
+
+
+def checked(answer: tuple[Any, ...], doing: str) -> Any:
+    """Return what a call of NVIDIA's bindings gave.
+
+    Raises
+    ------
+    DeviceError
+        If it failed: its name, and what was being done.
+    """
+    error, *values = answer
+    if error != bindings.CUresult.CUDA_SUCCESS:
+        msg = f"{getattr(error, 'name', error)}: {doing}"
+        raise DeviceError(msg)
+    return values[0] if values else None
+
+
+@dataclass
+class _Pages:
+    """Registered pages, and how many share them."""
+
+    context: Context
+    nbytes: int
+    holders: int = 0
+
+
+_PAGES: dict[int, _Pages] = {}
+_LOCK = threading.Lock()
+
+
+class CudaRegistration:
+    """A share in registered pages.
+
+    Several GPUs may copy from one mapping, which can be registered but once: for all of them (PORTABLE). The last share
+    to close unregisters, in the context that registered and that was kept for it.
+
+    Parameters
+    ----------
+    context
+        Of a GPU.
+    address, nbytes
+        The pages; all shares in one address have the same size.
+    flags
+        Of ``cuMemHostRegister``.
+
+    Raises
+    ------
+    DeviceError
+        If CUDA refuses them.
+    """
+
+    def __init__(self, context: Context, address: int, nbytes: int, flags: int) -> None:
+        with _LOCK:
+            pages = _PAGES.get(address) or _registered(context, address, nbytes, flags)
+            if pages.nbytes != nbytes:
+                msg = (
+                    f"{pages.nbytes} bytes at {address:#x} are registered, not {nbytes}: close that registration first"
+                )
+                raise DeviceError(msg)
+            pages.holders += 1
+        self._address = address
+
+    def close(self) -> None:
+        """Give the share up, when its copies have finished; calling it again does nothing."""
+        address, self._address = self._address, 0
+        if not address:
+            return
+        with _LOCK:
+            pages = _PAGES[address]
+            pages.holders -= 1
+            if not pages.holders:
+                del _PAGES[address]
+                doing = f"unregistering {gibibytes(pages.nbytes)} of host memory"
+                with pages.context.pushed(doing):
+                    checked(bindings.cuMemHostUnregister(address), doing)
+                pages.context.drop()
+
+
+def _registered(context: Context, address: int, nbytes: int, flags: int) -> _Pages:
+    limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+    lockable = "unlimited" if limit == resource.RLIM_INFINITY else gibibytes(limit)
+    doing = (
+        f"registering {gibibytes(nbytes)} of host memory. Lockable memory is {lockable}: raise it (ulimit "
+        "-l unlimited, docker run --ulimit memlock=-1), or lower host_batches. Pages of a file must lie on tmpfs, such as /dev/shm: "
+        "use reader buffered or direct elsewhere"
+    )
+    with context.pushed(doing):
+        checked(bindings.cuMemHostRegister(address, nbytes, flags), doing)
+    context.hold()
+    _PAGES[address] = _Pages(context, nbytes)
+    return _PAGES[address]
+
+
+class PinnedMemory(CpuMemory):
+    """Anonymous pages, registered: unlike CUDA's own allocations they can have a NUMA policy, and take O_DIRECT reads.
+
+    Raises
+    ------
+    DeviceError
+        If there is not that much memory, or CUDA may not lock it.
+    """
+
+    def __init__(self, context: Context, nbytes: int) -> None:
+        super().__init__(nbytes)
+        self._registration: CudaRegistration | None = None
+        try:
+            self._registration = CudaRegistration(context, self.address, max(nbytes, 1), PORTABLE)
+        except DeviceError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Unregister the memory and give it back, when its copies have finished."""
+        if self._registration is not None:
+            self._registration.close()
+        super().close()

@@ -1,0 +1,57 @@
+"""A small project of its own for each notebook test: nothing is written beside the templates."""
+
+from pathlib import Path
+from typing import Any
+
+import papermill
+import pytest
+
+from inferkit.params import NOTEBOOKS, project_root
+from inferkit.report.store import read_notebook
+from inferkit.run import Run
+
+TINY = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 2}
+
+
+@pytest.fixture
+def execute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Execute a stage's notebook by plain papermill and return its records; the last cell may raise."""
+
+    def run(stage: str, *, fails: bool = False, **parameters: Any) -> list[Run]:
+        name = NOTEBOOKS[stage].notebook
+        out = tmp_path / f"{name}.ipynb"
+        source = project_root() / "notebooks" / f"{name}.ipynb"
+        options = {"progress_bar": False, "kernel_name": "python3", "cwd": tmp_path}
+        if fails:
+            with pytest.raises(papermill.PapermillExecutionError, match="RecordError"):
+                papermill.execute_notebook(source, out, parameters=parameters, **options)
+        else:
+            papermill.execute_notebook(source, out, parameters=parameters, **options)
+        return read_notebook(out)
+
+    return run
+
+
+@pytest.fixture
+def tiny_onnx(tmp_path: Path) -> Path:
+    """Write a small network of the user's own: float NCHW images of 3 x 32 x 32, fixed height and width."""
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    weight = np.random.default_rng(1).standard_normal((4, 3, 3, 3)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["x", "w"], ["c"], strides=[2, 2]),
+            helper.make_node("GlobalAveragePool", ["c"], ["p"]),
+            helper.make_node("Flatten", ["p"], ["y"]),
+        ],
+        "tiny",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 32, 32])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 4])],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    path = tmp_path / "tiny.onnx"
+    onnx.save(model, path)
+    return path

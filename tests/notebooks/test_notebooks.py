@@ -1,0 +1,165 @@
+"""Every notebook, executed by papermill with tiny parameters; what is asserted is the recorded Run."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inferkit.dataset.synthetic import make_synthetic
+from inferkit.params import project_root
+from inferkit.report.store import read_notebook
+from inferkit.run import Run
+from tests.notebooks.conftest import TINY
+
+pytestmark = pytest.mark.filterwarnings("default")  # papermill and its kernels warn of their own
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> str:
+    folder = tmp_path / "tensors"
+    make_synthetic(folder, images=50, shape=(3, 32, 32), images_per_file=17)
+    return str(folder)
+
+
+def by_measure(runs: list[Run], measure: str) -> list[Run]:
+    return [run for run in runs if run.measure == measure]
+
+
+def test_01_makes_a_data_set_and_says_what_it_skipped(execute: Any, tmp_path: Path) -> None:
+    from PIL import Image
+
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in range(5):
+        Image.new("RGB", (40 + number, 30), (number * 40, 10, 200)).save(images / f"{number}.JPG", "JPEG")
+    (images / "broken.jpeg").write_bytes(b"\xff\xd8 not much")
+    (run,) = execute("01", images=str(images), data=str(tmp_path / "out"), size=16, images_per_file=2)
+    assert run.verdict == "VALID"
+    assert run.facts["images"] == 5
+    assert list(run.facts["skipped"]) == ["broken.jpeg"]
+    assert run.measured is not None
+    assert run.measured.images_per_s
+    assert (tmp_path / "out" / "dataset.json").exists()
+
+
+def test_02_is_never_labelled_a_gpu_figure_without_a_gpu(execute: Any) -> None:
+    runs = execute("02", transfer_bytes=[4096, 65537], memories=["pageable", "mapped"], **TINY)
+    assert [(run.point["memory"], run.point["transfer_bytes"]) for run in runs] == [
+        ("pageable", 4096),
+        ("pageable", 65537),
+        ("mapped", 4096),
+        ("mapped", 65537),
+    ]
+    for run in runs:
+        assert run.verdict == "VALID"
+        assert run.point["device"] == "cpu"
+        assert run.measured is not None
+        assert run.measured.bytes_per_s
+        assert run.measured.images_per_s is None
+
+
+def test_03a_reads_every_reader(execute: Any, data: str) -> None:
+    runs = execute("03a", data=data, readers=["buffered", "direct", "mapped"], threads=[1, 3], batch_sizes=[7], **TINY)
+    assert len(runs) == 6
+    for run in runs:
+        assert run.verdict == "VALID", run.failure
+        assert run.facts["verified_images"] == 4 * 7
+        assert [repeat.warmup for repeat in run.repeats] == [True, False, False]
+        assert all(repeat.images == repeat.batches * 7 for repeat in run.repeats)
+        assert (run.measured is None) == (run.point["reader"] == "mapped")
+
+
+def test_03b_names_the_binding_stage_and_reuses_ceilings(execute: Any, data: str, tiny_onnx: Path) -> None:
+    runs = execute(
+        "03b", data=data, models=[str(tiny_onnx)], engines=["null", "onnx"], batch_sizes=[4], threads=[2], **TINY
+    )
+    assert [run.measure for run in runs] == ["read", "copy", "infer", "pipeline", "pipeline"]
+    ids = {run.measure: run.id for run in runs[:3]}
+    null, onnx = by_measure(runs, "pipeline")
+    assert null.ceilings_from == [ids["read"], ids["copy"]]
+    assert onnx.ceilings_from == [ids["read"], ids["copy"], ids["infer"]]
+    for run in (null, onnx):
+        assert run.verdict == "VALID"
+        assert run.measured is not None
+        assert run.predicted is not None
+        lowest = min(run.ceilings, key=lambda stage: run.ceilings[stage].images_per_s or 0)
+        assert run.binding == lowest
+        assert run.predicted.images_per_s == run.ceilings[lowest].images_per_s
+    assert set(null.stages) == {"read", "copy"}
+    assert set(onnx.stages) == {"read", "copy", "infer"}
+
+
+def test_03b_with_its_defaults_makes_a_small_synthetic_set(execute: Any) -> None:
+    runs = execute("03b", engines=["null"], **TINY)
+    assert all(run.verdict == "VALID" for run in runs)
+    assert len(runs) == 3
+
+
+def test_a_vanished_folder_ends_in_a_record_and_an_error(execute: Any, tmp_path: Path) -> None:
+    (run,) = execute("03a", fails=True, data=str(tmp_path / "nothing"), **TINY)
+    assert run.verdict == "FAILED"
+    assert run.failure is not None
+    assert "nothing" in run.failure.message
+
+
+def test_a_point_that_fails_is_a_record_and_the_rest_goes_on(execute: Any, tmp_path: Path) -> None:
+    folder = Path("/dev/shm") / f"inferkit-test-{tmp_path.name}"
+    try:
+        make_synthetic(folder, images=8, shape=(3, 8, 8))
+        runs = execute("03a", fails=True, data=str(folder), readers=["direct", "buffered"], batch_sizes=[2], **TINY)
+    finally:
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+    assert [run.verdict for run in runs] == ["FAILED", "VALID"]
+    assert runs[0].failure is not None
+    assert "tmpfs" in runs[0].failure.message
+
+
+def test_compare_reads_executed_notebooks(execute: Any, data: str, tmp_path: Path) -> None:
+    execute("03b", data=data, engines=["null"], batch_sizes=[4], storage="one", **TINY)
+    source = project_root() / "notebooks" / "compare.ipynb"
+    out = tmp_path / "compared.ipynb"
+    import papermill
+
+    papermill.execute_notebook(
+        source, out, parameters={"paths": [str(tmp_path / "03b_single_process.ipynb")]}, progress_bar=False
+    )
+    assert "one" in out.read_text()
+
+
+def test_a_notebook_runs_under_nbconvert_as_well(tmp_path: Path) -> None:
+    source = project_root() / "notebooks" / "02_host_to_device.ipynb"
+    short = tmp_path / "short.ipynb"
+    text = source.read_text()
+    for name, value in {
+        "duration_s: float = 0.0": "duration_s: float = 0.05",
+        "repeats: int = 0": "repeats: int = 1",
+    }.items():
+        assert name in text
+        text = text.replace(name, value)
+    short.write_text(text)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "jupyter",
+            "nbconvert",
+            "--to",
+            "notebook",
+            "--execute",
+            str(short),
+            "--output",
+            "done.ipynb",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    runs = read_notebook(tmp_path / "done.ipynb")
+    assert len(runs) == 10
+    assert all(run.verdict == "VALID" for run in runs)

@@ -1,0 +1,146 @@
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inferkit.batch import Piece
+from inferkit.dataset.tensors import Dataset, TensorFile
+from inferkit.devices.cpu import CpuDevice
+from inferkit.errors import ReadError
+from inferkit.mounts import filesystem
+from inferkit.readers import base
+from inferkit.readers.buffered import BufferedReader
+from inferkit.residency import evict, resident_share
+from tests.conftest import MakeDataset
+
+from .conftest import assert_delivers, assert_reads_every_image
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 7), (1,), (3, 32, 32), (3, 37, 41)])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize(("batch_size", "threads"), [(1, 1), (4, 3), (15, 1), (40, 20)])
+def test_reads_every_image(
+    make_dataset: MakeDataset, device: CpuDevice, shape: tuple[int, ...], dtype: str, batch_size: int, threads: int
+) -> None:
+    known = make_dataset((5, 3, 7), shape, dtype)
+    with BufferedReader(known.dataset, device) as reader:
+        assert_reads_every_image(reader, known, device, batch_size=batch_size, threads=threads)
+
+
+def test_buffer_is_as_large_as_the_batch(make_dataset: MakeDataset, device: CpuDevice) -> None:
+    assert BufferedReader(make_dataset().dataset, device).buffer_bytes(4) == 4 * 105
+
+
+def test_batch_of_more_files_than_are_kept_open(make_dataset: MakeDataset, device: CpuDevice) -> None:
+    files = 3 * base.OPEN_FILES_PER_THREAD
+    known = make_dataset((1, 2) * (files // 2))
+    before = len(os.listdir("/proc/self/fd"))
+    with BufferedReader(known.dataset, device) as reader:
+        assert_reads_every_image(reader, known, device, batch_size=known.dataset.images, threads=1)
+        assert_reads_every_image(reader, known, device, batch_size=7, threads=2)
+        assert len(os.listdir("/proc/self/fd")) == before + base.OPEN_FILES_PER_THREAD
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_reads_in_parts_where_the_kernel_gives_no_more(
+    make_dataset: MakeDataset, device: CpuDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "LARGEST_READ", 17)
+    known = make_dataset()
+    with BufferedReader(known.dataset, device) as reader:
+        assert_reads_every_image(reader, known, device, batch_size=6, threads=2)
+
+
+def test_close_twice_does_nothing_more(make_dataset: MakeDataset, device: CpuDevice) -> None:
+    known = make_dataset()
+    reader = BufferedReader(known.dataset, device)
+    buffer = device.allocate(reader.buffer_bytes(1))
+    reader.read([Piece(0, 0, 1, 0)], buffer)
+    reader.close()
+    reader.close()
+    assert_delivers(reader.read([Piece(1, 2, 1, 7)], buffer), [Piece(1, 2, 1, 7)], known)
+    reader.close()
+
+
+@pytest.mark.parametrize("left", [0, 2 * 105, 2 * 105 + 50])
+def test_truncated_while_open(make_dataset: MakeDataset, device: CpuDevice, left: int) -> None:
+    known = make_dataset()
+    with BufferedReader(known.dataset, device) as reader:
+        buffer = device.allocate(reader.buffer_bytes(3))
+        reader.read([Piece(2, 0, 3, 8)], buffer)
+        path = known.dataset.path(2)
+        os.truncate(path, left)
+        with pytest.raises(ReadError, match=f"{path} ends at byte {left}, {5 * 105 - left} bytes early"):
+            reader.read([Piece(2, 0, 5, 8)], device.allocate(reader.buffer_bytes(5)))
+
+
+def test_grown_file_is_read_as_far_as_it_was(make_dataset: MakeDataset, device: CpuDevice) -> None:
+    known = make_dataset()
+    with known.dataset.path(0).open("ab") as file:
+        file.write(b"more")
+    with BufferedReader(known.dataset, device) as reader:
+        assert_reads_every_image(reader, known, device, batch_size=4, threads=1)
+
+
+def test_vanished_file(make_dataset: MakeDataset, device: CpuDevice) -> None:
+    known = make_dataset()
+    known.dataset.path(1).unlink()
+    with BufferedReader(known.dataset, device) as reader:
+        buffer = device.allocate(reader.buffer_bytes(1))
+        reader.read([Piece(0, 0, 1, 0)], buffer)
+        with pytest.raises(ReadError, match=f"cannot open {known.dataset.path(1)}: No such file.*errno 2.*mounted"):
+            reader.read([Piece(1, 0, 1, 5)], buffer)
+
+
+def test_vanished_folder(make_dataset: MakeDataset, device: CpuDevice) -> None:
+    known = make_dataset()
+    shutil.rmtree(known.dataset.folder)
+    with BufferedReader(known.dataset, device) as reader, pytest.raises(ReadError, match="No such file"):
+        reader.read([Piece(0, 0, 1, 0)], device.allocate(105))
+
+
+def test_folder_in_place_of_the_file(make_dataset: MakeDataset, device: CpuDevice) -> None:
+    known = make_dataset()
+    path = known.dataset.path(0)
+    path.unlink()
+    path.mkdir()
+    with BufferedReader(known.dataset, device) as reader, pytest.raises(ReadError, match=r"byte 105: Is a directory"):
+        reader.read([Piece(0, 1, 1, 1)], device.allocate(105))
+
+
+def test_input_output_error(tmp_path: Path, device: CpuDevice) -> None:
+    # The kernel answers EIO where a process reads its own memory at an address that is not mapped, such as 0.
+    (tmp_path / "failing.tensors").symlink_to("/proc/self/mem")
+    dataset = Dataset(tmp_path, "uint8", (105,), (TensorFile("failing.tensors", 4, 420),), described=False)
+    with (
+        BufferedReader(dataset, device) as reader,
+        pytest.raises(ReadError, match=r"failing.tensors at byte 210: Input/output error \(errno 5\)"),
+    ):
+        reader.read([Piece(0, 2, 1, 2)], device.allocate(105))
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 7), (3, 64, 64), (3, 37, 41)])
+def test_evict_drops_the_pages_behind_each_batch(
+    make_dataset: MakeDataset, device: CpuDevice, shape: tuple[int, ...]
+) -> None:
+    known = make_dataset((96, 32), shape)
+    if filesystem(known.dataset.folder).in_memory:
+        pytest.skip(f"{known.dataset.folder} lies in memory: nothing can be evicted")
+    paths = [known.dataset.path(k) for k in range(2)]
+    with BufferedReader(known.dataset, device) as reader:
+        assert_reads_every_image(reader, known, device, batch_size=9, threads=1)
+    assert resident_share(paths) == 1.0
+    for path in paths:
+        evict(path)
+    with BufferedReader(known.dataset, device, evict=True) as reader:
+        assert_reads_every_image(reader, known, device, batch_size=9, threads=1)
+    assert resident_share(paths) == 0.0
+
+
+def test_evict_leaves_a_file_in_memory_as_it_is(make_dataset: MakeDataset, device: CpuDevice, shm: Path) -> None:
+    known = make_dataset(folder=shm)
+    with BufferedReader(known.dataset, device, evict=True) as reader:
+        assert_reads_every_image(reader, known, device, batch_size=4, threads=2)
+    assert np.array_equal(np.fromfile(known.dataset.path(0), np.uint8), known.content[:5].ravel())

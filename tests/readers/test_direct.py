@@ -1,0 +1,138 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from inferkit.batch import Piece
+from inferkit.devices.cpu import CpuDevice
+from inferkit.directio import DirectIo
+from inferkit.errors import ReadError
+from inferkit.mounts import filesystem
+from inferkit.readers import base, direct
+from inferkit.readers.direct import DirectReader, direct_io_block
+from inferkit.residency import evict, resident_share
+from tests.conftest import MakeDataset
+
+from .conftest import assert_reads_every_image, content
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    """Give a folder whose files open with O_DIRECT."""
+    probe = tmp_path / "probe"
+    probe.write_bytes(bytes(4096))
+    try:
+        direct_io_block(probe)
+    except ReadError as error:
+        pytest.skip(str(error))
+    return tmp_path / "disk"
+
+
+# 105 bytes: many images in a block; 4551: a block and a bit; 12288: whole blocks; the files have odd lengths.
+@pytest.mark.parametrize("shape", [(3, 5, 7), (1,), (3, 64, 64), (3, 37, 41)])
+@pytest.mark.parametrize(("batch_size", "threads"), [(1, 1), (4, 3), (15, 1), (40, 20)])
+def test_reads_every_image(
+    make_dataset: MakeDataset, device: CpuDevice, disk: Path, shape: tuple[int, ...], batch_size: int, threads: int
+) -> None:
+    known = make_dataset((5, 3, 7), shape, folder=disk)
+    with DirectReader(known.dataset, device) as reader:
+        assert_reads_every_image(reader, known, device, batch_size=batch_size, threads=threads)
+
+
+@pytest.mark.parametrize("block", [512, 4096, 65536])
+def test_any_block_will_do(
+    make_dataset: MakeDataset, device: CpuDevice, disk: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr(direct, "direct_io_alignment", lambda path: DirectIo(block, block))
+    known = make_dataset((5, 3, 7), (3, 37, 41), folder=disk)
+    with DirectReader(known.dataset, device) as reader:
+        assert reader.facts == {"block": block, "block_known_by": "statx DIOALIGN"}
+        assert reader.buffer_bytes(4) == 4 * (3 * 37 * 41 + 2 * block)
+        assert_reads_every_image(reader, known, device, batch_size=6, threads=2)
+
+
+def test_block_without_dioalign(disk: Path, monkeypatch: pytest.MonkeyPatch, make_dataset: MakeDataset) -> None:
+    path = make_dataset(folder=disk).dataset.path(0)
+    monkeypatch.setattr(direct, "direct_io_alignment", lambda path: None)
+    block, known_by = direct_io_block(path)
+    assert block in (512, 4096)
+    assert ("logical block size" in known_by) or (block == 4096 and "assumed" in known_by)
+
+
+def test_one_buffer_holds_batches_that_begin_anywhere(
+    make_dataset: MakeDataset, device: CpuDevice, disk: Path
+) -> None:
+    # The original's bytes are wrong from the second batch on.
+    known = make_dataset((60,), (3, 37, 41), folder=disk)
+    with DirectReader(known.dataset, device) as reader:
+        buffer = device.allocate(reader.buffer_bytes(7))
+        for start in (0, 7, 14, 53, 1):
+            segments = reader.read([Piece(0, start, 7, start)], buffer)
+            assert (content(segments) == known.content[start : start + 7].ravel()).all()
+
+
+def test_reads_in_parts_where_the_kernel_gives_no_more(
+    make_dataset: MakeDataset, device: CpuDevice, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "LARGEST_READ", 4096)
+    known = make_dataset((9, 4), (3, 37, 41), folder=disk)
+    with DirectReader(known.dataset, device) as reader:
+        assert_reads_every_image(reader, known, device, batch_size=6, threads=2)
+
+
+def test_leaves_no_page_in_the_cache(make_dataset: MakeDataset, device: CpuDevice, disk: Path) -> None:
+    known = make_dataset((60,), (3, 37, 41), folder=disk)
+    evict(known.dataset.path(0))
+    with DirectReader(known.dataset, device) as reader:
+        assert_reads_every_image(reader, known, device, batch_size=7, threads=2)
+    assert resident_share([known.dataset.path(0)]) == 0.0
+
+
+@pytest.mark.parametrize("left", [0, 3000, 4096, 4551 + 1])
+def test_truncated_while_open(make_dataset: MakeDataset, device: CpuDevice, disk: Path, left: int) -> None:
+    known = make_dataset((4,), (3, 37, 41), folder=disk)
+    path = known.dataset.path(0)
+    with DirectReader(known.dataset, device) as reader:
+        buffer = device.allocate(reader.buffer_bytes(4))
+        reader.read([Piece(0, 0, 1, 0)], buffer)
+        os.truncate(path, left)
+        with pytest.raises(ReadError, match=f"{path} ends at byte {left}, {4 * 4551 - left} bytes early"):
+            reader.read([Piece(0, 0, 4, 0)], buffer)
+
+
+def test_vanished_file(make_dataset: MakeDataset, device: CpuDevice, disk: Path) -> None:
+    known = make_dataset(folder=disk)
+    known.dataset.path(1).unlink()
+    with DirectReader(known.dataset, device) as reader, pytest.raises(ReadError, match="cannot open .*No such file"):
+        reader.read([Piece(1, 0, 1, 5)], device.allocate(reader.buffer_bytes(1)))
+
+
+def test_vanished_before(make_dataset: MakeDataset, device: CpuDevice, disk: Path) -> None:
+    known = make_dataset(folder=disk)
+    known.dataset.path(0).unlink()
+    with pytest.raises(ReadError, match="No such file"):
+        DirectReader(known.dataset, device)
+
+
+def test_memory_is_refused_by_name(make_dataset: MakeDataset, device: CpuDevice, shm: Path) -> None:
+    known = make_dataset(folder=shm)
+    name = filesystem(shm).fstype
+    with pytest.raises(ReadError, match=f"lies on {name}, which takes O_DIRECT but copies .* reader buffered"):
+        DirectReader(known.dataset, device)
+
+
+def test_file_system_without_direct_io_is_refused(tmp_path: Path) -> None:
+    link = tmp_path / "no-direct.tensors"
+    link.symlink_to("/proc/self/mem")
+    with pytest.raises(ReadError, match=r"on proc does not open with O_DIRECT \(Invalid argument\): use reader buff"):
+        direct_io_block(link)
+
+
+def test_fuse_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "images.tensors"
+    path.write_bytes(bytes(10))
+    found = filesystem(path)
+    changed = {**vars(found), "fstype": "fuse.sshfs", "fuse": True, "in_memory": False}
+    monkeypatch.setattr(direct, "filesystem", lambda path: type(found)(**changed))
+    with pytest.raises(ReadError, match=r"lies on fuse.sshfs, which takes O_DIRECT"):
+        direct_io_block(path)
