@@ -1,3 +1,3 @@
-"""inferkit: how many images a second can this server infer from this storage, and what is the limit?"""
+"""Measures how many images a second a server infers from its storage, and names the limit."""
 
 __version__ = "0.1.0"

@@ -148,7 +148,7 @@ def _bar(name: str) -> Any:
 
 
 @dataset.command("make")
-@click.argument("images", default="")
+@click.argument("images")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--size", default=224, show_default=True, help="Height and width in pixels.")
 @click.option("--dtype", type=click.Choice(["uint8", "float32"]), default="uint8", show_default=True)
@@ -159,8 +159,9 @@ def _bar(name: str) -> Any:
 @click.option("--limit", default=0, help="Images to make; 0: all.")
 @click.option("--images-per-file", default=250, show_default=True)
 @click.option("--workers", default=0, help="Processes; 0: one per core.")
+@click.option("--overwrite", is_flag=True, help="Replace a data set that was made otherwise.")
 @_refusals
-def make(images: str, out: Path, **options: Any) -> None:
+def make(images: str, out: Path, *, overwrite: bool, **options: Any) -> None:
     """Make a data set in OUT of the JPEG files in IMAGES ("demo": photographs of scikit-image, "": random images)."""
     from inferkit.dataset.record import check_sources, make_dataset
     from inferkit.params import MakeDataset
@@ -171,7 +172,7 @@ def make(images: str, out: Path, **options: Any) -> None:
     )
     check_sources(params)
     with _bar("make") as progress:
-        made = make_dataset(params, progress.making)
+        made = make_dataset(params, progress.making, overwrite=overwrite)
     if made.failure is not None:
         click.echo(f"inferkit: {made.failure.message}", err=True)
         sys.exit(FAILED)

@@ -165,6 +165,11 @@ def chosen_gpus(device: str, gpus: list[int]) -> list[int]:
     return gpus or found
 
 
+def _place(device: str, gpu: int) -> dict[str, Scalar]:
+    """Return the axes that say where; the CPU has no number."""
+    return {"device": device} if device == "cpu" else {"device": device, "gpu": gpu}
+
+
 def _copy_points(params: HostToDevice) -> list[Point]:
     memories = params.memories or MEMORIES[params.device]
     for memory in memories:
@@ -174,7 +179,7 @@ def _copy_points(params: HostToDevice) -> list[Point]:
     return [
         Point(
             "copy",
-            {"device": params.device, "gpu": gpu, "memory": memory, "transfer_bytes": nbytes},
+            {**_place(params.device, gpu), "memory": memory, "transfer_bytes": nbytes},
             Job(
                 work="copy",
                 window=window_of(params),
@@ -277,7 +282,7 @@ def _pipeline_point(
     inference: _Inference,
     file: ModelFile | None,
 ) -> Point:
-    where: dict[str, Scalar] = {"device": params.device, "gpu": gpu, "batch_size": reading.batch_size}
+    where = {**_place(params.device, gpu), "batch_size": reading.batch_size}
     names: dict[str, Scalar] = {**inference._asdict(), "model": Path(inference.model).stem}
     how: dict[str, object] = {
         "window": window_of(params),

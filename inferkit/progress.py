@@ -46,7 +46,7 @@ class Progress:
         left = f"{duration(round(status.seconds_left))} left"
         self._sink.show(
             (status.index + status.fraction) / status.total,
-            " · ".join([what, speed if status.bytes_per_s else "starting", left]),
+            " · ".join([what, speed if status.bytes_per_s else "measuring" if status.fraction else "starting", left]),
         )
 
     def making(self, done: int, total: int) -> None:
@@ -63,11 +63,11 @@ class Progress:
 
 
 class TerminalSink:
-    """A bar of tqdm on standard error."""
+    """A line of tqdm on standard error, where that is a terminal."""
 
     def __init__(self, name: str = "") -> None:
         self._name = f"{name} " if name else ""
-        self._bar = tqdm(total=100, bar_format="{desc}", leave=False)
+        self._bar = tqdm(total=100, bar_format="{desc}", leave=False, disable=None)
 
     def show(self, fraction: float, text: str) -> None:
         """Show how much is done, and what is under way."""

@@ -164,7 +164,7 @@ class Journal:
         if header not in (b"", self._job.fingerprint.encode()):
             message = (
                 f"{self._job.folder} holds a half-made data set of other sources or options. Take another folder, "
-                "or pass overwrite=True to replace it."
+                "or replace it (`inferkit dataset make --overwrite`)."
             )
             raise DatasetError(message)
         self._refuse_foreign(resuming=bool(header))
@@ -176,7 +176,7 @@ class Journal:
         try:
             return Part.model_validate_json(line)
         except ValidationError as error:
-            message = f"{self._path} is damaged. Pass overwrite=True to begin afresh."
+            message = f"{self._path} is damaged. Begin afresh (`inferkit dataset make --overwrite`)."
             raise DatasetError(message) from error
 
     def _refuse_foreign(self, *, resuming: bool) -> None:

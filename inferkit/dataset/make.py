@@ -110,7 +110,7 @@ def _same_job(job: Job) -> Manifest | None:
         message = (
             f"{job.folder} holds a data set that was made otherwise: {manifest.images:,} {manifest.dtype} images "
             f"{manifest.shape}, source {manifest.source}, seed {manifest.seed}; sources or options differ from what is "
-            "asked now. Take another folder, or pass overwrite=True to replace it."
+            "asked now. Take another folder, or replace it (`inferkit dataset make --overwrite`)."
         )
         raise DatasetError(message)
     return manifest

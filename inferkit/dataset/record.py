@@ -76,7 +76,7 @@ def check_sources(params: MakeDataset) -> None:
         raise ParameterError(msg)
 
 
-def make_dataset(params: MakeDataset, progress: Progress | None = None) -> Run:
+def make_dataset(params: MakeDataset, progress: Progress | None = None, *, overwrite: bool = False) -> Run:
     """Make the data set and return its record; a failure is a record too."""
     base: dict[str, Json] = {
         "stage": params.stage,
@@ -89,7 +89,7 @@ def make_dataset(params: MakeDataset, progress: Progress | None = None) -> Run:
         "scope": "server",
     }
     try:
-        report = _make(params, progress)
+        report = _make(params, progress, overwrite)
     except (DatasetError, ParameterError) as error:
         return Run.model_validate(
             base | {"verdict": "FAILED", "failure": Failure(kind=type(error).__name__, message=str(error))}
@@ -97,7 +97,7 @@ def make_dataset(params: MakeDataset, progress: Progress | None = None) -> Run:
     return Run.model_validate(base | _found(params, report))
 
 
-def _make(params: MakeDataset, progress: Progress | None) -> MakeReport:
+def _make(params: MakeDataset, progress: Progress | None, overwrite: bool) -> MakeReport:
     out, dtype = target(params), params.dtype or "uint8"
     if not params.images:
         return make_synthetic(
@@ -107,6 +107,7 @@ def _make(params: MakeDataset, progress: Progress | None) -> MakeReport:
             dtype=dtype,
             images_per_file=params.images_per_file,
             seed=params.seed,
+            overwrite=overwrite,
             progress=progress,
         )
     images = resolve(params.images)
@@ -125,6 +126,7 @@ def _make(params: MakeDataset, progress: Progress | None) -> MakeReport:
         limit=params.limit,
         images_per_file=params.images_per_file,
         workers=params.workers,
+        overwrite=overwrite,
         progress=progress,
     )
 

@@ -37,14 +37,12 @@ def judge(params: Windows, job: Job, outcome: Outcome, measured: Figure | None) 
     _spread(params, outcome, measured, found)
     if isinstance(params, Reading) and params.source == "storage" and job.reader in params.readers:
         _source(job, outcome.facts.get("storage"), found)
-    if outcome.facts.get("verified_images") == 0 and job.work in {"read", "pipeline"}:
+    if outcome.facts.get("verified_images") == 0 and job.reader != "memory":
         found.unverified.append("content of the images: " + _why_not_verified(job))
     return found
 
 
 def _why_not_verified(job: Job) -> str:
-    if job.reader == "memory":
-        return "reader memory delivers random ones"
     if not job.verify_batches:
         return "verify_batches is 0"
     return "the data set has no hashes beside it (inferkit dataset make writes them)"

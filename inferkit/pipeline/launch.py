@@ -96,7 +96,7 @@ class Handle:
         """End the rank at once; its result is then a :class:`RankError`."""
         if self._process.poll() is None:
             self._stopped = True
-            self._process.kill()
+            os.killpg(self.pid, signal.SIGKILL)  # the rank leads a group: with whatever it started
         self._process.wait()
 
     def result(self, timeout_s: float | None = None) -> Outcome:

@@ -121,9 +121,7 @@ class Timeline:
         seconds = sum(repeat.seconds for repeat in kept)
         first = self.repeats[0].batches  # of the warm-up
         inside = slice(first, first + sum(repeat.batches for repeat in kept))
-        return {
-            name: _stage(self._seconds(name)[inside], images, nbytes, seconds, workers[name]) for name in workers
-        }
+        return {name: _stage(self._seconds(name)[inside], images, nbytes, seconds, workers[name]) for name in workers}
 
     def _seconds(self, name: str) -> NDArray[np.float64]:
         starts, ends = (np.frombuffer(times, np.int64) for times in self._times[name])

@@ -10,7 +10,7 @@ from inferkit.report import frames, sweeps
 from inferkit.report.colours import ALARM, INK, NO_STAGE, stage_order
 from inferkit.report.compare import best
 from inferkit.report.theme import WIDTH, Chart, Rows, base, message, stage_scale, styled
-from inferkit.report.words import number_text, quoting_text
+from inferkit.report.words import network_text, number_text, quoting_text
 from inferkit.run import Run
 
 STEP = 24
@@ -24,19 +24,33 @@ _NOTE_COLOUR = alt.condition("!datum.verdict || datum.verdict == 'VALID'", alt.v
 
 
 def throughput(runs: Sequence[Run]) -> Chart:
-    """Draw one bar per point, with its ceilings and prediction; the colour names the binding stage."""
+    """Draw one bar per point, with its ceilings and prediction; the colour names the binding stage.
+
+    Where there are pipelines, they are drawn and not the stages alone; each network has an axis of its own, since a
+    network may be a thousand times slower than none.
+    """
     if not runs:
         return message("throughput: no runs to draw")
-    kept, left_out = frames.fastest(runs, frames.BARS)
-    bars, marks = frames.throughput_rows(kept)
-    unit = frames.quantity(kept).unit
+    pipelines = [run for run in runs if run.measure == "pipeline"]
+    kept, left_out = frames.fastest(pipelines or runs, frames.BARS)
+    networks = list(dict.fromkeys(network_text(run) for run in kept))
+    unit = frames.quantity(kept)
+    groups = {network: [run for run in kept if network_text(run) == network] for network in networks}
+    stages = stage_order({run.binding or NO_STAGE for run in kept} | {name for run in kept for name in run.ceilings})
+    panels = [_bars(own, unit, stages, network if len(networks) > 1 else "") for network, own in groups.items()]
+    key = "bar: measured · line: spread · diamond: predicted · tick: ceiling · triangle: ceiling beyond the axis"
+    chart = panels[0] if len(panels) == 1 else alt.vconcat(*panels, spacing=12).resolve_scale(color="shared")
+    return styled(chart, f"Throughput ({unit.unit})", key, left_out, _demo(kept))
+
+
+def _bars(runs: Sequence[Run], unit: frames.Quantity, stages: Sequence[str], title: str) -> alt.LayerChart:
+    bars, marks = frames.throughput_rows(runs)
     names = [str(row["label"]) for row in bars]
     y = alt.Y("label:N", sort=names, title=None, scale=alt.Scale(domain=names))
-    stages = stage_order(str(row["stage"]) for row in [*bars, *marks])
     colour = alt.Color(
         "stage:N", scale=stage_scale(stages), title="binding stage (of ticks: the ceiling's)", legend=_LEGEND
     )
-    x = alt.X("value:Q", title=f"throughput ({unit})", scale=alt.Scale(nice=False), axis=_AXIS)
+    x = alt.X("value:Q", title=f"throughput ({unit.unit})", scale=alt.Scale(nice=False), axis=_AXIS)
     bar = base(bars).mark_bar(height=14, strokeWidth=1.5, strokeDash=[4, 2])
     layers = [
         bar.encode(
@@ -49,8 +63,7 @@ def throughput(runs: Sequence[Run]) -> Chart:
         _notes(bars).encode(y=y),
     ]
     chart = alt.layer(*layers).properties(width=WIDTH, height=STEP * len(names))
-    key = "bar: measured · line: spread · diamond: predicted · tick: ceiling · triangle: ceiling beyond the axis"
-    return styled(chart, f"Throughput ({unit})", key, left_out, _demo(kept))
+    return chart.properties(title=alt.TitleParams(title, anchor="start", fontSize=11)) if title else chart
 
 
 def _marks(rows: Rows, kind: str) -> alt.Chart:
@@ -135,7 +148,7 @@ def time_series(runs: Sequence[Run], name: str = "images_per_s") -> Chart:
     warm = plot.transform_filter("datum.kind == 'warm-up'").mark_rect(color="#999999", opacity=0.25)
     bins = plot.transform_filter("datum.kind == 'bin'")
     line = bins.mark_line(color="#0072B2", strokeWidth=2, point=alt.OverlayMarkDef(color="#0072B2", size=18))
-    chart = _panels(alt.layer(warm.encode(x=x, x2="end:Q"), line.encode(x=x, y=y)), rows)
+    chart = _panels(alt.layer(warm.encode(x=x, x2="end:Q"), line.encode(x=x, y=y)), rows).resolve_scale(y="independent")
     key = "grey: warm-up, not counted · a gap: nothing known"
     return styled(chart, f"{name.replace('_per_s', '')} over time ({unit})", key, left_out, _demo(kept))
 

@@ -21,6 +21,7 @@ from inferkit.report.words import (
     axis_text,
     figure_text,
     gpu_name,
+    network_text,
     number_text,
     point_text,
     quoting_text,
@@ -84,6 +85,11 @@ def conclude(runs: Iterable[Run]) -> Conclusion:
     return Conclusion([*sentences, *_remarks(kept)])
 
 
+def _answer_first(run: Run) -> tuple[str, bool, str]:
+    """Sort a notebook's pipelines before the stages alone."""
+    return run.stage, run.measure != "pipeline", run.measure
+
+
 def _dataset(runs: Sequence[Run]) -> Iterator[Sentence]:
     for run in runs:
         skipped = run.facts.get("skipped") or 0
@@ -121,8 +127,7 @@ def _pipelines(runs: Sequence[Run]) -> Iterator[Sentence]:
     for run in best_of(runs):
         if run.measured is None:
             continue
-        what = " ".join(filter(None, (axis_text(name, run.point.get(name, "")) for name in (ENGINE, MODEL, PRECISION))))
-        lead = f"{what or 'Pipeline'} with {run.point.get(READER, 'its')} reads"
+        lead = f"{network_text(run) or 'Pipeline'} with {run.point.get(READER, 'its')} reads"
         where = [axis_text(BATCH, run.point[BATCH])] if BATCH in run.point else []
         yield Sentence(lead, "; ".join([figure_text(run.measured), *_limits(run), *where, _verdict(run)]))
 
@@ -154,12 +159,17 @@ def _remarks(runs: Sequence[Run]) -> Iterator[Sentence]:
     for run in runs:
         if run.verdict != "VALID":
             yield Sentence(run.verdict, f"{run.measure} · {point_text(run)}: {verdict_text(run).partition(': ')[2]}")
-    yield from (Sentence("Warning", text) for text in dict.fromkeys(text for run in runs for text in run.warnings))
-    yield from (
-        Sentence("Not verified", text) for text in dict.fromkeys(text for run in runs for text in run.unverified)
-    )
+    yield from _told("Warning", [(text, run) for run in runs for text in run.warnings])
+    yield from _told("Not verified", [(text, run) for run in runs for text in run.unverified])
     if any(run.profile == "demo" for run in runs):
         yield Sentence("Not for quoting", "the demo profile measures for seconds only")
+
+
+def _told(lead: str, remarks: Sequence[tuple[str, Run]]) -> Iterator[Sentence]:
+    """Say each remark once, and where it belongs to a single point, to which."""
+    for text, group in _grouped([run for _, run in remarks], [text for text, _ in remarks]):
+        about = f"{group[0].measure} · {point_text(group[0])}: " if len(group) == 1 else ""
+        yield Sentence(lead, about + text)
 
 
 def _verdict(run: Run) -> str:

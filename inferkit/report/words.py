@@ -33,6 +33,12 @@ def axis_text(name: str, value: Scalar) -> str:
     return gibibytes(value) if name == SIZE else f"{name.replace('_', ' ')} {value:g}"
 
 
+def network_text(run: Run) -> str:
+    """Word what infers: ``onnx resnet18 float32``."""
+    words = (axis_text(name, run.point.get(name, "")) for name in (ENGINE, MODEL, PRECISION))
+    return " ".join(word for word in words if word)
+
+
 def point_text(run: Run, names: Sequence[str] | None = None) -> str:
     """Word a point, or only the axes ``names`` of it."""
     words = (axis_text(name, value) for name, value in run.point.items() if names is None or name in names)

@@ -342,18 +342,19 @@ def test_engine_that_refuses_a_batch(bench: Bench, reader: str, overlap: bool) -
 @every_setting
 @pytest.mark.parametrize("reader", ["buffered"])
 def test_content_that_is_not_what_it_should_be(bench: Bench, reader: str) -> None:
-    write_dataset(bench.folder, (9,), (3, 5, 7), hashes=True)
     known = write_dataset(bench.folder, (9,), (3, 5, 7), hashes=True)
     with known.dataset.path(0).open("r+b") as file:
         file.seek(5 * 105 + 50)
         file.write(b"\xff")
     verifier = Verifier(known.dataset, 100)
     slots = [bench.device.slot(2 * 105) for _ in range(2)]
-    with READERS[reader](known.dataset, bench.allocating) as opened:
-        with bench.ring(opened, batch_size=2, threads=1, buffers=3, epochs=None) as ring:
-            loop = Loop(ring, bench.device, NullEngine(), slots)
-            with pytest.raises(ReadError, match=r"image 5 \(.*images-00.tensors\) did not arrive as it was made"):
-                loop.run(Ending(100), verifier)
+    with (
+        READERS[reader](known.dataset, bench.allocating) as opened,
+        bench.ring(opened, batch_size=2, threads=1, buffers=3, epochs=None) as ring,
+    ):
+        loop = Loop(ring, bench.device, NullEngine(), slots)
+        with pytest.raises(ReadError, match=r"image 5 \(.*images-00.tensors\) did not arrive as it was made"):
+            loop.run(Ending(100), verifier)
     assert verifier.images == 4
     bench.assert_nothing_left()
 

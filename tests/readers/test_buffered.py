@@ -18,6 +18,10 @@ from tests.conftest import MakeDataset
 from .conftest import assert_delivers, assert_reads_every_image
 
 
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 @pytest.mark.parametrize("shape", [(3, 5, 7), (1,), (3, 32, 32), (3, 37, 41)])
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 @pytest.mark.parametrize(("batch_size", "threads"), [(1, 1), (4, 3), (15, 1), (40, 20)])
@@ -36,12 +40,12 @@ def test_buffer_is_as_large_as_the_batch(make_dataset: MakeDataset, device: CpuD
 def test_batch_of_more_files_than_are_kept_open(make_dataset: MakeDataset, device: CpuDevice) -> None:
     files = 3 * base.OPEN_FILES_PER_THREAD
     known = make_dataset((1, 2) * (files // 2))
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     with BufferedReader(known.dataset, device) as reader:
         assert_reads_every_image(reader, known, device, batch_size=known.dataset.images, threads=1)
         assert_reads_every_image(reader, known, device, batch_size=7, threads=2)
-        assert len(os.listdir("/proc/self/fd")) == before + base.OPEN_FILES_PER_THREAD
-    assert len(os.listdir("/proc/self/fd")) == before
+        assert open_files() == before + base.OPEN_FILES_PER_THREAD
+    assert open_files() == before
 
 
 def test_reads_in_parts_where_the_kernel_gives_no_more(

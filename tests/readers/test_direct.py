@@ -103,7 +103,7 @@ def test_truncated_while_open(make_dataset: MakeDataset, device: CpuDevice, disk
 def test_vanished_file(make_dataset: MakeDataset, device: CpuDevice, disk: Path) -> None:
     known = make_dataset(folder=disk)
     known.dataset.path(1).unlink()
-    with DirectReader(known.dataset, device) as reader, pytest.raises(ReadError, match="cannot open .*No such file"):
+    with DirectReader(known.dataset, device) as reader, pytest.raises(ReadError, match=r"cannot open .*No such file"):
         reader.read([Piece(1, 0, 1, 5)], device.allocate(reader.buffer_bytes(1)))
 
 

@@ -20,8 +20,8 @@ def images(pieces: list[Piece] | tuple[Piece, ...]) -> list[int]:
 
 def place(files: list[int], piece: Piece) -> None:
     """Check that a piece lies in its file and that both of its indices mean the same image."""
-    assert 0 <= piece.start
-    assert 0 < piece.count
+    assert piece.start >= 0
+    assert piece.count > 0
     assert piece.start + piece.count <= files[piece.file]
     assert piece.first == sum(files[: piece.file]) + piece.start
 
@@ -69,7 +69,7 @@ def test_sixteen_threads_on_ten_files() -> None:
 
 
 def test_unknown_mode_is_refused() -> None:
-    with pytest.raises(ParameterError, match="'random'.*uniform.*all"):
+    with pytest.raises(ParameterError, match=r"'random'.*uniform.*all"):
         split([1], 1, "random")
 
 

@@ -1,0 +1,164 @@
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from inferkit.pipeline import timeline as timeline_module
+from inferkit.pipeline.job import Progress, Window
+from inferkit.pipeline.timeline import Timeline
+
+from .conftest import ignore
+
+START = 7_000_000_000_123  # whose distances are no round floats
+MS = 1_000_000
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> int:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(timeline_module, "monotonic_ns", clock)
+    return clock
+
+
+def complete(timeline: Timeline, clock: Clock, at_ms: float, took_ms: float = 10, images: int = 4) -> bool:
+    """Complete a batch whose one stage ended at that time."""
+    clock.now = START + round(at_ms * MS)
+    return timeline.add(images, images * 100, clock.now - round(took_ms * MS), clock.now)
+
+
+@pytest.fixture
+def measured(clock: Clock) -> Timeline:
+    """Give two windows of 2 s after a warm-up of 1 s, a batch every 0.3 s; those of the warm-up took long."""
+    timeline = Timeline(Window(warmup_s=1, duration_s=2, repeats=2), ("read",), ignore)
+    ended = [complete(timeline, clock, 300 * k, 250 if k <= 4 else 10 * k) for k in range(1, 19)]
+    assert ended == [False] * 17 + [True]
+    return timeline
+
+
+def test_windows_begin_and_end_with_completions(measured: Timeline) -> None:
+    warmup, first, second = measured.repeats
+    assert (warmup.warmup, first.warmup, second.warmup) == (True, False, False)
+    assert (warmup.start_s, warmup.seconds) == (0, 1.2)  # the first completion after 1 s
+    assert (first.start_s, first.seconds) == (1.2, 2.1)
+    assert (second.start_s, second.seconds) == (3.3, 2.1)
+    assert [repeat.batches for repeat in measured.repeats] == [4, 7, 7]
+    assert [repeat.images for repeat in measured.repeats] == [16, 28, 28]
+    assert [repeat.nbytes for repeat in measured.repeats] == [1600, 2800, 2800]
+    assert first.images_per_s == pytest.approx(4 / 0.3)
+
+
+def test_stages_exclude_the_warm_up(measured: Timeline) -> None:
+    stage = measured.summarise({"read": 2})["read"]
+    took = [0.01 * k for k in range(5, 19)]
+    busy_s = sum(took) / 2
+    assert stage.workers == 2
+    assert stage.images_per_s == pytest.approx(56 / busy_s)
+    assert stage.bytes_per_s == pytest.approx(5600 / busy_s)
+    assert stage.busy == pytest.approx(busy_s / 4.2)
+    assert stage.quantiles is not None
+    assert stage.quantiles.p50_s == pytest.approx(0.115)
+    assert stage.quantiles.max_s == pytest.approx(0.18)
+    assert stage.histogram is not None
+    assert sum(stage.histogram.counts) == 14
+    assert stage.histogram.edges_s[0] <= 0.05 * 1.001
+
+
+def test_only_the_stages_that_are_asked_for(measured: Timeline) -> None:
+    assert measured.summarise({}) == {}
+
+
+def test_series_cover_the_warm_up_too(measured: Timeline) -> None:
+    series = measured.series()
+    assert series["images_per_s"].values == [12, 12, 12, 16, 12]  # 0.3, 0.6, 0.9 · 1.2, 1.5, 1.8 · …
+    assert series["bytes_per_s"].values == [1200, 1200, 1200, 1600, 1200]
+    assert series["bytes_per_s"].unit == "bytes/s"
+
+
+def test_nothing_measured_yet(clock: Clock) -> None:
+    timeline = Timeline(Window(warmup_s=1), ("read",), ignore)
+    complete(timeline, clock, 1100)
+    assert len(timeline.repeats) == 1
+    assert timeline.summarise({"read": 1}) == {}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.integers(1, 400 * MS), min_size=200, max_size=400),
+    st.integers(0, 10**15),
+    st.integers(1, 5),
+)
+def test_every_batch_of_the_windows_counts_once(clock: Clock, gaps: list[int], origin: int, repeats: int) -> None:
+    clock.now = origin
+    timeline = Timeline(Window(warmup_s=0.5, duration_s=1.0, repeats=repeats), ("read",), ignore)
+    for gap in gaps:
+        clock.now += gap
+        if timeline.add(1, 10, clock.now - gap, clock.now):
+            break
+    else:
+        return
+    kept = timeline.repeats[1:]
+    stage = timeline.summarise({"read": 1})["read"]
+    assert stage.histogram is not None
+    assert sum(stage.histogram.counts) == sum(repeat.batches for repeat in kept)
+    # Batches follow one another without a gap, so that a stage is always at work.
+    assert stage.busy == pytest.approx(1.0)
+    assert stage.images_per_s == pytest.approx(sum(r.images for r in kept) / sum(r.seconds for r in kept))
+    for before, after in zip(timeline.repeats, kept, strict=False):
+        assert before.start_s + before.seconds == pytest.approx(after.start_s)
+
+
+def test_window_goes_on_until_it_has_its_images(clock: Clock) -> None:
+    timeline = Timeline(Window(warmup_s=0.1, duration_s=0.1, repeats=1, images=40), ("read",), ignore)
+    assert [complete(timeline, clock, 100 * k) for k in range(1, 12)] == [False] * 10 + [True]
+    assert [repeat.images for repeat in timeline.repeats] == [4, 40]
+
+
+def test_bare_copies_have_no_images_to_wait_for(clock: Clock) -> None:
+    timeline = Timeline(Window(warmup_s=0.1, duration_s=0.1, repeats=1, images=24_576), ("copy",), ignore)
+    clock.now += 100 * MS
+    assert not timeline.add(0, 100, START, clock.now)
+    clock.now += 100 * MS
+    assert timeline.add(0, 100, START, clock.now)
+    stage = timeline.summarise({"copy": 1})["copy"]
+    assert stage.images_per_s is None
+    assert stage.bytes_per_s == pytest.approx(100 / 0.2)
+    assert "images_per_s" not in timeline.series()
+
+
+def test_no_repeats_is_over_after_the_warm_up(clock: Clock) -> None:
+    timeline = Timeline(Window(warmup_s=0.0, repeats=0), ("read",), ignore)
+    assert complete(timeline, clock, 1)
+
+
+def test_tells_progress_five_times_a_second(clock: Clock) -> None:
+    told: list[Progress] = []
+    timeline = Timeline(Window(warmup_s=1, duration_s=1, repeats=1), ("read",), told.append)
+    for k in range(1, 101):
+        complete(timeline, clock, 10 * k)
+    assert [round(progress.fraction, 3) for progress in told] == [0.105, 0.21, 0.315, 0.42]
+    assert told[0].images_per_s == pytest.approx(400)
+    assert told[0].bytes_per_s == pytest.approx(40_000)
+    for k in range(101, 150):
+        complete(timeline, clock, 10 * k)
+    assert told[-1].images_per_s == pytest.approx(400)  # of the window under way, not of the warm-up
+
+
+def test_stages_keep_their_own_times(clock: Clock) -> None:
+    timeline = Timeline(Window(warmup_s=0.1, duration_s=0.1, repeats=1), ("read", "copy", "infer"), ignore)
+    for at in (100, 200):
+        clock.now = now = START + at * MS
+        timeline.add(4, 400, now - 60 * MS, now - 40 * MS, now - 30 * MS, now - 20 * MS, now - 20 * MS, now - 15 * MS)
+    stages = timeline.summarise({"read": 1, "infer": 1})
+    assert list(stages) == ["read", "infer"]
+    medians: Callable[[str], float] = lambda name: stages[name].quantiles.p50_s  # type: ignore[union-attr]  # noqa: E731
+    assert medians("read") == pytest.approx(0.02)
+    assert medians("infer") == pytest.approx(0.005)
