@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from inferkit.params import Reading, Windows
+from inferkit.params import Parameters, Reading
 from inferkit.pipeline.job import PROFILES, Job, Outcome
 from inferkit.run import Figure, Json
 from inferkit.units import percent
@@ -24,7 +24,7 @@ class Judgement:
     warnings: list[str] = field(default_factory=list)
 
 
-def judge(params: Windows, job: Job, outcome: Outcome, measured: Figure | None) -> Judgement:
+def judge(params: Parameters, job: Job, outcome: Outcome, measured: Figure | None) -> Judgement:
     """Weigh a finished run.
 
     Parameters
@@ -48,7 +48,7 @@ def _why_not_verified(job: Job) -> str:
     return "the data set has no hashes beside it (inferkit dataset make writes them)"
 
 
-def _window(params: Windows, job: Job, found: Judgement) -> None:
+def _window(params: Parameters, job: Job, found: Judgement) -> None:
     profile = PROFILES[params.profile]
     if params.profile == "demo":
         return
@@ -58,7 +58,7 @@ def _window(params: Windows, job: Job, found: Judgement) -> None:
             found.reasons.append(f"{name} was {asked}{unit}, profile {params.profile} demands {least}{unit}")
 
 
-def _spread(params: Windows, outcome: Outcome, measured: Figure | None, found: Judgement) -> None:
+def _spread(params: Parameters, outcome: Outcome, measured: Figure | None, found: Judgement) -> None:
     if measured is None or measured.cov is None:
         return
     if measured.cov > LARGEST_COV:
@@ -79,7 +79,8 @@ def _source(job: Job, storage: dict[str, Json] | None, found: Judgement) -> None
         return
     if storage["in_memory"]:
         found.reasons.append(
-            f"source is storage, but {job.folder} lies on {storage['filesystem']}, which is memory: declare source: memory"
+            f"source is storage, but {job.folder} lies on {storage['filesystem']}, which is memory: "
+            "declare source: memory"
         )
         return
     share = storage["from_storage"]

@@ -41,14 +41,11 @@ class Counted:
 
     def __init__(self, memory: HostMemory, live: set["Counted"]) -> None:
         self.memory, self.live = memory, live
-        self.address, self.nbytes = memory.address, memory.nbytes
+        self.address, self.nbytes, self.array = memory.address, memory.nbytes, memory.array
         live.add(self)
 
-    @property
-    def array(self) -> Pixels:
-        return self.memory.array
-
     def close(self) -> None:
+        self.array = np.empty(0, np.uint8)
         self.memory.close()
         self.live.discard(self)
 
@@ -238,9 +235,7 @@ def test_epochs_wrap_and_every_batch_is_full(bench: Bench, reader: str, overlap:
 @every_reader
 @pytest.mark.parametrize("at", [0, 1, 9])
 @pytest.mark.parametrize("buffers", [1, 4])
-def test_reader_that_fails(
-    bench: Bench, reader: str, at: int, buffers: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reader_that_fails(bench: Bench, reader: str, at: int, buffers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     opened, known = bench.open(reader, (20, 20), (3, 5, 7))
     monkeypatch.setattr(opened, "read", Failing(opened, at))
     with opened, pytest.raises(ReadError, match="no bytes of image"):
@@ -455,7 +450,7 @@ class Slow(Engine):
         self._look = look
 
     @classmethod
-    def build(cls, *arguments: object, **options: object) -> "Slow":  # type: ignore[override]
+    def build(cls, *arguments: object, **options: object) -> "Slow":
         raise AssertionError
 
     def infer(self, slot: Slot, images: int, after: Span | None) -> Span:

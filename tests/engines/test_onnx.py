@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+from numpy.typing import NDArray
 
 from inferkit.batch import Segment
 from inferkit.devices.base import Slot, Span
@@ -18,17 +19,18 @@ from inferkit.pipeline.ring import Ring
 from inferkit.pipeline.timeline import Timeline
 from inferkit.readers.buffered import BufferedReader
 from inferkit.readers.split import split
-from tests.conftest import Known, MakeDataset, Pixels
+from tests.conftest import Known, MakeDataset
 
 from .conftest import MakeModel, weights
 
 SHAPE = (3, 5, 7)
+Values = NDArray[np.float32]
 
 
 class Keeping(OnnxEngine):
     """Keeps the output of every batch, before its slot is used again."""
 
-    outputs: list[Pixels]
+    outputs: list[Values]
 
     def infer(self, slot: Slot, images: int, after: Span | None) -> Span:
         span = super().infer(slot, images, after)
@@ -48,9 +50,9 @@ def build(device: CpuDevice, model: str, batch_size: int, dtype: str = "uint8") 
     return engine
 
 
-def expected(known: Known, images: Sequence[int]) -> Pixels:
+def expected(known: Known, images: Sequence[int]) -> Values:
     pixels = known.content[list(images)].view(known.dataset.dtype).astype(np.float32)
-    found: Pixels = pixels * weights(SHAPE).reshape(1, -1)
+    found: Values = pixels * weights(SHAPE).reshape(1, -1)
     return found
 
 
@@ -86,7 +88,7 @@ def test_streams_a_data_set(
 ) -> None:
     known = make_dataset((5, 3, 7), SHAPE)
     engine = build(device, make_model(), 4)
-    places = [device.slot(4 * 105) for _ in range(slots)]
+    places: list[Slot] = [device.slot(4 * 105) for _ in range(slots)]
     timeline = Timeline(Window(warmup_s=3600), ("read", "copy", "infer"), lambda progress: None)
     shares = split([5, 3, 7], 1, "uniform")
     with BufferedReader(known.dataset, device) as reader, Ring(reader, device, shares, 4, buffers=3, epochs=2) as ring:
@@ -103,7 +105,7 @@ def test_failure_in_the_middle_of_a_stream_surfaces(
     known.content[22, 60] = limit + 1
     known.dataset.path(0).write_bytes(known.content.tobytes())
     engine = build(device, make_model(limit=limit), 4)
-    places = [device.slot(4 * 105) for _ in range(3)]
+    places: list[Slot] = [device.slot(4 * 105) for _ in range(3)]
     timeline = Timeline(Window(warmup_s=3600), ("read", "copy", "infer"), lambda progress: None)
     shares = split([40], 1, "uniform")
     with BufferedReader(known.dataset, device) as reader, Ring(reader, device, shares, 4, buffers=3) as ring:
@@ -129,7 +131,8 @@ def test_failed_copy_fails_the_inference(device: CpuDevice, make_model: MakeMode
 
 
 def test_infers_what_lies_there_again_and_again(device: CpuDevice, make_model: MakeModel) -> None:
-    engine, slots = build(device, make_model(), 2), [device.slot(210) for _ in range(2)]
+    engine = build(device, make_model(), 2)
+    slots: list[Slot] = [device.slot(210) for _ in range(2)]
     for value, slot in enumerate(slots):
         source = device.allocate(210)
         source.array[:] = value + 1

@@ -1,5 +1,6 @@
 """Reading and building, which TensorRT-RTX does without a GPU; tests/gpu infers."""
 
+import sys
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,9 +31,9 @@ def plans() -> Any:
 
 def test_missing_library_is_named_with_its_fix(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("tensorrt", "tensorrt_rtx"):
-        monkeypatch.setitem(__import__("sys").modules, name, None)
+        monkeypatch.setitem(sys.modules, name, None)
     for name in ("inferkit.engines.tensorrt", "inferkit.engines.tensorrt_plan"):
-        monkeypatch.delitem(__import__("sys").modules, name, raising=False)
+        monkeypatch.delitem(sys.modules, name, raising=False)
     assert "tensorrt" in ENGINES
     with pytest.raises(EngineError, match=r"tensorrt_rtx.*pip install"):
         engine_class("tensorrt")

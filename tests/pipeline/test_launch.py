@@ -13,7 +13,6 @@ from time import monotonic, monotonic_ns, sleep
 import pytest
 
 from inferkit.errors import RankError
-from inferkit.pipeline import launch as launch_module
 from inferkit.pipeline.job import Job, Window
 from inferkit.pipeline.launch import STDERR_KEPT, Handle, RankFailure, launch
 from tests.conftest import MakeDataset
@@ -47,16 +46,28 @@ def measuring(rank: Handle) -> None:
     until(lambda: rank.progress is not None)
 
 
+def children() -> set[str]:
+    """Return this process's children, zombies included."""
+    return {pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
+
+
+def shared_memory() -> set[str]:
+    """Return what a Python process may leave in shared memory; the tests' own folders are none of it."""
+    names = {path.name for path in Path("/dev/shm").iterdir()}
+    return {name for name in names if name.startswith(("psm_", "sem.", "inferkit")) and "test" not in name}
+
+
 @pytest.fixture(autouse=True)
-def nothing_left_behind() -> Iterator[None]:
-    """Nothing of a rank may stay in memory or in the folder of temporary files, and no process may."""
-    folders = [Path("/dev/shm"), Path(tempfile.gettempdir())]
-    before = {path for folder in folders for path in folder.iterdir()}
+def nothing_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing of a rank may stay: no process, no shared memory, no temporary file."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    before = children(), shared_memory()
     yield
-    after = {path for folder in folders for path in folder.iterdir()}
-    assert not {path for path in after - before if "inferkit" in path.name or path.stem.startswith("tmp")}
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    assert (children(), shared_memory()) == before
+    assert list(folder.iterdir()) == []
 
 
 def test_result(make_dataset: MakeDataset) -> None:
@@ -188,7 +199,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], 
         path = tmp_path / "pretended-rank"
         path.write_text(f"#!/bin/sh\nread job\n{script}\n")
         path.chmod(0o700)
-        monkeypatch.setattr(launch_module.sys, "executable", str(path))
+        monkeypatch.setattr(sys, "executable", str(path))
         return launch(copying())
 
     return start
@@ -231,7 +242,7 @@ def test_asking_for_the_last_words_does_not_disturb_them(pretend: Callable[[str]
 
 
 def test_what_a_rank_started_ends_with_it(pretend: Callable[[str], Handle]) -> None:
-    with pretend("sleep 600 & echo $! >&2; echo '{\"event\": \"ready\"}'; wait") as rank:
+    with pretend('sleep 600 & echo $! >&2; echo \'{"event": "ready"}\'; wait') as rank:
         until(lambda: rank.ready() and bool(rank.last_words()))
         child = int(rank.last_words())
         assert not gone(child)

@@ -167,7 +167,8 @@ def test_too_little_memory_leaves_nothing(
 
 
 def test_too_few_threads_leave_nothing(device: CpuDevice, reader: Numbering, monkeypatch: pytest.MonkeyPatch) -> None:
-    start, started = threading.Thread.start, []
+    start = threading.Thread.start
+    started: list[threading.Thread] = []
 
     def few(thread: threading.Thread) -> None:
         if len(started) == 2:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from inferkit.batch import Segment
-from inferkit.devices.base import Slot, Span
+from inferkit.devices.base import Slot, Span, bytes_at
 from inferkit.devices.cpu import CpuDevice
 from inferkit.errors import DeviceError
 from inferkit.pipeline.job import Job, Window
@@ -70,7 +70,7 @@ class Altering(CpuDevice):
         span = super().copy_in(segments, slot)
         if not self.left:
             span.wait()
-            np.frombuffer((np.ctypeslib.ctypes.c_ubyte * 1).from_address(slot.address + 77), np.uint8)[0] ^= 1
+            bytes_at(slot.address, slot.nbytes)[77] ^= 1
         return span
 
 
@@ -96,11 +96,11 @@ def test_altered_last_copy_is_refused_too() -> None:
 
     class Watching(Timeline):
         def add(self, images: int, nbytes: int, *times: int) -> bool:
-            device.finished = super().add(images, nbytes, *times)
-            return device.finished
+            last.finished = super().add(images, nbytes, *times)
+            return last.finished
 
-    with LastOne(-1) as device, pytest.raises(DeviceError, match="arrived altered"):
-        copies(job_of(1000), device, lambda stages: Watching(SHORT, stages, lambda progress: None))
+    with LastOne(-1) as last, pytest.raises(DeviceError, match="arrived altered"):
+        copies(job_of(1000), last, lambda stages: Watching(SHORT, stages, lambda progress: None))
 
 
 def test_window_that_wants_images_ends_all_the_same(device: CpuDevice) -> None:

@@ -59,9 +59,7 @@ def test_block_without_dioalign(disk: Path, monkeypatch: pytest.MonkeyPatch, mak
     assert ("logical block size" in known_by) or (block == 4096 and "assumed" in known_by)
 
 
-def test_one_buffer_holds_batches_that_begin_anywhere(
-    make_dataset: MakeDataset, device: CpuDevice, disk: Path
-) -> None:
+def test_one_buffer_holds_batches_that_begin_anywhere(make_dataset: MakeDataset, device: CpuDevice, disk: Path) -> None:
     # The original's bytes are wrong from the second batch on.
     known = make_dataset((60,), (3, 37, 41), folder=disk)
     with DirectReader(known.dataset, device) as reader:

@@ -1,0 +1,245 @@
+"""Parameter files, papermill, exit codes, and Ctrl-C."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+import yaml
+from nbformat.sign import NotebookNotary
+
+from inferkit.dataset.synthetic import make_synthetic
+from inferkit.errors import InferkitError, ParameterError
+from inferkit.execute import configure
+from inferkit.params import project_root
+from inferkit.report.store import load_runs
+
+TINY = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 2}
+NAMES = sorted(path.stem for path in (project_root() / "parameters").glob("*.yaml"))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> str:
+    make_synthetic(tmp_path / "tensors", images=50, shape=(3, 16, 16), images_per_file=20)
+    return str(tmp_path / "tensors")
+
+
+@pytest.fixture
+def config(tmp_path: Path, data: str) -> Any:
+    """Write a parameter file and return its path."""
+
+    def write(text: str = "", **values: Any) -> Path:
+        path = tmp_path / "disk.yaml"
+        base = {"data": data, "engines": ["null"], "transfer_bytes": [4096], "batch_sizes": [8], **TINY}
+        path.write_text(yaml.safe_dump({**base, **values}) + text)
+        return path
+
+    return write
+
+
+def inferkit(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "inferkit.cli", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_all_six_parameter_files_are_there() -> None:
+    assert NAMES == ["hps", "nas", "nvme", "quickstart", "shm", "synthetic"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_parameter_file_is_valid_whatever_this_machine_has(name: str) -> None:
+    """Take the hardware away from each: on the CPU, with a data folder that can be made, every file can be planned."""
+    there = {"device": "cpu", "engines": ["null"], "data": "data/nothing-yet", "images": "", "source": "memory"}
+    configuration = configure(name, changes=there)
+    assert configuration.name == name
+    assert all(plan.points for stage, plan in configuration.plans.items() if stage != "01")
+
+
+@pytest.mark.parametrize(("name", "reason"), [("synthetic", "GPU"), ("nvme", "/mnt/nvme"), ("nas", "/mnt/nas")])
+def test_missing_hardware_is_refused_with_the_reason(name: str, reason: str) -> None:
+    with pytest.raises(InferkitError) as caught:
+        configure(name)
+    assert reason in str(caught.value)
+    assert f"{name}.yaml" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("bacth_sizes: [1]\n", "did you mean 'batch_sizes'"),
+        ("on: 1\n", "YAML takes on, off"),
+        ("seed: 1e6\n", "YAML reads 1e6 as text"),
+        ("threads: [0]\n", "threads.0 is 0"),
+        ("]\n", "is no YAML"),
+    ],
+)
+def test_a_bad_file_is_refused_naming_file_and_key(config: Any, text: str, told: str) -> None:
+    with pytest.raises(ParameterError) as caught:
+        configure(str(config(text)))
+    assert told in str(caught.value)
+    assert "disk.yaml" in str(caught.value)
+
+
+def test_a_missing_data_folder_is_refused_unless_an_earlier_stage_makes_it(config: Any, tmp_path: Path) -> None:
+    path = config(data=str(tmp_path / "new"))
+    assert "01" in configure(str(path)).stages
+    with pytest.raises(InferkitError, match="new"):
+        configure(str(path), only=["03a"])
+
+
+def test_a_stage_that_does_not_apply_is_left_out_with_the_reason(config: Any) -> None:
+    configuration = configure(str(config(readers=["memory"])))
+    assert set(configuration.stages) == {"02", "03b"}
+    assert set(configuration.skipped) == {"01", "03a"}
+
+
+def test_dry_run_shows_the_points_and_runs_nothing(config: Any, tmp_path: Path) -> None:
+    done = inferkit("run", config(), "--dry-run", "--out", tmp_path / "runs")
+    assert done.returncode == 0, done.stderr
+    assert "pipeline" in done.stdout
+    assert "50 images" in done.stdout
+    assert not (tmp_path / "runs").exists()
+
+
+def test_run_executes_signs_and_answers(config: Any, tmp_path: Path) -> None:
+    done = inferkit(
+        "run", config(), "--only", "02,03b", "--set", "threads=[3]", "--out", tmp_path / "runs", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    runs = [stored.run for stored in load_runs(tmp_path / "runs")]
+    assert {run.stage for run in runs} == {"02", "03b"}
+    assert {run.point.get("threads") for run in runs if run.measure == "pipeline"} == {3}
+    assert "not for quoting" in done.stdout
+    assert "binds" in done.stdout
+    for path in (tmp_path / "runs").rglob("*.ipynb"):
+        notary = NotebookNotary()
+        assert notary.check_signature(nbformat.read(path, as_version=4))
+        notary.store.close()
+        assert str(path) in done.stderr + done.stdout or path.parent.as_posix() in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [({"source": "storage"}, 3), ({"source": "memory"}, 0)],
+    ids=["invalid", "valid"],
+)
+def test_exit_codes_follow_the_verdicts(config: Any, tmp_path: Path, changes: dict[str, Any], code: int) -> None:
+    done = inferkit("run", config(**changes), "--only", "03a", "--out", tmp_path / "runs")
+    assert done.returncode == code, done.stdout + done.stderr
+
+
+def test_a_failed_point_exits_1_and_is_in_the_notebook(config: Any, data: str, tmp_path: Path) -> None:
+    path = config(readers=["buffered"], threads=[1])
+    file = sorted(Path(data).glob("*.tensors"))[0]
+    content = bytearray(file.read_bytes())
+    content[0] ^= 255
+    file.write_bytes(content)
+    done = inferkit("run", path, "--only", "03a", "--out", tmp_path / "runs")
+    assert done.returncode == 1, done.stdout + done.stderr
+    (stored,) = load_runs(tmp_path / "runs")
+    assert stored.run.verdict == "FAILED"
+    assert "image 0 " in done.stdout
+
+
+def test_a_refusal_exits_2_before_anything_runs(config: Any, tmp_path: Path) -> None:
+    done = inferkit("run", config(), "nowhere", "--out", tmp_path / "runs")
+    assert done.returncode == 2
+    assert "nowhere" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_ctrl_c_reaches_the_kernel_and_nothing_is_left(config: Any, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "inferkit.cli",
+        "run",
+        config(duration_s=60.0),
+        "--only",
+        "03a",
+        "--out",
+        tmp_path / "runs",
+    ]
+    with subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    ) as running:
+        wait_for(lambda: ranks_below(running.pid), 60)
+        os.killpg(running.pid, signal.SIGINT)
+        out, _ = running.communicate(timeout=60)
+    assert running.returncode == 1, out
+    (stored,) = load_runs(tmp_path / "runs")
+    assert stored.run.failure is not None
+    assert stored.run.failure.kind == "KeyboardInterrupt"
+    wait_for(lambda: not ranks_below(running.pid), 20)
+
+
+def test_a_killed_run_leaves_no_kernel_and_no_rank(config: Any, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "inferkit.cli",
+        "run",
+        config(duration_s=60.0),
+        "--only",
+        "03a",
+        "--out",
+        tmp_path / "runs",
+    ]
+    with subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as running:
+        wait_for(lambda: ranks_below(running.pid), 60)
+        family = descendants(running.pid)
+        running.kill()
+    wait_for(lambda: not [pid for pid in family if alive(pid)], 30)
+
+
+def wait_for(condition: Any, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def children() -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((path / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        found.setdefault(parent, []).append(int(path.name))
+    return found
+
+
+def descendants(pid: int) -> list[int]:
+    tree = children()
+    found, queue = [], [pid]
+    while queue:
+        for child in tree.get(queue.pop(), []):
+            found.append(child)
+            queue.append(child)
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def ranks_below(pid: int) -> list[int]:
+    ranks = []
+    for child in descendants(pid):
+        try:
+            if b"inferkit.pipeline.rank" in (Path("/proc") / str(child) / "cmdline").read_bytes():
+                ranks.append(child)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return ranks
