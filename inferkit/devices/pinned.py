@@ -112,9 +112,9 @@ def _registered(context: Context, address: int, nbytes: int, flags: int) -> _Pag
     limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
     lockable = "unlimited" if limit == resource.RLIM_INFINITY else gibibytes(limit)
     doing = (
-        f"registering {gibibytes(nbytes)} of host memory. Lockable memory is {lockable}: raise it (ulimit "
-        "-l unlimited, docker run --ulimit memlock=-1), or lower host_batches. Pages of a file must lie on tmpfs, such as /dev/shm: "
-        "use reader buffered or direct elsewhere"
+        f"registering {gibibytes(nbytes)} of host memory. {lockable} may be locked: raise it (ulimit -l unlimited, "
+        "docker run --ulimit memlock=-1), or lower host_batches. A file's pages must lie on tmpfs, such as /dev/shm: "
+        "elsewhere use reader buffered or direct"
     )
     with context.pushed(doing):
         checked(bindings.cuMemHostRegister(address, nbytes, flags), doing)

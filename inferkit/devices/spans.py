@@ -15,7 +15,7 @@ ANCHOR_NS = 1_000_000_000
 0.06 us after a second but 62 us after a quarter of an hour; and the GPU's clock and the host's drift apart."""
 
 NARROW_NS = 30_000
-ANCHOR_TRIES = 3
+ANCHOR_TRIES = 5
 
 Pushed = Callable[[str], AbstractContextManager[None]]
 """Makes the context the calling thread's own, and says what was being done if CUDA refuses it."""
@@ -52,8 +52,17 @@ class Anchor:
             if after - before < NARROW_NS:
                 break
 
-    def when(self, event: Any) -> int:
-        """Return the time of a later event that is done."""
+    def times(self, events: Events, queued_ns: int, seen_ns: int) -> tuple[int, int]:
+        """Return when work began and ended that was queued and seen done at these times.
+
+        It began no earlier and ended no later than that: where it seems so, the anchor is off, and is moved.
+        """
+        start_ns, end_ns = self._when(events.start), self._when(events.end)
+        off = max(queued_ns - start_ns, 0) or min(seen_ns - end_ns, 0)
+        self.ns += off
+        return start_ns + off, end_ns + off
+
+    def _when(self, event: Any) -> int:
         return self.ns + round(float(self.event.time_till(event)) * 1e6)
 
 
@@ -64,15 +73,17 @@ class CudaSpan:
     -----
     The times are the GPU's own, put on ``CLOCK_MONOTONIC`` by an anchor that was at most a second old when the work was
     queued. Times on one anchor differ by CUDA's resolution (0.5 us); where they lie on the host's clock is known to
-    about 10 us: half of what it takes to record an event and to see it done.
+    about 10 us (half of what it takes to record an event and to see it done), and never before the work was queued nor
+    after it was seen done.
     """
 
-    __slots__ = ("_stopwatch", "anchor", "end_ns", "events", "start_ns")
+    __slots__ = ("_stopwatch", "anchor", "end_ns", "events", "queued_ns", "start_ns")
 
     def __init__(self, stopwatch: "Stopwatch", events: Events, anchor: Anchor) -> None:
         self._stopwatch = stopwatch
         self.events = events
         self.anchor = anchor
+        self.queued_ns = monotonic_ns()
         self.start_ns = self.end_ns = 0
 
     def wait(self) -> None:
@@ -123,13 +134,20 @@ class Stopwatch:
         self._anchors: list[Anchor] = []
         self._lock = threading.Lock()
 
-    def begin(self, stream: Any) -> CudaSpan:
-        """Begin a span with what is queued next on a stream; the context must be pushed."""
+    def begin(self, stream: Any, after: CudaSpan | None = None) -> CudaSpan:
+        """Begin a span with what is queued next on a stream; the context must be pushed.
+
+        On the GPU it begins once ``after`` is done. Both then refer to one anchor, so that their times are in order.
+        """
+        if after is not None:
+            after.precede(stream)
         with self._lock:
-            events, anchor = self._idle_events(), self._fresh_anchor()
+            events = self._idle_events()
+            anchor = self._fresh_anchor() if after is None or after.end_ns else after.anchor
             anchor.spans += 1
+        span = CudaSpan(self, events, anchor)
         events.start.record(stream)
-        return CudaSpan(self, events, anchor)
+        return span
 
     def end(self, span: CudaSpan, stream: Any) -> None:
         """End a span with what was queued last; the context must be pushed."""
@@ -152,8 +170,8 @@ class Stopwatch:
         """Take a span's times, unless another thread has, and let its events go round."""
         with self._lock:
             if not span.end_ns:
-                start_ns, span.end_ns = span.anchor.when(span.events.start), span.anchor.when(span.events.end)
-                span.start_ns = start_ns
+                times = span.anchor.times(span.events, span.queued_ns, monotonic_ns())
+                span.start_ns, span.end_ns = times  # the end last: it tells other threads that both are there
                 span.anchor.spans -= 1
                 self._idle.append(span.events)
 

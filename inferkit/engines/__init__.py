@@ -11,6 +11,7 @@ from inferkit.errors import ParameterError
 ENGINES = {
     "null": "inferkit.engines.null:NullEngine",
     "onnx": "inferkit.engines.onnx:OnnxEngine",
+    "tensorrt": "inferkit.engines.tensorrt:TensorRTEngine",
 }
 
 

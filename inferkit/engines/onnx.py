@@ -103,7 +103,7 @@ class OnnxEngine(Engine):
 def _check_input(session: Any, model: str, batch_size: int, dtype: str, shape: tuple[int, ...]) -> None:
     inputs = session.get_inputs()
     if [(TENSOR_TYPES.get(i.type), tuple(i.shape[1:])) for i in inputs] != [(dtype, shape)]:
-        described = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
+        described = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs) or "no input"
         msg = (
             f"{model} takes {described}; the images are {dtype} (batch, {', '.join(map(str, shape))}): adapt the model"
         )

@@ -162,6 +162,18 @@ def test_span_precedes_a_stream_until_its_times_are_taken(bench: Bench) -> None:
     assert len(other.waited_for) == 1
 
 
+def test_span_that_follows_another_refers_to_its_anchor(bench: Bench) -> None:
+    first = bench.span(ANCHOR_NS)
+    bench.clock.ns += ANCHOR_NS + 1
+    following = bench.stopwatch.begin(bench.stream, first)
+    bench.stopwatch.end(following, bench.stream)
+    assert following.anchor is first.anchor
+    assert bench.span(1).anchor is not first.anchor
+    for span in (first, following):
+        span.wait()
+    assert first.end_ns <= following.start_ns
+
+
 def test_many_threads_may_wait_for_the_same_span(bench: Bench) -> None:
     waiting = [bench.span(1000) for _ in range(50)]
     with ThreadPoolExecutor(4) as pool:

@@ -170,7 +170,8 @@ def test_times_are_the_hosts_and_in_order(device: "CudaDevice") -> None:
     device.copy_in(segments, slot).wait()
     before = monotonic_ns()
     spans = [device.copy_in(segments, slot) for _ in range(8)]
-    spans[-1].wait()
+    for span in spans:
+        span.wait()
     after = monotonic_ns()
     assert all(span.done() for span in spans)
     times = [ns for span in spans for ns in (span.start_ns, span.end_ns)]
@@ -190,8 +191,8 @@ def test_work_waits_on_the_gpu_for_what_it_follows(device: "CudaDevice") -> None
         copied = device.copy_in(segments_of(source.address, (0, nbytes)), slot)
         with device.span(device.compute, copied) as following:
             pass
-        following.wait()
         copied.wait()
+        following.wait()
         assert copied.start_ns < copied.end_ns <= following.start_ns <= following.end_ns
     slot.close()
     source.close()
@@ -286,8 +287,8 @@ def test_outputs_are_those_of_onnx_runtime(
             nbytes = images[:count].nbytes
             copied = device.copy_in(segments_of(source.address, (0, nbytes)), slot)
             inferred = engine.infer(slot, count, copied)
-            inferred.wait()
             copied.wait()
+            inferred.wait()
             assert copied.end_ns <= inferred.start_ns < inferred.end_ns
             found, expected = engine.output(slot), reference(model, images[:count])
             assert found is not None

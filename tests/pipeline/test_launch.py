@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic, monotonic_ns, sleep
 
+import psutil
 import pytest
 
 from inferkit.errors import RankError
@@ -46,15 +47,14 @@ def measuring(rank: Handle) -> None:
     until(lambda: rank.progress is not None)
 
 
-def children() -> set[str]:
+def children() -> set[int]:
     """Return this process's children, zombies included."""
-    return {pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
+    return {child.pid for child in psutil.Process().children()}
 
 
 def shared_memory() -> set[str]:
-    """Return what a Python process may leave in shared memory; the tests' own folders are none of it."""
-    names = {path.name for path in Path("/dev/shm").iterdir()}
-    return {name for name in names if name.startswith(("psm_", "sem.", "inferkit")) and "test" not in name}
+    """Return what a Python process may leave in shared memory."""
+    return {path.name for path in Path("/dev/shm").iterdir() if path.name.startswith(("psm_", "sem.", "rank"))}
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,277 @@
+"""An NVIDIA GPU as a device: copies and inference on streams of their own."""
+
+import ctypes
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import numpy as np
+
+from inferkit.batch import Segment
+from inferkit.devices.base import Bytes, Device, Slot, Span
+from inferkit.devices.cpu import POISON, CpuMemory
+from inferkit.devices.spans import CudaSpan, Stopwatch
+from inferkit.errors import DeviceError
+from inferkit.gpus import driver_version
+from inferkit.units import gibibytes
+
+try:
+    import pycuda.driver as drv
+    from cuda.bindings import driver as bindings
+
+    from inferkit.devices.pinned import PORTABLE, READ_ONLY, CudaRegistration, PinnedMemory, checked
+except ImportError as _error:
+    _msg = f"{_error}: device cuda needs pycuda, cuda-bindings and NVIDIA's driver; `inferkit doctor` tells what lacks"
+    raise DeviceError(_msg) from _error
+
+
+class PrimaryContext:
+    """A GPU's primary context, which the CUDA runtime inside TensorRT uses too; kept while anybody holds it.
+
+    There is one object per GPU and process: PyCUDA frees things under none but the context object they were made under.
+    """
+
+    def __init__(self, gpu: int) -> None:
+        self._gpu = gpu
+        self._lock = threading.Lock()
+        self._holders = 0
+        self._context: Any = None
+
+    def hold(self, *, spin: bool = False) -> None:
+        """Keep the context; the first to hold it decides whether threads spin while they wait for streams."""
+        flags = bindings.CUctx_flags.CU_CTX_SCHED_SPIN if spin else bindings.CUctx_flags.CU_CTX_SCHED_BLOCKING_SYNC
+        doing = f"making the context of GPU {self._gpu}; is it full, or taken for exclusive use (nvidia-smi)?"
+        with self._lock:
+            if not self._holders:
+                handle = checked(bindings.cuDeviceGet(self._gpu), doing)
+                checked(bindings.cuDevicePrimaryCtxSetFlags(handle, int(flags)), doing)
+                with _explained(doing):
+                    self._context = drv.Device(self._gpu).retain_primary_context()
+            self._holders += 1
+
+    def drop(self) -> None:
+        """Let go of the context; the last to do so ends it."""
+        with self._lock:
+            self._holders -= 1
+            if not self._holders:
+                context, self._context = self._context, None
+                context.push()
+                context.detach()
+                bindings.cuCtxPopCurrent()  # PyCUDA forgets it, but CUDA leaves an ended context on the thread's stack
+
+    @contextmanager
+    def pushed(self, doing: str) -> Iterator[None]:
+        """Make the context this thread's own meanwhile: a thread that ends with one pushed aborts the process."""
+        with _explained(doing):
+            self._context.push()
+            try:
+                yield
+            finally:
+                drv.Context.pop()
+
+
+_CONTEXTS: dict[int, PrimaryContext] = {}
+
+
+@contextmanager
+def _explained(doing: str) -> Iterator[None]:
+    """Turn what PyCUDA raises into a DeviceError that says what was being done."""
+    try:
+        yield
+    except drv.Error as error:
+        msg = f"{error}: {doing}"
+        raise DeviceError(msg) from error
+
+
+class CudaSlot:
+    """Memory of a GPU."""
+
+    def __init__(self, context: PrimaryContext, nbytes: int) -> None:
+        self.nbytes = nbytes
+        self._context = context
+        with context.pushed("asking for free memory"):
+            free, total = map(gibibytes, drv.mem_get_info())
+        fix = f"{free} of {total} are free: lower batch_sizes or slots, or end other programs that use it (nvidia-smi)"
+        with context.pushed(f"allocating {gibibytes(nbytes)} on the GPU, where {fix}"):
+            self._memory: Any = drv.mem_alloc(max(nbytes, 1))
+        self.address = int(self._memory)
+
+    def close(self) -> None:
+        """Free the memory, when its work has finished; calling it again does nothing."""
+        if self._memory is not None:
+            with self._context.pushed("freeing memory of the GPU"):
+                self._memory.free()
+            self._memory = None
+
+
+class CudaDevice(Device):
+    """One GPU.
+
+    Parameters
+    ----------
+    gpu
+        Which one, as CUDA counts them (``CUDA_VISIBLE_DEVICES`` and ``CUDA_DEVICE_ORDER`` decide).
+    poison
+        Overwrite a slot before each copy, so that a use after release shows; for tests alone.
+    spin
+        Wait by asking again and again: reacts some microseconds sooner, and takes a core per waiting thread.
+
+    Attributes
+    ----------
+    compute
+        The stream of inference (a ``pycuda.driver.Stream``).
+    compute_capability
+        Such as ``9.0``.
+    driver
+        Version of NVIDIA's driver, and of the CUDA that it offers.
+
+    Raises
+    ------
+    DeviceError
+        If there is no such GPU, or CUDA does not start.
+    """
+
+    kind = "cuda"
+    memories = ("pinned", "pageable", "mapped")
+
+    def __init__(self, gpu: int, *, poison: bool = False, spin: bool = False) -> None:
+        self.poison = poison
+        found = _gpu(gpu)
+        self.name = str(found.name())
+        self.compute_capability = ".".join(map(str, found.compute_capability()))
+        self.driver = f"{driver_version() or 'unknown'} (CUDA {drv.get_driver_version()})"
+        self._takes_read_only = _takes_read_only(gpu)
+        self._slots: list[CudaSlot] = []
+        self._closed = False
+        self._context = _CONTEXTS.setdefault(gpu, PrimaryContext(gpu))
+        self._context.hold(spin=spin)
+        try:
+            self._open(0 if spin else int(drv.event_flags.BLOCKING_SYNC))
+        except DeviceError:
+            self._context.drop()
+            raise
+
+    def _open(self, event_flags: int) -> None:
+        """Make streams, none of which waits for CUDA's default stream."""
+        flags = int(bindings.CUstream_flags.CU_STREAM_NON_BLOCKING)
+        with self.pushed("making streams"):
+            self.compute, self._copies, self._out, clock = (drv.Stream(flags) for _ in range(4))
+        self._stopwatch = Stopwatch(self.pushed, lambda: drv.Event(event_flags), drv.Event, clock)
+
+    @contextmanager
+    def pushed(self, doing: str) -> Iterator[None]:
+        """Make the GPU's context this thread's own meanwhile; whatever TensorRT does belongs inside.
+
+        ``doing`` is what a DeviceError says of what was being done.
+        """
+        if self._closed:
+            msg = f"{doing}: {self.name} was closed before; keep the device open until its work is done"
+            raise DeviceError(msg)
+        with self._context.pushed(doing):
+            yield
+
+    def allocate(self, nbytes: int, memory: str = "") -> CpuMemory:
+        """Allocate host memory: ``pinned``, from which copies reach full speed, or ``pageable``."""
+        if memory == "pageable":
+            return CpuMemory(nbytes)
+        if memory in {"", "pinned"}:
+            return PinnedMemory(self._context, nbytes)
+        msg = f"device cuda has no {memory!r} memory to allocate: use pinned or pageable, or register a mapping"
+        raise DeviceError(msg)
+
+    def register(self, address: int, nbytes: int, *, writable: bool) -> CudaRegistration:
+        """Lock a mapping's pages for every GPU; devices that register the same share it."""
+        if not writable and not self._takes_read_only:
+            msg = (
+                f"{self.name} takes no pages that are mapped read-only: make the files writable, or use reader buffered"
+            )
+            raise DeviceError(msg)
+        return CudaRegistration(self._context, address, nbytes, PORTABLE if writable else PORTABLE | READ_ONLY)
+
+    def slot(self, nbytes: int) -> CudaSlot:
+        """Allocate memory of the GPU; it is freed with the device at the latest."""
+        with self.pushed("allocating a slot"):
+            self._slots.append(CudaSlot(self._context, nbytes))
+        return self._slots[-1]
+
+    def copy_in(self, segments: Sequence[Segment], slot: Slot) -> CudaSpan:
+        """Queue one copy per segment on the copy stream.
+
+        The slot's last inference must have been waited for: nothing on the GPU holds the copy back. From pageable
+        memory CUDA takes the bytes itself, through a buffer of its own, and returns late.
+        """
+        total = sum(segment.nbytes for segment in segments)
+        if total > slot.nbytes:
+            msg = f"batch of {total} bytes does not fit a slot of {slot.nbytes}: allocate slots for the largest batch"
+            raise DeviceError(msg)
+        if self.poison:
+            with self.pushed("poisoning a slot"):
+                drv.memset_d8_async(slot.address, POISON, slot.nbytes, self._copies)
+        with self.span(self._copies) as span:
+            target = slot.address
+            for segment in segments:
+                source = (ctypes.c_ubyte * segment.nbytes).from_address(segment.address)
+                drv.memcpy_htod_async(target, source, self._copies)
+                target += segment.nbytes
+        return span
+
+    @contextmanager
+    def span(self, stream: Any, after: Span | None = None) -> Iterator[CudaSpan]:
+        """Time what is queued on a stream meanwhile, which begins on the GPU once ``after`` is done."""
+        with self.pushed("queueing a copy or an inference"):
+            if after is not None and not isinstance(after, CudaSpan):
+                after.wait()
+                after = None
+            span = self._stopwatch.begin(stream, after)
+            yield span
+            self._stopwatch.end(span, stream)
+
+    def synchronize(self) -> None:
+        """Wait for all streams; what failed on them is told to whoever waits for its span."""
+        with self.pushed("waiting for all work"):
+            for stream in (self._copies, self.compute, self._out):
+                with suppress(drv.Error):
+                    stream.synchronize()
+
+    def read_back(self, slot: Slot, nbytes: int) -> Bytes:
+        """Return a copy of the slot's first bytes, as they are now: wait for the slot's work before."""
+        found: Bytes = np.empty(nbytes, np.uint8)
+        with self.pushed("copying from the GPU"):
+            drv.memcpy_dtoh_async(found, slot.address, self._out)
+            self._out.synchronize()
+        return found
+
+    def close(self) -> None:
+        """Finish all work, free everything, and end the context if no other device holds it."""
+        if self._closed:
+            return
+        self.synchronize()
+        with self.pushed("closing"):
+            for slot in self._slots:
+                slot.close()
+            self._stopwatch.close()
+            self.compute = self._copies = self._out = None
+        self._closed = True
+        self._context.drop()
+
+
+def _gpu(gpu: int) -> Any:
+    """Return PyCUDA's device of that number."""
+    with _explained("starting CUDA; does nvidia-smi show GPUs, and the container have them (docker run --gpus all)?"):
+        drv.init()
+        count = drv.Device.count()
+        if 0 <= gpu < count:
+            return drv.Device(gpu)
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
+    msg = f"no GPU {gpu}: CUDA shows {count}, counted from 0; CUDA_VISIBLE_DEVICES is {visible}"
+    raise DeviceError(msg)
+
+
+def _takes_read_only(gpu: int) -> bool:
+    """Tell whether pages that are mapped read-only can be registered."""
+    doing = f"asking GPU {gpu} for its attributes"
+    attribute = bindings.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_READ_ONLY_HOST_REGISTER_SUPPORTED
+    handle = checked(bindings.cuDeviceGet(gpu), doing)
+    return bool(checked(bindings.cuDeviceGetAttribute(attribute, handle), doing))

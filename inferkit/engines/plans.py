@@ -1,0 +1,102 @@
+"""Built engines on disk: found again by everything that shaped them, built by one process where several want one."""
+
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import xxhash
+
+from inferkit.errors import EngineError
+
+DIGEST_BYTES = 16
+
+
+class PlanFile:
+    """The file of one built engine (TensorRT calls it a plan): a digest of 16 bytes, then the plan.
+
+    Files lie in ``$XDG_CACHE_HOME/inferkit/engines`` (default ``~/.cache``). An empty, hidden file beside each is its
+    lock, and stays.
+
+    Parameters
+    ----------
+    name
+        What a reader of the folder recognises.
+    shaped_by
+        Everything that shapes the engine; whatever differs makes another file.
+    """
+
+    def __init__(self, name: str, shaped_by: Mapping[str, object]) -> None:
+        key = xxhash.xxh3_128_hexdigest(json.dumps(shaped_by, sort_keys=True).encode())
+        root = os.environ.get("XDG_CACHE_HOME", "")
+        folder = (Path(root) if root else Path.home() / ".cache") / "inferkit" / "engines"
+        self.path = folder / f"{name[:80]}-{key}.engine"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out, so that one builds and the others find; the kernel unlocks if this one dies.
+
+        Raises
+        ------
+        EngineError
+            If nothing can be written there.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self.path.with_name(f".{self.path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    def read(self) -> bytes | None:
+        """Return the plan; None if there is none.
+
+        Raises
+        ------
+        TornPlanError
+            If the file is not as it was written.
+        """
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return None
+        plan = content[DIGEST_BYTES:]
+        if xxhash.xxh3_128_digest(plan) != content[:DIGEST_BYTES]:
+            msg = f"{self.path.name} in the cache of engines was torn or altered"
+            raise TornPlanError(msg)
+        return plan
+
+    def write(self, plan: bytes) -> None:
+        """Write a plan, which appears whole or not at all.
+
+        Raises
+        ------
+        EngineError
+            If it cannot be written.
+        """
+        try:
+            handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(xxhash.xxh3_128_digest(plan))
+                    file.write(plan)
+                Path(temporary).replace(self.path)
+            finally:
+                Path(temporary).unlink(missing_ok=True)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> EngineError:
+        fix = "free space there, or set XDG_CACHE_HOME to another folder"
+        return EngineError(f"{self.path}: cannot be written ({error.strerror}); {fix}")
+
+
+class TornPlanError(EngineError):
+    """A plan's file is not as it was written."""
