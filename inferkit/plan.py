@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from inferkit.dataset.format import Dataset, open_dataset
-from inferkit.dataset.record import make_default, synthetic_folder
+from inferkit.dataset.synthetic import make_default, synthetic_folder
 from inferkit.devices import MEMORIES
 from inferkit.engines import engine_class
 from inferkit.errors import InferkitError, ParameterError

@@ -72,7 +72,7 @@ def test_a_short_window_is_invalid_in_a_profile_that_may_be_quoted(folder: Path)
 
 
 def test_a_killed_rank_is_a_failed_run_and_the_next_point_goes_on(folder: Path) -> None:
-    killed = []
+    killed: list[int] = []
 
     def kill_the_first(status: Status) -> None:
         if status.index == 0 and not killed and status.fraction > 0:

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from inferkit.dataset.format import Dataset, open_dataset, tensor_names
+from inferkit.dataset.format import Dataset, tensor_names
 from inferkit.dataset.images import make_from_images
 from inferkit.dataset.make import MakeReport
-from inferkit.dataset.manifest import JOURNAL_NAME, MANIFEST_NAME, DType
+from inferkit.dataset.manifest import JOURNAL_NAME
 from inferkit.dataset.photographs import make_photographs
-from inferkit.dataset.synthetic import make_synthetic
+from inferkit.dataset.synthetic import SYNTHETIC_IMAGES, make_synthetic, synthetic_folder
 from inferkit.errors import DatasetError, ParameterError
 from inferkit.host import cpus, facts
 from inferkit.params import MakeDataset, project_root, resolve
@@ -16,7 +16,6 @@ from inferkit.run import Failure, Figure, Json, Run, Stage
 
 DEMO = "demo"
 PHOTOGRAPHS = 400
-SYNTHETIC_IMAGES = 1000
 LISTED = 100
 """Skipped files that a record lists; the manifest lists all."""
 
@@ -31,21 +30,6 @@ def target(params: MakeDataset) -> Path:
 def shape_of(params: MakeDataset) -> tuple[int, ...]:
     """Return the shape of the images that stage 01 makes."""
     return (3, params.size, params.size)
-
-
-def synthetic_folder(dtype: str, shape: tuple[int, ...]) -> Path:
-    """Return where random images lie that no parameter gives a folder."""
-    return project_root() / "data" / f"synthetic-{dtype}-{'x'.join(map(str, shape))}"
-
-
-def make_default(dtype: DType, shape: tuple[int, ...]) -> Dataset:
-    """Open the small synthetic set that ``data: ""`` stands for; make it if it is not there."""
-    folder = synthetic_folder(dtype, shape)
-    if (folder / MANIFEST_NAME).exists():
-        return open_dataset(folder, dtype=dtype, shape=shape)
-    per_file = MakeDataset.model_fields["images_per_file"].default
-    report = make_synthetic(folder, images=SYNTHETIC_IMAGES, shape=shape, dtype=dtype, images_per_file=per_file)
-    return report.dataset
 
 
 def expected(params: MakeDataset) -> Dataset:

@@ -8,13 +8,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from inferkit.dataset.format import open_dataset
 from inferkit.dataset.job import Job, at_least
 from inferkit.dataset.journal import Part, sidecar_hex
 from inferkit.dataset.make import MakeReport, Progress, make
-from inferkit.dataset.manifest import DType
-from inferkit.dataset.tensors import DTYPES, image_hash
+from inferkit.dataset.manifest import MANIFEST_NAME, DType
+from inferkit.dataset.tensors import DTYPES, Dataset, image_hash
 from inferkit.dataset.writing import new_file
 from inferkit.errors import ParameterError
+from inferkit.params import MakeDataset, project_root
+
+SYNTHETIC_IMAGES = 1000
+"""Random images that are made where nobody says how many."""
 
 
 def make_synthetic(
@@ -66,6 +71,21 @@ def make_synthetic(
     facts = {"source": "synthetic", "seed": seed}
     job = Job(folder=out, dtype=dtype, shape=shape, count=images, images_per_file=images_per_file, facts=facts)
     return make(job, partial(_make_parts, job, seed), overwrite=overwrite, progress=progress)
+
+
+def synthetic_folder(dtype: str, shape: tuple[int, ...]) -> Path:
+    """Return where random images lie that no parameter gives a folder."""
+    return project_root() / "data" / f"synthetic-{dtype}-{'x'.join(map(str, shape))}"
+
+
+def make_default(dtype: DType, shape: tuple[int, ...]) -> Dataset:
+    """Open the small synthetic set that ``data: ""`` stands for; make it if it is not there."""
+    folder = synthetic_folder(dtype, shape)
+    if (folder / MANIFEST_NAME).exists():
+        return open_dataset(folder, dtype=dtype, shape=shape)
+    per_file = MakeDataset.model_fields["images_per_file"].default
+    report = make_synthetic(folder, images=SYNTHETIC_IMAGES, shape=shape, dtype=dtype, images_per_file=per_file)
+    return report.dataset
 
 
 def random_image(seed: int, index: int, shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:

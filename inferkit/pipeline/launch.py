@@ -45,6 +45,8 @@ class Handle:
             stderr=self._stderr,
             text=True,
             start_new_session=True,
+            # so that CUDA counts GPUs as NVML does
+            env={**os.environ, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
         )
         self._listener = threading.Thread(target=self._listen, name="rank events", daemon=True)
         self._listener.start()

@@ -93,7 +93,7 @@ def test_a_damaged_line_is_refused(begun: Path) -> None:
 
 def test_another_job_is_refused_unless_overwritten(begun: Path) -> None:
     before = contents(begun)
-    with pytest.raises(DatasetError, match=r"half-made data set of other sources or options.*overwrite=True"):
+    with pytest.raises(DatasetError, match=r"half-made data set of other sources or options.*--overwrite"):
         Journal(job(begun, seed=1), overwrite=False)
     assert contents(begun) == before
     with Journal(job(begun, seed=1), overwrite=True) as journal:

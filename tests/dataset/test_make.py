@@ -67,7 +67,7 @@ def test_a_finished_set_of_the_same_job_is_kept(tmp_path: Path) -> None:
 def test_another_job_is_refused_with_the_fix_and_overwritten_if_asked(tmp_path: Path) -> None:
     make(tmp_path / "old")
     before = contents(tmp_path / "old")
-    with pytest.raises(DatasetError, match=r"made otherwise: 7 uint8 images \(3, 4, 4\).*overwrite=True"):
+    with pytest.raises(DatasetError, match=r"made otherwise: 7 uint8 images \(3, 4, 4\).*--overwrite"):
         make(tmp_path / "old", seed=1)
     assert contents(tmp_path / "old") == before
     assert make(tmp_path / "old", seed=1, overwrite=True).made == 7
