@@ -13,7 +13,7 @@ class Piece(NamedTuple):
     ----------
     file
         Index of the file in the data set.
-    start, count
+    start, images
         First image within the file, and how many.
     first
         Index of that first image in the whole data set.
@@ -21,7 +21,7 @@ class Piece(NamedTuple):
 
     file: int
     start: int
-    count: int
+    images: int
     first: int
 
 

@@ -83,6 +83,7 @@ class Windows(Parameters):
     warmup_s: Seconds = Field(default=0.0, description="seconds before the first window; 0: the profile's")
     duration_s: Seconds = Field(default=0.0, description="seconds of each window; 0: the profile's")
     repeats: Count = Field(default=0, description="windows; 0: the profile's")
+    batch_log: str = Field(default="", description='folder for parquet files with every batch; "": none are written')
 
 
 class Tensors(Parameters):
@@ -112,7 +113,7 @@ class Reading(Data):
     split: Literal["uniform", "all"] = Field(
         default="uniform", description="uniform: each image once per epoch; all: by each thread"
     )
-    evict: bool = Field(default=False, description="drop pages from the page cache behind each batch")
+    evict: bool = Field(default=False, description="drop pages from the page cache behind each batch (reader buffered)")
     host_batches: Count = Field(
         default=0, description="batch buffers in host memory; 0: enough for the threads and slots"
     )

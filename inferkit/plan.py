@@ -13,7 +13,8 @@ from inferkit.engines import engine_class
 from inferkit.errors import InferkitError, ParameterError
 from inferkit.host import facts
 from inferkit.models.cache import ModelFile, model_path
-from inferkit.params import HostToDevice, Parameters, Reading, SingleProcess, StorageToHost, resolve
+from inferkit.params import HostToDevice, Parameters, Reading, SingleProcess, StorageToHost, Windows, resolve
+from inferkit.pipeline.batch_log import check_batch_log
 from inferkit.pipeline.job import Job, window_of
 from inferkit.readers import READERS
 from inferkit.readers.memory import in_memory
@@ -111,6 +112,8 @@ def plan(params: Parameters, *, pending: Dataset | None = None) -> Plan:
     InferkitError
         If it cannot run here, with the reason and the fix.
     """
+    if isinstance(params, Windows) and params.batch_log:
+        check_batch_log()
     if isinstance(params, HostToDevice):
         return Plan(params, _copy_points(params))
     if isinstance(params, StorageToHost):
@@ -183,6 +186,7 @@ def _copy_points(params: HostToDevice) -> list[Point]:
             Job(
                 work="copy",
                 window=window_of(params),
+                batch_log=_batch_log(params),
                 device=params.device,
                 gpu=gpu,
                 memory=memory,
@@ -193,6 +197,9 @@ def _copy_points(params: HostToDevice) -> list[Point]:
         for memory in memories
         for nbytes in params.transfer_bytes
     ]
+
+
+_Streaming = StorageToHost | SingleProcess
 
 
 class _Reading(NamedTuple):
@@ -208,6 +215,12 @@ class _Inference(NamedTuple):
 
 
 def _reading_axes(params: Reading) -> Iterator[_Reading]:
+    if params.source == "storage" and "memory" in params.readers:
+        msg = "readers: memory reads no storage, but source is storage: leave it out, or set source: memory"
+        raise ParameterError(msg)
+    if params.evict and "buffered" not in params.readers:
+        msg = f"evict: {', '.join(params.readers)} leave nothing in the page cache to drop: set evict: false"
+        raise ParameterError(msg)
     for reader in params.readers:
         if reader not in READERS:
             msg = f"readers: {reader!r} is none: use {', '.join(READERS)}"
@@ -215,7 +228,11 @@ def _reading_axes(params: Reading) -> Iterator[_Reading]:
     return map(_Reading._make, product(params.readers, params.threads, params.batch_sizes))
 
 
-def _reading_job(params: Reading, dataset: Dataset, reading: _Reading, changes: Mapping[str, object]) -> Job:
+def _batch_log(params: Windows) -> str:
+    return str(resolve(params.batch_log)) if params.batch_log else ""
+
+
+def _reading_job(params: _Streaming, dataset: Dataset, reading: _Reading, changes: Mapping[str, object]) -> Job:
     """Return a job that reads; ``changes`` are what it does with the batches."""
     values = {
         "folder": "" if reading.reader == "memory" else str(dataset.folder),
@@ -227,12 +244,14 @@ def _reading_job(params: Reading, dataset: Dataset, reading: _Reading, changes: 
         "host_batches": params.host_batches,
         "verify_batches": params.verify_batches,
         "seed": params.seed,
+        "window": window_of(params),
+        "batch_log": _batch_log(params),
     }
     return Job.model_validate({**values, **changes})
 
 
-def _read_point(params: StorageToHost | SingleProcess, dataset: Dataset, reading: _Reading) -> Point:
-    job = _reading_job(params, dataset, reading, {"work": "read", "window": window_of(params)})
+def _read_point(params: _Streaming, dataset: Dataset, reading: _Reading) -> Point:
+    job = _reading_job(params, dataset, reading, {"work": "read"})
     return Point("read", dict(reading._asdict()), job)
 
 
@@ -285,7 +304,6 @@ def _pipeline_point(
     where = {**_place(params.device, gpu), "batch_size": reading.batch_size}
     names: dict[str, Scalar] = {**inference._asdict(), "model": Path(inference.model).stem}
     how: dict[str, object] = {
-        "window": window_of(params),
         "device": params.device,
         "gpu": gpu,
         "slots": params.slots,

@@ -37,4 +37,4 @@ def binned_rate(times_s: Floats, amounts: Sequence[float] | Floats, *, step_s: f
         return []
     bins = (times_s // step_s).astype(np.int64)
     sums = np.bincount(bins, weights=np.asarray(amounts, np.float64), minlength=whole)
-    return (sums[:whole] / step_s).tolist()
+    return [float(value) for value in sums[:whole] / step_s]

@@ -64,6 +64,8 @@ class Job(BaseModel):
         The data set; empty for images in memory of the given dtype and shape.
     model
         An ONNX file that takes the data set's dtype and shape.
+    batch_log
+        Folder for a parquet file with every batch's times; empty: none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -74,7 +76,6 @@ class Job(BaseModel):
     folder: str = ""
     dtype: str = ""
     shape: tuple[int, ...] = ()
-    source: str = "memory"
     reader: str = "memory"
     threads: int = 1
     batch_size: int = 1
@@ -89,6 +90,7 @@ class Job(BaseModel):
     slots: int = 3
     overlap: bool = True
     transfer_bytes: int = 0
+    batch_log: str = ""
     memory: str = ""
 
 

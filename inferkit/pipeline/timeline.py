@@ -127,9 +127,26 @@ class Timeline:
         starts, ends = (np.frombuffer(times, np.int64) for times in self._times[name])
         return (ends - starts) / 1e9
 
+    def columns(self) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:
+        """Return every batch: its window (0 is the warm-up), images, bytes, each stage's seconds since the start."""
+        windows = np.repeat(np.arange(len(self.repeats)), [repeat.batches for repeat in self.repeats])
+        rest = np.full(len(self._done) - len(windows), len(self.repeats))
+        columns: dict[str, NDArray[np.float64] | NDArray[np.int64]] = {
+            "window": np.concatenate([windows, rest]),
+            "images": np.array(self._images),
+            "nbytes": np.array(self._nbytes),
+            "done_s": self._since_start(self._done),
+        }
+        for name, (starts, ends) in self._times.items():
+            columns |= {f"{name}_start_s": self._since_start(starts), f"{name}_end_s": self._since_start(ends)}
+        return columns
+
+    def _since_start(self, times: "array[int]") -> NDArray[np.float64]:
+        return (np.frombuffer(times, np.int64) - self.start_ns) / 1e9
+
     def series(self) -> dict[str, Series]:
         """Return throughput in bins of one second, the warm-up included."""
-        times = (np.frombuffer(self._done, np.int64) - self.start_ns) / 1e9
+        times = self._since_start(self._done)
         columns = {"images_per_s": ("images/s", self._images), "bytes_per_s": ("bytes/s", self._nbytes)}
         return {
             name: Series(unit=unit, values=list(binned_rate(times, np.frombuffer(amounts, np.int64).astype(float))))

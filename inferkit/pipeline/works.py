@@ -11,6 +11,7 @@ from inferkit.devices.base import Device
 from inferkit.engines import engine_class
 from inferkit.engines.base import Engine
 from inferkit.errors import RankError
+from inferkit.pipeline.batch_log import write_batch_log
 from inferkit.pipeline.job import Job, Outcome
 from inferkit.pipeline.loop import Loop, infer_resident, read_only
 from inferkit.pipeline.proof import StorageProof
@@ -132,4 +133,6 @@ def _outcome(
         facts["reader"] = reader.facts
     if engine is not None and engine.facts:
         facts["engine"] = engine.facts
+    if job.batch_log:
+        facts["batch_log"] = str(write_batch_log(Path(job.batch_log), timeline))
     return Outcome(repeats=timeline.repeats, stages=timeline.summarise(workers), series=timeline.series(), facts=facts)

@@ -152,7 +152,7 @@ def make_read(make_run: MakeRun) -> MakeRun:
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> CapturingDisplayPublisher:
     """Stand in for a notebook: what is displayed lies in its ``outputs``."""
-    publisher = CapturingDisplayPublisher()  # type: ignore[no-untyped-call]
+    publisher = CapturingDisplayPublisher()
     shell = SimpleNamespace(display_pub=publisher)
     monkeypatch.setattr(InteractiveShell, "initialized", classmethod(lambda cls: True))
     monkeypatch.setattr(InteractiveShell, "instance", classmethod(lambda cls: shell))

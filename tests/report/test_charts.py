@@ -158,9 +158,7 @@ def test_throughput_shows_figures_ceilings_and_verdicts(mixed: list[Run]) -> Non
     assert all(row["actual"] > row["value"] for row in beyond)
 
 
-def test_each_network_has_an_axis_of_its_own_and_ceilings_are_not_bars(
-    make_run: MakeRun, make_read: MakeRun
-) -> None:
+def test_each_network_has_an_axis_of_its_own_and_ceilings_are_not_bars(make_run: MakeRun, make_read: MakeRun) -> None:
     fast, slow = (make_run(point={"engine": name, "reader": "buffered"}) for name in ("null", "onnx"))
     spec = CHARTS["throughput"]([make_read("buffered", 1, 16, 1e9), fast, slow]).to_dict()
     assert [panel["title"]["text"] for panel in spec["vconcat"]] == ["null", "onnx"]
