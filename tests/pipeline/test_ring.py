@@ -36,7 +36,7 @@ class Numbering(Reader):
         assert buffer is not None
         self.reads += 1
         self.go.wait()
-        images = [image for piece in pieces for image in range(piece.first, piece.first + piece.count)]
+        images = [image for piece in pieces for image in range(piece.first, piece.first + piece.images)]
         if self.fails_at in images:
             raise ReadError(f"image {self.fails_at} cannot be read")
         buffer.array[: len(images)] = images

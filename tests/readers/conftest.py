@@ -39,7 +39,7 @@ def assert_reads_every_image(reader: Reader, known: Known, device: CpuDevice, *,
 
 def assert_delivers(segments: Sequence[Segment], pieces: Sequence[Piece], known: Known) -> list[int]:
     """Compare a batch with what was written; returns the images that it holds, by their place in the data set."""
-    assert [(s.file, s.first, s.images) for s in segments] == [(p.file, p.first, p.count) for p in pieces]
+    assert [(s.file, s.first, s.images) for s in segments] == [(p.file, p.first, p.images) for p in pieces]
     images = [image for s in segments for image in range(s.first, s.first + s.images)]
     assert np.array_equal(content(segments), known.content[images].ravel())
     return images

@@ -15,14 +15,14 @@ batch_sizes = st.integers(1, 600) | st.sampled_from([255, 256, 257])
 
 
 def images(pieces: list[Piece] | tuple[Piece, ...]) -> list[int]:
-    return [image for piece in pieces for image in range(piece.first, piece.first + piece.count)]
+    return [image for piece in pieces for image in range(piece.first, piece.first + piece.images)]
 
 
 def place(files: list[int], piece: Piece) -> None:
     """Check that a piece lies in its file and that both of its indices mean the same image."""
     assert piece.start >= 0
-    assert piece.count > 0
-    assert piece.start + piece.count <= files[piece.file]
+    assert piece.images > 0
+    assert piece.start + piece.images <= files[piece.file]
     assert piece.first == sum(files[: piece.file]) + piece.start
 
 
