@@ -153,7 +153,7 @@ def _bar(name: str) -> Any:
 @click.option("--size", default=224, show_default=True, help="Height and width in pixels.")
 @click.option("--dtype", type=click.Choice(["uint8", "float32"]), default="uint8", show_default=True)
 @click.option("--resize", type=click.Choice(["stretch", "crop"]), default="stretch", show_default=True)
-@click.option("--fast", is_flag=True, help="Decode at 1/2, 1/4 or 1/8 where that stays above the size.")
+@click.option("--fast", is_flag=True, help="Decode at 1/2, 1/4 or 1/8 where that stays near the size or above.")
 @click.option("--shuffle", is_flag=True, help="Shuffle the files with the seed.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--limit", default=0, help="Images to make; 0: all.")

@@ -140,7 +140,7 @@ class MakeDataset(Tensors):
     resize: Literal["stretch", "crop"] = Field(
         default="stretch", description="stretch, or resize the short side and crop the centre"
     )
-    fast: bool = Field(default=False, description="decode at 1/2, 1/4 or 1/8 where that stays above the size")
+    fast: bool = Field(default=False, description="decode at 1/2, 1/4 or 1/8 where that stays near the size or above")
     shuffle: bool = Field(default=False, description="shuffle the files with the seed")
     limit: Count = Field(default=0, description="images to make; 0: all (random images: 1000)")
     images_per_file: Positive = Field(default=250, description="images per output file")

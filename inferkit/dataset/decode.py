@@ -56,6 +56,14 @@ _UPRIGHT = {
 }
 
 
+SHORTEST = 0.8
+"""Least side of a reduced image, as a share of the wanted size.
+
+At 1 a photograph of 500 × 375 would not be reduced for 224 (half of 375 is 188), which is the commonest case of all. At
+0.8 it is: a sixth more images a second, and 2.6 in place of 2.3 (of 255) mean difference to an antialiased resize.
+"""
+
+
 class ImageError(DatasetError):
     """A file is no JPEG image that can be used; the message is the reason."""
 
@@ -74,7 +82,8 @@ class Decoder:
         ``stretch`` resizes the whole image, whatever its proportions; ``crop`` the largest square at its centre.
         Both bilinear.
     fast : bool
-        Let libjpeg decode at 1/2, 1/4 or 1/8 where both sides stay at least ``size``, with its faster transforms:
+        Let libjpeg decode at 1/2, 1/4 or 1/8 where both sides stay at least four fifths of ``size``, with its faster
+        transforms:
         more images a second, pixels that differ slightly.
     """
 
@@ -119,8 +128,8 @@ class Decoder:
     def _scale(self, height: int, width: int) -> int:
         if not self._fast:
             return 1
-        shorter = min(height, width)
-        return next((by for by in _DENOMINATORS if -(-shorter // by) >= self._size), 1)
+        shorter, enough = min(height, width), SHORTEST * self._size
+        return next((by for by in _DENOMINATORS if -(-shorter // by) >= enough), 1)
 
     def _decode_rgb(self, data: bytes, height: int, width: int, scale: int) -> npt.NDArray[np.uint8]:
         """Return pixels that are valid until the next call."""

@@ -63,7 +63,7 @@ def make_from_images(
     resize : str
         ``stretch`` the whole image to size × size, or ``crop`` the largest square at its centre; both bilinear.
     fast : bool
-        Decode at 1/2, 1/4 or 1/8 where both sides stay at least ``size``: faster, pixels differ slightly.
+        Decode at 1/2, 1/4 or 1/8 where both sides stay about ``size``: faster, pixels differ slightly.
     shuffle, seed
         Shuffle the sorted list of files, by this seed.
     limit : int

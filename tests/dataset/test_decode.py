@@ -60,21 +60,21 @@ def test_a_decoder_is_not_confused_by_what_it_decoded_before() -> None:
 @pytest.mark.parametrize(
     ("shape", "scale"),
     [
-        ((62, 200), 1),
-        ((63, 200), 2),  # libjpeg rounds up: 32 × 100
-        ((124, 124), 2),
-        ((125, 125), 4),
+        ((50, 200), 1),
+        ((51, 200), 2),  # libjpeg rounds up: 26 × 100, and 0.8 × 32 is 25.6
+        ((100, 100), 2),
+        ((101, 101), 4),
         ((128, 900), 4),
-        ((248, 248), 4),
-        ((256, 256), 8),
+        ((200, 200), 4),
+        ((201, 201), 8),
         ((4000, 256), 8),
-        ((600, 61), 1),
+        ((600, 49), 1),
     ],
 )
-def test_fast_never_goes_under_the_wanted_size(shape: tuple[int, int], scale: int) -> None:
+def test_fast_never_goes_far_under_the_wanted_size(shape: tuple[int, int], scale: int) -> None:
     data, out = jpeg(photograph(0, *shape)), np.empty((3, 32, 32), np.uint8)
     assert Decoder(32, fast=True).decode(data, out) == scale
-    assert np.abs(out.astype(int) - by_opencv(data)).mean() < 6
+    assert np.abs(out.astype(int) - by_opencv(data)).mean() < 9
     assert Decoder(32).decode(data, out) == 1
 
 
