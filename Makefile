@@ -1,17 +1,19 @@
 # Everything runs in .venv; a changed pyproject.toml or constraints.txt makes it anew.
 PYTHON ?= python3
 BIN := .venv/bin
-INSTALL := -c constraints.txt -e '.[lab,demo,dev]'
 
-.PHONY: demo test check lab bench clean
+.PHONY: demo test test-all check lab bench clean
 
 demo: .venv/ready ## real photographs, all stages, about a minute
 	$(BIN)/inferkit run quickstart
 
-test: .venv/ready ## all tests
+test: .venv/ready-dev ## all tests but those that take minutes
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: .venv/ready-dev ## those that take minutes as well
 	$(BIN)/python -m pytest
 
-check: .venv/ready ## format, lint, types
+check: .venv/ready-dev ## format, lint, types
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
@@ -22,15 +24,24 @@ lab: .venv/ready ## open the notebooks
 bench: .venv/ready ## what this machine can measure of inferkit itself
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
-# uv where it can be had (it is tried first), else pip; a test machine without it takes a minute longer.
+# uv where it can be had (it is tried first), else pip, which takes a minute longer.
 .venv/ready: pyproject.toml constraints.txt
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
-	if command -v uv >/dev/null; then uv pip install -q --python $(BIN)/python $(INSTALL); \
-	elif $(BIN)/python -m pip install -q --disable-pip-version-check uv 2>/dev/null; then \
-		$(BIN)/uv pip install -q --python $(BIN)/python $(INSTALL); \
-	else $(BIN)/python -m pip install -q --disable-pip-version-check $(INSTALL); fi
+	command -v uv >/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check uv || true
+	$(call install,.[lab$(comma)demo])
 	touch $@
+
+.venv/ready-dev: .venv/ready
+	$(call install,.[lab$(comma)demo$(comma)dev])
+	touch $@
+
+comma := ,
+define install
+	PATH="$$PATH:$(BIN)"; \
+	if command -v uv >/dev/null; then uv pip install -q --python $(BIN)/python -c constraints.txt -e '$(1)'; \
+	else $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '$(1)'; fi
+endef
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache

@@ -8,6 +8,7 @@ import argparse
 from pathlib import Path
 
 from inferkit.dataset.synthetic import make_synthetic
+from inferkit.host import facts
 from inferkit.measure import measure
 from inferkit.params import SingleProcess
 from inferkit.plan import plan
@@ -46,7 +47,7 @@ def row(run: Run) -> list[str]:
 
 def results(run: Run, turn: int) -> list[str]:
     """Return the result lines of a run."""
-    axes = (run.point.get(axis) for axis in ("model", "reader", "batch_size"))
+    axes = (run.point.get(axis) for axis in ("engine", "model", "reader", "batch_size"))
     name = "_".join(["pipeline", *(str(axis) for axis in axes if axis), f"round{turn}", run.measure])
     figures = {
         "images_per_s images/s": run.measured.images_per_s if run.measured else None,
@@ -80,8 +81,10 @@ def parameters(arguments: argparse.Namespace) -> SingleProcess:
         {
             "data": str(arguments.data.resolve()),
             "device": arguments.device,
-            "gpus": [arguments.gpu] if arguments.device == "cuda" else [],
-            "engines": [arguments.engine],
+            "gpus": [int(gpu) for gpu in arguments.gpus.split(",")] if arguments.device == "cuda" else [],
+            "contexts": arguments.contexts,
+            "cuda_graph": arguments.cuda_graph,
+            "engines": arguments.engine.split(","),
             "models": arguments.models.split(","),
             "precisions": [arguments.precision],
             "batch_sizes": [int(size) for size in arguments.batch_sizes.split(",")],
@@ -100,12 +103,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("/dev/shm/inferkit-bench"), help="data set; made if missing")
     parser.add_argument("--images", type=int, default=8192, help="random images to make")
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="where to infer")
-    parser.add_argument("--gpu", type=int, default=0, help="which GPU")
-    parser.add_argument("--engine", default="tensorrt", help="tensorrt, onnx or null")
-    parser.add_argument("--models", default="resnet50,alexnet_owt", help="names of the zoo")
-    parser.add_argument("--precision", default="float16", help="float16 or float32")
-    parser.add_argument("--batch-sizes", default="256", help="images per batch")
+    gpu = bool(facts().gpus)
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda" if gpu else "cpu", help="where to infer")
+    parser.add_argument("--gpus", default="0", help="which GPUs, fed by one process")
+    parser.add_argument("--contexts", type=int, default=2, help="batches that a GPU infers side by side")
+    parser.add_argument(
+        "--cuda-graph", action=argparse.BooleanOptionalAction, default=True, help="launch a batch as one graph"
+    )
+    parser.add_argument("--engine", default="tensorrt" if gpu else "onnx", help="tensorrt, onnx, null, or several")
+    parser.add_argument("--models", default="resnet50,alexnet_owt" if gpu else "resnet18", help="names of the zoo")
+    parser.add_argument("--precision", default="float16" if gpu else "float32", help="float16 or float32")
+    parser.add_argument("--batch-sizes", default="256" if gpu else "16", help="images per batch")
     parser.add_argument("--readers", default="buffered,mapped,memory", help="readers")
     parser.add_argument("--threads", type=int, default=8, help="reader threads")
     parser.add_argument("--slots", type=int, default=3, help="batches on the device at a time")

@@ -58,20 +58,17 @@ class Batch:
         Where the images lie, in order.
     release
         What gives the batch's memory back to its owner.
-    read_start_ns, read_end_ns
-        When reading began and ended (``CLOCK_MONOTONIC``).
+    *times
+        When reading, and decoding where there is any, began and ended (``CLOCK_MONOTONIC``, in nanoseconds).
     """
 
-    __slots__ = ("_release", "images", "nbytes", "read_end_ns", "read_start_ns", "segments")
+    __slots__ = ("_release", "images", "nbytes", "segments", "times")
 
-    def __init__(
-        self, segments: tuple[Segment, ...], release: Callable[[], None], read_start_ns: int, read_end_ns: int
-    ) -> None:
+    def __init__(self, segments: tuple[Segment, ...], release: Callable[[], None], *times: int) -> None:
         self.segments = segments
         self.images = sum(segment.images for segment in segments)
         self.nbytes = sum(segment.nbytes for segment in segments)
-        self.read_start_ns = read_start_ns
-        self.read_end_ns = read_end_ns
+        self.times = times
         self._release: Callable[[], None] | None = release
 
     def release(self) -> None:

@@ -58,7 +58,8 @@ def doctor(path: Path) -> None:
 def run(configs: tuple[str, ...], only: str, changes: tuple[str, ...], out: Path | None, *, dry_run: bool) -> None:
     """Run the stages of each CONFIG: a name in parameters/, or the path of a parameter file.
 
-    Exit code: 0 every point VALID, 1 a point failed, 2 refused before anything ran, 3 a result INVALID.
+    Exit code: 0 every point VALID, 1 a point failed, 2 refused before anything ran, 3 a result INVALID. Ctrl-C finishes
+    the point under way, writes everything and exits with 1; a second one stops at once.
     """
     from inferkit.execute import configure
     from inferkit.params import project_root
@@ -69,7 +70,7 @@ def run(configs: tuple[str, ...], only: str, changes: tuple[str, ...], out: Path
     refused = False
     for config in configs:
         try:
-            planned.append(configure(config, only=stages, changes=values))
+            planned.append(configure(config, only=stages, changes=values, out=out))
         except InferkitError as error:
             refused = True
             click.echo(f"inferkit: {error}", err=True)
@@ -124,6 +125,8 @@ def _execute(planned: list[Any], out: Path) -> int:
                 done.append(executed)
         finally:
             sink.close()
+        if done and done[-1].stopped:
+            break
     runs = [run for executed in done for run in executed.runs]
     click.echo("\n" + screen(runs))
     folders = sorted({str(executed.notebook.parent) for executed in done})
@@ -131,7 +134,7 @@ def _execute(planned: list[Any], out: Path) -> int:
         "\nExecuted notebooks: " + ", ".join(folders) + "\nOpen them with `make lab`, or share them as they are."
     )
     verdicts = {run.verdict for run in runs}
-    if "FAILED" in verdicts or any(executed.error for executed in done):
+    if "FAILED" in verdicts or any(executed.error or executed.stopped for executed in done):
         return FAILED
     return INVALID if "INVALID" in verdicts else OK
 
@@ -151,6 +154,7 @@ def _bar(name: str) -> Any:
 @click.argument("images")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--size", default=224, show_default=True, help="Height and width in pixels.")
+@click.option("--shape", default="", help="Of random images, such as 1,28,28 (default: 3,size,size).")
 @click.option("--dtype", type=click.Choice(["uint8", "float32"]), default="uint8", show_default=True)
 @click.option("--resize", type=click.Choice(["stretch", "crop"]), default="stretch", show_default=True)
 @click.option("--fast", is_flag=True, help="Decode at 1/2, 1/4 or 1/8 where that stays near the size or above.")
@@ -161,14 +165,15 @@ def _bar(name: str) -> Any:
 @click.option("--workers", default=0, help="Processes; 0: one per core.")
 @click.option("--overwrite", is_flag=True, help="Replace a data set that was made otherwise.")
 @_refusals
-def make(images: str, out: Path, *, overwrite: bool, **options: Any) -> None:
+def make(images: str, out: Path, *, shape: str, overwrite: bool, **options: Any) -> None:
     """Make a data set in OUT of the JPEG files in IMAGES ("demo": photographs of scikit-image, "": random images)."""
     from inferkit.dataset.record import check_sources, make_dataset
     from inferkit.params import MakeDataset
 
+    lengths = [int(length) if length.isdecimal() else length for length in shape.split(",") if length]
     source = images if images in ("", "demo") else str(Path(images).absolute())
     params = MakeDataset.check(
-        {**options, "images": source, "data": str(out.absolute())}, where="inferkit dataset make"
+        {**options, "shape": lengths, "images": source, "data": str(out.absolute())}, where="inferkit dataset make"
     )
     check_sources(params)
     with _bar("make") as progress:
@@ -219,6 +224,34 @@ def info(folder: Path) -> None:
         click.echo(yaml.safe_dump(told, sort_keys=False, default_flow_style=None).rstrip())
         for skipped in manifest.skipped:
             click.echo(f"skipped {skipped.name}: {skipped.reason}")
+
+
+@dataset.command("stage")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--to", "target", type=click.Path(path_type=Path), help="Folder in memory [default: in /dev/shm].")
+@click.option("--per", type=click.Choice(["node", "gpu"]), default="node", show_default=True, help="A copy for each.")
+@click.option("--separate", is_flag=True, help="A second copy on a node gets bytes of its own, not hard links.")
+@_refusals
+def stage_dataset(source: Path, target: Path | None, *, per: str, separate: bool) -> None:
+    """Copy the data set SOURCE to memory, on each NUMA node, by processes bound to it."""
+    from inferkit.dataset.staging import TARGET, stage
+
+    with _bar("stage") as progress:
+        staged = stage(source, target or TARGET, per=per, separate=separate, progress=progress.staging)
+    click.echo(staged.table(target or TARGET))
+
+
+@dataset.command("unstage")
+@click.argument("target", type=click.Path(path_type=Path), required=False)
+@_refusals
+def unstage_dataset(target: Path | None) -> None:
+    """Remove exactly what was staged in TARGET."""
+    from inferkit.dataset.staging import TARGET, unstage
+
+    removed, left = unstage(target or TARGET)
+    for path in left:
+        click.echo(f"left, since it was not staged: {path}", err=True)
+    click.echo(f"{target or TARGET}: {removed} files removed")
 
 
 @main.command()

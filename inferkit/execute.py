@@ -24,9 +24,19 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
-from inferkit.dataset.record import check_sources, expected, lies_there, target
+from inferkit.dataset.record import check_sources, expected, holds_images, lies_there, target
 from inferkit.errors import InferkitError, ParameterError
-from inferkit.params import NOTEBOOKS, MakeDataset, Parameters, StorageToHost, project_root, unknown_parameter
+from inferkit.models.chosen import DEFAULT_SHAPE, shape_for
+from inferkit.params import (
+    NOTEBOOKS,
+    MakeDataset,
+    MultiProcess,
+    Parameters,
+    StorageToHost,
+    project_root,
+    resolve,
+    unknown_parameter,
+)
 from inferkit.plan import Plan, plan
 from inferkit.progress import MIME as PROGRESS_MIME
 from inferkit.progress import Sink
@@ -35,6 +45,8 @@ from inferkit.report.store import read_notebook
 from inferkit.run import Run
 
 ENGINE = "inferkit"
+KILLED_AFTER = 3
+"""Interrupts until a kernel that does not answer is killed."""
 STAGES = tuple(stage for stage in NOTEBOOKS if stage != "compare")
 
 
@@ -62,14 +74,17 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Executed:
-    """An executed notebook, and why it ended early if it did."""
+    """An executed notebook, why it ended early if it did, and whether the user stopped it."""
 
     notebook: Path
     runs: list[Run]
     error: str = ""
+    stopped: bool = False
 
 
-def configure(config: str, *, only: Sequence[str] = (), changes: Mapping[str, Any] | None = None) -> Configuration:
+def configure(
+    config: str, *, only: Sequence[str] = (), changes: Mapping[str, Any] | None = None, out: Path | None = None
+) -> Configuration:
     """Read, check and plan a parameter file.
 
     Parameters
@@ -80,6 +95,8 @@ def configure(config: str, *, only: Sequence[str] = (), changes: Mapping[str, An
         Stages to run; empty: all that apply.
     changes
         Values that replace those of the file.
+    out
+        Where executed notebooks go; ``rerun`` looks there for earlier ones.
 
     Raises
     ------
@@ -90,6 +107,9 @@ def configure(config: str, *, only: Sequence[str] = (), changes: Mapping[str, An
     values = _read(path) | dict(changes or {})
     _refuse_unknown(path, values)
     values.setdefault("storage", path.stem)
+    if out is not None:
+        values.setdefault("earlier", str(out.absolute()))
+    values = _shape_of_models(values) | values
     models = {stage: _model(stage) for stage in (only or STAGES)}
     params = {stage: model.check(_declared(model, values), where=str(path)) for stage, model in models.items()}
     skipped = {} if only else {stage: why for stage, p in params.items() if (why := _does_not_apply(p, values))}
@@ -153,6 +173,16 @@ def _refuse_unknown(path: Path, values: Mapping[str, Any]) -> None:
             raise ParameterError(unknown_parameter(name, known, str(path)))
 
 
+def _shape_of_models(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the shape of random images for models that want others than photographs; nothing where none are made."""
+    models, data = values.get("models"), values.get("data")
+    there = bool(data) and isinstance(data, str) and holds_images(resolve(data))
+    if there or values.get("images") or "size" in values or not isinstance(models, list):
+        return {}
+    shape = shape_for(models)
+    return {} if shape == DEFAULT_SHAPE else {"shape": list(shape)}
+
+
 def _does_not_apply(params: Parameters, values: Mapping[str, Any]) -> str:
     """Return why a stage has nothing to do with such parameters; empty if it has."""
     readers = values.get("readers", [])
@@ -163,6 +193,8 @@ def _does_not_apply(params: Parameters, values: Mapping[str, Any]) -> str:
             return f"{target(params)} holds a data set already, and no images are named"
     if isinstance(params, StorageToHost) and not any(READERS[r].has_ceiling for r in params.readers if r in READERS):
         return f"readers {', '.join(params.readers)} read nothing"
+    if isinstance(params, MultiProcess) and "ranks" not in values:
+        return "it says nothing of ranks (write ranks: auto to compare processes, or use --only 03c)"
     return ""
 
 
@@ -181,12 +213,16 @@ def execute(configuration: Configuration, out: Path, sink: Sink | None = None) -
     Yields
     ------
     Executed
-        As soon as a notebook is written and signed; one whose last cell raised is written too.
+        As soon as a notebook is written and signed; one whose last cell raised is written too. The one that the user
+        stopped is the last.
     """
     folder = out / configuration.name / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
     folder.mkdir(parents=True)
     for stage, params in configuration.stages.items():
-        yield execute_notebook(stage, params, folder / f"{NOTEBOOKS[stage].notebook}.ipynb", sink)
+        executed = execute_notebook(stage, params, folder / f"{NOTEBOOKS[stage].notebook}.ipynb", sink)
+        yield executed
+        if executed.stopped:
+            return
 
 
 def execute_notebook(stage: str, params: Parameters, output: Path, sink: Sink | None = None) -> Executed:
@@ -194,7 +230,7 @@ def execute_notebook(stage: str, params: Parameters, output: Path, sink: Sink | 
     _Client.sink = sink
     error = ""
     try:
-        with _interrupts_relayed():
+        with _interrupts_relayed() as presses:
             papermill.execute_notebook(
                 project_root() / "notebooks" / f"{NOTEBOOKS[stage].notebook}.ipynb",
                 output,
@@ -209,7 +245,7 @@ def execute_notebook(stage: str, params: Parameters, output: Path, sink: Sink | 
     except DeadKernelError as dead:
         error = f"the notebook's kernel died: {dead}"
     _sign(output)
-    return Executed(output, read_notebook(output), error)
+    return Executed(output, read_notebook(output), error, stopped=bool(presses))
 
 
 class _Client(PapermillNotebookClient):
@@ -244,22 +280,24 @@ papermill_engines.register(ENGINE, _Engine)
 
 
 @contextmanager
-def _interrupts_relayed() -> Iterator[None]:
-    """Send a Ctrl-C on to the kernel, which lives in a session of its own; a second one ends it."""
-    presses = 0
+def _interrupts_relayed() -> Iterator[list[int]]:
+    """Send each Ctrl-C on to the kernel, which lives in a session of its own; a third one kills it.
+
+    While a notebook measures, the first lets the point under way be finished and the second ends it.
+    """
+    presses: list[int] = []
 
     def relay(number: int, frame: FrameType | None) -> None:
-        nonlocal presses
-        presses += 1
+        presses.append(number)
         client = _Client.running
         kernel = getattr(getattr(getattr(client, "km", None), "provisioner", None), "pid", None)
         if kernel is None:
             raise KeyboardInterrupt
-        os.kill(kernel, signal.SIGINT if presses == 1 else signal.SIGKILL)
+        os.kill(kernel, signal.SIGINT if len(presses) < KILLED_AFTER else signal.SIGKILL)
 
     before = {number: signal.signal(number, relay) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield presses
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,25 +1,31 @@
 """The conductor: a plan's points, one after another, each in a process of its own, each a Run."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from time import monotonic, sleep
 
+from inferkit.beside import Beside
+from inferkit.earlier import FINGERPRINT, shown_again
 from inferkit.errors import RankError
-from inferkit.host import cpus, facts
+from inferkit.figures import agreement, beside_ceiling, images_per_joule, link_of, measured_of, predict
+from inferkit.host import facts
 from inferkit.params import Parameters, Windows
+from inferkit.patience import Patience
+from inferkit.pipeline.group import Group
 from inferkit.pipeline.job import Job, Outcome
 from inferkit.pipeline.judge import judge
 from inferkit.pipeline.launch import Handle, RankFailure, launch
-from inferkit.plan import Plan, Point
-from inferkit.readers import READERS
-from inferkit.run import STAGES, Failure, Figure, Run, figure_of
+from inferkit.points import Plan, Point, seconds_of
+from inferkit.run import Failure, Run
 
 READY_S = 900.0
 """Longest time to build an engine and to register memory."""
 STALL_S = 120.0
 """A rank that completes no batch for so long hangs."""
 PERIOD_S = 0.1
-CLOSE_TO_CEILING = 0.95
+STOPPED = "KeyboardInterrupt"
+"""The kind of failure of what was not measured because the user stopped."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,7 @@ class Status:
     Parameters
     ----------
     index, total
-        The point that is measured, from 0, and how many there are.
+        The point that is measured, from 0, and how many there are to measure.
     point
         That point.
     fraction
@@ -38,6 +44,10 @@ class Status:
         What it reaches at the moment.
     seconds_left
         For all points, at least.
+    stopping
+        Whether this point is the last because the user interrupted.
+    note
+        What a rank is preparing, such as a build of an engine.
     """
 
     index: int
@@ -47,6 +57,8 @@ class Status:
     images_per_s: float = 0.0
     bytes_per_s: float = 0.0
     seconds_left: float = 0.0
+    stopping: bool = False
+    note: str = ""
 
 
 Show = Callable[[Status], None]
@@ -55,8 +67,9 @@ Show = Callable[[Status], None]
 def measure(plan: Plan, show: Show | None = None) -> Iterator[Run]:
     """Measure a plan's points.
 
-    A point that fails is a Run too, and the rest goes on. Ctrl-C ends the point under way: its Run says so, and
-    KeyboardInterrupt is raised after it.
+    A point that fails is a Run too, and the rest goes on. One that was measured before, and need not be again, is that
+    earlier Run. A first Ctrl-C lets the point under way be finished, and a last Run tells what was not measured. A
+    second one ends that point at once: its Run says so, and KeyboardInterrupt is raised after it.
 
     Parameters
     ----------
@@ -74,35 +87,67 @@ def measure(plan: Plan, show: Show | None = None) -> Iterator[Run]:
         yield Run.model_validate(
             _about(plan.params) | {"measure": "plan", "verdict": "FAILED", "failure": plan.failure}
         )
+    with Patience() as patience:
+        yield from _measured_points(plan, patience, show and _told(show, patience))
+
+
+def _told(show: Show, patience: Patience) -> Show:
+    """Let progress tell that the point under way is the last."""
+    return lambda status: show(replace(status, stopping=patience.asked))
+
+
+def _measured_points(plan: Plan, patience: Patience, show: Show | None) -> Iterator[Run]:
     done: dict[str, Run] = {}
-    for index, point in enumerate(plan.points):
+    left: list[Point] = []
+    index = -1
+    beside = Beside(plan.params)
+    for point in plan.points:
+        if point.fingerprint in plan.earlier:
+            done[point.key] = shown_again(plan.earlier[point.fingerprint])
+            yield done[point.key]
+            continue
+        if patience.asked:
+            left.append(point)
+            continue
+        index += 1
         stopped = False
         try:
             outcome = _run(plan, index, show)
             run = _record(plan, point, outcome, done)
+            peers = beside.peers(point.job, outcome, partial(_run, plan, index, show))
+            run = run.model_copy(update={"peers": peers})
         except RankFailure as failure:
             run = _failed(plan, point, Failure(kind=failure.kind, message=str(failure), detail=failure.detail))
         except RankError as error:
             run = _failed(plan, point, Failure(kind=type(error).__name__, message=str(error)))
         except KeyboardInterrupt:
             stopped = True
-            run = _failed(plan, point, Failure(kind="KeyboardInterrupt", message="stopped by the user"))
+            run = _failed(plan, point, Failure(kind=STOPPED, message="stopped at once by the user"))
         done[point.key] = run
         yield run
         if stopped:
             raise KeyboardInterrupt
+    if left:
+        yield _stopped(plan, left)
 
 
-def _run(plan: Plan, index: int, show: Show | None) -> Outcome:
-    """Measure one point in a rank of its own."""
-    with launch(plan.points[index].job) as rank:
+def _stopped(plan: Plan, left: list[Point]) -> Run:
+    message = f"stopped by the user: {len(left)} points were not measured; rerun: failed measures no others"
+    about = {"measure": "plan", "verdict": "FAILED", "failure": Failure(kind=STOPPED, message=message)}
+    return Run.model_validate(_about(plan.params) | about)
+
+
+def _run(plan: Plan, index: int, show: Show | None, again: Job | None = None) -> Outcome:
+    """Measure one point in a rank, or ranks, of its own; or another job in the point's place."""
+    point = plan.todo[index]
+    with Group(point.jobs) if point.jobs and again is None else launch(again or point.job) as rank:
         _prepare(rank, plan, index, show)
         rank.start()
         _watch(rank, plan, index, show)
         return rank.result(timeout_s=STALL_S)
 
 
-def _prepare(rank: Handle, plan: Plan, index: int, show: Show | None) -> None:
+def _prepare(rank: Handle | Group, plan: Plan, index: int, show: Show | None) -> None:
     end = monotonic() + READY_S
     while not rank.ready() and monotonic() < end:
         _show(rank, plan, index, show)
@@ -113,7 +158,7 @@ def _prepare(rank: Handle, plan: Plan, index: int, show: Show | None) -> None:
         raise RankError(msg)
 
 
-def _watch(rank: Handle, plan: Plan, index: int, show: Show | None) -> None:
+def _watch(rank: Handle | Group, plan: Plan, index: int, show: Show | None) -> None:
     """Show progress until the rank has answered; stop it if it makes none."""
     seen, since = rank.progress, monotonic()
     while not rank.answered():
@@ -127,21 +172,23 @@ def _watch(rank: Handle, plan: Plan, index: int, show: Show | None) -> None:
         sleep(PERIOD_S)
 
 
-def _show(rank: Handle, plan: Plan, index: int, show: Show | None) -> None:
+def _show(rank: Handle | Group, plan: Plan, index: int, show: Show | None) -> None:
     if show is None:
         return
     now = rank.progress
     fraction = now.fraction if now else 0.0
-    left = sum(point.job.window.seconds for point in plan.points[index:]) - fraction * rank.job.window.seconds
+    todo = plan.todo
+    left = (1 - fraction) * todo[index].job.window.seconds + seconds_of(todo[index + 1 :])
     show(
         Status(
             index=index,
-            total=len(plan.points),
-            point=plan.points[index],
+            total=len(todo),
+            point=todo[index],
             fraction=fraction,
             images_per_s=now.images_per_s if now else 0.0,
             bytes_per_s=now.bytes_per_s if now else 0.0,
             seconds_left=left,
+            note=getattr(rank, "note", ""),
         )
     )
 
@@ -159,8 +206,10 @@ def _about(params: Parameters) -> dict[str, object]:
 
 def _base(plan: Plan, point: Point) -> dict[str, object]:
     """Return what a point's Run says whatever became of it."""
-    scope = "gpu" if point.job.device == "cuda" else "rank"
-    return _about(plan.params) | {"measure": point.measure, "point": point.axes, "scope": scope}
+    scope = "rank" if point.job.device == "cpu" else "gpu" if len(point.job.devices) == 1 else "server"
+    scope = "server" if len(point.jobs) > 1 else scope
+    facts = {FINGERPRINT: point.fingerprint}
+    return _about(plan.params) | {"measure": point.measure, "point": point.axes, "scope": scope, "facts": facts}
 
 
 def _failed(plan: Plan, point: Point, failure: Failure) -> Run:
@@ -170,7 +219,7 @@ def _failed(plan: Plan, point: Point, failure: Failure) -> Run:
 def _record(plan: Plan, point: Point, outcome: Outcome, done: Mapping[str, Run]) -> Run:
     """Make a Run of what a rank measured."""
     assert isinstance(plan.params, Windows)
-    measured = _measured(point.job, outcome)
+    measured = measured_of(point.job, outcome)
     found = judge(plan.params, point.job, outcome, measured)
     if measured is None:
         found.warnings.append(
@@ -184,13 +233,18 @@ def _record(plan: Plan, point: Point, outcome: Outcome, done: Mapping[str, Run])
             f"no ceiling of {', '.join(lacking)}: measuring it alone failed, so the prediction lacks it"
         )
     binding, predicted = predict(ceilings)
+    facts = outcome.facts | {FINGERPRINT: point.fingerprint} | agreement(point, found)
+    if link := link_of(point.job, facts):
+        ceilings, predicted = {"link": link}, link
+    if per_joule := images_per_joule(measured, facts):
+        facts["images_per_joule"] = per_joule
     run = Run.model_validate(
         _base(plan, point)
         | {
             "repeats": outcome.repeats,
             "stages": outcome.stages,
             "series": outcome.series,
-            "facts": outcome.facts,
+            "facts": facts,
             "measured": measured,
             "predicted": predicted,
             "binding": binding,
@@ -202,37 +256,4 @@ def _record(plan: Plan, point: Point, outcome: Outcome, done: Mapping[str, Run])
             "warnings": found.warnings,
         }
     )
-    return run.model_copy(update={"warnings": [*run.warnings, *_beside_ceiling(run, point.job)]})
-
-
-def _measured(job: Job, outcome: Outcome) -> Figure | None:
-    """Return the throughput: of bare copies without the gaps between them; None where nothing was really read."""
-    figure = figure_of(outcome.repeats)
-    if job.work == "read" and not READERS[job.reader].has_ceiling:
-        return None
-    if job.work == "copy" and figure is not None and "copy" in outcome.stages:
-        return Figure(bytes_per_s=outcome.stages["copy"].bytes_per_s, cov=figure.cov)
-    return figure
-
-
-def predict(ceilings: Mapping[str, Figure]) -> tuple[str | None, Figure | None]:
-    """Return the binding stage and its throughput: the lowest ceiling, the earlier stage where two are equal."""
-    known = {stage: ceilings[stage] for stage in STAGES if stage in ceilings and ceilings[stage].images_per_s}
-    if not known:
-        return None, None
-    binding = min(known, key=lambda stage: known[stage].images_per_s or 0.0)
-    return binding, Figure(images_per_s=known[binding].images_per_s, bytes_per_s=known[binding].bytes_per_s)
-
-
-def _beside_ceiling(run: Run, job: Job) -> list[str]:
-    """Say why a pipeline may lie off its prediction."""
-    reached = run.reached
-    if reached is None:
-        return []
-    if reached > 1 / CLOSE_TO_CEILING:
-        return [
-            f"faster than the {run.binding} ceiling ({reached:.2f} of it): a cache answered, or the machine is unsteady"
-        ]
-    if reached < CLOSE_TO_CEILING and job.device == "cpu":
-        return [f"all stages share this machine's {cpus()} CPUs, so that together they stay below their ceilings"]
-    return []
+    return run.model_copy(update={"warnings": [*run.warnings, *beside_ceiling(run, point.job)]})

@@ -1,11 +1,12 @@
 """Which file system a path lies on, and which disk is behind it."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from inferkit.errors import ParameterError
-from inferkit.procfs import ROOT, text
+from inferkit.procfs import ROOT, decode_octal, text
 
 IN_MEMORY = frozenset({"tmpfs", "ramfs", "devtmpfs", "hugetlbfs"})
 NETWORK = frozenset(
@@ -13,6 +14,12 @@ NETWORK = frozenset(
     | {"pvfs2", "afs", "9p", "virtiofs"}
 )
 """Types whose bytes another kernel delivers, over a network or (9p, virtiofs) from the host of a virtual machine."""
+
+IDENTIFYING = frozenset(
+    {"addr", "clientaddr", "mountaddr", "srcaddr", "ip", "mon_addr", "mon_host", "fsid", "name", "secret", "domain"}
+    | {"user", "username", "password", "lowerdir", "upperdir", "workdir", "source", "cfgFile", "unc"}
+)
+"""Mount options (mount(8), nfs(5), mount.cifs(8), mount.ceph(8), overlay, BeeGFS) that do not belong in a record."""
 
 _MEMORY_DISK = re.compile(r"(zram|ram)\d+$")
 _PROC_MOUNTS = ROOT / "proc/self/mountinfo"
@@ -40,6 +47,8 @@ class Filesystem:
         Whether another kernel delivers its bytes.
     fuse
         Whether a program delivers them (FUSE): from where is unknown.
+    stacked
+        Whether its block device is made of others, or of a file.
     """
 
     path: Path
@@ -52,6 +61,7 @@ class Filesystem:
     in_memory: bool
     network: bool
     fuse: bool
+    stacked: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,11 @@ class _Mount:
     device: str
     options: tuple[str, ...]
     major_minor: str
+
+
+def public(options: Iterable[str]) -> list[str]:
+    """Return mount options without those that name a machine, a person or a folder."""
+    return [option for option in options if option.partition("=")[0] not in IDENTIFYING]
 
 
 def existing(path: Path) -> Path:
@@ -98,6 +113,7 @@ def filesystem(path: Path, mountinfo: str | None = None, sys: Path = ROOT / "sys
     # Reversed, because of several mounts on one point the last covers the others.
     mount = max(reversed(holders), key=lambda holder: len(holder.point.parts))
     kernel_name = _block_name(mount.major_minor, sys)
+    disk = _whole_disk(mount.major_minor, sys)
     return Filesystem(
         path=path,
         mount_point=mount.point,
@@ -105,10 +121,11 @@ def filesystem(path: Path, mountinfo: str | None = None, sys: Path = ROOT / "sys
         device=mount.device,
         options=mount.options,
         major_minor=mount.major_minor,
-        block_device=_whole_disk(mount.major_minor, sys),
+        block_device=disk,
         in_memory=mount.fstype in IN_MEMORY or bool(_MEMORY_DISK.match(kernel_name)),
         network=mount.fstype in NETWORK,
         fuse=mount.fstype in ("fuse", "fuseblk") or mount.fstype.startswith("fuse."),
+        stacked=bool(kernel_name) and disk is None,
     )
 
 
@@ -120,17 +137,12 @@ def _parse(line: str) -> _Mount | None:
         return None
     options = [*head[5].split(","), *(tail[2].split(",") if len(tail) > 2 else [])]
     return _Mount(
-        point=Path(_decode(head[4])),
+        point=Path(decode_octal(head[4])),
         fstype=tail[0],
-        device=_decode(tail[1]),
+        device=decode_octal(tail[1]),
         options=tuple(dict.fromkeys(options)),
         major_minor=head[2],
     )
-
-
-def _decode(field: str) -> str:
-    r"""Decode the kernel's octal escapes of blank, tab, newline and backslash: ``\040`` is a blank."""
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)
 
 
 def _block_name(major_minor: str, sys: Path) -> str:

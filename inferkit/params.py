@@ -20,6 +20,15 @@ Seconds = Annotated[float, Field(ge=0)]
 # YAML reads a bare null as None; the engine of that name is meant.
 EngineName = Annotated[str, BeforeValidator(lambda value: "null" if value is None else value)]
 
+# `ranks: 2` and `ranks: auto` are as good as lists.
+Counts = Annotated[list[Positive], BeforeValidator(lambda value: _counts(value))]
+
+
+def _counts(value: object) -> object:
+    if value == "auto":
+        return []
+    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
+
 
 class Parameters(BaseModel):
     """What every notebook declares."""
@@ -84,6 +93,10 @@ class Windows(Parameters):
     duration_s: Seconds = Field(default=0.0, description="seconds of each window; 0: the profile's")
     repeats: Count = Field(default=0, description="windows; 0: the profile's")
     batch_log: str = Field(default="", description='folder for parquet files with every batch; "": none are written')
+    rerun: Literal["never", "failed", "always"] = Field(
+        default="always", description="points measured before: never again, failed or invalid ones again, always again"
+    )
+    earlier: str = Field(default="runs", description="folder of executed notebooks in which rerun looks for them")
 
 
 class Tensors(Parameters):
@@ -93,18 +106,33 @@ class Tensors(Parameters):
     dtype: Literal["", "uint8", "float32"] = Field(
         default="", description='uint8 or float32; "": as the manifest says, uint8 if made here'
     )
+    shape: list[Positive] = Field(
+        default=[], description="channels, height, width; empty: as the manifest says, or as models need"
+    )
 
 
 class Data(Tensors):
     """Where images lie, and what is known of them."""
 
-    shape: list[Positive] = Field(default=[], description="channels, height, width; empty: as the manifest says")
     source: Literal["storage", "memory"] = Field(
         default="memory", description="storage or memory: where the bytes are declared to come from"
     )
 
 
-class Reading(Data):
+class Photographs(Parameters):
+    """JPEG files, and how they become images: beforehand (stage 01), or on the fly (reader jpeg)."""
+
+    images: str = Field(
+        default="", description='folder of JPEG files; "demo": photographs that scikit-image ships; "": random images'
+    )
+    size: Positive = Field(default=224, description="height and width that JPEG files are resized to")
+    resize: Literal["stretch", "crop"] = Field(
+        default="stretch", description="stretch, or resize the short side and crop the centre"
+    )
+    fast: bool = Field(default=False, description="decode at 1/2, 1/4 or 1/8 where that stays near the size or above")
+
+
+class Reading(Data, Photographs):
     """How images are read."""
 
     readers: list[str] = Field(default=["buffered"], min_length=1, description="readers to compare")
@@ -113,7 +141,7 @@ class Reading(Data):
     split: Literal["uniform", "all"] = Field(
         default="uniform", description="uniform: each image once per epoch; all: by each thread"
     )
-    evict: bool = Field(default=False, description="drop pages from the page cache behind each batch (reader buffered)")
+    evict: bool = Field(default=False, description="drop pages from the page cache behind each batch (readers buffered, jpeg)")
     host_batches: Count = Field(
         default=0, description="batch buffers in host memory; 0: enough for the threads and slots"
     )
@@ -127,20 +155,12 @@ class Hardware(Parameters):
     gpus: list[Count] = Field(default=[], description="ids of the GPUs to use; empty: all")
 
 
-class MakeDataset(Tensors):
+class MakeDataset(Tensors, Photographs):
     """Notebook 01: make a data set of tensors."""
 
     stage: ClassVar[str] = "01"
     notebook: ClassVar[str] = "01_dataset"
 
-    images: str = Field(
-        default="", description='folder of JPEG files; "demo": photographs that scikit-image ships; "": random images'
-    )
-    size: Positive = Field(default=224, description="height and width of an image in the data set")
-    resize: Literal["stretch", "crop"] = Field(
-        default="stretch", description="stretch, or resize the short side and crop the centre"
-    )
-    fast: bool = Field(default=False, description="decode at 1/2, 1/4 or 1/8 where that stays near the size or above")
     shuffle: bool = Field(default=False, description="shuffle the files with the seed")
     limit: Count = Field(default=0, description="images to make; 0: all (random images: 1000)")
     images_per_file: Positive = Field(default=250, description="images per output file")
@@ -155,6 +175,9 @@ class HostToDevice(Windows, Hardware):
 
     transfer_bytes: list[Positive] = Field(
         default=[65536, 1048576, 4816896, 16777216, 67108864], min_length=1, description="bytes per copy"
+    )
+    directions: list[Literal["in", "out", "both"]] = Field(
+        default=["in"], min_length=1, description="in: to the device; out: from it; both: to it while results go back"
     )
     memories: list[Literal["pinned", "pageable", "mapped"]] = Field(
         default=[], description="kinds of host memory; empty: all that the device has"
@@ -182,15 +205,35 @@ class SingleProcess(Windows, Reading, Hardware):
     models: list[str] = Field(
         default=["resnet18"], min_length=1, description="names from inferkit models, or ONNX files"
     )
-    precisions: list[str] = Field(default=["float32"], min_length=1, description="float32 or float16")
+    precisions: list[str] = Field(default=["float32"], min_length=1, description="float32, float16, int8 or fp8")
     mean: list[float] = Field(default=[], description="subtracted per channel in a user's model; empty: nothing")
     std: list[float] = Field(default=[], description="divisor per channel in a user's model; empty: nothing")
     scale: float = Field(
         default=1.0, gt=0, description="factor on pixels before mean and std, such as 0.00392156862745098"
     )
     engine_threads: Count = Field(default=0, description="threads of the onnx engine; 0: one per core")
-    slots: Positive = Field(default=3, description="batches on the device at a time")
+    contexts: Positive = Field(default=2, description="batches that a GPU infers side by side")
+    cuda_graph: bool = Field(default=True, description="launch each batch as one CUDA graph")
+    layer_profile: bool = Field(default=False, description="time each layer of the network")
+    slots: Positive = Field(default=3, description="batches on the device at a time, per context")
     overlap: bool = Field(default=True, description="copy the next batch while one is inferred")
+    gpu_counts: Counts = Field(
+        default=[], description="numbers of GPUs to compare; empty: all of gpus (in 03c also 1, 2, 4 … of them)"
+    )
+    grid: list[dict[str, Any]] = Field(
+        default=[], description="rules that skip or set points of the product: when, set, skip"
+    )
+
+
+class MultiProcess(SingleProcess):
+    """Notebook 03c: several pinned processes as one measurement."""
+
+    stage: ClassVar[str] = "03c"
+    notebook: ClassVar[str] = "03c_multi_process"
+
+    ranks: Counts = Field(default=[], description="numbers of processes to compare; empty: 1, 2, 4 … per GPU or core")
+    cores: Count = Field(default=0, description="physical cores per process; 0: all, shared out evenly")
+    placement: list[str] = Field(default=[], description="overrides of the plan of ranks, a line each (see the README)")
 
 
 class Compare(Parameters):
@@ -203,7 +246,7 @@ class Compare(Parameters):
 
 
 NOTEBOOKS: dict[str, type[Parameters]] = {
-    model.stage: model for model in (MakeDataset, HostToDevice, StorageToHost, SingleProcess, Compare)
+    model.stage: model for model in (MakeDataset, HostToDevice, StorageToHost, SingleProcess, MultiProcess, Compare)
 }
 
 

@@ -1,92 +1,41 @@
 """From parameters to points: what will be measured, checked before anything runs."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from inferkit.dataset.format import Dataset, open_dataset
-from inferkit.dataset.synthetic import make_default, synthetic_folder
+from inferkit.dataset.format import Dataset
+from inferkit.dataset.sources import decoded_shape, photographs_folder
 from inferkit.devices import MEMORIES
+from inferkit.earlier import Earlier, data_digest, find, fingerprint, reusable
 from inferkit.engines import engine_class
 from inferkit.errors import InferkitError, ParameterError
+from inferkit.grid import ruled
 from inferkit.host import facts
-from inferkit.models.cache import ModelFile, model_path
-from inferkit.params import HostToDevice, Parameters, Reading, SingleProcess, StorageToHost, Windows, resolve
+from inferkit.models.chosen import stem
+from inferkit.params import (
+    HostToDevice,
+    MultiProcess,
+    Parameters,
+    Reading,
+    SingleProcess,
+    StorageToHost,
+    Windows,
+    resolve,
+)
 from inferkit.pipeline.batch_log import check_batch_log
 from inferkit.pipeline.job import Job, window_of
-from inferkit.readers import READERS
-from inferkit.readers.memory import in_memory
+from inferkit.placement import Placement
+from inferkit.plan_data import dataset_for
+from inferkit.plan_group import placements, several
+from inferkit.plan_networks import with_networks
+from inferkit.points import Plan, Point
+from inferkit.readers import READERS, reader_class
 from inferkit.run import Failure, Scalar
-from inferkit.units import duration, gigabytes
 
-DEFAULT_SHAPE = (3, 224, 224)
-START_S = 1.5
-"""What starting a rank takes, for the estimate."""
-
-
-@dataclass(frozen=True)
-class Point:
-    """One thing to measure.
-
-    Parameters
-    ----------
-    measure
-        ``read``, ``copy``, ``infer`` (ceilings) or ``pipeline``.
-    axes
-        What distinguishes the point from others, for the record.
-    job
-        What a rank is told to do.
-    ceilings
-        The points that measure this one's stages alone, by stage.
-    """
-
-    measure: str
-    axes: dict[str, Scalar]
-    job: Job
-    ceilings: dict[str, "Point"] = field(default_factory=dict)
-
-    @property
-    def key(self) -> str:
-        """What makes two points the same measurement."""
-        return f"{self.measure} {sorted(self.axes.items())}"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All points of a notebook, ceilings before the points that refer to them."""
-
-    params: Parameters
-    points: list[Point]
-    dataset: Dataset | None = None
-    failure: Failure | None = None
-
-    @property
-    def seconds(self) -> float:
-        """The least time that it takes."""
-        return sum(point.job.window.seconds + START_S for point in self.points)
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        """Show the table in a notebook."""
-        printer.text(str(self))
-
-    def __str__(self) -> str:
-        """Return the points as a plain table, with the bytes and the time that they take."""
-        if self.failure is not None:
-            return f"cannot run: {self.failure.message}"
-        names = list(dict.fromkeys(name for point in self.points for name in point.axes))
-        rows = [["measure", *names]]
-        rows += [[point.measure, *(str(point.axes.get(name, "")) for name in names)] for point in self.points]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-        reading = sum(point.job.window.seconds for point in self.points if point.job.folder)
-        if self.dataset is not None and self.dataset.files and reading:
-            lines.append(
-                f"data set: {self.dataset.images} images, {gigabytes(self.dataset.nbytes)}, "
-                f"read again and again for {duration(reading)}"
-            )
-        return "\n".join([*lines, f"{len(self.points)} points, at least {duration(self.seconds)}"])
+__all__ = ["Plan", "Point", "plan", "prepare"]
 
 
 def prepare(params: Parameters) -> Plan:
@@ -114,6 +63,24 @@ def plan(params: Parameters, *, pending: Dataset | None = None) -> Plan:
     """
     if isinstance(params, Windows) and params.batch_log:
         check_batch_log()
+    return _known(_planned(params, pending))
+
+
+def _known(planned: Plan) -> Plan:
+    """Give each point its fingerprint, and find the Runs that stand in place of measuring it again."""
+    params = planned.params
+    if not isinstance(params, Windows):
+        return planned
+    data = data_digest(planned.dataset)
+    marked = [replace(point, fingerprint=fingerprint(params, point, data)) for point in planned.points]
+    earlier: dict[str, Earlier] = {}
+    if params.rerun != "always":
+        found = find(resolve(params.earlier), {point.fingerprint for point in marked})
+        earlier = {mark: one for mark, one in found.items() if reusable(one.run, params.rerun)}
+    return replace(planned, points=marked, earlier=earlier)
+
+
+def _planned(params: Parameters, pending: Dataset | None) -> Plan:
     if isinstance(params, HostToDevice):
         return Plan(params, _copy_points(params))
     if isinstance(params, StorageToHost):
@@ -121,29 +88,14 @@ def plan(params: Parameters, *, pending: Dataset | None = None) -> Plan:
         return Plan(params, [_read_point(params, dataset, reading) for reading in _reading_axes(params)], dataset)
     if isinstance(params, SingleProcess):
         dataset = dataset_for(params, pending)
-        return Plan(params, list(_pipeline_points(params, dataset)), dataset)
+        points = _pipeline_points(params, dataset)
+        plans: list[Placement] = []
+        if isinstance(params, MultiProcess):
+            plans = placements(params, dataset, chosen_gpus(params.device, params.gpus))
+            points = several(points, plans, cores=params.cores)
+        points, remarks = ruled(points, params.grid)
+        return Plan(params, with_networks(points, params, dataset), dataset, placements=plans, remarks=remarks)
     return Plan(params, [])
-
-
-def dataset_for(params: Reading, pending: Dataset | None = None) -> Dataset:
-    """Open the data set that parameters name, or make the small synthetic one.
-
-    Raises
-    ------
-    DatasetError
-        If the folder is missing or is no data set.
-    """
-    dtype, shape = params.dtype, tuple(params.shape)
-    if set(params.readers) == {"memory"}:
-        return in_memory(shape or DEFAULT_SHAPE, dtype or "uint8")
-    if not params.data:
-        folder = synthetic_folder(dtype or "uint8", shape or DEFAULT_SHAPE)
-        if pending is not None and pending.folder == folder:
-            return pending
-        return make_default(dtype or "uint8", shape or DEFAULT_SHAPE)
-    if pending is not None and pending.folder == resolve(params.data):
-        return pending
-    return open_dataset(resolve(params.data), dtype=dtype or None, shape=shape or None)
 
 
 def chosen_gpus(device: str, gpus: list[int]) -> list[int]:
@@ -168,9 +120,11 @@ def chosen_gpus(device: str, gpus: list[int]) -> list[int]:
     return gpus or found
 
 
-def _place(device: str, gpu: int) -> dict[str, Scalar]:
-    """Return the axes that say where; the CPU has no number."""
-    return {"device": device} if device == "cpu" else {"device": device, "gpu": gpu}
+def _place(device: str, gpus: Sequence[int]) -> dict[str, Scalar]:
+    """Return the axes that say where; the CPU has no number, and several GPUs at once are joined by +."""
+    if device == "cpu":
+        return {"device": device}
+    return {"device": device, "gpu": gpus[0] if len(gpus) == 1 else "+".join(map(str, gpus))}
 
 
 def _copy_points(params: HostToDevice) -> list[Point]:
@@ -179,21 +133,28 @@ def _copy_points(params: HostToDevice) -> list[Point]:
         if memory not in MEMORIES[params.device]:
             msg = f"memories: device {params.device} has no {memory} memory: use {', '.join(MEMORIES[params.device])}"
             raise ParameterError(msg)
+    if params.device == "cpu" and params.directions != ["in"]:
+        msg = "directions: device cpu has no memory of its own to copy back from: use in"
+        raise ParameterError(msg)
+    gpus = chosen_gpus(params.device, params.gpus)
+    alone_and_together = [*([gpu] for gpu in gpus), *([gpus] if len(gpus) > 1 else [])]
     return [
         Point(
             "copy",
-            {**_place(params.device, gpu), "memory": memory, "transfer_bytes": nbytes},
+            {**_place(params.device, own), "memory": memory, "direction": direction, "transfer_bytes": nbytes},
             Job(
                 work="copy",
                 window=window_of(params),
                 batch_log=_batch_log(params),
                 device=params.device,
-                gpu=gpu,
+                gpus=tuple(own),
                 memory=memory,
+                direction=direction,
                 transfer_bytes=nbytes,
             ),
         )
-        for gpu in chosen_gpus(params.device, params.gpus)
+        for own in alone_and_together
+        for direction in params.directions
         for memory in memories
         for nbytes in params.transfer_bytes
     ]
@@ -218,14 +179,13 @@ def _reading_axes(params: Reading) -> Iterator[_Reading]:
     if params.source == "storage" and "memory" in params.readers:
         msg = "readers: memory reads no storage, but source is storage: leave it out, or set source: memory"
         raise ParameterError(msg)
-    if params.evict and "buffered" not in params.readers:
+    if params.evict and not any(reader_class(reader).can_evict for reader in params.readers):
         msg = f"evict: {', '.join(params.readers)} leave nothing in the page cache to drop: set evict: false"
         raise ParameterError(msg)
     for reader in params.readers:
-        if reader not in READERS:
-            msg = f"readers: {reader!r} is none: use {', '.join(READERS)}"
-            raise ParameterError(msg)
-    return map(_Reading._make, product(params.readers, params.threads, params.batch_sizes))
+        # One thread hands over addresses as fast as a device takes them; more would only wait for one another.
+        threads = params.threads if reader_class(reader).has_ceiling else [1]
+        yield from map(_Reading._make, product([reader], threads, params.batch_sizes))
 
 
 def _batch_log(params: Windows) -> str:
@@ -235,12 +195,14 @@ def _batch_log(params: Windows) -> str:
 def _reading_job(params: _Streaming, dataset: Dataset, reading: _Reading, changes: Mapping[str, object]) -> Job:
     """Return a job that reads; ``changes`` are what it does with the batches."""
     values = {
-        "folder": "" if reading.reader == "memory" else str(dataset.folder),
+        "folder": "" if reading.reader == "memory" else str(_folder(params, dataset, reading.reader)),
         "dtype": dataset.dtype,
         "shape": dataset.shape,
         **reading._asdict(),
         "split": params.split,
         "evict": params.evict,
+        "resize": params.resize,
+        "fast": params.fast,
         "host_batches": params.host_batches,
         "verify_batches": params.verify_batches,
         "seed": params.seed,
@@ -248,6 +210,19 @@ def _reading_job(params: _Streaming, dataset: Dataset, reading: _Reading, change
         "batch_log": _batch_log(params),
     }
     return Job.model_validate({**values, **changes})
+
+
+def _folder(params: Reading, dataset: Dataset, reader: str) -> Path:
+    """Return where a reader's files lie; what it decodes on the fly must look like the data set's images."""
+    if not reader_class(reader).decodes:
+        return dataset.folder
+    if dataset.shape != decoded_shape(params):
+        msg = (
+            f"size is {params.size}, so reader {reader} decodes to {decoded_shape(params)}, but {dataset.folder} holds "
+            f"images of {dataset.shape}: set size, or compare them in two runs"
+        )
+        raise ParameterError(msg)
+    return photographs_folder(params)
 
 
 def _read_point(params: _Streaming, dataset: Dataset, reading: _Reading) -> Point:
@@ -263,61 +238,55 @@ def _inference_axes(params: SingleProcess) -> Iterator[_Inference]:
             yield from map(_Inference._make, product([engine], params.models, params.precisions))
 
 
-def _model(params: SingleProcess, dataset: Dataset, inference: _Inference) -> ModelFile | None:
-    model = inference.model
-    if not model:
-        return None
-    if not model.endswith(".onnx"):
-        return model_path(model, precision=inference.precision, dtype=dataset.dtype, shape=dataset.shape)
-    return model_path(
-        str(resolve(model)),
-        precision=inference.precision,
-        dtype=dataset.dtype,
-        shape=dataset.shape,
-        mean=params.mean or None,
-        std=params.std or None,
-        scale=params.scale,
-    )
+def _gpu_sets(params: SingleProcess) -> list[list[int]]:
+    """Return the GPUs that one process uses at once, for each number of them; 03c shares them out by itself."""
+    gpus = chosen_gpus(params.device, params.gpus)
+    if isinstance(params, MultiProcess) or not params.gpu_counts:
+        return [gpus]
+    if params.device == "cpu" or max(params.gpu_counts) > len(gpus):
+        there = "device is cpu" if params.device == "cpu" else f"there are {len(gpus)} GPUs to use"
+        msg = f"gpu_counts is {params.gpu_counts}, but {there}: lower it, or leave it empty"
+        raise ParameterError(msg)
+    return [gpus[:count] for count in params.gpu_counts]
 
 
 def _pipeline_points(params: SingleProcess, dataset: Dataset) -> list[Point]:
     ceilings: dict[str, Point] = {}
     pipelines: list[Point] = []
-    for gpu in chosen_gpus(params.device, params.gpus):
-        for inference in _inference_axes(params):
-            file = _model(params, dataset, inference)
-            for reading in _reading_axes(params):
-                point = _pipeline_point(params, dataset, gpu, reading, inference, file)
-                own = {stage: ceilings.setdefault(ceiling.key, ceiling) for stage, ceiling in point.ceilings.items()}
-                pipelines.append(Point(point.measure, point.axes, point.job, own))
+    for gpus, inference, reading in product(_gpu_sets(params), _inference_axes(params), _reading_axes(params)):
+        point = _pipeline_point(params, dataset, gpus, reading, inference)
+        own = {stage: ceilings.setdefault(ceiling.key, ceiling) for stage, ceiling in point.ceilings.items()}
+        pipelines.append(Point(point.measure, point.axes, point.job, own))
     return [*ceilings.values(), *pipelines]
 
 
 def _pipeline_point(
     params: SingleProcess,
     dataset: Dataset,
-    gpu: int,
+    gpus: Sequence[int],
     reading: _Reading,
     inference: _Inference,
-    file: ModelFile | None,
 ) -> Point:
-    where = {**_place(params.device, gpu), "batch_size": reading.batch_size}
-    names: dict[str, Scalar] = {**inference._asdict(), "model": Path(inference.model).stem}
+    where = {**_place(params.device, gpus), "batch_size": reading.batch_size}
+    names: dict[str, Scalar] = {**inference._asdict(), "model": stem(inference.model)}
     how: dict[str, object] = {
         "device": params.device,
-        "gpu": gpu,
+        "gpus": tuple(gpus),
         "slots": params.slots,
         "overlap": params.overlap,
     }
     network: dict[str, object] = {
         "engine": inference.engine,
-        "model": str(file.path) if file else "",
+        "model": inference.model,  # a name until with_networks
         "engine_threads": params.engine_threads,
+        "contexts": params.contexts if params.device == "cuda" else 1,
+        "cuda_graph": params.cuda_graph,
+        "layer_profile": params.layer_profile,
     }
     in_place = _Reading("memory", 1, reading.batch_size)
     ceilings = {"read": _read_point(params, dataset, reading)} if READERS[reading.reader].has_ceiling else {}
     ceilings["copy"] = Point("copy", where, _reading_job(params, dataset, in_place, {"work": "pipeline", **how}))
-    if file is not None:
+    if inference.model:
         job = _reading_job(params, dataset, in_place, {"work": "infer", **how, **network})
         ceilings["infer"] = Point("infer", where | names, job)
     job = _reading_job(params, dataset, reading, {"work": "pipeline", **how, **network})

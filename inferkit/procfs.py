@@ -1,5 +1,6 @@
 """Small files of /proc and /sys, and the formats that they share. What is absent is None, never a guess."""
 
+import re
 from pathlib import Path
 
 ROOT = Path("/")
@@ -37,3 +38,8 @@ def cpu_list(content: str | None) -> list[int]:
     """Read a list of CPUs or nodes as the kernel writes it: ``0-3,8,10-11``."""
     ranges = (part.split("-") for part in (content or "").split(",") if part)
     return [cpu for ends in ranges for cpu in range(int(ends[0]), int(ends[-1]) + 1)]
+
+
+def decode_octal(field: str) -> str:
+    r"""Decode the kernel's octal escapes of blank, tab, newline and backslash: ``\040`` is a blank."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)

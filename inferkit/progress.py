@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self
 from tqdm import tqdm
 
 from inferkit.measure import Status
-from inferkit.units import bandwidth, duration, rate
+from inferkit.units import bandwidth, duration, gigabytes, rate
 
 MIME = "application/vnd.inferkit.progress+json"
 BAR = 20
@@ -44,14 +44,20 @@ class Progress:
         speed = rate(status.images_per_s) if status.images_per_s else bandwidth(status.bytes_per_s)
         what = f"{status.index + 1}/{status.total} {status.point.measure} {axes}"
         left = f"{duration(round(status.seconds_left))} left"
+        if status.stopping:
+            left = "the last point: interrupt again to stop at once"
         self._sink.show(
             (status.index + status.fraction) / status.total,
-            " · ".join([what, speed if status.bytes_per_s else "measuring" if status.fraction else "starting", left]),
+            " · ".join([what, speed if status.bytes_per_s else _waiting(status), left]),
         )
 
     def making(self, done: int, total: int) -> None:
         """Show how many images of a data set are made."""
         self._sink.show(done / total if total else 1.0, f"{done:,} of {total:,} images")
+
+    def staging(self, done: int, total: int) -> None:
+        """Show how many bytes are staged."""
+        self._sink.show(done / total if total else 1.0, f"{gigabytes(done)} of {gigabytes(total)}")
 
     def __enter__(self) -> Self:
         return self
@@ -60,6 +66,10 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._sink.close()
+
+
+def _waiting(status: Status) -> str:
+    return "measuring" if status.fraction else status.note or "starting"
 
 
 class TerminalSink:

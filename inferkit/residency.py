@@ -55,6 +55,12 @@ def evict(path: Path) -> None:
         raise ReadError(msg) from error
 
 
+def evict_all(paths: Iterable[Path]) -> None:
+    """Drop the pages of several files, as :func:`evict` does."""
+    for path in paths:
+        evict(path)
+
+
 def disk_read_bytes(block_device: str) -> int | None:
     """Return the bytes read from a whole disk (its name under /sys/block) since boot; None where there is none."""
     counters = (text(ROOT / "sys/block" / block_device / "stat") or "").split()

@@ -127,12 +127,16 @@ class Series(Record):
 
 
 class Peer(Record):
-    """A figure that another program reached on the same work, or why there is none."""
+    """A figure that another program reached on the same work, or why there is none.
+
+    ``ratio`` is ours ÷ theirs, of rounds in alternation, and ``interval`` its 95 % interval.
+    """
 
     name: str
     command: str = ""
     figure: Figure | None = None
     ratio: float | None = None
+    interval: list[float] | None = None
     missing: str = ""
 
 

@@ -30,6 +30,31 @@ def histogram(seconds: Floats, *, bins_per_decade: int = 20) -> tuple[list[float
     return (10.0 ** (np.arange(first, last + 1) / bins_per_decade)).tolist(), counts.tolist()
 
 
+_STUDENT_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+"""Two-sided 95 % quantiles of Student's t for 1 … 10 degrees of freedom."""
+
+
+def paired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:
+    """Compare two sides that were measured in alternation.
+
+    Parameters
+    ----------
+    ours, theirs
+        Figures of the same rounds, in the same order: at least two.
+
+    Returns
+    -------
+    ratio, low, high
+        Geometric mean of the rounds' ratios ours ÷ theirs, and its 95 % interval by Student's t: what drifts from one
+        round to the next cancels within each.
+    """
+    logs = np.log(np.asarray(ours, np.float64)) - np.log(np.asarray(theirs, np.float64))
+    degrees = len(logs) - 1
+    student = _STUDENT_95[degrees - 1] if degrees <= len(_STUDENT_95) else 1.96 + 2.4 / degrees
+    middle, half = float(logs.mean()), student * float(logs.std(ddof=1)) / float(np.sqrt(len(logs)))
+    return float(np.exp(middle)), float(np.exp(middle - half)), float(np.exp(middle + half))
+
+
 def binned_rate(times_s: Floats, amounts: Sequence[float] | Floats, *, step_s: float = 1.0) -> list[float]:
     """Sum amounts in equal bins of time from 0 and divide by the bin: a rate; a last, cut bin is left out."""
     whole = int(times_s.max() // step_s) if len(times_s) else 0

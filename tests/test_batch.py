@@ -24,7 +24,7 @@ def test_sums_its_segments(release: Callable[[], None]) -> None:
     batch = Batch((segment(10, 3), segment(0, 4)), release, 5, 9)
     assert (batch.images, batch.nbytes) == (7, 7 * 105)
     assert [s.first for s in batch.segments] == [10, 0]
-    assert (batch.read_start_ns, batch.read_end_ns) == (5, 9)
+    assert batch.times == (5, 9)
 
 
 def test_is_released_once(release: Callable[[], None], released: list[str]) -> None:

@@ -25,6 +25,28 @@ def commands(group: click.Group, prefix: str = "") -> dict[str, click.Command]:
 COMMANDS = commands(main)
 
 
+def test_random_images_of_any_shape_are_made(tmp_path: Path) -> None:
+    out = tmp_path / "set"
+    done = CliRunner().invoke(main, ["dataset", "make", "", str(out), "--shape", "1,1,540", "--limit", "6"])
+    assert done.exit_code == 0, done.output
+    assert "6 images uint8 (1, 1, 540)" in CliRunner().invoke(main, ["dataset", "info", str(out)]).output
+
+
+@pytest.mark.parametrize(("shape", "told"), [("1,x", "'x'"), ("1,0,3", "greater than 0")])
+def test_a_shape_that_is_none_is_refused(tmp_path: Path, shape: str, told: str) -> None:
+    done = CliRunner().invoke(main, ["dataset", "make", "", str(tmp_path / "set"), "--shape", shape])
+    assert done.exit_code == 2
+    assert told in done.output
+
+
+def test_jpeg_files_take_no_other_shape_than_their_size(tmp_path: Path, images: Path) -> None:
+    done = CliRunner().invoke(
+        main, ["dataset", "make", str(images), str(tmp_path / "set"), "--shape", "1,28,28", "--size", "28"]
+    )
+    assert done.exit_code == 2
+    assert "JPEG files become images of (3, 28, 28) here, not (1, 28, 28)" in done.output
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_has_help_and_is_documented(name: str) -> None:
     done = CliRunner().invoke(main, [*name.split(), "--help"])

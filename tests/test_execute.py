@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ import yaml
 from nbformat.sign import NotebookNotary
 
 from inferkit.dataset.synthetic import make_synthetic
+from inferkit.engines.onnx import OnnxEngine
 from inferkit.errors import InferkitError, ParameterError
 from inferkit.execute import configure
+from inferkit.host import Gpu, Host
 from inferkit.params import project_root
-from inferkit.report.store import load_runs
+from inferkit.report.store import load_runs, read_notebook
 
 TINY = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 2}
 NAMES = sorted(path.stem for path in (project_root() / "parameters").glob("*.yaml"))
@@ -95,7 +98,7 @@ def test_a_missing_data_folder_is_refused_unless_an_earlier_stage_makes_it(confi
 def test_a_stage_that_does_not_apply_is_left_out_with_the_reason(config: Any) -> None:
     configuration = configure(str(config(readers=["memory"])))
     assert set(configuration.stages) == {"02", "03b"}
-    assert set(configuration.skipped) == {"01", "03a"}
+    assert set(configuration.skipped) == {"01", "03a", "03c"}
 
 
 def test_dry_run_shows_the_points_and_runs_nothing(config: Any, tmp_path: Path) -> None:
@@ -153,29 +156,88 @@ def test_a_refusal_exits_2_before_anything_runs(config: Any, tmp_path: Path) -> 
     assert not (tmp_path / "runs").exists()
 
 
-def test_ctrl_c_reaches_the_kernel_and_nothing_is_left(config: Any, tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "inferkit.cli",
-        "run",
-        config(duration_s=60.0),
-        "--only",
-        "03a",
-        "--out",
-        tmp_path / "runs",
-    ]
-    with subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    ) as running:
+def start(*arguments: Any) -> subprocess.Popen[str]:
+    """Start a command in a session of its own, as a terminal does."""
+    command = [sys.executable, "-m", "inferkit.cli", *map(str, arguments)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+
+
+def test_ctrl_c_finishes_the_point_writes_everything_and_runs_no_more(config: Any, tmp_path: Path) -> None:
+    path = config(threads=[1, 2, 3], duration_s=1.0)
+    with start("run", path, path, "--only", "03a,03b", "--out", tmp_path / "runs") as running:
         wait_for(lambda: ranks_below(running.pid), 60)
         os.killpg(running.pid, signal.SIGINT)
+        out, _ = running.communicate(timeout=60)
+    assert running.returncode == 1, out
+    measured, left = [stored.run for stored in load_runs(tmp_path / "runs")]
+    assert measured.verdict == "VALID"
+    assert left.failure is not None
+    assert left.failure.message.startswith("stopped by the user: 2 points were not measured")
+    (notebook,) = (tmp_path / "runs").rglob("*.ipynb")
+    (answer,) = [cell for cell in nbformat.read(notebook, as_version=4).cells if cell.source == "conclude(runs)"]
+    assert answer.outputs
+
+
+def test_a_second_ctrl_c_stops_at_once_and_nothing_is_left(config: Any, tmp_path: Path) -> None:
+    with start("run", config(duration_s=60.0), "--only", "03a", "--out", tmp_path / "runs") as running:
+        wait_for(lambda: ranks_below(running.pid), 60)
+        family = descendants(running.pid)
+        for _ in range(2):
+            os.killpg(running.pid, signal.SIGINT)
+            time.sleep(0.5)
         out, _ = running.communicate(timeout=60)
     assert running.returncode == 1, out
     (stored,) = load_runs(tmp_path / "runs")
     assert stored.run.failure is not None
     assert stored.run.failure.kind == "KeyboardInterrupt"
-    wait_for(lambda: not ranks_below(running.pid), 20)
+    wait_for(lambda: not [pid for pid in family if alive(pid)], 20)
+
+
+def test_rerun_measures_what_is_not_in_the_folder_and_says_so(config: Any, tmp_path: Path) -> None:
+    path, out = config(threads=[1]), tmp_path / "runs"
+    assert inferkit("run", path, "--only", "03a", "--out", out).returncode == 0
+    dry = inferkit("run", path, "--only", "03a", "--out", out, "--set", "rerun=never", "--dry-run")
+    assert "1 of 1 points were measured before" in dry.stdout
+    done = inferkit("run", path, "--only", "03a", "--out", out, "--set", "rerun=never", "--set", "threads=[1,2]")
+    assert done.returncode == 0, done.stdout + done.stderr
+    first, second = sorted(out.rglob("*.ipynb"))
+    again, new = read_notebook(second)
+    assert again.id == read_notebook(first)[0].id
+    assert again.warnings[0].startswith(f"not measured again: from {first} (")
+    assert new.point["threads"] == 2
+
+
+def test_models_that_take_no_photographs_get_images_of_their_shape(config: Any) -> None:
+    path = config(data="", engines=["onnx"], models=["sensor_net"])
+    configuration = configure(str(path), only=["03a", "03b"])
+    assert {plan.dataset.shape for plan in configuration.plans.values() if plan.dataset} == {(1, 1, 784)}
+
+
+def test_models_that_do_not_fit_the_data_set_are_refused_with_its_shape(config: Any) -> None:
+    with pytest.raises(InferkitError, match=r"'sensor_net' cannot take images of \(3, 16, 16\).*shape: \[1, 1, 784\]"):
+        configure(str(config(engines=["onnx"], models=["sensor_net"])))
+
+
+def test_the_recipes_grid_has_24_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 4 numbers of GPUs × 3 networks × 5 batch sizes; on a machine with 8 GPUs, which builds no network here."""
+    gpus = [Gpu(index=index, name="GPU") for index in range(8)]
+    monkeypatch.setattr("inferkit.plan.facts", lambda: Host(gpus=gpus))
+    monkeypatch.setattr("inferkit.plan.with_networks", lambda points, params, dataset: points)
+    monkeypatch.setattr("inferkit.plan.engine_class", lambda name: OnnxEngine)
+    example = project_root() / "parameters" / "examples" / "recipe_grid.yaml"
+    planned = configure(str(example), only=["03b"]).plans["03b"]
+    pipelines = [point for point in planned.points if point.measure == "pipeline"]
+    assert len(pipelines) == 24
+    assert "36 points of the product are left out" in str(planned)
+    batches = {"alexnet_owt": 500, "resnet152": 250, "resnet50": 300}
+    assert Counter(str(point.axes["model"]) for point in pipelines) == dict.fromkeys(batches, 8)
+    assert Counter(len(point.job.devices) for point in pipelines) == dict.fromkeys((1, 2, 4, 8), 6)
+    for point in pipelines:
+        per_batch = point.job.batch_size * len(point.job.devices)
+        assert point.job.window.images == batches[str(point.axes["model"])] * per_batch
+    assert {point.key for point in planned.points} >= {c.key for point in pipelines for c in point.ceilings.values()}
 
 
 def test_a_killed_run_leaves_no_kernel_and_no_rank(config: Any, tmp_path: Path) -> None:

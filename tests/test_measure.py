@@ -104,6 +104,66 @@ def test_an_interrupt_records_the_point_and_then_stops(folder: Path) -> None:
     assert not ranks_of(os.getpid())
 
 
+@pytest.mark.parametrize("presses", [1, 2])
+def test_the_first_ctrl_c_finishes_the_point_and_the_second_ends_it(folder: Path, presses: int) -> None:
+    pressed: list[Status] = []
+
+    def press(status: Status) -> None:
+        if status.fraction > 0 and len(pressed) < presses:
+            pressed.append(status)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    runs = measure(plan(asked(folder, threads=[1, 2, 3], duration_s=0.5)), press)
+    run = next(runs)
+    assert [status.stopping for status in pressed] == [False, True][:presses]
+    if presses == 1:
+        assert run.verdict == "VALID"
+        (left,) = runs
+        assert (left.measure, left.verdict) == ("plan", "FAILED")
+        assert left.failure is not None
+        assert left.failure.message.startswith("stopped by the user: 2 points were not measured")
+    else:
+        assert run.failure is not None
+        assert run.failure.kind == "KeyboardInterrupt"
+        with pytest.raises(KeyboardInterrupt):
+            next(runs)
+    assert signal.getsignal(signal.SIGINT) == before
+    assert not ranks_of(os.getpid())
+
+
+def test_ctrl_c_is_as_before_once_measuring_is_over_or_given_up(folder: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    list(measure(plan(asked(folder))))
+    assert signal.getsignal(signal.SIGINT) == before
+    runs = measure(plan(asked(folder, threads=[1, 2])))
+    next(runs)
+    runs.close()  # type: ignore[attr-defined]
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_the_time_left_is_that_of_the_points_still_to_measure(folder: Path) -> None:
+    planned = plan(asked(folder, threads=[1, 2]))
+    seen: list[Status] = []
+    list(measure(planned, seen.append))
+    assert max(status.seconds_left for status in seen) <= planned.seconds
+    assert [status.seconds_left for status in seen] == sorted((s.seconds_left for s in seen), reverse=True)
+    last = planned.points[1].job.window.seconds
+    assert {round(status.seconds_left, 6) for status in seen if (status.index, status.fraction) == (1, 0.0)} == {last}
+
+
+def test_a_network_of_less_precision_is_held_against_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    make_synthetic(tmp_path / "bytes", images=40, shape=(1, 1, 784))
+    values = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 1, "batch_sizes": [8], "engines": ["onnx"]}
+    asked = {"data": str(tmp_path / "bytes"), "models": ["sensor_net"], "precisions": ["float32", "int8"], **values}
+    for run in measure(plan(SingleProcess.check(asked))):
+        assert run.verdict == "VALID"
+        told = "top1_agreement" in run.facts
+        assert told == (run.point.get("precision") == "int8")
+        assert 0.5 < run.facts.get("top1_agreement", 1.0) <= 1.0
+
+
 def test_a_vanished_file_fails_the_point(folder: Path) -> None:
     planned = plan(asked(folder))
     for file in folder.glob("*.tensors"):

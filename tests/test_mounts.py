@@ -45,7 +45,7 @@ def sysfs(tmp_path: Path) -> Path:
         ("/mnt/nas/scratchy", "/mnt/nas", "nfs4", "filer:/export/images", None, "network"),
         ("/dev/shm", "/dev/shm", "tmpfs", "tmpfs", None, "in_memory"),
         ("/home/ann/remote/d", "/home/ann/remote", "fuse.sshfs", "ann@gate:/data", None, "fuse"),
-        ("/mnt/two words\\here/d", "/mnt/two words\\here", "xfs", "/dev/mapper/vg0-data", None, ""),
+        ("/mnt/two words\\here/d", "/mnt/two words\\here", "xfs", "/dev/mapper/vg0-data", None, "stacked"),
         (
             "/var/lib/docker/overlay2/ab/merged/x",
             "/var/lib/docker/overlay2/ab/merged",
@@ -56,7 +56,7 @@ def sysfs(tmp_path: Path) -> Path:
         ),
         ("/mnt/covered/x", "/mnt/covered", "ext4", "/dev/nvme1n1", "nvme1n1", ""),
         ("/mnt/zram/x", "/mnt/zram", "ext4", "/dev/zram0", "zram0", "in_memory"),
-        ("/mnt/image/x", "/mnt/image", "ext4", "/dev/loop3", None, ""),
+        ("/mnt/image/x", "/mnt/image", "ext4", "/dev/loop3", None, "stacked"),
     ],
 )
 def test_filesystem(
@@ -65,7 +65,7 @@ def test_filesystem(
     found = filesystem(Path(path), mountinfo, sysfs)
     assert (found.mount_point, found.fstype, found.device) == (Path(mount_point), fstype, device)
     assert found.block_device == disk
-    assert [flag for flag in ("in_memory", "network", "fuse") if getattr(found, flag)] == flags.split()
+    assert [flag for flag in ("in_memory", "network", "fuse", "stacked") if getattr(found, flag)] == flags.split()
 
 
 def test_filesystem_options_are_of_mount_and_superblock(mountinfo: str) -> None:

@@ -64,6 +64,61 @@ def test_what_cannot_run_is_refused_with_the_fix(
     assert prepared.failure.message == str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("counts", "sets"), [([], [(0, 1, 2)]), ([1, 3], [(0,), (0, 1, 2)]), ([4], []), ([2, 2], [(0, 1), (0, 1)])]
+)
+def test_gpus_are_compared_by_their_number(
+    monkeypatch: pytest.MonkeyPatch, data: str, counts: list[int], sets: list[tuple[int, ...]]
+) -> None:
+    from inferkit.host import Gpu, Host
+
+    gpus = [Gpu(index=index, name="GPU") for index in range(3)]
+    monkeypatch.setattr("inferkit.plan.facts", lambda: Host(gpus=gpus))
+    params = SingleProcess(data=data, engines=["null"], device="cuda", gpu_counts=counts)
+    if not sets:
+        with pytest.raises(ParameterError, match=r"gpu_counts is \[4\], but there are 3 GPUs"):
+            plan(params)
+        return
+    pipelines = [point for point in plan(params).points if point.measure == "pipeline"]
+    assert {point.job.devices for point in pipelines} == set(sets)
+
+
+def test_the_cpu_has_no_number_of_gpus(data: str) -> None:
+    with pytest.raises(ParameterError, match="device is cpu"):
+        plan(SingleProcess(data=data, engines=["null"], gpu_counts=[2]))
+
+
+def test_a_precision_that_an_engine_lacks_is_refused_with_what_to_use(data: str) -> None:
+    with pytest.raises(ParameterError, match=r"engine onnx computes no fp8: .* use int8"):
+        plan(SingleProcess(readers=["memory"], engines=["onnx"], models=["sensor_net"], precisions=["fp8"]))
+
+
+def test_rules_leave_out_points_and_the_ceilings_that_nothing_needs(data: str) -> None:
+    rules: list[dict[str, Any]] = [
+        {"when": {"batch_size": 2}, "skip": True},
+        {"when": {"threads": 3}, "set": {"batches": 7}},
+    ]
+    params = SingleProcess(data=data, engines=["null"], batch_sizes=[2, 4], threads=[1, 3], grid=rules)
+    planned = plan(params)
+    assert {point.axes["batch_size"] for point in planned.points} == {4}
+    windows = {(p.measure, p.axes["threads"]): p.job.window.images for p in planned.points if "threads" in p.axes}
+    assert windows == {("read", 1): 0, ("read", 3): 0, ("pipeline", 1): 0, ("pipeline", 3): 28}
+    with pytest.raises(ParameterError, match="its rules leave out all 4 points"):
+        plan(params.model_copy(update={"grid": [{"skip": True}]}))
+
+
+def test_no_network_is_made_for_points_that_rules_leave_out(data: str) -> None:
+    rules = [{"when": {"engine": "onnx"}, "skip": True}]
+    planned = plan(SingleProcess(data=data, engines=["null", "onnx"], models=["no such model"], grid=rules))
+    assert measures(planned) == ["read", "copy", "pipeline"]
+
+
+def test_random_images_take_the_shape_that_models_want() -> None:
+    planned = plan(SingleProcess(readers=["memory"], engines=["onnx"], models=["sensor_net"]))
+    assert planned.dataset is not None
+    assert planned.dataset.shape == (1, 1, 784)
+
+
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     from inferkit.host import Host
 

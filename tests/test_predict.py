@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inferkit.figures import predict
 from inferkit.host import Host
-from inferkit.measure import predict
 from inferkit.run import STAGES, Figure, Run
 
 rates = st.floats(0.1, 1e9)

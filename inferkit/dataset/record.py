@@ -7,15 +7,13 @@ from inferkit.dataset.format import Dataset, tensor_names
 from inferkit.dataset.images import make_from_images
 from inferkit.dataset.make import MakeReport
 from inferkit.dataset.manifest import JOURNAL_NAME
-from inferkit.dataset.photographs import make_photographs
+from inferkit.dataset.sources import DEMO, decoded_shape, photographs_folder
 from inferkit.dataset.synthetic import SYNTHETIC_IMAGES, make_synthetic, synthetic_folder
 from inferkit.errors import DatasetError, ParameterError
 from inferkit.host import cpus, facts
 from inferkit.params import MakeDataset, project_root, resolve
 from inferkit.run import Failure, Figure, Json, Run, Stage
 
-DEMO = "demo"
-PHOTOGRAPHS = 400
 LISTED = 100
 """Skipped files that a record lists; the manifest lists all."""
 
@@ -29,7 +27,7 @@ def target(params: MakeDataset) -> Path:
 
 def shape_of(params: MakeDataset) -> tuple[int, ...]:
     """Return the shape of the images that stage 01 makes."""
-    return (3, params.size, params.size)
+    return tuple(params.shape) or decoded_shape(params)
 
 
 def expected(params: MakeDataset) -> Dataset:
@@ -39,7 +37,11 @@ def expected(params: MakeDataset) -> Dataset:
 
 def lies_there(params: MakeDataset) -> bool:
     """Tell whether the folder that stage 01 would make holds a finished data set, whoever made it."""
-    folder = target(params)
+    return holds_images(target(params))
+
+
+def holds_images(folder: Path) -> bool:
+    """Tell whether a folder is a finished data set."""
     return folder.is_dir() and bool(tensor_names(folder)) and not (folder / JOURNAL_NAME).exists()
 
 
@@ -54,6 +56,12 @@ def check_sources(params: MakeDataset) -> None:
     if params.images not in ("", DEMO) and not resolve(params.images).is_dir():
         msg = f"images: {resolve(params.images)} is no folder: name one that holds JPEG files, or demo"
         raise ParameterError(msg)
+    if params.images and params.shape not in ([], list(decoded_shape(params))):
+        msg = (
+            f"shape: JPEG files become images of {decoded_shape(params)} here, not {tuple(params.shape)}: leave shape "
+            'empty and set size, or make random images (images: "")'
+        )
+        raise ParameterError(msg)
     folder = target(params)
     if not folder.is_relative_to(project_root()) and not folder.parent.is_dir():
         msg = f"data: {folder.parent} is no folder, so nothing can be made in it: mount the storage, or set data"
@@ -67,7 +75,11 @@ def make_dataset(params: MakeDataset, progress: Progress | None = None, *, overw
         "measure": "dataset",
         "storage": params.storage,
         "profile": params.profile,
-        "point": {"images": params.images or "random", "dtype": params.dtype or "uint8", "size": params.size},
+        "point": {
+            "images": params.images or "random",
+            "dtype": params.dtype or "uint8",
+            "shape": "x".join(map(str, shape_of(params))),
+        },
         "params": params.model_dump(mode="json") | {"data": str(target(params))},
         "host": facts(),
         "scope": "server",
@@ -87,19 +99,15 @@ def _make(params: MakeDataset, progress: Progress | None, overwrite: bool) -> Ma
         return make_synthetic(
             out,
             images=params.limit or SYNTHETIC_IMAGES,
-            size=params.size,
+            shape=shape_of(params),
             dtype=dtype,
             images_per_file=params.images_per_file,
             seed=params.seed,
             overwrite=overwrite,
             progress=progress,
         )
-    images = resolve(params.images)
-    if params.images == DEMO:
-        images = project_root() / "data" / "photographs"
-        make_photographs(images, count=PHOTOGRAPHS)
     return make_from_images(
-        images,
+        photographs_folder(params),
         out,
         size=params.size,
         dtype=dtype,

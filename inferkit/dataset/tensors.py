@@ -16,6 +16,9 @@ from inferkit.errors import DatasetError, ParameterError
 
 DTYPES: dict[str, np.dtype[Any]] = {"uint8": np.dtype("u1"), "float32": np.dtype("<f4")}
 
+IN_MEMORY = Path("(memory)")
+"""Stands for the folder of images that exist in memory alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class TensorFile:
@@ -59,6 +62,11 @@ class Dataset:
     shape: tuple[int, ...]
     files: tuple[TensorFile, ...]
     described: bool
+
+    @property
+    def in_memory(self) -> bool:
+        """True where the images exist in memory alone: there are no files to read."""
+        return self.folder == IN_MEMORY
 
     @property
     def image_bytes(self) -> int:

@@ -6,6 +6,7 @@ Work that was handed to a device is a :class:`Span`. Nothing here blocks but ``S
 import ctypes
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferkit.batch import Segment
+from inferkit.errors import DeviceError
 
 Bytes = NDArray[np.uint8]
 
@@ -85,6 +87,10 @@ class Device(ABC):
     memories: tuple[str, ...]
     poison: bool
 
+    def attached(self) -> AbstractContextManager[None]:
+        """Tell the device that this thread will use it often until the ``with`` block ends: calls are then cheaper."""
+        return nullcontext()
+
     @abstractmethod
     def allocate(self, nbytes: int, memory: str = "") -> HostMemory:
         """Allocate host memory of a kind (default: the best), page-aligned, its pages present.
@@ -120,6 +126,17 @@ class Device(ABC):
         DeviceError
             If they do not fit.
         """
+
+    def copy_out(self, outputs: Sequence[tuple[Slot, HostMemory]], after: Span | None) -> Span:
+        """Copy slots to host memory, in the background, once ``after`` is done.
+
+        Raises
+        ------
+        DeviceError
+            If the device has no memory of its own to copy from.
+        """
+        msg = f"device {self.kind} has no memory of its own to copy from: leave directions at in"
+        raise DeviceError(msg)
 
     @abstractmethod
     def synchronize(self) -> None:

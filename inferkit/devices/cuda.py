@@ -1,6 +1,5 @@
 """An NVIDIA GPU as a device: copies and inference on streams of their own."""
 
-import ctypes
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from inferkit.batch import Segment
-from inferkit.devices.base import Bytes, Device, Slot, Span
+from inferkit.devices.base import Bytes, Device, HostMemory, Slot, Span
 from inferkit.devices.cpu import POISON, CpuMemory
 from inferkit.devices.spans import CudaSpan, Stopwatch
 from inferkit.errors import DeviceError
@@ -25,6 +24,9 @@ try:
 except ImportError as _error:
     _msg = f"{_error}: device cuda needs pycuda, cuda-bindings and NVIDIA's driver; `inferkit doctor` tells what lacks"
     raise DeviceError(_msg) from _error
+
+
+COPYING = "queueing a copy to the GPU"
 
 
 class PrimaryContext:
@@ -144,6 +146,8 @@ class CudaDevice(Device):
         self.driver = f"{driver_version() or 'unknown'} (CUDA {drv.get_driver_version()})"
         self._takes_read_only = _takes_read_only(gpu)
         self._slots: list[CudaSlot] = []
+        self._more: list[Any] = []
+        self._attached = threading.local()
         self._closed = False
         self._context = _CONTEXTS.setdefault(gpu, PrimaryContext(gpu))
         self._context.hold(spin=spin)
@@ -169,8 +173,18 @@ class CudaDevice(Device):
         if self._closed:
             msg = f"{doing}: {self.name} was closed before; keep the device open until its work is done"
             raise DeviceError(msg)
-        with self._context.pushed(doing):
+        with _explained(doing) if getattr(self._attached, "here", False) else self._context.pushed(doing):
             yield
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """Keep the GPU's context this thread's own until the block ends."""
+        with self.pushed("attaching a thread"):
+            self._attached.here = True
+            try:
+                yield
+            finally:
+                self._attached.here = False
 
     def allocate(self, nbytes: int, memory: str = "") -> CpuMemory:
         """Allocate host memory: ``pinned``, from which copies reach full speed, or ``pageable``."""
@@ -209,11 +223,11 @@ class CudaDevice(Device):
         if self.poison:
             with self.pushed("poisoning a slot"):
                 drv.memset_d8_async(slot.address, POISON, slot.nbytes, self._copies)
+        stream = self._copies.handle
         with self.span(self._copies) as span:
             target = slot.address
-            for segment in segments:
-                source = (ctypes.c_ubyte * segment.nbytes).from_address(segment.address)
-                drv.memcpy_htod_async(target, source, self._copies)
+            for segment in segments:  # PyCUDA copies from buffers alone, and to make one of an address takes longer
+                checked(bindings.cuMemcpyHtoDAsync(target, segment.address, segment.nbytes, stream), COPYING)
                 target += segment.nbytes
         return span
 
@@ -231,9 +245,22 @@ class CudaDevice(Device):
     def synchronize(self) -> None:
         """Wait for all streams; what failed on them is told to whoever waits for its span."""
         with self.pushed("waiting for all work"):
-            for stream in (self._copies, self.compute, self._out):
+            for stream in (self._copies, self.compute, *self._more, self._out):
                 with suppress(drv.Error):
                     stream.synchronize()
+
+    def copy_out(self, outputs: Sequence[tuple[Slot, HostMemory]], after: Span | None) -> CudaSpan:
+        """Queue copies to host memory on a stream of their own, once ``after`` is done."""
+        with self.span(self._out, after) as span:
+            for source, target in outputs:
+                drv.memcpy_dtoh_async(target.array, source.address, self._out)
+        return span
+
+    def new_stream(self) -> Any:
+        """Make another compute stream, for an engine that infers several batches side by side."""
+        with self.pushed("making a stream"):
+            self._more.append(drv.Stream(int(bindings.CUstream_flags.CU_STREAM_NON_BLOCKING)))
+        return self._more[-1]
 
     def read_back(self, slot: Slot, nbytes: int) -> Bytes:
         """Return a copy of the slot's first bytes, as they are now: wait for the slot's work before."""
@@ -253,6 +280,7 @@ class CudaDevice(Device):
                 slot.close()
             self._stopwatch.close()
             self.compute = self._copies = self._out = None
+            self._more.clear()
         self._closed = True
         self._context.drop()
 

@@ -2,12 +2,31 @@
 
 from abc import ABC, abstractmethod
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inferkit.devices.base import Device, Slot, Span
+from inferkit.errors import EngineError
+
+
+class Options(NamedTuple):
+    """How an engine infers; each engine takes what it knows.
+
+    Parameters
+    ----------
+    threads
+        CPU threads; 0: one per core.
+    contexts
+        Batches that a GPU infers side by side, each in an execution context of its own.
+    cuda_graph
+        Launch a batch as one CUDA graph.
+    """
+
+    threads: int = 0
+    contexts: int = 1
+    cuda_graph: bool = False
 
 
 class Engine(ABC):
@@ -19,15 +38,27 @@ class Engine(ABC):
         As in the parameter ``engines``.
     has_ceiling
         Whether inferring takes time of its own.
+    has_out
+        Whether results are copied to host memory.
+    lacks
+        Precisions that it does not compute in, and what to do instead.
     """
 
     name: ClassVar[str]
     has_ceiling: ClassVar[bool] = True
+    has_out: ClassVar[bool] = False
+    lacks: ClassVar[dict[str, str]] = {}
 
     @classmethod
     @abstractmethod
     def build(
-        cls, device: Device, model: str, batch_size: int, dtype: str, shape: tuple[int, ...], *, threads: int = 0
+        cls,
+        device: Device,
+        model: str,
+        batch_size: int,
+        dtype: str,
+        shape: tuple[int, ...],
+        options: Options = Options(),  # noqa: B008 - immutable
     ) -> Self:
         """Make an engine for batches of up to ``batch_size`` images.
 
@@ -37,8 +68,8 @@ class Engine(ABC):
             Where the slots are.
         model
             An ONNX file that takes the data set's dtype and shape.
-        threads
-            CPU threads; 0: one per core. Engines that compute elsewhere ignore it.
+        options
+            How it infers.
 
         Raises
         ------
@@ -58,6 +89,26 @@ class Engine(ABC):
     @abstractmethod
     def output(self, slot: Slot) -> NDArray[np.float32] | None:
         """Return a copy of what the slot's last, finished inference gave; None where an engine infers nothing."""
+
+    def out(self, slot: Slot, after: Span) -> Span:
+        """Bring a slot's results to host memory once ``after`` is done; nothing where they lie there already."""
+        return after
+
+    def layers(self, slot: Slot) -> tuple[list[tuple[str, float]], str]:
+        """Time each layer of one batch that lies in the slot.
+
+        Returns
+        -------
+        times, description
+            Name and milliseconds of each layer in order; what the library says of the built network, as JSON.
+
+        Raises
+        ------
+        EngineError
+            If the engine cannot look at single layers.
+        """
+        msg = f"engine {self.name} times no layers: set layer_profile: false"
+        raise EngineError(msg)
 
     def close(self) -> None:  # noqa: B027 - most engines have nothing to free
         """Free what the engine holds; calling it again does nothing."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferkit.devices.base import Device, Slot, Span
-from inferkit.engines.base import Engine
+from inferkit.engines.base import Engine, Options
 from inferkit.errors import EngineError
 
 
@@ -18,7 +18,13 @@ class NullEngine(Engine):
 
     @classmethod
     def build(
-        cls, device: Device, model: str, batch_size: int, dtype: str, shape: tuple[int, ...], *, threads: int = 0
+        cls,
+        device: Device,
+        model: str,
+        batch_size: int,
+        dtype: str,
+        shape: tuple[int, ...],
+        options: Options = Options(),  # noqa: B008 - immutable
     ) -> Self:
         """Build from nothing."""
         return cls()

@@ -1,6 +1,6 @@
 """ONNX Runtime on the CPU: the embedded default."""
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import onnxruntime as ort
@@ -9,7 +9,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from inferkit.devices.base import Device, Slot, Span, bytes_at
 from inferkit.devices.cpu import CpuDevice
-from inferkit.engines.base import Engine
+from inferkit.engines.base import Engine, Options
 from inferkit.errors import EngineError
 from inferkit.host import cpus
 
@@ -35,6 +35,7 @@ class OnnxEngine(Engine):
     """
 
     name = "onnx"
+    lacks: ClassVar[dict[str, str]] = {"fp8": "a CPU has none: use int8 there, or engine tensorrt on a GPU"}
 
     def __init__(self, device: CpuDevice, session: Any, dtype: str, shape: tuple[int, ...], threads: int) -> None:
         self._device = device
@@ -48,20 +49,26 @@ class OnnxEngine(Engine):
 
     @classmethod
     def build(
-        cls, device: Device, model: str, batch_size: int, dtype: str, shape: tuple[int, ...], *, threads: int = 0
+        cls,
+        device: Device,
+        model: str,
+        batch_size: int,
+        dtype: str,
+        shape: tuple[int, ...],
+        options: Options = Options(),  # noqa: B008 - immutable
     ) -> Self:
         """Load the model and check its input against the images."""
         if not isinstance(device, CpuDevice):
             msg = f"engine onnx infers on device cpu, not on {device.kind}: use engine tensorrt there"
             raise EngineError(msg)
-        threads = threads or cpus()
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        threads = options.threads or cpus()
+        session_options = ort.SessionOptions()
+        session_options.intra_op_num_threads = threads
+        session_options.inter_op_num_threads = 1
+        session_options.log_severity_level = 3
+        session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            session = ort.InferenceSession(model, session_options, providers=["CPUExecutionProvider"])
         except ORT_ERRORS as error:
             msg = f"ONNX Runtime cannot load {model}: {error}"
             raise EngineError(msg) from error

@@ -9,18 +9,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferkit.devices.base import Device, Slot, Span
-from inferkit.engines.base import Engine
+from inferkit.engines.base import Engine, Options
 from inferkit.engines.plans import PlanFile, TornPlanError
-from inferkit.engines.tensorrt_plan import LOG, build_plan, shaped_by, trt
+from inferkit.engines.tensorrt_lane import Lane, RuntimeCache, make_lane
+from inferkit.engines.tensorrt_library import LOG, trt
+from inferkit.engines.tensorrt_plan import build_plan, inspect, shaped_by
 from inferkit.errors import EngineError, InferkitError
 from inferkit.units import duration
 
 if TYPE_CHECKING:  # this file can be imported where there is no CUDA
+    from inferkit.devices.cpu import CpuMemory
     from inferkit.devices.cuda import CudaDevice, CudaSlot
 
 
+class _Place:
+    """What belongs to a slot: the lane that infers it, and its outputs on the GPU and in pinned host memory."""
+
+    def __init__(self, lane: Lane, device: "dict[str, CudaSlot]", host: "dict[str, CpuMemory]") -> None:
+        self.lane = lane
+        self.device = device
+        self.host = host
+        self.images = 0
+
+    def close(self) -> None:
+        for slot in self.device.values():
+            slot.close()
+        for memory in self.host.values():
+            memory.close()
+
+
 class TensorRTEngine(Engine):
-    """Infers on the GPU, on the device's compute stream.
+    """Infers on the GPU, on one stream per execution context.
 
     Parameters
     ----------
@@ -30,32 +49,49 @@ class TensorRTEngine(Engine):
         A deserialised engine, and what deserialised it.
     batch_size
         The largest batch.
+    options
+        How many execution contexts, and whether batches are launched as CUDA graphs.
+    cache
+        Kernels that an earlier process compiled.
     facts
         For the record.
     """
 
     name = "tensorrt"
+    has_out = True
 
-    def __init__(self, device: "CudaDevice", runtime: Any, engine: Any, batch_size: int, facts: dict[str, str]) -> None:
+    def __init__(
+        self,
+        device: "CudaDevice",
+        runtime: Any,
+        engine: Any,
+        batch_size: int,
+        options: Options,
+        cache: RuntimeCache,
+        facts: dict[str, str],
+    ) -> None:
         self._device = device
         self._runtime = runtime
         self._engine = engine
         self._facts = facts
+        self._cache = cache
         names = [engine.get_tensor_name(k) for k in range(engine.num_io_tensors)]
         self._input = next(name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT)
-        self._fixed = engine.get_tensor_shape(self._input)[0] != -1
-        self._shape = tuple(engine.get_tensor_shape(self._input))[1:]
-        self._context = _context(engine)
         self._batch_size = batch_size
-        self._images = 0
-        self._set_images(batch_size)
-        self._outputs = {name: self._output_shape(name) for name in names if name != self._input}
-        self._buffers: dict[int, dict[str, CudaSlot]] = {}
-        self._last: dict[int, int] = {}
+        streams = [device.compute, *(device.new_stream() for _ in range(options.contexts - 1))]
+        self._lanes = [make_lane(engine, self._input, stream, batch_size, options, cache) for stream in streams]
+        self._outputs = {name: self._lanes[0].output_shape(name) for name in names if name != self._input}
+        self._places: dict[int, _Place] = {}
 
     @classmethod
     def build(
-        cls, device: Device, model: str, batch_size: int, dtype: str, shape: tuple[int, ...], *, threads: int = 0
+        cls,
+        device: Device,
+        model: str,
+        batch_size: int,
+        dtype: str,
+        shape: tuple[int, ...],
+        options: Options = Options(),  # noqa: B008 - immutable
     ) -> Self:
         """Build the engine or take it from the cache, and infer once, so that nothing is left to be loaded."""
         if device.kind != "cuda":
@@ -63,10 +99,13 @@ class TensorRTEngine(Engine):
             raise EngineError(msg)
         gpu = cast("CudaDevice", device)
         facts = {"library": trt.__name__, "version": trt.__version__, "tf32": "allowed where the model is float32"}
+        facts |= {"contexts": str(options.contexts), "cuda_graph": str(options.cuda_graph)}
         with gpu.pushed("making an engine"):
             runtime = trt.Runtime(LOG)
             engine = _engine(runtime, gpu, Path(model), batch_size, dtype, shape, facts)
-            made = cls(gpu, runtime, engine, batch_size, facts)
+            shaped = shaped_by(Path(model), batch_size, dtype, shape) | gpu_facts(gpu)
+            cache = RuntimeCache(Path(model).stem, shaped)
+            made = cls(gpu, runtime, engine, batch_size, options, cache, facts)
         try:
             made._warm_up(batch_size * int(np.prod(shape)) * np.dtype(dtype).itemsize)
         except InferkitError:
@@ -75,11 +114,15 @@ class TensorRTEngine(Engine):
         return made
 
     def _warm_up(self, nbytes: int) -> None:
-        slot = self._device.slot(nbytes)
-        self.infer(slot, self._batch_size, None).wait()
-        for memory in (slot, *self._buffers.pop(slot.address).values()):
-            memory.close()
-        self._last.clear()
+        """Infer once on every lane."""
+        slots = [self._device.slot(nbytes) for _ in self._lanes]
+        for slot in slots:
+            self.infer(slot, self._batch_size, None).wait()
+        for slot in slots:
+            self._places.pop(slot.address).close()
+            slot.close()
+        with self._device.pushed("keeping compiled kernels"):
+            self._cache.keep()
 
     @property
     def facts(self) -> dict[str, str]:
@@ -87,45 +130,39 @@ class TensorRTEngine(Engine):
         return self._facts
 
     def infer(self, slot: Slot, images: int, after: Span | None) -> Span:
-        """Queue an inference of the slot's first images on the compute stream."""
-        context, stream = self._context, self._device.compute
-        buffers = self._buffers.get(slot.address) or self._allocate(slot.address)
-        with self._device.span(stream, after) as span:
-            if images != self._images:
-                self._set_images(images)
-            context.set_tensor_address(self._input, slot.address)
-            for name, buffer in buffers.items():
-                context.set_tensor_address(name, buffer.address)
-            if not context.execute_async_v3(stream.handle):
-                msg = f"{trt.__name__} failed to queue a batch of {images} images: {LOG.take()}"
-                raise EngineError(msg)
-        self._last[slot.address] = images
-        return span
+        """Queue an inference on the slot's lane; of a smaller batch the rest of the slot is inferred too, and left out.
 
-    def _set_images(self, images: int) -> None:
-        """Tell the context the batch; a network whose batch is fixed infers all of it, always."""
+        Raises
+        ------
+        EngineError
+            If there are more images than the engine was built for.
+        """
         if images > self._batch_size:
             msg = f"batch of {images} images, but the engine was built for {self._batch_size}: build it for the largest"
             raise EngineError(msg)
-        if not self._fixed and not self._context.set_input_shape(self._input, (images, *self._shape)):
-            msg = f"{trt.__name__} takes no batch of {images} images: {LOG.take()}"
-            raise EngineError(msg)
-        self._images = images
+        place = self._places.get(slot.address) or self._allocate(slot.address)
+        lane = place.lane
+        with self._device.span(lane.stream, after) as span:
+            lane.enqueue(slot.address, place.device)
+        place.images = images
+        return span
 
-    def _output_shape(self, name: str) -> tuple[int, ...]:
-        """Return an output's shape for the largest batch."""
-        shape = tuple(self._context.get_tensor_shape(name))
-        if any(length < 0 for length in shape):
-            msg = f"output {name!r} has shape {shape}, which depends on the images' content: cut the model before it"
-            raise EngineError(msg)
-        return shape
+    def out(self, slot: Slot, after: Span) -> Span:
+        """Queue the copy of the slot's outputs to pinned host memory."""
+        place = self._places[slot.address]
+        return self._device.copy_out([(place.device[name], place.host[name]) for name in self._outputs], after)
 
-    def _allocate(self, address: int) -> "dict[str, CudaSlot]":
-        """Allocate the outputs of a slot, for the largest batch."""
+    def _allocate(self, address: int) -> _Place:
+        """Allocate the outputs of a slot, for the largest batch, and give it to a lane in turn."""
         # types of 4 bits have half a byte
-        sizes = {name: prod(shape) * self._type(name).itemsize for name, shape in self._outputs.items()}
-        self._buffers[address] = {name: self._device.slot(ceil(size)) for name, size in sizes.items()}
-        return self._buffers[address]
+        sizes = {name: ceil(prod(shape) * self._type(name).itemsize) for name, shape in self._outputs.items()}
+        place = _Place(
+            self._lanes[len(self._places) % len(self._lanes)],
+            {name: self._device.slot(size) for name, size in sizes.items()},
+            {name: self._device.allocate(size) for name, size in sizes.items()},
+        )
+        self._places[address] = place
+        return place
 
     def _type(self, name: str) -> Any:
         """Return the library's name of a tensor's type."""
@@ -133,7 +170,8 @@ class TensorRTEngine(Engine):
 
     def output(self, slot: Slot) -> NDArray[np.float32] | None:
         """Return a copy of the network's first output, (images, classes), as float32."""
-        if slot.address not in self._last:
+        place = self._places.get(slot.address)
+        if place is None:
             return None
         name, shape = next(iter(self._outputs.items()))
         try:
@@ -141,19 +179,38 @@ class TensorRTEngine(Engine):
         except TypeError as error:
             msg = f"output {name!r} is {self._type(name)}, which NumPy lacks: let the model end with a Cast to float32"
             raise EngineError(msg) from error
-        raw = self._device.read_back(self._buffers[slot.address][name], prod(shape) * dtype.itemsize)
-        values: NDArray[np.float32] = raw.view(dtype).reshape(shape)[: self._last[slot.address]].astype(np.float32)
+        raw = self._device.read_back(place.device[name], prod(shape) * dtype.itemsize)
+        values: NDArray[np.float32] = raw.view(dtype).reshape(shape)[: place.images].astype(np.float32)
         return values
+
+    def layers(self, slot: Slot) -> tuple[list[tuple[str, float]], str]:
+        """Time each layer of one batch that lies in the slot; the figures are for comparing layers, not for adding up.
+
+        Returns
+        -------
+        times, description
+            Name and milliseconds of each layer in order; what the library's inspector says of the engine (JSON).
+        """
+        lane = make_lane(self._engine, self._input, self._device.compute, self._batch_size, Options())
+        place = self._places.get(slot.address) or self._allocate(slot.address)
+        with self._device.pushed("timing layers"):
+            times = lane.profile(slot.address, place.device)
+            lane.close()
+            return times, inspect(self._engine)
 
     def close(self) -> None:
         """Free the engine and its outputs on the GPU."""
-        if self._context is None:
+        if self._engine is None:
             return
         self._device.synchronize()
         with self._device.pushed("freeing an engine"):
-            self._context = self._engine = self._runtime = None
-            for buffer in (buffer for buffers in self._buffers.values() for buffer in buffers.values()):
-                buffer.close()
+            for lane in self._lanes:
+                lane.close()
+            self._lanes = []
+            self._cache.close()
+            self._engine = self._runtime = None
+            for place in self._places.values():
+                place.close()
 
 
 def _engine(
@@ -202,22 +259,3 @@ def _stored(runtime: Any, file: PlanFile, facts: dict[str, str]) -> Any:
     else:
         facts["engine"] = "from the cache"
     return engine
-
-
-def _context(engine: Any) -> Any:
-    """Make an execution context.
-
-    TensorRT-RTX compiles kernels for a batch when it meets it. By default (LAZY) it infers with slower ones meanwhile;
-    EAGER waits, so that the warm-up leaves nothing behind. TensorRT compiles when it builds, and has no such choice.
-    """
-    strategies = getattr(trt, "DynamicShapesKernelSpecializationStrategy", None)
-    if strategies is None:
-        context = engine.create_execution_context()
-    else:
-        config = engine.create_runtime_config()
-        config.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
-        context = engine.create_execution_context(config)
-    if context is None:
-        msg = f"{trt.__name__} made no execution context (is the GPU's memory full?): {LOG.take()}"
-        raise EngineError(msg)
-    return context

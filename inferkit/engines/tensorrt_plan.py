@@ -1,66 +1,29 @@
 """TensorRT or TensorRT-RTX, whichever is installed, and what it makes of an ONNX file: a plan.
 
-This is the only file that imports them. Reading and building need no GPU with TensorRT-RTX.
+Reading and building need no GPU with TensorRT-RTX.
 """
 
-from collections import deque
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import xxhash
 
+from inferkit.engines.tensorrt_builder import BuildProgress, TimingCache
+from inferkit.engines.tensorrt_library import LOG, RTX, trt
 from inferkit.errors import EngineError
 
 
-def _library() -> Any:
-    reasons = []
-    for name in ("tensorrt", "tensorrt_rtx"):
-        try:
-            return import_module(name)
-        except (ImportError, OSError, RuntimeError) as error:  # PyPI's placeholders of tensorrt raise the latter
-            reasons.append(f"{name}: {error}")
-    msg = f"engine tensorrt needs TensorRT ({'; '.join(reasons)}): pip install 'inferkit[tensorrt]' or [tensorrt-rtx]"
-    raise EngineError(msg)
-
-
-trt = _library()
-
-
-_ILogger: Any = trt.ILogger
-
-
-class _Log(_ILogger):  # type: ignore[misc]
-    """Keeps the last errors for messages. TensorRT takes one logger per process and ignores others."""
-
-    def __init__(self) -> None:
-        _ILogger.__init__(self)  # pybind11 wants it called so
-        self._errors: deque[str] = deque(maxlen=4)
-
-    def log(self, severity: Any, message: str) -> None:
-        """Be told by TensorRT, from any thread."""
-        if severity <= trt.ILogger.Severity.ERROR:
-            self._errors.append(message.strip())
-
-    def take(self) -> str:
-        """Return what was kept, and forget it."""
-        errors = list(self._errors)
-        self._errors.clear()
-        return "; ".join(errors) or f"{trt.__name__} gave no reason"
-
-
-LOG = _Log()
-
-
 def build_plan(model: Path, batch_size: int, dtype: str, shape: tuple[int, ...]) -> bytes:
-    """Build a serialised engine for 1 to ``batch_size`` images; TensorRT-RTX needs no GPU for it.
+    """Build a serialised engine for batches of ``batch_size`` images; TensorRT-RTX needs no GPU for it.
+
+    One that takes smaller batches as well infers ResNet-50 14 % slower (float16, batch 256, H100).
 
     Parameters
     ----------
     model
         An ONNX file without external data.
     batch_size
-        The batch that the engine is tuned for, and the largest.
+        The one batch that the engine takes.
     dtype, shape
         Of the images: ``uint8`` or ``float32``; (channels, height, width).
 
@@ -70,6 +33,39 @@ def build_plan(model: Path, batch_size: int, dtype: str, shape: tuple[int, ...])
         If the model cannot be read or built, or does not fit the images: with the nodes concerned.
     """
     builder = trt.Builder(LOG)
+    network, _parser = read_network(builder, model)
+    _check_input(network, model, batch_size, dtype, shape)
+    config = builder.create_builder_config()
+    config.set_flag(trt.BuilderFlag.TF32)  # the default of all versions, and said in the facts
+    config.progress_monitor = BuildProgress(model.stem)
+    timing = TimingCache(config)
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # for the inspector; inference is the same
+    image = network.get_input(0)
+    if image.shape[0] == -1:
+        profile = builder.create_optimization_profile()
+        profile.set_shape(image.name, *[(batch_size, *shape)] * 3)
+        config.add_optimization_profile(profile)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        reasons = LOG.take()
+        if RTX and trt.int8 in quantised_to(network):
+            use = "precision float16 or fp8, or the library tensorrt 10 or 11"
+            msg = f"{trt.__name__} {trt.__version__} builds no network of int8: use {use}"
+            raise EngineError(msg)
+        msg = f"{trt.__name__} {trt.__version__} cannot build {model} for batches of {batch_size}: {reasons}"
+        raise EngineError(msg)
+    timing.keep()
+    return bytes(plan)
+
+
+def read_network(builder: Any, model: Path) -> tuple[Any, Any]:
+    """Return the network of an ONNX file, and the parser, which holds its weights and must live as long.
+
+    Raises
+    ------
+    EngineError
+        If it cannot be read: with the nodes concerned.
+    """
     network = builder.create_network(_strongly_typed())
     parser = trt.OnnxParser(network, LOG)
     if not parser.parse(_content(model)):
@@ -77,19 +73,20 @@ def build_plan(model: Path, batch_size: int, dtype: str, shape: tuple[int, ...])
         LOG.take()
         msg = f"{trt.__name__} {trt.__version__} cannot read {model}: {reasons}"
         raise EngineError(msg)
-    _check_input(network, model, batch_size, dtype, shape)
-    config = builder.create_builder_config()
-    config.set_flag(trt.BuilderFlag.TF32)  # the default of all versions, and said in the facts
-    image = network.get_input(0)
-    if image.shape[0] == -1:
-        profile = builder.create_optimization_profile()
-        profile.set_shape(image.name, (1, *shape), (batch_size, *shape), (batch_size, *shape))
-        config.add_optimization_profile(profile)
-    plan = builder.build_serialized_network(network, config)
-    if plan is None:
-        msg = f"{trt.__name__} {trt.__version__} cannot build {model} for batches of {batch_size}: {LOG.take()}"
-        raise EngineError(msg)
-    return bytes(plan)
+    return network, parser
+
+
+def quantised_to(network: Any) -> set[Any]:
+    """Return the types that a network quantises to."""
+    layers = (network.get_layer(k) for k in range(network.num_layers))
+    return {layer.get_output(0).dtype for layer in layers if layer.type == trt.LayerType.QUANTIZE}
+
+
+def inspect(engine: Any) -> str:
+    """Return what the library tells of an engine's layers, as JSON."""
+    inspector = engine.create_engine_inspector()
+    text: str = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
+    return text
 
 
 def _content(model: Path) -> bytes:

@@ -17,13 +17,12 @@ from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 from inferkit.errors import ModelError
 from inferkit.models.batching import BATCH, follows_batch, free_reshapes, unused_name
 from inferkit.models.preprocessing import LAYOUTS, Preprocessing
-from inferkit.models.shapes import dimensions, infer_shapes
+from inferkit.models.shapes import infer_shapes
 from inferkit.models.zoo import DTYPES
 
 LARGEST = 2**31 - 1  # bytes of a protobuf message
 _IMAGE_TYPES = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.UINT8)
 _INVALID = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
-_WINDOWED = ("Conv", "MaxPool", "AveragePool")
 _UNREADABLE = (OSError, DecodeError, *_INVALID)
 
 
@@ -97,7 +96,7 @@ def adapt(
     dtype
         Of the data set: ``"uint8"`` or ``"float32"``.
     shape
-        (channels, height, width) of the data set; None takes the network's own, which must then be fixed.
+        (channels, height, width) of the data set, which must be the network's own; None leaves that unchecked.
     preprocessing
         What the network expects; by default the pixels as they are.
 
@@ -139,11 +138,6 @@ def _checked(model: onnx.ModelProto) -> onnx.ModelProto:
     except _INVALID as error:
         message = f"the network does not fit behind an input of these images: {error}"
         raise ModelError(message) from error
-    windowed = {node.output[0]: node.op_type for node in graph.node if node.op_type in _WINDOWED}
-    for value in graph.value_info:
-        if value.name in windowed and 0 in dimensions(value):
-            message = f"the images are too small: {windowed[value.name]} {value.name!r} leaves {dimensions(value)}"
-            raise ModelError(message)
     return model
 
 
@@ -167,29 +161,31 @@ def _understand(value: onnx.ValueInfoProto, shape: tuple[int, ...] | None, layou
     if len(dims) != 4 or (shape is not None and len(shape) != 3):
         message = f"input {value.name!r} has shape {dims}, images {shape}; expected 4 and 3 dimensions"
         raise ModelError(message)
-    layout = layout or _recognise(value.name, dims, shape)
-    own = dims[1:] if layout == "NCHW" else [dims[3], dims[1], dims[2]]
-    if shape is None and None in own:
-        message = f"input {value.name!r} leaves (channels, height, width) open as {own}: give the shape of the images"
-        raise ModelError(message)
-    found = tuple(own) if shape is None else shape
-    if any(size not in (None, given) for size, given in zip(own, found, strict=True)):
+    batch, *sizes = dims
+    fixed = [size for size in sizes if size is not None]
+    if len(fixed) != len(sizes):
         message = (
-            f"input {value.name!r} takes (channels, height, width) {own} ({layout}), images are {found}: "
-            "make the data set with that shape"
+            f"input {value.name!r} has shape {dims}, whose height, width or channels are dynamic; only the batch may "
+            "be: export the network for one size (leave the others out of dynamic_axes)"
         )
         raise ModelError(message)
-    channels, height, width = (int(size or 0) for size in found)
-    return _Image(value.name, value.type.tensor_type.elem_type, dims[0], layout, (channels, height, width))
+    layout = layout or _recognise(value.name, fixed, shape)
+    own = (fixed[0], fixed[1], fixed[2]) if layout == "NCHW" else (fixed[2], fixed[0], fixed[1])
+    if shape not in (None, own):
+        message = (
+            f"input {value.name!r} takes (channels, height, width) {list(own)} ({layout}), images are {shape}: "
+            f"make a data set with that shape (shape: {list(own)})"
+        )
+        raise ModelError(message)
+    return _Image(value.name, value.type.tensor_type.elem_type, batch, layout, own)
 
 
-def _recognise(name: str, dims: list[int | None], shape: tuple[int, ...] | None) -> str:
+def _recognise(name: str, dims: list[int], shape: tuple[int, ...] | None) -> str:
     """Find the axis that holds the channels: as many as the images have, or 1, 3 or 4."""
     channels = (1, 3, 4) if shape is None else (shape[0],)
-    fits = [layout for layout, axis in zip(LAYOUTS, (1, 3), strict=True) if dims[axis] in (*channels, None)]
-    known = [layout for layout, axis in zip(LAYOUTS, (1, 3), strict=True) if dims[axis] in channels]
-    if len(known) == 1 or len(fits) == 1:
-        return (known if len(known) == 1 else fits)[0]
+    fits = [layout for layout, axis in zip(LAYOUTS, (0, 2), strict=True) if dims[axis] in channels]
+    if len(fits) == 1:
+        return fits[0]
     if not fits:
         expected = " or ".join(map(str, channels))
         message = f"input {name!r} has shape {dims}; no axis holds {expected} channels: the data set does not fit"

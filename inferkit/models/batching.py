@@ -10,7 +10,7 @@ from inferkit.errors import ModelError
 from inferkit.models.shapes import dimensions, infer_shapes
 
 BATCH = "N"
-_RUNTIME_ERRORS = (
+RUNTIME_ERRORS = (
     runtime.Fail,
     runtime.InvalidArgument,
     runtime.InvalidGraph,
@@ -109,6 +109,6 @@ def run_shapes(model: onnx.ModelProto, *, batch: int) -> list[tuple[int, ...]]:
     try:
         session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         return [np.shape(output) for output in session.run(None, {value.name: images})]
-    except _RUNTIME_ERRORS as error:
+    except RUNTIME_ERRORS as error:
         message = f"ONNX Runtime cannot run the network on {batch} image(s): {error}"
         raise ModelError(message) from error

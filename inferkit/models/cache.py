@@ -5,19 +5,23 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import xxhash
 
+from inferkit.dataset.sample import sample
+from inferkit.dataset.tensors import Dataset
 from inferkit.errors import ModelError
 from inferkit.models.adapt import adapt, files_of, load_model
 from inferkit.models.batching import run_shapes
-from inferkit.models.precision import check_precision, convert
+from inferkit.models.precision import CALIBRATED, check_precision, convert
 from inferkit.models.preprocessing import Preprocessing
+from inferkit.models.quantize import Images
 from inferkit.models.zoo import find_model
 
 _DTYPES = {onnx.TensorProto.UINT8: "uint8", onnx.TensorProto.FLOAT: "float32"}
@@ -69,6 +73,7 @@ def model_path(
     scale: float | None = None,
     layout: str | None = None,
     seed: int = 0,
+    calibration: Images | Dataset | None = None,
 ) -> ModelFile:
     """Return the file of a model, built or adapted now unless the cache has it.
 
@@ -79,7 +84,7 @@ def model_path(
     name_or_path
         A name of the zoo, or the path of a user's ``.onnx`` file.
     precision
-        A key of :data:`inferkit.models.precision.PRECISIONS`.
+        One of :data:`inferkit.models.precision.PRECISIONS`.
     dtype
         Of the images: ``"uint8"`` or ``"float32"``, both 0..255.
     shape
@@ -88,6 +93,8 @@ def model_path(
         What a user's network expects, see :class:`inferkit.models.preprocessing.Preprocessing`.
     seed
         Of the zoo's weights.
+    calibration
+        Images, or a data set to take some from: precisions in :data:`inferkit.models.precision.CALIBRATED` need them.
 
     Raises
     ------
@@ -96,8 +103,10 @@ def model_path(
     """
     check_precision(precision)
     wanted = Preprocessing(mean=mean, std=std, scale=scale, layout=layout)
+    images = _images(calibration, dtype) if precision in CALIBRATED else None
     options: dict[str, object] = {
         "precision": precision,
+        "calibration": None if images is None else xxhash.xxh3_128_hexdigest(np.ascontiguousarray(images).data),
         "dtype": dtype,
         "shape": shape and list(shape),
         "versions": _versions(),
@@ -108,12 +117,20 @@ def model_path(
             raise ModelError(message)
         info = find_model(name_or_path)
         options |= {"name": info.name, "seed": seed}
-        return _cached(info.name, options, precision, lambda: info.build(dtype=dtype, shape=shape, seed=seed))
+        build = partial(info.build, dtype=dtype, shape=shape, seed=seed)
+        return _cached(info.name, options, lambda: convert(build(), precision, images))
     path = Path(name_or_path).expanduser()
     options |= {"files": [_digest(file) for file in files_of(path)], "preprocessing": asdict(wanted)}
-    return _cached(
-        path.stem, options, precision, lambda: adapt(load_model(path), dtype=dtype, shape=shape, preprocessing=wanted)
-    )
+    build = partial(adapt, dtype=dtype, shape=shape, preprocessing=wanted)
+    return _cached(path.stem, options, lambda: convert(build(load_model(path)), precision, images))
+
+
+def _images(calibration: Images | Dataset | None, dtype: str) -> Images | None:
+    images = sample(calibration) if isinstance(calibration, Dataset) else calibration
+    if images is not None and images.dtype != dtype:
+        message = f"images for calibration are {images.dtype}, the network is to take {dtype}: give such images"
+        raise ModelError(message)
+    return images
 
 
 def _is_path(name_or_path: str) -> bool:
@@ -141,16 +158,17 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _folder() -> Path:
+def models_folder() -> Path:
+    """Return where models lie."""
     root = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(root) if root else Path.home() / ".cache") / "inferkit" / "models"
 
 
-def _cached(name: str, options: dict[str, object], precision: str, make: Callable[[], onnx.ModelProto]) -> ModelFile:
+def _cached(name: str, options: dict[str, object], make: Callable[[], onnx.ModelProto]) -> ModelFile:
     key = xxhash.xxh3_128_hexdigest(json.dumps(options, sort_keys=True).encode())
-    path = _folder() / f"{name[:80]}-{precision}-{key}.onnx"
-    found = _find(path)
-    return found or _store(path, name, precision, convert(make(), precision))
+    precision = str(options["precision"])
+    path = models_folder() / f"{name[:80]}-{precision}-{key}.onnx"
+    return _find(path) or _store(path, name, precision, make())
 
 
 def _find(path: Path) -> ModelFile | None:
@@ -182,8 +200,8 @@ def _store(path: Path, name: str, precision: str, model: onnx.ModelProto) -> Mod
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, content)
-        _write(path.with_suffix(".json"), json.dumps(facts).encode())
+        write_whole(path, content)
+        write_whole(path.with_suffix(".json"), json.dumps(facts).encode())
     except OSError as error:
         message = (
             f"{path}: cannot be written ({error.strerror}); free space there or set XDG_CACHE_HOME to another folder"
@@ -203,7 +221,8 @@ def _output_shape(model: onnx.ModelProto, batch: int | None) -> list[int]:
     return dims if dims and all(dims) else list(run_shapes(model, batch=batch or 1)[0][1:])
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that appears whole or not at all."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

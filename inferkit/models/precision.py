@@ -6,6 +6,15 @@ import onnx
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from inferkit.errors import ModelError
+from inferkit.models.batching import RUNTIME_ERRORS
+from inferkit.models.quantize import Images, fp8, int8
+
+_FAULTS = (
+    onnx.checker.ValidationError,
+    onnx.shape_inference.InferenceError,
+    onnx.version_converter.ConvertError,
+    *RUNTIME_ERRORS,
+)
 
 
 def _float32(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -25,7 +34,15 @@ def _float16(model: onnx.ModelProto) -> onnx.ModelProto:
     return half
 
 
-PRECISIONS: dict[str, Callable[[onnx.ModelProto], onnx.ModelProto]] = {"float32": _float32, "float16": _float16}
+def _fp8(model: onnx.ModelProto, images: Images) -> onnx.ModelProto:
+    return _float16(fp8(model, images))
+
+
+_UNCALIBRATED: dict[str, Callable[[onnx.ModelProto], onnx.ModelProto]] = {"float32": _float32, "float16": _float16}
+_CALIBRATED: dict[str, Callable[[onnx.ModelProto, Images], onnx.ModelProto]] = {"int8": int8, "fp8": _fp8}
+PRECISIONS = (*_UNCALIBRATED, *_CALIBRATED)
+CALIBRATED = tuple(_CALIBRATED)
+"""The precisions whose scales come from images."""
 
 
 def check_precision(precision: str) -> None:
@@ -41,7 +58,7 @@ def check_precision(precision: str) -> None:
         raise ModelError(message)
 
 
-def convert(model: onnx.ModelProto, precision: str) -> onnx.ModelProto:
+def convert(model: onnx.ModelProto, precision: str, images: Images | None = None) -> onnx.ModelProto:
     """Return `model` computing in `precision`, with the dtypes of its input and outputs unchanged.
 
     Parameters
@@ -49,18 +66,29 @@ def convert(model: onnx.ModelProto, precision: str) -> onnx.ModelProto:
     model
         A graph of float32; it is left as it is.
     precision
-        A key of :data:`PRECISIONS`.
+        One of :data:`PRECISIONS`.
+    images
+        That the network takes, (images, channels, height, width): those in :data:`CALIBRATED` need them.
 
     Raises
     ------
     ModelError
-        When the precision is unknown, or the graph has operators that have no such form.
+        When the precision is unknown or lacks images, or the graph has operators that have no such form.
     """
     check_precision(precision)
-    converted = PRECISIONS[precision](model)
     try:
+        converted = _converted(model, precision, images)
         onnx.checker.check_model(converted, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+    except _FAULTS as error:
         message = f"graph {model.graph.name!r} cannot be converted to {precision}: {error}; use float32"
         raise ModelError(message) from error
     return converted
+
+
+def _converted(model: onnx.ModelProto, precision: str, images: Images | None) -> onnx.ModelProto:
+    if precision in _UNCALIBRATED:
+        return _UNCALIBRATED[precision](model)
+    if images is None or not len(images):
+        message = f"precision {precision} is calibrated on images, and there are none: give a data set"
+        raise ModelError(message)
+    return _CALIBRATED[precision](model, images)

@@ -84,7 +84,10 @@ class ModelInfo:
         if shape is None or tuple(shape) == own:
             return own
         if smallest is None:
-            fix = f"it takes images of {own} only (channels, height, width); make the data set with that shape"
+            fix = (
+                f"it takes images of {own} only (channels, height, width); make a data set with that shape "
+                f"(shape: {list(own)})"
+            )
         elif len(shape) != 3 or shape[0] != own[0] or min(shape[1:]) < smallest:
             fix = f"it takes images of ({own[0]}, height, width), {smallest} pixels or more each way; its own are {own}"
         else:

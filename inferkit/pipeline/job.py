@@ -5,7 +5,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from inferkit.params import Windows
-from inferkit.run import Json, Record, Repeat, Series, Stage
+from inferkit.placement import Place
+from inferkit.run import Figure, Json, Record, Repeat, Series, Stage
 
 
 class Window(BaseModel):
@@ -62,10 +63,16 @@ class Job(BaseModel):
         device) or ``pipeline`` (read, copy and infer).
     folder
         The data set; empty for images in memory of the given dtype and shape.
+    resize, fast
+        How a reader that decodes does it.
     model
         An ONNX file that takes the data set's dtype and shape.
+    gpus
+        Several GPUs, all fed by this one process; empty: ``gpu`` alone.
     batch_log
         Folder for a parquet file with every batch's times; empty: none.
+    place
+        Of a rank that measures together with others: it keeps its load up until it is told to stop.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -73,6 +80,7 @@ class Job(BaseModel):
     window: Window
     device: str = "cpu"
     gpu: int = 0
+    gpus: tuple[int, ...] = ()
     folder: str = ""
     dtype: str = ""
     shape: tuple[int, ...] = ()
@@ -81,17 +89,30 @@ class Job(BaseModel):
     batch_size: int = 1
     split: str = "uniform"
     evict: bool = False
+    resize: str = "stretch"
+    fast: bool = False
     host_batches: int = 0
     verify_batches: int = 0
     seed: int = 0
     engine: str = "null"
     model: str = ""
     engine_threads: int = 0
+    contexts: int = 1
+    cuda_graph: bool = False
+    layer_profile: bool = False
     slots: int = 3
     overlap: bool = True
     transfer_bytes: int = 0
     batch_log: str = ""
+    place: Place | None = None
+
+    @property
+    def devices(self) -> tuple[int, ...]:
+        """The devices' numbers."""
+        return self.gpus or (self.gpu,)
+
     memory: str = ""
+    direction: str = "in"
 
 
 class Progress(BaseModel):
@@ -103,8 +124,43 @@ class Progress(BaseModel):
     bytes_per_s: float
 
 
+class Course(Record):
+    """How far a rank was at each instant, by which the rates of several ranks are added up.
+
+    Parameters
+    ----------
+    start_ns, step_s
+        The agreed start (``CLOCK_MONOTONIC``) and the time between values.
+    images, nbytes, batches
+        Completed at ``start_ns + k * step_s``; between two completions, the share of the batch that the time suggests.
+    began_s, ended_s
+        When its own clock started and when its last batch was completed, since the agreed start.
+    longest_gap_s
+        Longest time between two completions inside the agreed window.
+    """
+
+    start_ns: int
+    step_s: float
+    images: list[float]
+    nbytes: list[float]
+    batches: list[float]
+    began_s: float
+    ended_s: float
+    longest_gap_s: float
+
+
 class Outcome(Record):
-    """What a rank measured: the raw part of a Run."""
+    """What a rank measured, or several together: the raw part of a Run.
+
+    Parameters
+    ----------
+    measured
+        The throughput where it is more than the median of the repeats: the sum of several ranks.
+    reasons
+        Why it is INVALID already.
+    course
+        Of a rank that measures together with others.
+    """
 
     repeats: list[Repeat]
     stages: dict[str, Stage]
@@ -112,3 +168,6 @@ class Outcome(Record):
     facts: dict[str, Json] = Field(default_factory=dict)
     warnings: list[str] = Field(default_factory=list)
     unverified: list[str] = Field(default_factory=list)
+    reasons: list[str] = Field(default_factory=list)
+    measured: Figure | None = None
+    course: Course | None = None

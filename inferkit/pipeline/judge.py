@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 
 from inferkit.params import Parameters, Reading
 from inferkit.pipeline.job import PROFILES, Job, Outcome
+from inferkit.pipeline.origin import weigh
+from inferkit.readers import READERS
 from inferkit.run import Figure, Json
 from inferkit.units import percent
 
-FROM_STORAGE = 0.9
-"""Least share of the delivered bytes that must have come from the storage for a run that declares so."""
 LARGEST_COV = 0.025
 """Spread of the repeats above which a figure is called unsteady (trtexec warns at the same)."""
 MLPERF_SPREAD = 0.05
@@ -32,20 +32,49 @@ def judge(params: Parameters, job: Job, outcome: Outcome, measured: Figure | Non
     params, job, outcome, measured
         What was asked, what the rank was told, what it answered, and the figure made of that.
     """
-    found = Judgement(warnings=list(outcome.warnings), unverified=list(outcome.unverified))
+    found = Judgement(list(outcome.reasons), list(outcome.unverified), list(outcome.warnings))
     _window(params, job, found)
     _spread(params, outcome, measured, found)
-    if isinstance(params, Reading) and params.source == "storage" and job.reader in params.readers:
-        _source(job, outcome.facts.get("storage"), found)
+    if isinstance(params, Reading) and job.reader in params.readers:
+        _origin(params.source, job, outcome.facts.get("storage"), found)
+    if job.device == "cuda" and job.work != "read":
+        _gpus(outcome.facts.get("gpus", {}), found)
     if outcome.facts.get("verified_images") == 0 and job.reader != "memory":
         found.unverified.append("content of the images: " + _why_not_verified(job))
     return found
 
 
+def _origin(source: str, job: Job, storage: dict[str, Json] | None, found: Judgement) -> None:
+    lists = {"reason": found.reasons, "unverified": found.unverified, "warning": found.warnings}
+    for kind, text in weigh(source, job, storage):
+        lists[kind].append(text)
+
+
 def _why_not_verified(job: Job) -> str:
+    if READERS[job.reader].decodes:
+        return "nobody hashed what JPEG files decode to (a data set of stage 01 has hashes)"
     if not job.verify_batches:
         return "verify_batches is 0"
     return "the data set has no hashes beside it (inferkit dataset make writes them)"
+
+
+def _gpus(gpus: dict[str, Json], found: Judgement) -> None:
+    """Refuse figures of a GPU that was slowed down or shared; a power cap is normal under load."""
+    if "missing" in gpus:
+        found.unverified.append(f"clocks, slowdown and other processes of the GPU: {gpus['missing']}")
+        return
+    for gpu, told in gpus.items():
+        if told.get("slowed_by"):
+            found.reasons.append(
+                f"GPU {gpu} was slowed down: {', '.join(told['slowed_by'])}; look at cooling and power"
+            )
+        if told.get("power_capped"):
+            found.warnings.append(f"GPU {gpu} ran at its power limit, which is normal under load")
+        if told["others"]:
+            pids = ", ".join(map(str, told["others"]))
+            found.reasons.append(f"GPU {gpu} was shared with process {pids}: end it, or take another GPU")
+        if told["others"] is None or "slowed_by" not in told:
+            found.unverified.append(f"that GPU {gpu} was neither shared nor slowed down: NVML does not tell here")
 
 
 def _window(params: Parameters, job: Job, found: Judgement) -> None:
@@ -70,24 +99,3 @@ def _spread(params: Parameters, outcome: Outcome, measured: Figure | None, found
     if params.profile == "mlperf" and mean and max(abs(rate - mean) for rate in rates) > MLPERF_SPREAD * mean:
         far = percent(MLPERF_SPREAD)
         found.reasons.append(f"a repeat lies over {far} off the mean, which profile mlperf forbids")
-
-
-def _source(job: Job, storage: dict[str, Json] | None, found: Judgement) -> None:
-    """Hold the declaration that the bytes come from storage against what the kernel counted."""
-    if storage is None:
-        found.reasons.append(f"source is storage, but reader {job.reader} reads none: declare source: memory")
-        return
-    if storage["in_memory"]:
-        found.reasons.append(
-            f"source is storage, but {job.folder} lies on {storage['filesystem']}, which is memory: "
-            "declare source: memory"
-        )
-        return
-    share = storage["from_storage"]
-    if share is None:
-        found.unverified.append("that the bytes came from storage: the kernel does not count this process's reads")
-    elif share < FROM_STORAGE:
-        found.reasons.append(
-            f"source is storage, but only {percent(share)} of the bytes came from it, the rest from the page cache: "
-            "use reader direct, set evict: true, or declare source: memory"
-        )

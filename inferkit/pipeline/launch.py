@@ -8,13 +8,19 @@ import sys
 import tempfile
 import threading
 from contextlib import suppress
+from pathlib import Path
 from time import monotonic, monotonic_ns
 from types import TracebackType
 from typing import IO, Any, Self
 
-from inferkit.errors import RankError
+from inferkit.binding import Binding, binding, environment, inherited
+from inferkit.errors import InferkitError, RankError
 from inferkit.pipeline.job import Job, Outcome, Progress
+from inferkit.placement import Place
+from inferkit.readers import READERS
 
+STUCK_S = 5.0
+"""How long to wait for a killed rank to end: one that waits for storage ends with the storage's answer."""
 STDERR_KEPT = 4000
 """Characters of a rank's last words that go into the record."""
 
@@ -34,20 +40,23 @@ class Handle:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.progress: Progress | None = None
+        self.note = ""
         self._answer: dict[str, Any] | None = None
         self._stopped = False
         self._ready = threading.Event()
+        self._passed = threading.Event()
+        self.binding = binding(job.place) if job.place else Binding()
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the handle; it has no name
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "inferkit.pipeline.rank"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            text=True,
-            start_new_session=True,
-            # so that CUDA counts GPUs as NVML does
-            env={**os.environ, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
-        )
+        with inherited(self.binding.cpus):
+            self._process = subprocess.Popen(
+                [*self.binding.prefix, sys.executable, "-m", "inferkit.pipeline.rank"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                text=True,
+                start_new_session=True,
+                env={**os.environ, **environment(job.place or Place())},
+            )
         self._listener = threading.Thread(target=self._listen, name="rank events", daemon=True)
         self._listener.start()
         self._say(job.model_dump_json())
@@ -65,22 +74,41 @@ class Handle:
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if not line.endswith("\n"):
-                break  # it died while it spoke
-            event = json.loads(line)
-            kind = event.pop("event")
-            if kind == "ready":
-                self._ready.set()
-            elif kind == "progress":
-                self.progress = Progress(**event)
-            else:
-                self._answer = {"kind": kind, **event}
+        with self._process.stdout as events:  # nobody else can close it while it is read
+            for line in events:
+                if not line.endswith("\n"):
+                    break  # it died while it spoke
+                self._hear(json.loads(line))
         self._ready.set()
+
+    def _hear(self, event: dict[str, Any]) -> None:
+        kind = event.pop("event")
+        if kind == "ready":
+            self._ready.set()
+        elif kind == "passed":
+            self._passed.set()
+        elif kind == "note":
+            self.note = str(event["text"])
+        elif kind == "progress":
+            self.progress = Progress(**event)
+        else:
+            self._answer = {"kind": kind, **event}
 
     def ready(self) -> bool:
         """Tell whether the rank has prepared everything, or has ended already (its result then tells why)."""
         return self._ready.is_set()
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until the rank is ready, at most so long."""
+        self._ready.wait(timeout_s)
+
+    def passed(self) -> bool:
+        """Tell whether the rank, one of several, has completed a batch after the agreed end."""
+        return self._passed.is_set()
+
+    def finish(self) -> None:
+        """Tell the rank, one of several, that it need not keep its load up any longer."""
+        self._say(json.dumps({"finish": True}))
 
     def answered(self) -> bool:
         """Tell whether :meth:`result` would return or raise at once."""
@@ -99,7 +127,8 @@ class Handle:
         if self._process.poll() is None:
             self._stopped = True
             os.killpg(self.pid, signal.SIGKILL)  # the rank leads a group: with whatever it started
-        self._process.wait()
+        with suppress(subprocess.TimeoutExpired):  # storage that never answers holds even a killed reader
+            self._process.wait(STUCK_S)
 
     def result(self, timeout_s: float | None = None) -> Outcome:
         """Wait for the rank's outcome.
@@ -129,13 +158,20 @@ class Handle:
             msg = f"rank {self.pid} was stopped"
         elif code < 0:
             name = signal.Signals(-code).name
-            hint = {"SIGKILL": "out of memory?", "SIGBUS": "a mapped file was truncated, or its storage failed"}.get(
-                name
-            )
+            hint = {"SIGKILL": "out of memory?", "SIGBUS": self._damage()}.get(name)
             msg = f"rank {self.pid} was killed by {name}" + (f" ({hint})" if hint else "")
         else:
             msg = f"rank {self.pid} ended with exit code {code} and no result"
         return RankFailure(msg, "RankError", self.last_words())
+
+    def _damage(self) -> str:
+        """Say which file is not what it was when its pages were mapped."""
+        job = self.job
+        try:
+            READERS[job.reader].find(Path(job.folder), job.dtype, job.shape, resize=job.resize, fast=job.fast)
+        except InferkitError as error:
+            return f"a mapped file was truncated: {error}"
+        return "the storage of a mapped file failed, or memory ran out on tmpfs"
 
     def last_words(self) -> str:
         """Return the end of what the rank wrote to its standard error."""
@@ -146,11 +182,12 @@ class Handle:
     def close(self) -> None:
         """Leave nothing behind: no process, no pipe."""
         self.stop()
-        self._listener.join()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with suppress(BrokenPipeError):
-                    pipe.close()
+        self._listener.join(STUCK_S)
+        if self._process.poll() is None:  # one that storage holds is reaped when it lets go
+            threading.Thread(target=self._process.wait, name="reaper", daemon=True).start()
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
         self._stderr.close()
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""The loop: read → copy → infer → done, with a batch in each at the same time.
+"""The loop: read → copy → infer → out, with a batch in each at the same time.
 
 Two threads drive a device. The *feeder* takes a free slot and a ready batch and queues copy and inference; the
 *completer* (the caller) waits for them in the same order, gives the batch back when its copy is done and the slot when
@@ -13,11 +13,12 @@ from inferkit.batch import Batch
 from inferkit.devices.base import Device, Slot, Span
 from inferkit.engines.base import Engine
 from inferkit.errors import InferkitError
+from inferkit.pipeline.handout import Handout
 from inferkit.pipeline.ring import Ring
 from inferkit.pipeline.timeline import Timeline
 from inferkit.pipeline.verify import Verifier, gather
 
-InFlight = tuple[Batch, Slot, Span, Span]
+InFlight = tuple[Batch, Slot, Span, Span, Span]
 
 
 class Loop:
@@ -33,7 +34,9 @@ class Loop:
         False waits for each batch before the next is copied.
     """
 
-    def __init__(self, ring: Ring, device: Device, engine: Engine, slots: list[Slot], *, overlap: bool = True) -> None:
+    def __init__(
+        self, ring: Ring | Handout, device: Device, engine: Engine, slots: list[Slot], *, overlap: bool = True
+    ) -> None:
         self._ring = ring
         self._device = device
         self._engine = engine
@@ -66,41 +69,48 @@ class Loop:
 
     def _feed(self) -> None:
         try:
-            while (slot := self._free.get()) is not None and (batch := self._ring.get()) is not None:
-                copied, inferred = self._submit(batch, slot)
-                self._in_flight.put((batch, slot, copied, inferred))
-                if not self._overlap:
-                    inferred.wait()
+            with self._device.attached():
+                self._feed_all()
         finally:
             self._in_flight.put(None)
 
-    def _submit(self, batch: Batch, slot: Slot) -> tuple[Span, Span]:
+    def _feed_all(self) -> None:
+        while (slot := self._free.get()) is not None and (batch := self._ring.get()) is not None:
+            copied, inferred, out = self._submit(batch, slot)
+            self._in_flight.put((batch, slot, copied, inferred, out))
+            if not self._overlap:
+                out.wait()
+
+    def _submit(self, batch: Batch, slot: Slot) -> tuple[Span, Span, Span]:
         try:
             copied = self._device.copy_in(batch.segments, slot)
-            return copied, self._engine.infer(slot, batch.images, copied)
+            inferred = self._engine.infer(slot, batch.images, copied)
+            return copied, inferred, self._engine.out(slot, inferred)
         except InferkitError:
             self._device.synchronize()
             batch.release()
             raise
 
     def _complete(self, item: InFlight, timeline: Timeline, verifier: Verifier | None) -> bool:
-        batch, slot, copied, inferred = item
+        batch, slot, copied, inferred, out = item
         try:
             copied.wait()
-            if verifier is not None and verifier.wanted:
+            if verifier is not None and verifier.wanted > 0:
                 verifier.check(batch, self._device.read_back(slot, batch.nbytes))
         finally:
             batch.release()
         inferred.wait()
+        out.wait()
         finished = timeline.add(
             batch.images,
             batch.nbytes,
-            batch.read_start_ns,
-            batch.read_end_ns,
+            *batch.times,
             copied.start_ns,
             copied.end_ns,
             inferred.start_ns,
             inferred.end_ns,
+            out.start_ns,
+            out.end_ns,
         )
         self._free.put(slot)
         return finished
@@ -141,8 +151,8 @@ def read_only(ring: Ring, timeline: Timeline, verifier: Verifier | None = None) 
     finished = False
     while not finished and (batch := ring.get()) is not None:
         try:
-            if verifier is not None and verifier.wanted:
+            if verifier is not None and verifier.wanted > 0:
                 verifier.check(batch, gather(batch))
         finally:
             batch.release()
-        finished = timeline.add(batch.images, batch.nbytes, batch.read_start_ns, batch.read_end_ns)
+        finished = timeline.add(batch.images, batch.nbytes, *batch.times)

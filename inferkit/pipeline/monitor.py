@@ -1,8 +1,8 @@
 """What the host does meanwhile: sampled in a thread of its own."""
 
 import threading
-from collections.abc import Callable
-from time import monotonic
+from collections.abc import Callable, Mapping
+from time import monotonic, thread_time
 from types import TracebackType
 from typing import Self
 
@@ -18,15 +18,19 @@ def host_cpu() -> float:
     return psutil.cpu_percent() / 100
 
 
-SOURCES: dict[str, tuple[str, Callable[[], float]]] = {"host_cpu": ("share", host_cpu)}
+Sources = Mapping[str, tuple[str, Callable[[], float | None]]]
+"""By name: a unit, and what takes a sample; None where there is nothing to know."""
+
+SOURCES: Sources = {"host_cpu": ("share", host_cpu)}
 
 
 class Monitor:
     """Samples every source five times a second while entered; the record gets means over one second."""
 
-    def __init__(self, sources: dict[str, tuple[str, Callable[[], float]]] | None = None) -> None:
+    def __init__(self, sources: Sources | None = None) -> None:
         self._sources = SOURCES if sources is None else sources
-        self._samples: dict[str, list[tuple[float, float]]] = {name: [] for name in self._sources}
+        self.samples: dict[str, list[tuple[float, float]]] = {name: [] for name in self._sources}
+        self.cpu_s = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
 
@@ -41,17 +45,25 @@ class Monitor:
         self._thread.join()
 
     def _run(self) -> None:
+        try:
+            self._sample()
+        finally:
+            self.cpu_s = thread_time()
+
+    def _sample(self) -> None:
         for _, sample in self._sources.values():
             sample()
         while not self._stop.wait(PERIOD_S):
             for name, (_, sample) in self._sources.items():
-                self._samples[name].append((monotonic(), sample()))
+                value = sample()
+                if value is not None:
+                    self.samples[name].append((monotonic(), value))
 
     def series(self, start_s: float) -> dict[str, Series]:
         """Return the means over each second since ``start_s`` (``CLOCK_MONOTONIC``); what was before is left out."""
         since = {
             name: [(at - start_s, value) for at, value in samples if at >= start_s]
-            for name, samples in self._samples.items()
+            for name, samples in self.samples.items()
         }
         return {
             name: Series(unit=self._sources[name][0], values=_means(samples))

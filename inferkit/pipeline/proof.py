@@ -5,6 +5,10 @@ from pathlib import Path
 
 from inferkit.dataset.format import Dataset
 from inferkit.host import filesystem
+from inferkit.limits import memory_limit
+from inferkit.mounts import public
+from inferkit.mountstats import mount_statistics
+from inferkit.procfs import ROOT, fields, kibibytes, text
 from inferkit.residency import disk_read_bytes, process_read_bytes, resident_share
 from inferkit.run import Json
 
@@ -17,10 +21,11 @@ class _Sample:
     resident: float | None
     disk_bytes: int | None
     process_bytes: int | None
+    wire_bytes: int | None
 
 
 class StorageProof:
-    """Counts, before and after a run, resident pages and bytes that came from the block device.
+    """Counts, before and after a run, resident pages and bytes that came from block device or network.
 
     Parameters
     ----------
@@ -31,34 +36,75 @@ class StorageProof:
     def __init__(self, dataset: Dataset) -> None:
         step = max(1, len(dataset.files) // LOOKED_AT)
         self._paths: list[Path] = [dataset.path(k) for k in range(0, len(dataset.files), step)]
+        self._nbytes = dataset.nbytes
         self._system = filesystem(dataset.folder)
+        self._mount = mount_statistics(self._system.mount_point)
         self._before = self._sample()
 
     def _sample(self) -> _Sample:
         device = self._system.block_device
-        return _Sample(resident_share(self._paths), disk_read_bytes(device) if device else None, process_read_bytes())
-
-    def facts(self, delivered: int) -> dict[str, Json]:
-        """Return what is known after a run that delivered so many bytes; None where the machine does not tell."""
-        after = self._sample()
-        disk, process = (
-            _difference(old, new)
-            for old, new in (
-                (self._before.disk_bytes, after.disk_bytes),
-                (self._before.process_bytes, after.process_bytes),
-            )
+        mount = mount_statistics(self._system.mount_point) if self._mount else None
+        return _Sample(
+            None if self._system.fuse else resident_share(self._paths),  # opening a file of FUSE drops its pages
+            disk_read_bytes(device) if device else None,
+            process_read_bytes(),
+            mount.server_read_bytes if mount else None,
         )
+
+    def facts(self, delivered: int, read: int | None = None) -> dict[str, Json]:
+        """Return what is known after a run; None where the machine does not tell.
+
+        Parameters
+        ----------
+        delivered
+            Bytes in the windows, the warm-up included.
+        read
+            Bytes that the reader threads asked the files for: more than was delivered, since some batches are read
+            ahead when the last window ends. They count, or a short run would seem to come from storage more than once.
+        """
+        after = self._sample()
+        read = delivered if read is None else read
+        process = _difference(self._before.process_bytes, after.process_bytes)
+        wire = _difference(self._before.wire_bytes, after.wire_bytes)
+        counted = self._counted(process, wire)
+        memory = _memory()
         return {
             "filesystem": self._system.fstype,
             "in_memory": self._system.in_memory,
+            "network": self._system.network,
+            "fuse": self._system.fuse,
+            "stacked": self._system.stacked,
+            "options": public(self._mount.options if self._mount else self._system.options),
+            "transport": self._mount.transport if self._mount else "",
             "block_device": self._system.block_device,
             "resident_before": self._before.resident,
             "resident_after": after.resident,
+            "dataset_bytes": self._nbytes,
+            "dataset_to_memory": self._nbytes / memory if memory else None,
             "delivered_bytes": delivered,
-            "disk_bytes": disk,
+            "read_bytes": read,
+            "disk_bytes": _difference(self._before.disk_bytes, after.disk_bytes),
             "process_read_bytes": process,
-            "from_storage": None if process is None or not delivered else process / delivered,
+            "wire_bytes": wire,
+            "from_storage": None if counted is None or not read else counted / read,
         }
+
+    def _counted(self, process: int | None, wire: int | None) -> int | None:
+        """Return the bytes that surely came from the storage; None where nobody counts them.
+
+        A FUSE file system's reads, and those of some network clients, are in no process's count: there 0 means
+        nothing.
+        """
+        if wire is not None:
+            return wire
+        uncounted = self._system.fuse or self._system.network
+        return None if uncounted and not process else process
+
+
+def _memory() -> int | None:
+    """Return the bytes of memory that this process may use, its page cache included; None where not told."""
+    machine = kibibytes(fields(text(ROOT / "proc/meminfo")).get("MemTotal"))
+    return min((size for size in (machine, memory_limit()) if size is not None), default=None)
 
 
 def _difference(before: int | None, after: int | None) -> int | None:

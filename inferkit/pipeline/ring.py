@@ -10,7 +10,8 @@ from typing import Self
 
 from inferkit.batch import Batch, Piece
 from inferkit.devices.base import Device, HostMemory
-from inferkit.readers.base import Reader
+from inferkit.pipeline.shares import Tally
+from inferkit.readers.base import DecodingReader, Reader
 from inferkit.readers.split import batches
 
 POISON = 0x5A
@@ -49,6 +50,11 @@ class Ring:
         Batches in host memory at a time, those being copied included.
     epochs
         Stop after so many; None: go on until closed, every batch full.
+
+    Attributes
+    ----------
+    tallies
+        What each thread did, in full once the ring is closed.
     """
 
     def __init__(
@@ -68,6 +74,7 @@ class Ring:
         self._threads: list[Future[None]] = []
         self._cancelled = False
         shares = [share for share in shares if share]
+        self.tallies = [Tally() for _ in shares]
         self._working = len(shares)
         self._pool = ThreadPoolExecutor(max(1, len(shares)), "reader")
         nbytes = reader.buffer_bytes(batch_size)
@@ -77,7 +84,8 @@ class Ring:
                     self._memory.append(device.allocate(nbytes))
                 self._free.put(_Buffer(self._memory[-1] if nbytes else None, self._free, poison=device.poison))
             for thread, share in enumerate(shares):
-                self._threads.append(self._pool.submit(self._fill, thread, batches(share, batch_size, epochs)))
+                own = sum(piece.images for piece in share)
+                self._threads.append(self._pool.submit(self._fill, thread, own, batches(share, batch_size, epochs)))
         except BaseException:
             self.close()
             raise
@@ -99,18 +107,39 @@ class Ring:
                 self._threads[item].result()
         return None
 
-    def _fill(self, thread: int, wanted: Iterator[tuple[Piece, ...]]) -> None:
-        free, ready, read = self._free, self._ready, self._reader.read
+    def _fill(self, thread: int, own: int, wanted: Iterator[tuple[Piece, ...]]) -> None:
+        free, ready = self._free, self._ready
+        fill = self._read_and_decode if isinstance(self._reader, DecodingReader) else self._read
+        nbytes = images = done = 0
         try:
             for pieces in wanted:
                 buffer = free.get()
                 if buffer is None or self._cancelled:
                     break
-                start = monotonic_ns()
-                segments = read(pieces, buffer.memory)
-                ready.put(Batch(segments, buffer.release, start, monotonic_ns()))
+                batch, taken = fill(pieces, buffer)
+                ready.put(batch)
+                nbytes += taken
+                images += batch.images
+                if images >= own and not done:
+                    done = batch.times[1]
         finally:
+            self.tallies[thread] = Tally(nbytes, images, done)
             ready.put(thread)
+
+    def _read(self, pieces: tuple[Piece, ...], buffer: _Buffer) -> tuple[Batch, int]:
+        """Fill a buffer; returns the batch and how many bytes of files it took."""
+        start = monotonic_ns()
+        segments = self._reader.read(pieces, buffer.memory)
+        batch = Batch(segments, buffer.release, start, monotonic_ns())
+        return batch, batch.nbytes
+
+    def _read_and_decode(self, pieces: tuple[Piece, ...], buffer: _Buffer) -> tuple[Batch, int]:
+        assert isinstance(self._reader, DecodingReader)
+        start = monotonic_ns()
+        encoded = self._reader.fetch(pieces)
+        between = monotonic_ns()
+        segments = self._reader.decode(encoded, pieces, buffer.memory)
+        return Batch(segments, buffer.release, start, between, between, monotonic_ns()), sum(map(len, encoded))
 
     def cancel(self) -> None:
         """Read no further batch and let :meth:`get`, where somebody may wait, return None; any thread may call it."""

@@ -1,5 +1,6 @@
 """When each batch was read, copied, inferred and done; and the windows cut out of that."""
 
+import threading
 from array import array
 from collections.abc import Callable
 from time import monotonic_ns, process_time
@@ -35,6 +36,7 @@ class Timeline:
         self.start_ns = monotonic_ns()
         self.repeats: list[Repeat] = []
         self._report = report
+        self._lock = threading.Lock()
         self._reported_ns = self.start_ns
         self._times = {name: (array("q"), array("q")) for name in stages}
         self._done = array("q")
@@ -43,7 +45,7 @@ class Timeline:
         self._open(self.start_ns)
 
     def add(self, images: int, nbytes: int, *times: int) -> bool:
-        """Note a completed batch.
+        """Note a completed batch; several loops may share a timeline.
 
         Parameters
         ----------
@@ -57,6 +59,10 @@ class Timeline:
         finished
             True once the last window has ended.
         """
+        with self._lock:
+            return self._add(images, nbytes, times)
+
+    def _add(self, images: int, nbytes: int, times: tuple[int, ...]) -> bool:
         now = monotonic_ns()
         for index, (starts, ends) in enumerate(self._times.values()):
             starts.append(times[2 * index])

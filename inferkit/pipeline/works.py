@@ -1,28 +1,34 @@
 """What a rank can measure: a stage alone (its ceiling), or the whole pipeline."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from inferkit.dataset.format import Dataset, open_dataset
+from inferkit.batch import Piece
+from inferkit.dataset.format import Dataset
 from inferkit.devices import open_device
-from inferkit.devices.base import Device
+from inferkit.devices.base import Device, Slot
 from inferkit.engines import engine_class
-from inferkit.engines.base import Engine
+from inferkit.engines.base import Engine, Options
 from inferkit.errors import RankError
 from inferkit.pipeline.batch_log import write_batch_log
+from inferkit.pipeline.handout import Handout
 from inferkit.pipeline.job import Job, Outcome
 from inferkit.pipeline.loop import Loop, infer_resident, read_only
 from inferkit.pipeline.proof import StorageProof
 from inferkit.pipeline.ring import Ring
+from inferkit.pipeline.shares import reading_facts
 from inferkit.pipeline.timeline import Timeline
 from inferkit.pipeline.verify import Verifier
+from inferkit.placement import Place
 from inferkit.probes.h2d import copies
 from inferkit.readers import READERS
 from inferkit.readers.base import Reader
 from inferkit.readers.memory import in_memory
 from inferkit.readers.split import split
+from inferkit.run import Json
 
 Begin = Callable[[tuple[str, ...]], Timeline]
 """Says that everything is prepared, waits for the agreed instant and starts the clock over the named stages."""
@@ -32,21 +38,59 @@ def dataset_of(job: Job) -> Dataset:
     """Open the job's data set; images in memory where it names no folder."""
     if job.reader == "memory" or not job.folder:
         return in_memory(job.shape, job.dtype)
-    return open_dataset(Path(job.folder), dtype=job.dtype or None, shape=job.shape or None)
+    return READERS[job.reader].find(Path(job.folder), job.dtype, job.shape, resize=job.resize, fast=job.fast)
 
 
 def open_ring(job: Job, reader: Reader, device: Device, stack: ExitStack) -> Ring:
     """Start the job's reader threads."""
-    shares = split([file.images for file in reader.dataset.files], job.threads, job.split, seed=job.seed)
-    buffers = job.host_batches or job.threads + job.slots + 1
-    return stack.enter_context(Ring(reader, device, shares, job.batch_size, buffers=buffers))
+    in_flight = job.slots * job.contexts * len(job.devices)
+    buffers = job.host_batches or job.threads + in_flight + 1
+    return stack.enter_context(Ring(reader, device, shares_of(job, reader), job.batch_size, buffers=buffers))
 
 
-def open_engine(job: Job, device: Device, dataset: Dataset, stack: ExitStack) -> Engine:
-    """Build the job's engine for the data set's images."""
+def shares_of(job: Job, reader: Reader) -> list[list[Piece]]:
+    """Share out what lies in files among threads, and among ranks that measure together."""
+    place = job.place if job.place and job.folder else Place()
+    images = [file.images for file in reader.dataset.files]
+    return split(images, job.threads * place.ranks, job.split, seed=job.seed)[place.rank :: place.ranks]
+
+
+class Station(NamedTuple):
+    """One device, the engine on it, and the places of its batches."""
+
+    device: Device
+    engine: Engine
+    slots: list[Slot]
+
+
+def open_stations(job: Job, devices: Sequence[Device], dataset: Dataset, stack: ExitStack) -> list[Station]:
+    """Build the job's engine on each device, for the data set's images."""
+    options = Options(threads=job.engine_threads, contexts=job.contexts, cuda_graph=job.cuda_graph)
     cls = engine_class(job.engine)
-    engine = cls.build(device, job.model, job.batch_size, dataset.dtype, dataset.shape, threads=job.engine_threads)
-    return stack.enter_context(engine)
+    nbytes = job.batch_size * dataset.image_bytes
+    stations = []
+    for device in devices:
+        engine = cls.build(device, job.model, job.batch_size, dataset.dtype, dataset.shape, options)
+        stack.enter_context(engine)
+        stations.append(Station(device, engine, [device.slot(nbytes) for _ in range(job.slots * job.contexts)]))
+    return stations
+
+
+def open_devices(job: Job, stack: ExitStack) -> list[Device]:
+    """Open the job's devices; the first allocates and registers memory for all."""
+    return [stack.enter_context(open_device(job.device, number)) for number in job.devices]
+
+
+def at_once(stations: Sequence[Station], work: Callable[[Station], None]) -> None:
+    """Do the same at every station, each in a thread of its own; raise what the first to fail raised."""
+
+    def attached(station: Station) -> None:
+        with station.device.attached():
+            work(station)
+
+    with ThreadPoolExecutor(len(stations), "station") as pool:
+        for done in as_completed([pool.submit(attached, station) for station in stations]):
+            done.result()
 
 
 def read(job: Job, begin: Begin) -> Outcome:
@@ -58,50 +102,78 @@ def read(job: Job, begin: Begin) -> Outcome:
         verifier = Verifier(dataset, job.verify_batches)
         proof = _proof(job, dataset)
         ring = open_ring(job, reader, device, stack)
-        timeline = begin(("read",))
+        timeline = begin(reader.stages)
         read_only(ring, timeline, verifier)
-        return _outcome(job, timeline, {"read": job.threads}, verifier=verifier, proof=proof, reader=reader)
+        workers = dict.fromkeys(reader.stages, job.threads)
+        return _outcome(job, timeline, workers, verifier=verifier, proof=proof, reader=reader, ring=ring)
 
 
 def infer(job: Job, begin: Begin) -> Outcome:
     """Measure inference alone, of images that lie on the device."""
     with ExitStack() as stack:
-        device = stack.enter_context(open_device(job.device, job.gpu))
+        devices = open_devices(job, stack)
         dataset = in_memory(job.shape, job.dtype, images=job.batch_size)
-        reader = stack.enter_context(READERS["memory"](dataset, device))
-        engine = open_engine(job, device, dataset, stack)
-        slots = [device.slot(dataset.nbytes) for _ in range(job.slots)]
+        reader = stack.enter_context(READERS["memory"](dataset, devices[0]))
+        stations = open_stations(job, devices, dataset, stack)
         pieces = split([job.batch_size], 1, "uniform")[0]
-        for slot in slots:
-            device.copy_in(reader.read(pieces, None), slot).wait()
+        for device, _, slots in stations:
+            for slot in slots:
+                device.copy_in(reader.read(pieces, None), slot).wait()
+        engine, slots = stations[0].engine, stations[0].slots
+        layers = _layers(engine, slots[0]) if job.layer_profile else None
         timeline = begin(("infer",))
-        infer_resident(engine, slots, job.batch_size, dataset.nbytes, timeline)
-        return _outcome(job, timeline, {"infer": 1}, engine=engine)
+        at_once(stations, lambda at: infer_resident(at.engine, at.slots, job.batch_size, dataset.nbytes, timeline))
+        workers = {"infer": len(stations) * job.contexts}
+        return _outcome(job, timeline, workers, engine=engine, more=layers)
+
+
+def _layers(engine: Engine, slot: Slot) -> dict[str, Json]:
+    times, description = engine.layers(slot)
+    return {"layers_ms": [list(entry) for entry in times], "inspector": description}
 
 
 def pipeline(job: Job, begin: Begin) -> Outcome:
     """Measure reading, copying and inferring at the same time."""
     with ExitStack() as stack:
-        device = stack.enter_context(open_device(job.device, job.gpu))
+        devices = open_devices(job, stack)
         dataset = dataset_of(job)
-        reader = stack.enter_context(READERS[job.reader](dataset, device, evict=job.evict))
-        engine = open_engine(job, device, dataset, stack)
+        reader = stack.enter_context(READERS[job.reader](dataset, devices[0], evict=job.evict))
+        stations = open_stations(job, devices, dataset, stack)
+        engine = stations[0].engine
+        more = _truth(job, stations, reader)
         verifier = Verifier(dataset, job.verify_batches)
-        slots = [device.slot(job.batch_size * dataset.image_bytes) for _ in range(job.slots)]
         proof = _proof(job, dataset)
-        ring = open_ring(job, reader, device, stack)
-        timeline = begin(("read", "copy", "infer"))
-        Loop(ring, device, engine, slots, overlap=job.overlap).run(timeline, verifier)
-        workers = {"read": job.threads} if reader.has_ceiling else {}
-        workers |= {"copy": 1} | ({"infer": 1} if engine.has_ceiling else {})
-        return _outcome(job, timeline, workers, verifier=verifier, proof=proof, reader=reader, engine=engine)
+        ring = open_ring(job, reader, devices[0], stack) if reader.has_ceiling else None
+        source = ring or Handout(reader, shares_of(job, reader), job.batch_size)
+        timeline = begin((*reader.stages, "copy", "infer", "out"))
+        at_once(stations, lambda at: Loop(source, *at, overlap=job.overlap).run(timeline, verifier))
+        workers = dict.fromkeys(reader.stages, job.threads) if reader.has_ceiling else {}
+        workers["copy"] = len(stations)
+        if engine.has_ceiling:
+            workers["infer"] = len(stations) * job.contexts
+        if engine.has_out:
+            workers["out"] = len(stations)
+        return _outcome(
+            job, timeline, workers, verifier=verifier, proof=proof, reader=reader, ring=ring, engine=engine, more=more
+        )
+
+
+def _truth(job: Job, stations: Sequence[Station], reader: Reader) -> dict[str, Json] | None:
+    """Compare each engine's outputs with ONNX Runtime's; the engine onnx is that itself."""
+    if not job.verify_batches or not job.model or job.engine == "onnx":
+        return None
+    from inferkit.pipeline.truth import check_outputs
+
+    found = [check_outputs(at.device, at.engine, reader, at.slots[0], job.model, job.batch_size) for at in stations]
+    return {"outputs": max(found, key=lambda facts: facts["largest_difference"])}
 
 
 def copy(job: Job, begin: Begin) -> Outcome:
     """Measure transfers of one size to the device."""
-    with open_device(job.device, job.gpu) as device:
-        timeline = copies(job, device, begin)
-        return _outcome(job, timeline, {"copy": 1})
+    with ExitStack() as stack:
+        devices = open_devices(job, stack)
+        timeline = copies(job, devices, begin)
+        return _outcome(job, timeline, {"copy": len(devices)})
 
 
 WORKS: dict[str, Callable[[Job, Begin], Outcome]] = {"read": read, "copy": copy, "infer": infer, "pipeline": pipeline}
@@ -119,18 +191,25 @@ def _outcome(
     verifier: Verifier | None = None,
     proof: StorageProof | None = None,
     reader: Reader | None = None,
+    ring: Ring | None = None,
     engine: Engine | None = None,
+    more: dict[str, Json] | None = None,
 ) -> Outcome:
     if len(timeline.repeats) <= job.window.repeats:
         msg = f"reading ended after {len(timeline.repeats)} of {job.window.repeats + 1} windows: it was stopped"
         raise RankError(msg)
-    facts: dict[str, Any] = {}
+    facts: dict[str, Json] = dict(more or {})
     if verifier is not None:
         facts["verified_images"] = verifier.images
+    if ring is not None:
+        ring.close()  # the threads' counts are complete when they have ended
+        facts["reading"] = reading_facts(ring.tallies, timeline.repeats, timeline.start_ns)
     if proof is not None:
-        facts["storage"] = proof.facts(sum(repeat.nbytes for repeat in timeline.repeats))
-    if reader is not None and reader.facts:
-        facts["reader"] = reader.facts
+        read = sum(tally.nbytes for tally in ring.tallies) if ring is not None else None
+        facts["storage"] = proof.facts(sum(repeat.nbytes for repeat in timeline.repeats), read)
+    if reader is not None:
+        reader.check_unchanged()
+        facts |= {"reader": reader.facts} if reader.facts else {}
     if engine is not None and engine.facts:
         facts["engine"] = engine.facts
     if job.batch_log:

@@ -4,11 +4,13 @@ import mmap
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, closing
 
 import numpy as np
 
 from inferkit.batch import Segment
-from inferkit.devices.base import Bytes, Device, HostMemory, Slot, Span
+from inferkit.devices.base import Bytes, Device, HostMemory, Span
 from inferkit.errors import DeviceError
 from inferkit.pipeline.job import Job
 from inferkit.pipeline.timeline import Timeline
@@ -18,36 +20,101 @@ COPIES_UNDER_WAY = 4
 """Enough that the next copy is queued while one runs, so that queueing is not in the times."""
 
 
-def copies(job: Job, device: Device, begin: Callable[[tuple[str, ...]], Timeline]) -> Timeline:
-    """Copy ``transfer_bytes`` again and again, from one place in host memory to one on the device.
+class Link:
+    """One device's copies of one size, from one place in host memory to one on the device and back.
+
+    Parameters
+    ----------
+    device, nbytes, memory
+        Where to, how much, and from what kind of host memory.
+    """
+
+    def __init__(self, device: Device, nbytes: int, memory: str) -> None:
+        self._device = device
+        self._host = host_memory(device, nbytes, memory)
+        self._back: HostMemory | None = None
+        self._slot = device.slot(nbytes)
+        self._segments = [Segment("memory", self._host.address, nbytes, 0, 0, 0)]
+        self.nbytes = nbytes
+
+    def copy_in(self) -> Span:
+        """Queue a copy to the device."""
+        return self._device.copy_in(self._segments, self._slot)
+
+    def copy_back(self) -> Span:
+        """Queue a copy from the device to host memory of its own."""
+        if self._back is None:
+            self._back = self._device.allocate(self.nbytes)
+        return self._device.copy_out([(self._slot, self._back)], None)
+
+    def compare(self) -> None:
+        """Send a pattern and compare what arrived.
+
+        Raises
+        ------
+        DeviceError
+            If it arrived altered.
+        """
+        self._host.array[:] = pattern(self.nbytes)
+        self.copy_in().wait()
+        if not np.array_equal(self._device.read_back(self._slot, self.nbytes), self._host.array):
+            msg = (
+                f"a copy of {self.nbytes} bytes to {self._device.name} arrived altered: the memory or link is at fault"
+            )
+            raise DeviceError(msg)
+
+    def repeat(self, direction: str, timeline: Timeline) -> None:
+        """Keep copies under way until the timeline's last window has ended."""
+        with self._device.attached():
+            copy = self.copy_back if direction == "out" else self.copy_in
+            back = deque(self.copy_back() for _ in range(COPIES_UNDER_WAY)) if direction == "both" else deque()
+            under_way = deque(copy() for _ in range(COPIES_UNDER_WAY))
+            finished = False
+            while under_way:
+                span = under_way.popleft()
+                span.wait()
+                finished = finished or timeline.add(0, self.nbytes, span.start_ns, span.end_ns)
+                while back and back[0].done():
+                    back.popleft()
+                    if not finished:
+                        back.append(self.copy_back())
+                if not finished:
+                    under_way.append(copy())
+            for span in back:
+                span.wait()
+
+    def close(self) -> None:
+        """Free the memory."""
+        self._device.synchronize()
+        for memory in (self._host, self._back):
+            if memory is not None:
+                memory.close()
+
+
+def copies(job: Job, devices: Sequence[Device], begin: Callable[[tuple[str, ...]], Timeline]) -> Timeline:
+    """Copy ``transfer_bytes`` again and again, on all devices at once.
 
     Each copy's own start and end are taken on its stream; the content is compared on the device before and after.
+    ``direction`` is ``in`` (to the device), ``out`` (from it), or ``both``: to the device while others go back, as
+    results do.
 
     Raises
     ------
     DeviceError
         If what arrived is not what was sent.
     """
-    source = host_memory(device, job.transfer_bytes, job.memory)
-    try:
-        source.array[:] = pattern(job.transfer_bytes)
-        slot = device.slot(job.transfer_bytes)
-        segments = [Segment("memory", source.address, job.transfer_bytes, 0, 0, 0)]
-        _copy_and_compare(device, segments, slot)
+    with ExitStack() as stack:
+        links = [stack.enter_context(closing(Link(device, job.transfer_bytes, job.memory))) for device in devices]
+        for link in links:
+            link.compare()
         timeline = begin(("copy",))
-        under_way: deque[Span] = deque(device.copy_in(segments, slot) for _ in range(COPIES_UNDER_WAY))
-        finished = False
-        while under_way:
-            span = under_way.popleft()
-            span.wait()
-            finished = finished or timeline.add(0, job.transfer_bytes, span.start_ns, span.end_ns)
-            if not finished:
-                under_way.append(device.copy_in(segments, slot))
-        _copy_and_compare(device, segments, slot)
+        with ThreadPoolExecutor(len(links), "copies") as pool:
+            running = [pool.submit(link.repeat, job.direction, timeline) for link in links]
+            for done in as_completed(running):
+                done.result()
+        for link in links:
+            link.compare()
         return timeline
-    finally:
-        device.synchronize()
-        source.close()
 
 
 def pattern(nbytes: int) -> Bytes:
@@ -81,11 +148,3 @@ class MappedMemory:
             self._registration.close()
             self.array = np.empty(0, np.uint8)
             self._map.close()
-
-
-def _copy_and_compare(device: Device, segments: Sequence[Segment], slot: Slot) -> None:
-    device.copy_in(segments, slot).wait()
-    nbytes = segments[0].nbytes
-    if not np.array_equal(device.read_back(slot, nbytes), pattern(nbytes)):
-        msg = f"a copy of {nbytes} bytes to {device.name} arrived altered: the memory or the link is at fault"
-        raise DeviceError(msg)

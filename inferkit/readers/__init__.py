@@ -1,11 +1,27 @@
 """Readers: bytes from storage into batches. To add one: a file, a test and a line here."""
 
+from inferkit.errors import ParameterError
 from inferkit.readers.base import Reader
 from inferkit.readers.buffered import BufferedReader
 from inferkit.readers.direct import DirectReader
+from inferkit.readers.jpeg import JpegReader
 from inferkit.readers.mapped import MappedReader
 from inferkit.readers.memory import MemoryReader
 
 READERS: dict[str, type[Reader]] = {
-    reader.name: reader for reader in (MemoryReader, BufferedReader, DirectReader, MappedReader)
+    reader.name: reader for reader in (MemoryReader, BufferedReader, DirectReader, MappedReader, JpegReader)
 }
+
+
+def reader_class(name: str) -> type[Reader]:
+    """Return the reader of that name.
+
+    Raises
+    ------
+    ParameterError
+        If there is none.
+    """
+    if name not in READERS:
+        msg = f"readers: {name!r} is none: use {', '.join(READERS)}"
+        raise ParameterError(msg)
+    return READERS[name]

@@ -1,20 +1,14 @@
 """The contract of a reader: batch in, bytes out."""
 
-import os
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Protocol, Self
 
 from inferkit.batch import Piece, Segment
-from inferkit.dataset.format import Dataset
+from inferkit.dataset.format import Dataset, open_dataset
 from inferkit.devices.base import HostMemory, Registration
-from inferkit.errors import ReadError
-
-OPEN_FILES_PER_THREAD = 16
-LARGEST_READ = 0x7FFFF000
-"""Most bytes that Linux transfers in one read (read(2), NOTES)."""
 
 
 class Allocator(Protocol):
@@ -43,20 +37,58 @@ class Reader(ABC):
     ----------
     has_ceiling
         Whether reading takes time of its own: a mapped file or images in memory are not read at all.
+    can_evict
+        Whether it reads through the page cache and can drop the pages behind it.
+    decodes
+        Whether its files are JPEG files, which it decodes.
+    stages
+        What it does for a batch, one after the other.
     """
 
     name: ClassVar[str]
     has_ceiling: ClassVar[bool] = True
+    can_evict: ClassVar[bool] = False
+    decodes: ClassVar[bool] = False
+    stages: ClassVar[tuple[str, ...]] = ("read",)
 
     def __init__(self, dataset: Dataset, allocator: Allocator, *, evict: bool = False) -> None:
         self.dataset = dataset
         self.allocator = allocator
         self.evict = evict
 
+    @classmethod
+    def find(cls, folder: Path, dtype: str, shape: tuple[int, ...], *, resize: str, fast: bool) -> Dataset:
+        """Open what this reader reads: here a folder of tensor files, whose images are as they were made.
+
+        Parameters
+        ----------
+        folder
+            Where the files lie.
+        dtype, shape
+            Of one image; empty where a manifest tells.
+        resize, fast
+            How to decode; see :class:`inferkit.dataset.decode.Decoder`.
+
+        Raises
+        ------
+        DatasetError
+            If there is no such data set.
+        """
+        return open_dataset(folder, dtype=dtype or None, shape=shape or None)
+
     @property
     def facts(self) -> dict[str, str | int]:
         """What the record should tell of how this reader reads."""
         return {}
+
+    def check_unchanged(self) -> None:  # noqa: B027 - nothing can change what lies in memory
+        """Check, after the last batch, that no file was replaced, cut or written to while it was read.
+
+        Raises
+        ------
+        ReadError
+            Naming the file.
+        """
 
     @abstractmethod
     def buffer_bytes(self, batch_size: int) -> int:
@@ -84,85 +116,38 @@ class Reader(ABC):
         self.close()
 
 
-class OpenFiles:
-    """Descriptors of the files that each thread read last, so that no thread waits for another's.
+class DecodingReader(Reader):
+    """Reads files that must be decoded; reading and decoding are timed apart.
 
-    Parameters
-    ----------
-    dataset
-        Whose files.
-    flags
-        Of ``open(2)``.
+    The ring calls :meth:`fetch` and then :meth:`decode` on the same thread. A decoder on a GPU takes the place of
+    :meth:`decode` alone: it needs the encoded bytes, and they are what :meth:`fetch` returns.
     """
 
-    def __init__(self, dataset: Dataset, flags: int) -> None:
-        self._dataset = dataset
-        self._flags = flags | os.O_RDONLY | os.O_CLOEXEC
-        self._mine = threading.local()
-        self._everyone: list[dict[int, int]] = []
+    decodes: ClassVar[bool] = True
+    stages: ClassVar[tuple[str, ...]] = ("read", "decode")
 
-    def descriptor(self, file: int) -> int:
-        """Return a descriptor of a file, valid until this thread asks for :data:`OPEN_FILES_PER_THREAD` others.
+    @abstractmethod
+    def fetch(self, pieces: Sequence[Piece]) -> Sequence[bytes]:
+        """Read the pieces' files, one per image.
 
         Raises
         ------
         ReadError
-            If it cannot be opened.
+            If the bytes do not come.
         """
-        mine: dict[int, int] | None = getattr(self._mine, "files", None)
-        if mine is None:
-            mine = self._mine.files = {}
-            self._everyone.append(mine)
-        if file in mine:
-            return mine[file]
-        if len(mine) >= OPEN_FILES_PER_THREAD:
-            os.close(mine.pop(next(iter(mine))))
-        path = self._dataset.path(file)
-        try:
-            mine[file] = os.open(path, self._flags)
-        except OSError as error:
-            msg = f"cannot open {path}: {error.strerror} (errno {error.errno}); is the storage still mounted?"
-            raise ReadError(msg) from error
-        return mine[file]
 
-    def close(self) -> None:
-        """Close all files of all threads, which must have ended."""
-        for files in self._everyone:
-            for descriptor in files.values():
-                os.close(descriptor)
-            files.clear()
+    @abstractmethod
+    def decode(
+        self, encoded: Sequence[bytes], pieces: Sequence[Piece], buffer: HostMemory | None
+    ) -> tuple[Segment, ...]:
+        """Decode what :meth:`fetch` returned for the same pieces.
 
+        Raises
+        ------
+        ReadError
+            If a file is no image that can be used.
+        """
 
-def read_fully(descriptor: int, target: memoryview, offset: int, needed: int, name: object) -> None:
-    """Read from a file into memory, in as few calls as there can be.
-
-    Parameters
-    ----------
-    descriptor, offset
-        File and byte to begin with.
-    target
-        Where to; its whole length is asked for.
-    needed
-        Bytes that must come: fewer than asked for where a block reaches past the file's end.
-    name
-        The file, for the message.
-
-    Raises
-    ------
-    ReadError
-        If the file ends early or the read fails.
-    """
-    done = 0
-    while done < needed:
-        try:
-            got = os.preadv(descriptor, [target[done : done + LARGEST_READ]], offset + done)
-        except OSError as error:
-            msg = f"cannot read {name} at byte {offset + done}: {error.strerror} (errno {error.errno})"
-            raise ReadError(msg) from error
-        if not got:
-            msg = (
-                f"{name} ends at byte {offset + done}, {needed - done} bytes early: it was truncated or replaced while "
-                "it was read; make the data set again"
-            )
-            raise ReadError(msg)
-        done += got
+    def read(self, pieces: Sequence[Piece], buffer: HostMemory | None) -> tuple[Segment, ...]:
+        """Fetch and decode."""
+        return self.decode(self.fetch(pieces), pieces, buffer)

@@ -6,20 +6,29 @@ from collections.abc import Sequence
 from inferkit.batch import Piece, Segment
 from inferkit.dataset.format import Dataset
 from inferkit.devices.base import HostMemory
-from inferkit.readers.base import Allocator, OpenFiles, Reader, read_fully
+from inferkit.readers.base import Allocator, Reader
+from inferkit.readers.files import OpenFiles, read_fully
+from inferkit.residency import evict_all
 
 LARGEST_FOLIO = 2 * 2**20
 """Most bytes that the page cache keeps as one piece (a huge page). Linux drops no piece that is asked for in part."""
 
 
 class BufferedReader(Reader):
-    """``preadv`` into the batch buffer; with ``evict`` the pages behind each batch are dropped."""
+    """``preadv`` into the batch buffer.
+
+    With ``evict`` all files are synced and dropped from the page cache when the reader is opened, and then the pages
+    behind each batch: every epoch is read from the storage, the first one too.
+    """
 
     name = "buffered"
+    can_evict = True
 
     def __init__(self, dataset: Dataset, allocator: Allocator, *, evict: bool = False) -> None:
         super().__init__(dataset, allocator, evict=evict)
         self._files = OpenFiles(dataset, 0)
+        if evict:
+            evict_all(dataset.path(k) for k in range(len(dataset.files)))
 
     def buffer_bytes(self, batch_size: int) -> int:
         """Return the batch's own size: nothing is padded."""
@@ -42,6 +51,10 @@ class BufferedReader(Reader):
             segments.append(Segment("ring", buffer.address + cursor, nbytes, first, count, file))
             cursor += nbytes
         return tuple(segments)
+
+    def check_unchanged(self) -> None:
+        """Check that no file changed."""
+        self._files.known.check_all()
 
     def close(self) -> None:
         """Close the files."""

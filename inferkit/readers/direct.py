@@ -1,5 +1,6 @@
 """Read past the page cache: O_DIRECT straight into the batch buffer, whatever the images' size."""
 
+import mmap
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +11,13 @@ from inferkit.devices.base import HostMemory
 from inferkit.directio import direct_io_alignment
 from inferkit.errors import ReadError
 from inferkit.host import filesystem
-from inferkit.readers.base import Allocator, OpenFiles, Reader, read_fully
+from inferkit.readers.base import Allocator, Reader
+from inferkit.readers.files import OpenFiles, identity, read_fully
+from inferkit.residency import evict, resident_share
 
 UNKNOWN_BLOCK = 4096
 """What to assume where neither file system nor disk names a block: no disk in use has a larger logical one."""
+PROBE_BYTES = 2**20
 
 
 def direct_io_block(path: Path) -> tuple[int, str]:
@@ -45,6 +49,38 @@ def direct_io_block(path: Path) -> tuple[int, str]:
     return UNKNOWN_BLOCK, "assumed: neither file system nor disk names a block"
 
 
+def probe(path: Path, block: int) -> str:
+    """Prove that O_DIRECT passes the page cache by: drop a file's pages, read from it, and look for pages.
+
+    Returns
+    -------
+    proof
+        What was found, for the record; where nothing can be proved, why not.
+
+    Raises
+    ------
+    ReadError
+        If the read failed or left pages in the cache.
+    """
+    evict(path)
+    before = resident_share([path])
+    if before is None:
+        return "not proved: the kernel does not tell this user which pages of the files are resident"
+    if before:
+        return "not proved: pages of the files could not be dropped, some process has them mapped"
+    nbytes = min(PROBE_BYTES, path.stat().st_size)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
+    try:
+        memory = memoryview(mmap.mmap(-1, PROBE_BYTES + block))  # page-aligned
+        read_fully(descriptor, memory[: -(-nbytes // block) * block], 0, nbytes, path)
+    finally:
+        os.close(descriptor)
+    if resident_share([path]):
+        msg = f"{path}: a read with O_DIRECT left pages in the page cache, so it goes through it: use reader buffered"
+        raise ReadError(msg)
+    return "a probe read of dropped pages left none resident"
+
+
 class DirectReader(Reader):
     """Reads the block-aligned range around each piece; the copy starts at the right offset, so nothing is moved.
 
@@ -58,13 +94,15 @@ class DirectReader(Reader):
 
     def __init__(self, dataset: Dataset, allocator: Allocator, *, evict: bool = False) -> None:
         super().__init__(dataset, allocator, evict=evict)
-        self.block, self._known_by = direct_io_block(dataset.path(0))
+        path = min(map(dataset.path, range(len(dataset.files))), key=lambda path: identity(path).nbytes)
+        self.block, self._known_by = direct_io_block(path)
+        self._proved_by = probe(path, self.block)
         self._files = OpenFiles(dataset, os.O_DIRECT)
 
     @property
     def facts(self) -> dict[str, str | int]:
-        """The block size, and how it is known."""
-        return {"block": self.block, "block_known_by": self._known_by}
+        """The block size, how it is known, and how it was proved that the page cache is passed by."""
+        return {"block": self.block, "block_known_by": self._known_by, "proved_by": self._proved_by}
 
     def buffer_bytes(self, batch_size: int) -> int:
         """Return the batch's size with room for a block at either end of each piece (at most one piece per image)."""
@@ -91,6 +129,10 @@ class DirectReader(Reader):
             segments.append(Segment("ring", buffer.address + cursor + skipped, nbytes, first, count, file))
             cursor += span
         return tuple(segments)
+
+    def check_unchanged(self) -> None:
+        """Check that no file changed."""
+        self._files.known.check_all()
 
     def close(self) -> None:
         """Close the files."""

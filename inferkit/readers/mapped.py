@@ -12,6 +12,7 @@ from inferkit.devices.base import Bytes, HostMemory, Registration
 from inferkit.errors import DeviceError, ReadError
 from inferkit.host import filesystem
 from inferkit.readers.base import Allocator, Reader
+from inferkit.readers.files import KnownFiles, cannot
 from inferkit.units import gibibytes
 
 
@@ -22,8 +23,7 @@ class _MappedFile:
         try:
             descriptor = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC)
         except OSError as error:
-            msg = f"cannot open {path}: {error.strerror} (errno {error.errno}); is the storage still mounted?"
-            raise ReadError(msg) from error
+            raise cannot(error, "open", path) from error
         try:
             if os.fstat(descriptor).st_size < nbytes:
                 msg = (
@@ -68,6 +68,7 @@ class MappedReader(Reader):
         writable = filesystem(dataset.folder).in_memory and all(
             os.access(dataset.path(k), os.W_OK) for k in range(len(dataset.files))
         )
+        self._known = KnownFiles(dataset, times=False)
         self._files: list[_MappedFile] = []
         try:
             for k, file in enumerate(dataset.files):
@@ -87,6 +88,10 @@ class MappedReader(Reader):
             Segment("mapped", self._files[file].address + start * size, count * size, first, count, file)
             for file, start, count, first in pieces
         )
+
+    def check_unchanged(self) -> None:
+        """Check that no file changed."""
+        self._known.check_all()
 
     def close(self) -> None:
         """Undo registrations and mappings."""

@@ -1,12 +1,11 @@
 """Read nothing and store nothing: random images that always lie in host memory (the synthetic case)."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from inferkit.batch import Piece, Segment
-from inferkit.dataset.format import Dataset, TensorFile
+from inferkit.dataset.tensors import IN_MEMORY, Dataset, TensorFile
 from inferkit.devices.base import HostMemory
 from inferkit.readers.base import Allocator, Reader
 
@@ -19,7 +18,7 @@ def in_memory(shape: tuple[int, ...], dtype: str, *, images: int = 0) -> Dataset
     image_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
     images = images or max(1, SYNTHETIC_BYTES // image_bytes)
     return Dataset(
-        folder=Path("(memory)"),
+        folder=IN_MEMORY,
         dtype=dtype,
         shape=shape,
         files=(TensorFile("(random)", images, images * image_bytes),),

@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from inferkit.report import frames, sweeps
+from inferkit.report import frames, layers, scaling, sweeps
 from inferkit.report.colours import ALARM, INK, NO_STAGE, stage_order
 from inferkit.report.compare import best
 from inferkit.report.theme import WIDTH, Chart, Rows, base, message, stage_scale, styled
@@ -203,6 +203,9 @@ CHARTS: dict[str, Callable[..., Chart]] = {
     "time_series": time_series,
     "transfer_sweep": sweeps.transfer_sweep,
     "read_sweep": sweeps.read_sweep,
+    "layer_times": layers.layer_times,
+    "scaling": scaling.scaling,
+    "speedup": scaling.speedup,
     "comparison": comparison,
 }
 """Every chart by name; ``comparison`` takes the table of all records, the others take runs."""

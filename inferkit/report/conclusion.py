@@ -3,9 +3,11 @@
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import starmap
 from typing import NamedTuple, TypeVar
 
 from inferkit.report.reference import normal_text
+from inferkit.report.scaling import winners
 from inferkit.report.sweeps import HOST_COPY, link, series_names
 from inferkit.report.tables import text_table
 from inferkit.report.words import (
@@ -81,6 +83,7 @@ def conclude(runs: Iterable[Run]) -> Conclusion:
         return Conclusion([Sentence("No result", "there is no record to conclude from")])
     sentences: list[Sentence] = []
     for (_, measure), group in _grouped(kept, [(run.stage, run.measure) for run in kept]):
+        sentences += starmap(Sentence, winners(group))
         sentences += _MEASURES.get(measure, _others)(group)
     return Conclusion([*sentences, *_remarks(kept)])
 
@@ -218,6 +221,8 @@ def _storage_block(storage: str, runs: Sequence[Run]) -> Iterator[str]:
         pipelines = best_of(own)
         lines = _pipeline_table(pipelines) if pipelines else _sentence_lines(own)
         yield from (f"    {line}" for line in lines)
+        for lead, rest in winners(own):
+            yield from textwrap.wrap(f"{lead}: {rest}", COLUMNS, initial_indent="    ", subsequent_indent="      ")
         yield from (
             line
             for run in own

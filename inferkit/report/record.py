@@ -55,6 +55,9 @@ def summary_rows(run: Run) -> list[tuple[str, str]]:
         rows += [("predicted", figure_text(run.predicted)), ("reached", f"{share_text(run.reached)} of predicted")]
     if run.binding:
         rows.append(("binding stage", run.binding))
+    if "top1_agreement" in run.facts:
+        told = f"{share_text(run.facts['top1_agreement'])} of images that no calibration saw (ONNX Runtime)"
+        rows.append(("same class as in float32", told))
     return rows + [(f"ceiling: {name}", figure_text(run.ceilings[name])) for name in stage_order(run.ceilings)]
 
 
@@ -135,4 +138,7 @@ def _repeat_row(repeat: Repeat) -> list[str]:
 
 def _peer_row(peer: Peer) -> list[str]:
     figure = f"none: {peer.missing}" if peer.figure is None else figure_text(peer.figure)
-    return [peer.name, figure, "–" if peer.ratio is None else f"{peer.ratio:.2f}", peer.command]
+    ratio = "–" if peer.ratio is None else f"{peer.ratio:.2f}"
+    if peer.interval is not None:
+        ratio += f" ({peer.interval[0]:.2f} … {peer.interval[1]:.2f})"
+    return [peer.name, figure, ratio, peer.command]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from inferkit.report.colours import ALARM
+from inferkit.report.colours import ALARM, INK
 from inferkit.report.reference import normal_text
 from inferkit.report.theme import WIDTH, Chart, Rows, base, message, series_scale, styled
 from inferkit.report.words import (
@@ -69,7 +69,8 @@ def link(run: Run) -> str:
 def read_sweep(runs: Sequence[Run]) -> Chart:
     """Draw the bandwidth of reading over threads, one line per reader, one panel per batch size.
 
-    Peers, such as fio, are drawn as dark dashes at the points that they were run beside.
+    Peers, such as fio, are drawn as dashes of the colour of the reader that they were run beside; the device's own
+    ceiling, as far as one was measured, as a dashed line across.
     """
     kept = [run for run in runs if READER in run.point and THREADS in run.point]
     if not kept:
@@ -79,8 +80,7 @@ def read_sweep(runs: Sequence[Run]) -> Chart:
     for run, name in zip(kept, series, strict=True):
         place = {"threads": run.point[THREADS], "panel": axis_text(BATCH, run.point.get(BATCH, ""))}
         rows.append({**place, "series": name, **_outcome(run)})
-        known = [(peer.name, peer.figure.bytes_per_s) for peer in run.peers if peer.figure and peer.figure.bytes_per_s]
-        rows += [{**place, "series": f"{peer} (peer)", "peer": True, "value": value / 1e9} for peer, value in known]
+        rows += [{**place, "series": name, **row} for row in _peers(run)]
     # By length first, so that batch size 64 stands before 128.
     panels = sorted({str(row["panel"]) for row in rows}, key=lambda panel: (len(panel), panel))
     threads = sorted({int(run.point[THREADS]) for run in kept})
@@ -92,7 +92,25 @@ def read_sweep(runs: Sequence[Run]) -> Chart:
     missing = dict.fromkeys(f"{peer.name}: {peer.missing}" for run in kept for peer in run.peers if peer.missing)
     heading = "Bandwidth (GB/s) of reading"
     single = "" if len(panels) > 1 else panels[0]
-    return styled(whole, heading, single, *missing, *_flags(kept))
+    return styled(whole, heading, single, _peer_key(rows), *missing, *_flags(kept))
+
+
+def _peers(run: Run) -> Rows:
+    """Return what others reached beside a run, in GB/s; the device is a ceiling, not a peer."""
+    known = [
+        (peer.name, peer.figure.bytes_per_s / 1e9) for peer in run.peers if peer.figure and peer.figure.bytes_per_s
+    ]
+    return [
+        {"peer": False, "ceiling": value} if name == DEVICE else {"peer": True, "peer_name": name, "value": value}
+        for name, value in known
+    ]
+
+
+def _peer_key(rows: Rows) -> str:
+    names = dict.fromkeys(str(row["peer_name"]) for row in rows if row["peer"])
+    dashes = f"short dash: {', '.join(names)}, beside the reader of its colour" if names else ""
+    across = "dashed line: the device's ceiling" if any("ceiling" in row for row in rows) else ""
+    return " · ".join(filter(None, (dashes, across)))
 
 
 def series_names(runs: Sequence[Run], axis: str, drawn: Sequence[str]) -> list[str]:
@@ -108,32 +126,36 @@ def _outcome(run: Run) -> dict[str, object]:
 
 
 def _lines(rows: Rows, x: alt.X, series: Sequence[str], legend: str, width: int) -> alt.LayerChart:
-    peers = [str(row["series"]) for row in rows if row["peer"]]
     y = alt.Y("value:Q", title="bandwidth (GB/s)", scale=alt.Scale(zero=True))
     colour = alt.Color(
         "series:N",
-        scale=series_scale(series, plain=peers),
+        scale=series_scale(series),
         title=legend,
         legend=alt.Legend(columns=4, symbolStrokeWidth=0),
     )
     shape = alt.Shape("verdict:N", scale=_SHAPES, legend=None)
     plot = base(rows).properties(width=width, height=260 if width == WIDTH else 180)
-    own = plot.transform_filter("!datum.peer")
+    own = plot.transform_filter("!datum.peer && isValid(datum.value)")
     alarm = alt.condition("datum.verdict == 'VALID'", alt.value(None), alt.value(ALARM))
     layers = [
         own.transform_filter("datum.verdict != 'FAILED'").mark_line(strokeWidth=2).encode(x=x, y=y, color=colour),
         own.mark_point(filled=True, size=70).encode(x=x, y=y, color=colour, shape=shape, stroke=alarm),
     ]
-    if peers:
+    if any(row["peer"] for row in rows):
         dashes = plot.transform_filter("datum.peer").mark_tick(thickness=3, orient="horizontal")
         layers.append(dashes.encode(x=x, y=y, color=colour))
+    if any("ceiling" in row for row in rows):
+        across = plot.transform_filter("isValid(datum.ceiling)").mark_rule(strokeDash=[6, 4], color=INK)
+        layers.append(across.encode(y=alt.Y("mean(ceiling):Q", title="bandwidth (GB/s)")))
     return alt.layer(*layers)
 
 
 def _faceted(chart: alt.LayerChart, rows: Rows, field: str, order: Sequence[str], columns: int) -> alt.FacetChart:
     header = alt.Header(labelAnchor="start", labelOrient="top")
     facet = alt.Facet(f"{field}:N", sort=list(order), title=None, header=header)
-    return chart.facet(facet=facet, columns=columns, data=base(rows).data)
+    bare = chart.copy(deep=False)
+    bare.data = alt.Undefined  # a layer with data of its own would show every panel's rows in each panel
+    return bare.facet(facet=facet, columns=columns, data=base(rows).data)
 
 
 def _flags(runs: Sequence[Run]) -> list[str]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from inferkit.batch import Segment
 from inferkit.devices.base import Slot, Span
 from inferkit.devices.cpu import CpuDevice
+from inferkit.engines.base import Options
 from inferkit.engines.onnx import OnnxEngine
 from inferkit.errors import DeviceError, EngineError
 from inferkit.host import cpus
@@ -45,7 +46,7 @@ class Keeping(OnnxEngine):
 
 
 def build(device: CpuDevice, model: str, batch_size: int, dtype: str = "uint8") -> Keeping:
-    engine = Keeping.build(device, model, batch_size, dtype, SHAPE, threads=1)
+    engine = Keeping.build(device, model, batch_size, dtype, SHAPE, Options(threads=1))
     engine.outputs = []
     return engine
 
@@ -147,7 +148,7 @@ def test_infers_what_lies_there_again_and_again(device: CpuDevice, make_model: M
 def test_facts(device: CpuDevice, make_model: MakeModel) -> None:
     engine = OnnxEngine.build(device, make_model(), 1, "uint8", SHAPE)
     assert engine.facts == {"library": "onnxruntime", "version": onnxruntime.__version__, "threads": str(cpus())}
-    assert OnnxEngine.build(device, make_model(), 1, "uint8", SHAPE, threads=1).facts["threads"] == "1"
+    assert OnnxEngine.build(device, make_model(), 1, "uint8", SHAPE, Options(threads=1)).facts["threads"] == "1"
 
 
 @pytest.mark.parametrize(

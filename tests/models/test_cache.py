@@ -87,6 +87,40 @@ class TestZoo:
         assert not folder.exists()
 
 
+class TestCalibration:
+    IMAGES = np.random.default_rng(0).integers(0, 256, (4, 1, 59, 128)).astype(np.uint8)
+
+    def test_the_images_make_another_file(self) -> None:
+        first, again = (model_path("text_cnn", precision="int8", calibration=self.IMAGES) for _ in range(2))
+        other = model_path("text_cnn", precision="int8", calibration=self.IMAGES[::2])
+        assert first == again
+        assert first.path != other.path
+        assert first.precision == "int8"
+
+    def test_precisions_that_need_none_are_not_shaped_by_images(self) -> None:
+        assert model_path("text_cnn", calibration=self.IMAGES) == model_path("text_cnn")
+
+    def test_images_of_another_dtype_and_none_are_refused(self, folder: Path) -> None:
+        with pytest.raises(ModelError, match="images for calibration are float32, the network is to take uint8"):
+            model_path("text_cnn", precision="int8", calibration=self.IMAGES.astype(np.float32))
+        with pytest.raises(ModelError, match="calibrated on images, and there are none"):
+            model_path("text_cnn", precision="int8")
+        assert not folder.exists()
+
+    def test_a_users_network_is_calibrated_behind_its_preprocessing(self, tmp_path: Path) -> None:
+        image = spox.argument(spox.Tensor(np.float32, ("batch", 3, 6, 6)))
+        weight = op.const(np.random.default_rng(1).normal(size=(4, 3, 3, 3)).astype(np.float32))
+        scores = op.flatten(op.global_average_pool(op.conv(image, weight)))
+        onnx.save(spox.build({"image": image}, {"scores": scores}), tmp_path / "mine.onnx")
+        x = np.random.default_rng(2).integers(0, 256, (8, 3, 6, 6)).astype(np.uint8)
+        outputs = []
+        for precision in ("float32", "int8"):
+            file = model_path(str(tmp_path / "mine.onnx"), precision=precision, mean=128, std=64, calibration=x)
+            session = ort.InferenceSession(file.path, providers=["CPUExecutionProvider"])
+            outputs.append(session.run(None, {file.input_name: x})[0])
+        assert np.abs(outputs[1] - outputs[0]).max() < 0.05 * np.abs(outputs[0]).max()
+
+
 class TestDamage:
     @pytest.mark.parametrize("suffix", [".onnx", ".json"])
     @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
@@ -174,6 +208,15 @@ class TestUserFile:
         shape = op.concat([op.const([-1], dtype=np.int64), width], axis=0)
         onnx.save(spox.build({"image": image}, {"y": op.reshape(image, shape)}), tmp_path / "open.onnx")
         assert model_path(str(tmp_path / "open.onnx")).output_shape == (36,)
+
+    def test_missing_external_data_is_refused_by_name(self, user_file: Path) -> None:
+        model = onnx.load(user_file)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((64, 64), np.float32), "weight"))
+        onnx.save(model, user_file, save_as_external_data=True, location="weights.bin", size_threshold=0)
+        assert model_path(str(user_file)).output_shape == (144,)
+        (user_file.parent / "weights.bin").unlink()
+        with pytest.raises(ModelError, match=r"weights.bin: cannot be read .*external data must lie beside it"):
+            model_path(str(user_file))
 
     def test_a_missing_file_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ModelError, match=r"gone.onnx: not a valid ONNX file"):

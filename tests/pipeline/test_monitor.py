@@ -15,7 +15,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def sampled(*samples: tuple[float, float], start: float = 100.0) -> list[float | None]:
     """Return the series of samples that were taken at these times."""
     monitor = Monitor({"x": ("W", lambda: 0.0)})
-    monitor._samples["x"] += samples
+    monitor.samples["x"] += samples
     series = monitor.series(start)
     return series["x"].values if series else []
 
@@ -24,7 +24,7 @@ def test_means_over_each_second() -> None:
     assert sampled((100.2, 2), (100.9, 4), (101.0, 8), (101.99, 8), (102.5, 1)) == [3, 8, 1]
 
 
-def test_a_second_without_samples_is_unknown() -> None:
+def test_a_second_withoutsamples_is_unknown() -> None:
     assert sampled((100.2, 2), (103.1, 5)) == [2, None, None, 5]
 
 
@@ -33,7 +33,7 @@ def test_what_was_before_the_start_is_left_out() -> None:
     assert sampled((90.0, 7)) == []
 
 
-def test_samples_while_entered_and_no_longer() -> None:
+def testsamples_while_entered_and_no_longer() -> None:
     calls: list[float] = []
 
     def sample() -> float:

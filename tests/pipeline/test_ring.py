@@ -96,7 +96,7 @@ def test_released_buffers_are_poisoned(device: CpuDevice, reader: Numbering) -> 
 def test_batches_know_when_they_were_read(device: CpuDevice, reader: Numbering) -> None:
     with Ring(reader, device, split([30], 1, "uniform"), 5, buffers=2, epochs=1) as ring:
         first, second = next_of(ring), next_of(ring)
-        assert 0 < first.read_start_ns <= first.read_end_ns <= second.read_start_ns <= second.read_end_ns
+        assert 0 < first.times[0] <= first.times[1] <= second.times[0] <= second.times[1]
 
 
 def test_no_images_no_batches(device: CpuDevice, reader: Numbering) -> None:

@@ -92,7 +92,7 @@ def test_direct_says_its_block(dataset: Dataset) -> None:
         outcome = done(job_of("read", folder=str(dataset.folder), reader="direct"))
     except ReadError as error:
         pytest.skip(str(error))
-    assert set(outcome.facts["reader"]) == {"block", "block_known_by"}
+    assert set(outcome.facts["reader"]) == {"block", "block_known_by", "proved_by"}
     assert outcome.facts["storage"]["from_storage"] is None or outcome.facts["storage"]["from_storage"] > 0.9
 
 

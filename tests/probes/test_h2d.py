@@ -28,7 +28,7 @@ def job_of(nbytes: int, memory: str = "pageable", window: Window = SHORT) -> Job
 @pytest.mark.parametrize("nbytes", [1, 4095, 65536, PERIOD + 17])
 def test_copies_are_counted(device: CpuDevice, memory: str, nbytes: int) -> None:
     job = job_of(nbytes, memory)
-    timeline = copies(job, device, begin(job))
+    timeline = copies(job, [device], begin(job))
     assert len(timeline.repeats) == 3
     for repeat in timeline.repeats:
         assert repeat.images == 0
@@ -80,9 +80,9 @@ def test_altered_copy_is_refused_before_it_is_measured() -> None:
 
     with (
         Altering(1) as device,
-        pytest.raises(DeviceError, match=r"1000 bytes to CPU .* arrived altered: the memory or the link"),
+        pytest.raises(DeviceError, match=r"1000 bytes to CPU .* arrived altered: the memory or link"),
     ):
-        copies(job_of(1000), device, never)
+        copies(job_of(1000), [device], never)
 
 
 def test_altered_last_copy_is_refused_too() -> None:
@@ -100,10 +100,10 @@ def test_altered_last_copy_is_refused_too() -> None:
             return last.finished
 
     with LastOne(-1) as last, pytest.raises(DeviceError, match="arrived altered"):
-        copies(job_of(1000), last, lambda stages: Watching(SHORT, stages, lambda progress: None))
+        copies(job_of(1000), [last], lambda stages: Watching(SHORT, stages, lambda progress: None))
 
 
 def test_window_that_wants_images_ends_all_the_same(device: CpuDevice) -> None:
     # Profile mlperf asks for 24,576 images in each window; a copy has none.
     job = job_of(1000, window=SHORT.model_copy(update={"images": 24_576}))
-    assert len(copies(job, device, begin(job)).repeats) == 3
+    assert len(copies(job, [device], begin(job)).repeats) == 3

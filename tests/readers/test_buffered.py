@@ -1,5 +1,6 @@
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from inferkit.dataset.tensors import Dataset, TensorFile
 from inferkit.devices.cpu import CpuDevice
 from inferkit.errors import ReadError
 from inferkit.mounts import filesystem
-from inferkit.readers import base
+from inferkit.readers import files as base
 from inferkit.readers.buffered import BufferedReader
 from inferkit.residency import evict, resident_share
 from tests.conftest import MakeDataset
@@ -90,8 +91,8 @@ def test_grown_file_is_read_as_far_as_it_was(make_dataset: MakeDataset, device: 
 
 def test_vanished_file(make_dataset: MakeDataset, device: CpuDevice) -> None:
     known = make_dataset()
-    known.dataset.path(1).unlink()
     with BufferedReader(known.dataset, device) as reader:
+        known.dataset.path(1).unlink()
         buffer = device.allocate(reader.buffer_bytes(1))
         reader.read([Piece(0, 0, 1, 0)], buffer)
         with pytest.raises(ReadError, match=f"cannot open {known.dataset.path(1)}: No such file.*errno 2.*mounted"):
@@ -100,18 +101,62 @@ def test_vanished_file(make_dataset: MakeDataset, device: CpuDevice) -> None:
 
 def test_vanished_folder(make_dataset: MakeDataset, device: CpuDevice) -> None:
     known = make_dataset()
-    shutil.rmtree(known.dataset.folder)
-    with BufferedReader(known.dataset, device) as reader, pytest.raises(ReadError, match="No such file"):
-        reader.read([Piece(0, 0, 1, 0)], device.allocate(105))
+    with BufferedReader(known.dataset, device) as reader:
+        shutil.rmtree(known.dataset.folder)
+        with pytest.raises(ReadError, match="No such file"):
+            reader.read([Piece(0, 0, 1, 0)], device.allocate(105))
+    with pytest.raises(ReadError, match=r"cannot examine .*images-00.*No such file"):
+        BufferedReader(known.dataset, device)
+
+
+def test_evicts_before_the_first_batch_too(make_dataset: MakeDataset, device: CpuDevice) -> None:
+    known = make_dataset((9, 9), (3, 64, 64))
+    paths = [known.dataset.path(k) for k in range(2)]
+    if filesystem(paths[0]).in_memory:
+        pytest.skip("nothing can be evicted from memory")
+    assert resident_share(paths) == 1.0
+    with BufferedReader(known.dataset, device, evict=True):
+        assert resident_share(paths) == 0.0
+
+
+def replaced(path: Path) -> None:
+    other = path.with_name("other")
+    other.write_bytes(path.read_bytes())
+    other.replace(path)
+
+
+def written_to(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(b"altered")
+
+
+@pytest.mark.parametrize("change", [replaced, written_to])
+def test_changed_files_are_found_when_opened_and_at_the_end(
+    make_dataset: MakeDataset, device: CpuDevice, change: Callable[[Path], None]
+) -> None:
+    known = make_dataset()
+    path = known.dataset.path(1)
+    with BufferedReader(known.dataset, device) as reader:
+        reader.check_unchanged()
+        buffer = device.allocate(105)
+        reader.read([Piece(0, 0, 1, 0)], buffer)
+        change(path)
+        with pytest.raises(
+            ReadError, match=f"{path} was replaced or written to .315 bytes when reading began, now 315"
+        ):
+            reader.read([Piece(1, 0, 1, 5)], buffer)
+        with pytest.raises(ReadError, match=f"{path} was replaced or written to"):
+            reader.check_unchanged()
 
 
 def test_folder_in_place_of_the_file(make_dataset: MakeDataset, device: CpuDevice) -> None:
     known = make_dataset()
     path = known.dataset.path(0)
-    path.unlink()
-    path.mkdir()
-    with BufferedReader(known.dataset, device) as reader, pytest.raises(ReadError, match=r"byte 105: Is a directory"):
-        reader.read([Piece(0, 1, 1, 1)], device.allocate(105))
+    with BufferedReader(known.dataset, device) as reader:
+        path.unlink()
+        path.mkdir()
+        with pytest.raises(ReadError, match=f"{path} was replaced or written to"):
+            reader.read([Piece(0, 1, 1, 1)], device.allocate(105))
 
 
 def test_input_output_error(tmp_path: Path, device: CpuDevice) -> None:

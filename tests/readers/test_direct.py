@@ -1,3 +1,4 @@
+import mmap
 import os
 from pathlib import Path
 
@@ -8,8 +9,9 @@ from inferkit.devices.cpu import CpuDevice
 from inferkit.directio import DirectIo
 from inferkit.errors import ReadError
 from inferkit.mounts import filesystem
-from inferkit.readers import base, direct
-from inferkit.readers.direct import DirectReader, direct_io_block
+from inferkit.readers import direct
+from inferkit.readers import files as base
+from inferkit.readers.direct import DirectReader, direct_io_block, probe
 from inferkit.residency import evict, resident_share
 from tests.conftest import MakeDataset
 
@@ -46,7 +48,8 @@ def test_any_block_will_do(
     monkeypatch.setattr(direct, "direct_io_alignment", lambda path: DirectIo(block, block))
     known = make_dataset((5, 3, 7), (3, 37, 41), folder=disk)
     with DirectReader(known.dataset, device) as reader:
-        assert reader.facts == {"block": block, "block_known_by": "statx DIOALIGN"}
+        facts = reader.facts
+        assert (facts["block"], facts["block_known_by"]) == (block, "statx DIOALIGN")
         assert reader.buffer_bytes(4) == 4 * (3 * 37 * 41 + 2 * block)
         assert_reads_every_image(reader, known, device, batch_size=6, threads=2)
 
@@ -100,9 +103,48 @@ def test_truncated_while_open(make_dataset: MakeDataset, device: CpuDevice, disk
 
 def test_vanished_file(make_dataset: MakeDataset, device: CpuDevice, disk: Path) -> None:
     known = make_dataset(folder=disk)
-    known.dataset.path(1).unlink()
-    with DirectReader(known.dataset, device) as reader, pytest.raises(ReadError, match=r"cannot open .*No such file"):
-        reader.read([Piece(1, 0, 1, 5)], device.allocate(reader.buffer_bytes(1)))
+    with DirectReader(known.dataset, device) as reader:
+        known.dataset.path(1).unlink()
+        with pytest.raises(ReadError, match=r"cannot open .*No such file"):
+            reader.read([Piece(1, 0, 1, 5)], device.allocate(reader.buffer_bytes(1)))
+
+
+def test_the_page_cache_is_proved_to_be_passed_by(make_dataset: MakeDataset, device: CpuDevice, disk: Path) -> None:
+    known = make_dataset((60, 1), (3, 37, 41), folder=disk)
+    known.dataset.path(1).read_bytes()
+    with DirectReader(known.dataset, device) as reader:
+        assert reader.facts["proved_by"] == "a probe read of dropped pages left none resident"
+
+
+def test_a_file_system_that_goes_through_the_cache_is_refused(
+    make_dataset: MakeDataset, device: CpuDevice, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares = iter([0.0, 0.25])
+    monkeypatch.setattr(direct, "resident_share", lambda paths: next(shares))
+    with pytest.raises(ReadError, match=r"left pages in the page cache, .*: use reader buffered"):
+        DirectReader(make_dataset(folder=disk).dataset, device)
+
+
+@pytest.mark.parametrize(("share", "told"), [(None, "does not tell this user"), (0.5, "some process has them mapped")])
+def test_what_cannot_be_proved_is_said(
+    make_dataset: MakeDataset,
+    device: CpuDevice,
+    disk: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    share: float | None,
+    told: str,
+) -> None:
+    monkeypatch.setattr(direct, "resident_share", lambda paths: share)
+    with DirectReader(make_dataset(folder=disk).dataset, device) as reader:
+        assert str(reader.facts["proved_by"]).startswith("not proved: ")
+        assert told in str(reader.facts["proved_by"])
+
+
+def test_pages_that_are_mapped_cannot_be_dropped(make_dataset: MakeDataset, disk: Path) -> None:
+    path = make_dataset(folder=disk).dataset.path(0)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        assert mapped[0] is not None
+        assert "some process has them mapped" in probe(path, 512)
 
 
 def test_vanished_before(make_dataset: MakeDataset, device: CpuDevice, disk: Path) -> None:

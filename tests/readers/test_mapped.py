@@ -90,7 +90,7 @@ def test_truncated_before(make_dataset: MakeDataset, device: CpuDevice, shm: Pat
 def test_vanished_file(make_dataset: MakeDataset, device: CpuDevice, shm: Path) -> None:
     known = make_dataset(folder=shm)
     known.dataset.path(2).unlink()
-    with pytest.raises(ReadError, match=r"cannot open .*No such file"):
+    with pytest.raises(ReadError, match=r"cannot examine .*No such file"):
         MappedReader(known.dataset, device)
 
 

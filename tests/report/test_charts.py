@@ -16,7 +16,7 @@ from inferkit.report.charts import CHARTS, comparison
 from inferkit.report.colours import NO_STAGE_COLOUR, STAGE_COLOURS
 from inferkit.report.display import VEGALITE_MIME, chart_bundle, display_chart, png
 from inferkit.report.store import Stored, table
-from inferkit.run import STAGES, Figure, Run, Series
+from inferkit.run import STAGES, Figure, Peer, Run, Series
 
 from .conftest import MakeRun
 
@@ -78,7 +78,17 @@ def drawn(mixed: list[Run], make_copy: MakeRun, make_read: MakeRun) -> dict[str,
         make_read(kind, n, b, n * 1e9, fio=1.5e9) for kind in ("buffered", "direct") for n in (1, 2) for b in (32, 128)
     ]
     frame = table(Stored(run, Path("a.ipynb")) for run in mixed)
-    return {**dict.fromkeys(RUN_CHARTS, mixed), "transfer_sweep": copies, "read_sweep": reads, "comparison": frame}
+    several = [run.model_copy(update={"point": run.point | {"ranks": n}}) for n in (1, 2) for run in mixed]
+    layers = [mixed[0].model_copy(update={"facts": {"layers_ms": [["conv1", 2.0], ["fc", 0.5]]}})]
+    known = {
+        "transfer_sweep": copies,
+        "layer_times": layers,
+        "read_sweep": reads,
+        "comparison": frame,
+        "scaling": several,
+        "speedup": several,
+    }
+    return {**dict.fromkeys(RUN_CHARTS, mixed), **known}
 
 
 @pytest.mark.parametrize("name", CHARTS)
@@ -232,14 +242,27 @@ def test_sweeps_mark_what_is_not_valid(make_copy: MakeRun, make_read: MakeRun) -
         assert shapes[0]["range"] == ["circle", "triangle-up", "cross"]
 
 
-def test_peers_are_drawn_dark_beside_the_readers(make_read: MakeRun) -> None:
+def test_peers_are_dashes_of_the_readers_colour(make_read: MakeRun) -> None:
     spec = CHARTS["read_sweep"]([make_read("direct", n, 32, 1e9, fio=2e9) for n in (1, 2)]).to_dict()
     peers = [row for row in rows_of(spec) if row["peer"]]
-    assert {(row["threads"], row["value"], row["series"]) for row in peers} == {
-        (n, 2.0, "fio psync (peer)") for n in (1, 2)
-    }
-    scale = encodings(spec, "color")[0]["scale"]
-    assert scale["domain"] == ["direct", "fio psync (peer)"]
+    assert {(row["threads"], row["value"], row["series"]) for row in peers} == {(n, 2.0, "direct") for n in (1, 2)}
+    assert encodings(spec, "color")[0]["scale"]["domain"] == ["direct"]
+    assert "short dash: fio psync, beside the reader of its colour" in spec["description"]
+
+
+def test_the_devices_ceiling_is_a_line_across(make_read: MakeRun) -> None:
+    device = Peer(name="device", figure=Figure(bytes_per_s=3e9))
+    runs = [run.model_copy(update={"peers": [device]}) for run in (make_read("direct", n, 32, 1e9) for n in (1, 2))]
+    spec = CHARTS["read_sweep"](runs).to_dict()
+    assert {row["ceiling"] for row in rows_of(spec) if "ceiling" in row} == {3.0}
+    assert "dashed line: the device's ceiling" in spec["description"]
+
+
+def test_a_panel_shows_its_own_rows_alone(make_read: MakeRun) -> None:
+    spec = CHARTS["read_sweep"]([make_read("direct", 1, batch, 1e9) for batch in (128, 32)]).to_dict()
+    assert "data" in spec
+    assert "data" not in spec["spec"]
+    assert not any("data" in layer for layer in spec["spec"]["layer"])
 
 
 def test_batch_sizes_are_panels_in_numeric_order(make_read: MakeRun) -> None:
@@ -255,3 +278,11 @@ def test_comparison_takes_the_best_valid_point_of_each_storage(make_run: MakeRun
         ("shm", 70.0, "infer"),
         ("nas", 303.0, "infer"),
     ]
+
+
+def test_layers_beyond_the_longest_are_summed_up_and_no_time_is_lost(make_run: MakeRun) -> None:
+    times = [[f"layer {k}", float(k)] for k in range(40)]
+    rows = rows_of(CHARTS["layer_times"]([make_run(facts={"layers_ms": times})]).to_dict())
+    assert sum(float(str(row["ms"])) for row in rows) == sum(range(40))
+    assert rows[0]["layer"] == "1. layer 39"
+    assert "15 others" in str(rows[-1]["layer"])

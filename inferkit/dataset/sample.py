@@ -1,0 +1,40 @@
+"""A few images out of a data set: for calibrating a network, and for comparing networks on images it never saw."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from inferkit.dataset.synthetic import random_image
+from inferkit.dataset.tensors import Dataset
+
+SAMPLED = 64
+"""Images in a sample, where the data set has twice as many."""
+
+
+def sample(dataset: Dataset, *, held_out: bool = False) -> npt.NDArray[Any]:
+    """Return images spread evenly over a data set.
+
+    Parameters
+    ----------
+    dataset
+        Its files are read; one that exists in memory alone gives random images, as its reader does.
+    held_out
+        The images half-way between those of the other sample: none is in both, unless there is a single one.
+
+    Returns
+    -------
+    ndarray, shape (images, *shape)
+        :data:`SAMPLED` of them, or half of the data set; of the data set's dtype.
+    """
+    count = min(SAMPLED, max(1, dataset.images // 2))
+    step = dataset.images // count
+    indices = np.arange(count) * step + (step // 2 if held_out else 0)
+    return np.stack([_image(dataset, int(index)) for index in indices])
+
+
+def _image(dataset: Dataset, index: int) -> npt.NDArray[Any]:
+    if dataset.in_memory:
+        return random_image(0, index, dataset.shape, dataset.dtype)
+    image: npt.NDArray[Any] = dataset.read_images(index, 1)[0]
+    return image

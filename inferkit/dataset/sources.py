@@ -1,0 +1,36 @@
+"""Where the JPEG files of a notebook lie, and what they are as images."""
+
+from pathlib import Path
+
+from inferkit.errors import ParameterError
+from inferkit.params import Photographs, project_root, resolve
+
+DEMO = "demo"
+PHOTOGRAPHS = 400
+
+
+def photographs_folder(params: Photographs) -> Path:
+    """Return the folder of JPEG files that the parameters name; ``demo`` makes photographs if they are not there.
+
+    Raises
+    ------
+    ParameterError
+        If none is named, or scikit-image lacks for ``demo``.
+    DatasetError
+        If the photographs cannot be written.
+    """
+    if not params.images:
+        msg = "images is empty, but reader jpeg decodes JPEG files: name their folder, or demo"
+        raise ParameterError(msg)
+    if params.images != DEMO:
+        return resolve(params.images)
+    from inferkit.dataset.photographs import make_photographs
+
+    folder = project_root() / "data" / "photographs"
+    make_photographs(folder, count=PHOTOGRAPHS)
+    return folder
+
+
+def decoded_shape(params: Photographs) -> tuple[int, ...]:
+    """Return the shape of the images that JPEG files become."""
+    return (3, params.size, params.size)

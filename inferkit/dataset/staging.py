@@ -1,0 +1,293 @@
+"""Stage a data set in memory: a copy per NUMA node, or per GPU, made by processes that are bound to the node."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from inferkit.binding import binding, inherited
+from inferkit.dataset.format import Dataset, open_dataset
+from inferkit.dataset.manifest import HASHES_NAME, MANIFEST_NAME
+from inferkit.dataset.staging_copy import PART
+from inferkit.dataset.staging_record import RECORD_NAME, Copy, Staged, read_record, write_record
+from inferkit.errors import DatasetError, ParameterError
+from inferkit.limits import affinity, memory_limit
+from inferkit.mounts import existing, filesystem
+from inferkit.placement import Place
+from inferkit.procfs import ROOT, fields, kibibytes, text
+from inferkit.topology import Topology, allowed_cores, topology
+from inferkit.units import gibibytes
+
+TARGET = Path("/dev/shm/inferkit-staged")
+Progress = Callable[[int, int], None]
+
+
+def plan_copies(machine: Topology, per: str, *, separate: bool = False) -> list[Copy]:
+    """Return the copies to make.
+
+    Parameters
+    ----------
+    machine
+        Where nodes and GPUs are.
+    per
+        ``node``, or ``gpu`` of a node.
+    separate
+        Whether a second copy on the same node gets bytes of its own, not hard links to those of the first.
+
+    Raises
+    ------
+    ParameterError
+        If the machine has no GPUs, or several nodes and does not tell theirs.
+    """
+    nodes: list[int | None] = [*sorted({core.node for core in machine.cores if core.node is not None})] or [None]
+    if per == "node":
+        return [Copy(name="all" if node is None else f"node{node}", node=node) for node in nodes]
+    lost = [gpu for gpu, part in machine.gpus.items() if part.node is None]
+    if not machine.gpus or (lost and len(nodes) > 1):
+        found = f"the node of GPU {lost} is unknown" if lost else "there is no GPU"
+        msg = f"per gpu: {found}, so nobody knows where its copy should lie: stage per node"
+        raise ParameterError(msg)
+    copies: list[Copy] = []
+    for gpu, part in machine.gpus.items():
+        node = nodes[0] if part.node is None else part.node
+        first = next((copy.name for copy in copies if copy.node == node and not copy.same_as), "")
+        name = f"gpu{gpu}" if node is None else f"node{node}-gpu{gpu}"
+        copies.append(Copy(name=name, node=node, gpu=gpu, same_as="" if separate else first))
+    return copies
+
+
+def stage(
+    source: Path,
+    target: Path = TARGET,
+    *,
+    per: str = "node",
+    separate: bool = False,
+    machine: Topology | None = None,
+    progress: Progress | None = None,
+) -> Staged:
+    """Copy a data set to memory.
+
+    Parameters
+    ----------
+    source, target
+        The data set, and the staging folder on a file system in memory.
+    per, separate, machine
+        As :func:`plan_copies`; None: this machine.
+    progress
+        Is told bytes done and bytes in all.
+
+    Returns
+    -------
+    record
+        What was staged, and which share of the pages lies where it should.
+
+    Raises
+    ------
+    DatasetError
+        If the target is not in memory, holds something else, has too little room, or if copying failed (what was
+        copied is then removed).
+    """
+    machine = machine or topology()
+    dataset = open_dataset(source)
+    record = Staged(
+        source=str(source.resolve()),
+        files={name: (source / name).stat().st_size for name in _names(dataset)},
+        made_folder=not target.exists(),
+        copies=plan_copies(machine, per, separate=separate),
+    )
+    there = _check_target(target, record)
+    if there is not None:
+        return there
+    _check_room(target, record)
+    target.mkdir(parents=True, exist_ok=True)
+    write_record(target, record)
+    try:
+        done = list(_make_copies(target, record, machine, progress or (lambda done, total: None)))
+    except BaseException:
+        unstage(target)
+        raise
+    record = record.model_copy(update={"copies": done})
+    write_record(target, record)
+    return record
+
+
+def _names(dataset: Dataset) -> list[str]:
+    """Return the files of a data set: its tensors, manifest and hashes."""
+    beside = [name for name in (MANIFEST_NAME, HASHES_NAME) if (dataset.folder / name).is_file()]
+    return [*(file.name for file in dataset.files), *beside]
+
+
+def _check_target(target: Path, wanted: Staged) -> Staged | None:
+    """Return what is staged there already, if it is the same and whole; refuse anything else."""
+    if not filesystem(target).in_memory:
+        msg = f"{target} lies on {filesystem(target).fstype}, which is not memory: stage to a folder in /dev/shm"
+        raise DatasetError(msg)
+    found = read_record(target)
+    if found is None:
+        if target.exists() and any(target.iterdir()):
+            msg = f"{target} holds files that were not staged: name another folder with --to, or empty it"
+            raise DatasetError(msg)
+        return None
+    plan = [(copy.name, copy.node, copy.gpu, copy.same_as) for copy in found.copies]
+    same = (found.source, found.files, plan) == (
+        wanted.source,
+        wanted.files,
+        [(copy.name, copy.node, copy.gpu, copy.same_as) for copy in wanted.copies],
+    )
+    if same and all(_whole(target, found, copy) for copy in found.copies):
+        return found
+    msg = f"{target} holds {found.source} staged otherwise, or only in part: run `inferkit dataset unstage {target}`"
+    raise DatasetError(msg)
+
+
+def _whole(target: Path, record: Staged, copy: Copy) -> bool:
+    paths = {name: target / copy.name / name for name in record.files}
+    return all(
+        path.is_file() and (path.stat().st_size, path.stat().st_ino) == (record.files[name], copy.inodes.get(name))
+        for name, path in paths.items()
+    )
+
+
+def _check_room(target: Path, record: Staged) -> None:
+    """Refuse what does not fit: the file system, the control group, and each node's free memory."""
+    own = [copy for copy in record.copies if not copy.same_as]
+    needed = record.nbytes * len(own)
+    status = os.statvfs(existing(target))
+    rooms = {"the file system": status.f_bavail * status.f_frsize, "the control group": memory_limit()}
+    rooms["memory"] = kibibytes(fields(text(ROOT / "proc/meminfo")).get("MemAvailable"))
+    for what, room in rooms.items():
+        if room is not None and needed > room:
+            msg = (
+                f"{len(own)} copies of {gibibytes(record.nbytes)} need {gibibytes(needed)}, {what} has "
+                f"{gibibytes(room)}: stage fewer copies (without --separate, --per node), or a smaller data set"
+            )
+            raise DatasetError(msg)
+    for node in {copy.node for copy in own} - {None}:
+        wanted = record.nbytes * sum(copy.node == node for copy in own)
+        free = free_on_node(node) if node is not None else None
+        if free is not None and wanted > free:
+            msg = f"node {node} has {gibibytes(free)} free, its copies need {gibibytes(wanted)}: free memory there"
+            raise DatasetError(msg)
+
+
+def free_on_node(node: int, root: Path = ROOT) -> int | None:
+    """Return the bytes that a node could hold: free ones, and page cache that is no tmpfs; None where not told."""
+    told = fields(text(root / f"sys/devices/system/node/node{node}/meminfo"))
+    free, cache, shared = (kibibytes(told.get(f"Node {node} {name}")) for name in ("MemFree", "FilePages", "Shmem"))
+    return None if free is None else free + max(0, (cache or 0) - (shared or 0))
+
+
+def _make_copies(target: Path, record: Staged, machine: Topology, progress: Progress) -> Iterator[Copy]:
+    """Make all copies: those with bytes of their own at the same time, then the links."""
+    own = [copy for copy in record.copies if not copy.same_as]
+    total, done = record.nbytes * len(own), 0
+    found: dict[str, dict[str, Any]] = {}
+    with ExitStack() as stack:
+        copiers = [stack.enter_context(_copier(target, record, copy, machine)) for copy in own]
+        for copy, copier in zip(own, copiers, strict=True):
+            assert copier.stdout is not None
+            for event in map(json.loads, copier.stdout):
+                if "failed" in event:
+                    msg = f"cannot stage {record.source} to {target / copy.name}: {event['failed']}"
+                    raise DatasetError(msg)
+                done += event.get("done", 0)
+                progress(done, total)
+                found[copy.name] = event
+            if copier.wait() or "nodes" not in found.get(copy.name, {}):
+                msg = f"the process that staged {target / copy.name} ended with {copier.returncode}: out of memory?"
+                raise DatasetError(msg)
+    for copy in record.copies:
+        for name in record.files if copy.same_as else ():
+            link = target / copy.name / name
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.hardlink_to(target / copy.same_as / name)
+        yield _looked_at(target, record, copy, found[copy.same_as or copy.name])
+
+
+def _looked_at(target: Path, record: Staged, copy: Copy, event: dict[str, Any]) -> Copy:
+    pages = event["nodes"]
+    share = pages.get(str(copy.node), 0) / sum(pages.values()) if pages and copy.node is not None else None
+    return copy.model_copy(
+        update={
+            "on_node": share,
+            "pages": pages,
+            "unknown": event["unknown"] or ("" if copy.node is not None else "the machine tells no NUMA nodes"),
+            "inodes": {name: (target / copy.name / name).stat().st_ino for name in record.files},
+        }
+    )
+
+
+def _copier(target: Path, record: Staged, copy: Copy, machine: Topology) -> "_Copier":
+    cores = [core for core in allowed_cores(machine, affinity()) if core.node == copy.node]
+    bound = binding(Place(cpus=tuple(cpu for core in cores for cpu in core.cpus), node=copy.node))
+    job = {"source": record.source, "target": str(target / copy.name), "files": list(record.files)}
+    with inherited(bound.cpus):
+        copier = _Copier(
+            [*bound.prefix, sys.executable, "-m", "inferkit.dataset.staging_copy"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+    assert copier.stdin is not None
+    copier.stdin.write(json.dumps(job) + "\n")
+    copier.stdin.flush()
+    return copier
+
+
+class _Copier(subprocess.Popen[str]):
+    """A copying process that does not outlive its use."""
+
+    def __exit__(self, *error: Any) -> None:
+        if self.poll() is None:
+            self.kill()
+        super().__exit__(*error)
+
+
+def unstage(target: Path = TARGET) -> tuple[int, list[Path]]:
+    """Remove exactly what was staged in a folder.
+
+    Returns
+    -------
+    files, left
+        How many files were removed, and what was left because it was not staged, or is another file by now.
+
+    Raises
+    ------
+    DatasetError
+        If nothing was staged there.
+    """
+    record = read_record(target)
+    if record is None:
+        msg = f"nothing is staged in {target}: {RECORD_NAME} is not there"
+        raise DatasetError(msg)
+    removed = sum(_remove(target, record, copy) for copy in record.copies)
+    for name in (RECORD_NAME, f"{RECORD_NAME}.part"):
+        (target / name).unlink(missing_ok=True)
+    folders = [target / copy.name for copy in record.copies]
+    _remove_empty([*(path for folder in folders for path in folder.rglob("*") if path.is_dir()), *folders])
+    if record.made_folder:
+        _remove_empty([target])
+    left = [path for path in target.rglob("*") if path.is_file()] if target.exists() else []
+    return removed, sorted(left)
+
+
+def _remove(target: Path, record: Staged, copy: Copy) -> int:
+    """Remove a copy's files, half made ones too; one that was replaced meanwhile stays."""
+    removed = 0
+    for name in record.files:
+        path = target / copy.name / name
+        path.with_name(path.name + PART).unlink(missing_ok=True)
+        if path.is_file() and copy.inodes.get(name, path.stat().st_ino) == path.stat().st_ino:
+            path.unlink()
+            removed += 1
+    return removed
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    for folder in sorted(folders, key=lambda path: len(path.parts), reverse=True):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()

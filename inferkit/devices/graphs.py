@@ -1,0 +1,41 @@
+"""CUDA graphs: work captured once and launched as one thing; PyCUDA has none, so this is cuda.bindings."""
+
+from collections.abc import Callable
+from typing import Any
+
+from cuda.bindings import driver as bindings
+
+from inferkit.devices.pinned import checked
+
+CAPTURING = "capturing a CUDA graph"
+
+
+def capture(stream: Any, work: Callable[[], None]) -> Any:
+    """Capture what ``work`` queues on a stream, and make it ready to launch.
+
+    Other threads may go on allocating meanwhile (mode THREAD_LOCAL).
+
+    Raises
+    ------
+    DeviceError
+        If something in it cannot be captured.
+    """
+    mode = bindings.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+    checked(bindings.cuStreamBeginCapture(stream.handle, mode), CAPTURING)
+    try:
+        work()
+    finally:
+        graph = checked(bindings.cuStreamEndCapture(stream.handle), CAPTURING)
+    ready = checked(bindings.cuGraphInstantiate(graph, 0), CAPTURING)
+    checked(bindings.cuGraphDestroy(graph), CAPTURING)
+    return ready
+
+
+def launch(graph: Any, stream: Any) -> None:
+    """Queue a captured graph on a stream."""
+    checked(bindings.cuGraphLaunch(graph, stream.handle), "launching a CUDA graph")
+
+
+def destroy(graph: Any) -> None:
+    """Free a captured graph that is not under way."""
+    checked(bindings.cuGraphExecDestroy(graph), "freeing a CUDA graph")

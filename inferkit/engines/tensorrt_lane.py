@@ -1,0 +1,194 @@
+"""A lane: an execution context of TensorRT and the stream that it infers on."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from inferkit.engines.base import Options
+from inferkit.engines.plans import PlanFile
+from inferkit.engines.tensorrt_library import LOG, RTX, trt
+from inferkit.errors import EngineError
+
+
+class _Addressed(Protocol):
+    address: int
+
+
+class Lane:
+    """Queues batches of one execution context, one after another.
+
+    Parameters
+    ----------
+    context
+        The execution context.
+    engine
+        What made it.
+    image
+        Name of the input.
+    stream
+        Where it infers.
+    batch_size
+        Images per batch.
+    """
+
+    def __init__(self, context: Any, engine: Any, image: str, stream: Any, batch_size: int) -> None:
+        self._context = context
+        self._input = image
+        self.stream = stream
+        shape = tuple(engine.get_tensor_shape(image))
+        if shape[0] == -1 and not context.set_input_shape(image, (batch_size, *shape[1:])):
+            msg = f"{trt.__name__} takes no batch of {batch_size} images: {LOG.take()}"
+            raise EngineError(msg)
+
+    def enqueue(self, address: int, outputs: Mapping[str, _Addressed]) -> None:
+        """Queue a whole batch; the GPU's context must be pushed.
+
+        Raises
+        ------
+        EngineError
+            If the library refuses it.
+        """
+        self._context.set_tensor_address(self._input, address)
+        for name, buffer in outputs.items():
+            self._context.set_tensor_address(name, buffer.address)
+        if not self._context.execute_async_v3(self.stream.handle):
+            msg = f"{trt.__name__} failed to queue a batch: {LOG.take()}"
+            raise EngineError(msg)
+
+    def output_shape(self, name: str) -> tuple[int, ...]:
+        """Return an output's shape for the largest batch.
+
+        Raises
+        ------
+        EngineError
+            If it depends on the images' content.
+        """
+        shape = tuple(self._context.get_tensor_shape(name))
+        if any(length < 0 for length in shape):
+            msg = f"output {name!r} has shape {shape}, which depends on the images' content: cut the model before it"
+            raise EngineError(msg)
+        return shape
+
+    def profile(self, address: int, outputs: Mapping[str, _Addressed]) -> list[tuple[str, float]]:
+        """Return each layer's name and milliseconds in one batch, after one that is not counted."""
+        self.enqueue(address, outputs)
+        self.stream.synchronize()
+        profiler = _Profiler()
+        self._context.profiler = profiler
+        self.enqueue(address, outputs)
+        self.stream.synchronize()
+        return profiler.times
+
+    def close(self) -> None:
+        """Free the context; nothing of it may be under way."""
+        self._context = None
+
+
+class GraphLane(Lane):
+    """Replays each slot's batch as a CUDA graph, captured when the slot is first met; for TensorRT.
+
+    A graph holds the addresses that it was captured with. TensorRT-RTX captures by itself (see :func:`make_lane`).
+    """
+
+    def __init__(self, context: Any, engine: Any, image: str, stream: Any, batch_size: int) -> None:
+        super().__init__(context, engine, image, stream, batch_size)
+        self._graphs: dict[int, Any] = {}
+
+    def enqueue(self, address: int, outputs: Mapping[str, _Addressed]) -> None:
+        """Launch the slot's graph."""
+        from inferkit.devices.graphs import capture, launch
+
+        if address not in self._graphs:
+            super().enqueue(address, outputs)  # after a change of shape TensorRT must run once uncaptured
+            self.stream.synchronize()
+            self._graphs[address] = capture(self.stream, lambda: super(GraphLane, self).enqueue(address, outputs))
+        launch(self._graphs[address], self.stream)
+
+    def close(self) -> None:
+        """Free graphs and context."""
+        from inferkit.devices.graphs import destroy
+
+        for graph in self._graphs.values():
+            destroy(graph)
+        self._graphs.clear()
+        super().close()
+
+
+_IProfiler: Any = trt.IProfiler
+
+
+class _Profiler(_IProfiler):  # type: ignore[misc]
+    """Keeps the layers' times."""
+
+    def __init__(self) -> None:
+        _IProfiler.__init__(self)  # pybind11 wants it called so
+        self.times: list[tuple[str, float]] = []
+
+    def report_layer_time(self, layer_name: str, ms: float) -> None:
+        """Be told by TensorRT, once per layer."""
+        self.times.append((layer_name, float(ms)))
+
+
+class RuntimeCache:
+    """Kernels that TensorRT-RTX compiled when it met a batch, kept for the next process; TensorRT compiles none then.
+
+    Parameters
+    ----------
+    name, shaped_by
+        Of the engine: a cache serves one engine on one kind of GPU and driver.
+    """
+
+    def __init__(self, name: str, shaped_by: Mapping[str, object]) -> None:
+        self._file = PlanFile(f"kernels-{name}", shaped_by) if RTX else None
+        self._cache: Any = None
+
+    def give(self, config: Any) -> None:
+        """Let a context that is made with this configuration use what is known, and add to it."""
+        if self._cache is None and self._file is not None:
+            self._cache = config.create_runtime_cache()
+            with self._file.locked():
+                known = self._file.read()
+            if known:
+                self._cache.deserialize(known)  # False, and empty as before, where the driver has changed
+        if self._cache is not None:
+            config.set_runtime_cache(self._cache)
+
+    def keep(self) -> None:
+        """Write what is known now."""
+        if self._cache is not None and self._file is not None:
+            with self._file.locked():
+                self._file.write(bytes(self._cache.serialize()))
+
+    def close(self) -> None:
+        """Free what is in memory."""
+        self._cache = None
+
+
+def make_lane(
+    engine: Any, image: str, stream: Any, batch_size: int, options: Options, cache: RuntimeCache | None = None
+) -> Lane:
+    """Make an execution context on a stream.
+
+    TensorRT-RTX compiles kernels for a batch when it meets it. By default (LAZY) it infers with slower ones meanwhile;
+    EAGER waits, so that the warm-up leaves nothing behind. TensorRT compiles when it builds, and has no such choice.
+
+    Raises
+    ------
+    EngineError
+        If there is no memory for it.
+    """
+    strategies = getattr(trt, "DynamicShapesKernelSpecializationStrategy", None)
+    if strategies is None:
+        context = engine.create_execution_context()
+    else:
+        config = engine.create_runtime_config()
+        config.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
+        if cache is not None:
+            cache.give(config)
+        if options.cuda_graph:
+            config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        context = engine.create_execution_context(config)
+    if context is None:
+        msg = f"{trt.__name__} made no execution context (is the GPU's memory full?): {LOG.take()}"
+        raise EngineError(msg)
+    lane = GraphLane if options.cuda_graph and strategies is None else Lane
+    return lane(context, engine, image, stream, batch_size)

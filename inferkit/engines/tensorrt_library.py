@@ -1,0 +1,47 @@
+"""TensorRT or TensorRT-RTX, whichever is installed. This is the only file that imports them."""
+
+from collections import deque
+from importlib import import_module
+from typing import Any
+
+from inferkit.errors import EngineError
+
+
+def _library() -> Any:
+    reasons = []
+    for name in ("tensorrt", "tensorrt_rtx"):
+        try:
+            return import_module(name)
+        except (ImportError, OSError, RuntimeError) as error:  # PyPI's placeholders of tensorrt raise the latter
+            reasons.append(f"{name}: {error}")
+    msg = f"engine tensorrt needs TensorRT ({'; '.join(reasons)}): pip install 'inferkit[tensorrt]' or [tensorrt-rtx]"
+    raise EngineError(msg)
+
+
+trt = _library()
+RTX: bool = trt.__name__ == "tensorrt_rtx"
+
+
+_ILogger: Any = trt.ILogger
+
+
+class _Log(_ILogger):  # type: ignore[misc]
+    """Keeps the last errors for messages. TensorRT takes one logger per process and ignores others."""
+
+    def __init__(self) -> None:
+        _ILogger.__init__(self)  # pybind11 wants it called so
+        self._errors: deque[str] = deque(maxlen=4)
+
+    def log(self, severity: Any, message: str) -> None:
+        """Be told by TensorRT, from any thread."""
+        if severity <= trt.ILogger.Severity.ERROR:
+            self._errors.append(message.strip())
+
+    def take(self) -> str:
+        """Return what was kept, and forget it."""
+        errors = list(self._errors)
+        self._errors.clear()
+        return "; ".join(errors) or f"{trt.__name__} gave no reason"
+
+
+LOG = _Log()

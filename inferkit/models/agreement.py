@@ -1,0 +1,74 @@
+"""How often a network of less precision names the same class as the one of float32, on images that it never saw.
+
+ONNX Runtime computes both on the CPU, so that the figure is the network's and no engine's.
+"""
+
+import json
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+import xxhash
+
+from inferkit.dataset.sample import sample
+from inferkit.dataset.tensors import Dataset
+from inferkit.errors import ModelError
+from inferkit.models.batching import RUNTIME_ERRORS
+from inferkit.models.cache import ModelFile, models_folder, write_whole
+from inferkit.models.quantize import Images
+
+_BATCH = 8
+
+
+def top1_agreement(model: ModelFile, reference: ModelFile, images: Images | Dataset) -> float:
+    """Return the share of images (0 … 1) for which two networks' strongest outputs are the same.
+
+    Parameters
+    ----------
+    model, reference
+        Of the same input and output.
+    images
+        As the networks take them; a data set gives those that no calibration saw. The answer is kept in the cache.
+
+    Raises
+    ------
+    ModelError
+        When ONNX Runtime runs one of the networks not.
+    """
+    seen = sample(images, held_out=True) if isinstance(images, Dataset) else images
+    content = xxhash.xxh3_128_hexdigest(np.ascontiguousarray(seen).data)
+    key = xxhash.xxh3_128_hexdigest(" ".join([model.digest, reference.digest, content, ort.__version__]).encode())
+    path = models_folder() / f"{model.path.stem[:100]}-{key}.agreement"
+    if path.is_file():
+        share: float = json.loads(path.read_text())
+        return share
+    share = float(np.mean(_classes(model, seen) == _classes(reference, seen)))
+    write_whole(path, json.dumps(share).encode())
+    return share
+
+
+def _classes(model: ModelFile, images: Images) -> npt.NDArray[np.intp]:
+    """Return the index of the largest output for each image (for each place of it, where there are several)."""
+    batch = model.batch or _BATCH
+    whole = np.resize(images, (-(-len(images) // batch) * batch, *images.shape[1:]))
+    try:
+        session = _session(model)
+        outputs: list[Any] = [
+            session.run(None, {model.input_name: whole[start : start + batch]})[0]
+            for start in range(0, len(whole), batch)
+        ]
+    except RUNTIME_ERRORS as error:
+        message = f"{model.path}: ONNX Runtime cannot run it: {error}"
+        raise ModelError(message) from error
+    found: npt.NDArray[np.intp] = np.concatenate(outputs)[: len(images)].argmax(axis=1)
+    return found
+
+
+def _session(model: ModelFile) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    if model.precision == "fp8":
+        # Its optimisations take fp8 for an unsigned integer, and drop the Relu before it (seen in 1.32).
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+    return ort.InferenceSession(model.path, options, providers=["CPUExecutionProvider"])

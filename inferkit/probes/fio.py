@@ -1,0 +1,197 @@
+"""fio on the files that a reader reads: what others reach with the same storage, block and threads."""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Literal, NamedTuple
+
+from inferkit.batch import Piece
+from inferkit.dataset.tensors import Dataset
+from inferkit.errors import ReadError
+from inferkit.readers.files import OPEN_FILES_PER_THREAD
+
+PAGE = 4096
+LONGEST_LIST = 60_000
+"""Characters of file names per job: Linux takes 128 KiB in one argument (execve(2)); so many files are enough."""
+GRACE_S = 60.0
+HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+"""Gives fio's buffers huge pages, as ours have (glibc ≥ 2.35): a disk that takes so many pages a request got 3.5 GB/s
+with them and 1.6 … 2.4 without (virtio, 254 segments)."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run of fio.
+
+    Parameters
+    ----------
+    dataset
+        Whose files are read.
+    shares
+        One job each, by the pieces that a reader thread has (:func:`inferkit.readers.split.split`).
+    nbytes
+        Of one read; rounded up to whole pages.
+    direct
+        Pass the page cache by.
+    runtime_s, ramp_s
+        How long to measure, and how long before that not to.
+    engine, depth
+        ``psync`` has one read in flight per job; ``io_uring`` has ``depth``.
+    once
+        Read each share once instead of again and again, for ``runtime_s`` at most and without a ramp: cold files do
+        not stay cold.
+    """
+
+    dataset: Dataset
+    shares: Sequence[Sequence[Piece]]
+    nbytes: int
+    direct: bool
+    runtime_s: float
+    ramp_s: float = 0.0
+    engine: Literal["psync", "io_uring"] = "psync"
+    depth: int = 1
+    once: bool = False
+
+    @property
+    def block(self) -> int:
+        """Bytes of one read: a batch that spans files is read file by file, so no more than the largest file has."""
+        largest = max((file.nbytes for file in self.dataset.files), default=0) // PAGE * PAGE
+        return max(PAGE, min(-(-self.nbytes // PAGE) * PAGE, largest))
+
+
+class Result(NamedTuple):
+    """What fio reached: the sum of its jobs' rates in one common window, and the CPU time that took."""
+
+    bytes_per_s: float
+    cpu_s_per_gb: float
+
+
+def missing() -> str:
+    """Return why fio cannot run here; empty if it can."""
+    return "" if shutil.which("fio") else "fio is not installed: apt-get install fio, or dnf install fio"
+
+
+def version() -> str:
+    """Return fio's version, such as ``fio-3.33``."""
+    done = subprocess.run(["fio", "--version"], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "fio of unknown version"
+
+
+def command(task: Task) -> list[str]:
+    """Return the command line: options for all jobs, then one job per share.
+
+    fio gives all files of a job one offset, so a file that is cut goes whole to the job that has over half of it.
+    """
+    options = [
+        "fio",
+        "--readonly",
+        "--output-format=json",
+        "--thread",
+        "--rw=read",
+        "--mem_align=2m",
+        f"--bs={task.block}",
+        f"--direct={int(task.direct)}",
+        f"--ioengine={task.engine}",
+        *([f"--iodepth={task.depth}", "--fixedbufs=1", "--registerfiles=1"] if task.engine == "io_uring" else []),
+        "--invalidate=0",  # what is cold was dropped before, and what is warm shall stay so
+        "--file_service_type=sequential",
+        f"--openfiles={OPEN_FILES_PER_THREAD}",
+        f"--runtime={_milliseconds(task.runtime_s)}",
+        *([] if task.once else ["--time_based", f"--ramp_time={_milliseconds(task.ramp_s)}"]),
+        f"--directory={_escaped(str(task.dataset.folder))}",
+    ]
+    for thread, files in enumerate(_own_files(task)):
+        options += [f"--name=reader{thread}", *files]
+    return options
+
+
+def run(task: Task) -> Result:
+    """Run fio and return what it reached.
+
+    Raises
+    ------
+    ReadError
+        If it cannot run, or refuses the task, with what it said.
+    """
+    asked = command(task)
+    try:
+        done = subprocess.run(
+            asked,
+            capture_output=True,
+            text=True,
+            timeout=task.runtime_s + task.ramp_s + GRACE_S,
+            check=False,
+            env={**os.environ, **HUGE_PAGES},
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        msg = f"fio did not run: {error}"
+        raise ReadError(msg) from error
+    if done.returncode:
+        said = " ".join((done.stderr or done.stdout).split())[:300]
+        msg = f"fio ended with exit code {done.returncode}: {said}"
+        raise ReadError(msg)
+    return parse(done.stdout)
+
+
+def parse(output: str) -> Result:
+    """Read fio's JSON, which may stand behind notes.
+
+    Raises
+    ------
+    ReadError
+        If there is none, or if nothing was read.
+    """
+    try:
+        jobs = json.loads(output[output.index("{") :])["jobs"]
+    except (ValueError, KeyError) as error:
+        msg = f"fio wrote no result: {output[:200]!r}"
+        raise ReadError(msg) from error
+    rate = sum(job["read"]["bw_bytes"] for job in jobs)
+    nbytes = sum(job["read"]["io_bytes"] for job in jobs)
+    if not all(job["read"]["io_bytes"] for job in jobs):
+        msg = "a job of fio read nothing: its files are smaller than one block; lower batch_sizes or threads"
+        raise ReadError(msg)
+    cpu_s = sum((job["usr_cpu"] + job["sys_cpu"]) / 100 * job["job_runtime"] / 1e3 for job in jobs)
+    return Result(float(rate), cpu_s / nbytes * 1e9)
+
+
+def words(asked: Sequence[str]) -> str:
+    """Write a command as a person would type it, long lists of files cut."""
+    lead = [f"{name}={value}" for name, value in HUGE_PAGES.items()]
+    return shlex.join([*lead, *(part if len(part) <= 200 else f"{part[:180]}…" for part in asked)])
+
+
+def _own_files(task: Task) -> list[list[str]]:
+    """Return the options that name each job's files: whole files of which it has over half, else its largest part."""
+    options = []
+    for share in task.shares:
+        own = [piece for piece in share if 2 * piece.images > task.dataset.files[piece.file].images]
+        if own:
+            options.append([f"--filename={_joined([_escaped(task.dataset.files[piece.file].name) for piece in own])}"])
+        elif share:
+            options.append(_part(task.dataset, max(share, key=lambda piece: piece.images)))
+    return options
+
+
+def _part(dataset: Dataset, piece: Piece) -> list[str]:
+    offset = piece.start * dataset.image_bytes // PAGE * PAGE
+    nbytes = piece.images * dataset.image_bytes // PAGE * PAGE
+    return [f"--filename={_escaped(dataset.files[piece.file].name)}", f"--offset={offset}", f"--size={nbytes}"]
+
+
+def _joined(names: Sequence[str]) -> str:
+    lengths = accumulate(len(name) + 1 for name in names)
+    return ":".join(name for name, end in zip(names, lengths, strict=True) if end <= LONGEST_LIST)
+
+
+def _escaped(name: str) -> str:
+    return name.replace("\\", "\\\\").replace(":", "\\:")
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{max(1, round(seconds * 1000))}ms"

@@ -1,0 +1,160 @@
+"""Read JPEG files and decode them on the fly: what stage 01 does beforehand, done while measuring."""
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from inferkit.batch import Piece, Segment
+from inferkit.dataset.manifest import Resize
+from inferkit.dataset.tensors import DTYPES, Dataset, TensorFile
+from inferkit.devices.base import HostMemory
+from inferkit.errors import ReadError
+from inferkit.readers.base import Allocator, DecodingReader
+from inferkit.readers.files import cannot, identity
+from inferkit.residency import evict_all
+
+if TYPE_CHECKING:  # reading tensors must not wait for image libraries
+    from inferkit.dataset.decode import Decoder
+
+
+@dataclass(frozen=True, slots=True)
+class Photographs(Dataset):
+    """A folder of JPEG files as a data set: one image per file, whose shape is that of the decoded image.
+
+    Attributes
+    ----------
+    resize, fast
+        How to decode; see :class:`inferkit.dataset.decode.Decoder`.
+    """
+
+    resize: Resize = "stretch"
+    fast: bool = False
+
+
+class JpegReader(DecodingReader):
+    """Reads the batch's files through the page cache, then decodes each into its place in the batch buffer.
+
+    The pixels are those that stage 01 writes. Threads do it: libjpeg and the resizing run without Python's lock.
+    """
+
+    name = "jpeg"
+    can_evict = True
+
+    def __init__(self, dataset: Dataset, allocator: Allocator, *, evict: bool = False) -> None:
+        super().__init__(dataset, allocator, evict=evict)
+        import cv2
+
+        from inferkit.dataset import decode
+
+        cv2.setNumThreads(1)  # the reader's own threads are the parallelism
+        if not isinstance(dataset, Photographs):
+            msg = f"reader jpeg decodes JPEG files, {dataset.folder} was opened as tensors: open it by JpegReader.find"
+            raise ReadError(msg)
+        self._photographs = dataset
+        self._decoding = decode
+        self._mine = threading.local()
+        if evict:
+            evict_all(dataset.path(k) for k in range(len(dataset.files)))
+
+    @classmethod
+    def find(cls, folder: Path, dtype: str, shape: tuple[int, ...], *, resize: str, fast: bool) -> Dataset:
+        """List the JPEG files under ``folder``, sub-folders included, as stage 01 does.
+
+        Parameters
+        ----------
+        folder
+            Holds ``.jpg`` and ``.jpeg`` files.
+        dtype, shape
+            Of one decoded image: 3 channels, height and width alike.
+        resize, fast
+            How to decode.
+
+        Raises
+        ------
+        ReadError
+            If the shape is none that a photograph is decoded to, or a file cannot be examined.
+        DatasetError
+            If there are no JPEG files.
+        """
+        from inferkit.dataset.images import find_images
+
+        if len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2]:
+            msg = f"shape is {shape}, but JPEG files are decoded to (3, size, size): set size, and leave shape empty"
+            raise ReadError(msg)
+        files = tuple(TensorFile(name, 1, identity(folder / name).nbytes) for name in find_images(folder))
+        return Photographs(folder, dtype or "uint8", shape, files, False, cast(Resize, resize), fast)
+
+    @property
+    def facts(self) -> dict[str, str | int]:
+        """How images are decoded, and the mean size of a file."""
+        mean = self.dataset.nbytes // len(self.dataset.files)
+        return {"resize": self._photographs.resize, "fast": int(self._photographs.fast), "bytes_per_file": mean}
+
+    def buffer_bytes(self, batch_size: int) -> int:
+        """Return the size of the decoded batch."""
+        return batch_size * self.dataset.image_bytes
+
+    def fetch(self, pieces: Sequence[Piece]) -> Sequence[bytes]:
+        """Read the files, whole, one after another."""
+        return [self._read(piece.file) for piece in pieces]
+
+    def decode(
+        self, encoded: Sequence[bytes], pieces: Sequence[Piece], buffer: HostMemory | None
+    ) -> tuple[Segment, ...]:
+        """Decode on this thread."""
+        assert buffer is not None
+        decoder = self._decoder()
+        size = self.dataset.image_bytes
+        pixels = buffer.array[: len(pieces) * size].view(DTYPES[self.dataset.dtype])
+        images = pixels.reshape(len(pieces), *self.dataset.shape)
+        segments = []
+        for index, (data, piece) in enumerate(zip(encoded, pieces, strict=True)):
+            try:
+                decoder.decode(data, images[index])
+            except self._decoding.ImageError as error:
+                msg = f"{self.dataset.path(piece.file)} {error}: move it out of the folder; stage 01 lists all such"
+                raise ReadError(msg) from error
+            segments.append(Segment("ring", buffer.address + index * size, size, piece.first, 1, piece.file))
+        return tuple(segments)
+
+    def _decoder(self) -> "Decoder":
+        decoder: Decoder | None = getattr(self._mine, "decoder", None)
+        if decoder is None:
+            photographs = self._photographs
+            decoder = self._decoding.Decoder(photographs.shape[-1], resize=photographs.resize, fast=photographs.fast)
+            self._mine.decoder = decoder
+        return decoder
+
+    def _read(self, file: int) -> bytes:
+        path, expected = self.dataset.path(file), self.dataset.files[file].nbytes
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise cannot(error, "open", path) from error
+        try:
+            data = _read_to_end(descriptor, expected, path)
+            if self.evict:
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)
+        if len(data) != expected:
+            msg = f"{path} had {expected} bytes when reading began, now {len(data)} were read: it was replaced or cut"
+            raise ReadError(msg)
+        return data
+
+
+def _read_to_end(descriptor: int, expected: int, path: Path) -> bytes:
+    """Read a file in one call where it has as many bytes as expected; one more is asked for, to see whether it grew."""
+    data = b""
+    while len(data) <= expected:
+        try:
+            more = os.read(descriptor, expected + 1 - len(data))
+        except OSError as error:
+            raise cannot(error, "read", path, len(data)) from error
+        data = data + more if data else more
+        if not more or len(data) == expected:
+            break
+    return data

@@ -1,0 +1,65 @@
+"""Every network of the zoo in every precision through TensorRT's parser, and where it needs no GPU, its builder."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from inferkit.errors import EngineError
+from inferkit.models.cache import ModelFile, model_path
+from inferkit.models.zoo import MODELS
+
+QUICK = ("resnet18", "resnet50", "googlenet", "mobilenet_v3_large", "text_cnn")
+NAMES = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in MODELS]
+
+
+@pytest.fixture(scope="module")
+def plans() -> Any:
+    """Give the module that builds plans; skip, with the reason, where there is no TensorRT."""
+    try:
+        return import_module("inferkit.engines.tensorrt_plan")
+    except EngineError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+def quantised(name: str, precision: str) -> ModelFile:
+    images = np.random.default_rng(0).integers(0, 256, (2, *MODELS[name].input_shape)).astype(np.uint8)
+    return model_path(name, precision=precision, calibration=images)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+@pytest.mark.parametrize("name", NAMES)
+def test_is_built(plans: Any, name: str, precision: str) -> None:
+    model = model_path(name, precision=precision)
+    assert len(plans.build_plan(model.path, 4, "uint8", model.input_shape)) > 1000
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp8"])
+@pytest.mark.parametrize("name", NAMES)
+def test_is_read_and_multiplies_in_its_type(plans: Any, name: str, precision: str) -> None:
+    """TensorRT-RTX 1.4 builds int8 nowhere and fp8 on a GPU alone (tests/gpu)."""
+    trt, model = plans.trt, quantised(name, precision)
+    network, _parser = plans.read_network(trt.Builder(plans.LOG), model.path)
+    layers = [network.get_layer(k) for k in range(network.num_layers)]
+    wanted = {"int8": (trt.int8, trt.float32), "fp8": (trt.fp8, trt.float16)}[precision]
+    assert plans.quantised_to(network) == {wanted[0]}
+    back = {layer.get_output(0).name for layer in layers if layer.type == trt.LayerType.DEQUANTIZE}
+    products = [layer for layer in layers if layer.type in (trt.LayerType.CONVOLUTION, trt.LayerType.MATRIX_MULTIPLY)]
+    assert products
+    assert {layer.get_output(0).dtype for layer in products} == {wanted[1]}
+    assert back
+
+
+def test_int8_is_refused_by_rtx_in_one_line(plans: Any) -> None:
+    if plans.trt.__name__ != "tensorrt_rtx":
+        pytest.skip("tensorrt builds int8")
+    model = quantised("resnet18", "int8")
+    with pytest.raises(EngineError, match=r"^tensorrt_rtx \S+ builds no network of int8: use precision float16 or fp8"):
+        plans.build_plan(model.path, 4, "uint8", model.input_shape)

@@ -1,0 +1,91 @@
+"""What NVML tells, from a stand-in: everything, nothing, and who else is there."""
+
+import os
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from inferkit.pipeline.gpu_watch import GpuWatch, pcie_bytes_per_s
+
+
+class NVMLError(Exception):
+    """As the library raises it."""
+
+
+def nvml(*, tells: bool = True, slowed: int = 0, pids: tuple[int, ...] = ()) -> Any:
+    def told(value: Any) -> Any:
+        def call(*_: Any) -> Any:
+            if not tells:
+                raise NVMLError("Not Supported")
+            return value
+
+        return call
+
+    return SimpleNamespace(
+        NVMLError=NVMLError,
+        NVML_CLOCK_SM=1,
+        NVML_TEMPERATURE_GPU=0,
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetUtilizationRates=told(SimpleNamespace(gpu=80)),
+        nvmlDeviceGetPowerUsage=told(400_000),
+        nvmlDeviceGetTotalEnergyConsumption=told(0),
+        nvmlDeviceGetClockInfo=told(1980),
+        nvmlDeviceGetTemperature=told(55),
+        nvmlDeviceGetCurrentClocksEventReasons=told(slowed),
+        nvmlDeviceGetCurrPcieLinkGeneration=told(5),
+        nvmlDeviceGetCurrPcieLinkWidth=told(16),
+        nvmlDeviceGetComputeRunningProcesses=told([SimpleNamespace(pid=pid) for pid in pids]),
+    )
+
+
+def watch(monkeypatch: pytest.MonkeyPatch, library: Any) -> dict[str, Any]:
+    monkeypatch.setitem(sys.modules, "pynvml", library)
+    watched = GpuWatch([0])
+    samples = {
+        name: [(float(at), value) for at in range(3) if (value := sample()) is not None]
+        for name, (_, sample) in watched.sources().items()
+    }
+    if samples["gpu0_energy_j"]:
+        samples["gpu0_energy_j"] = [(0.0, 1000.0), (5.0, 3500.0), (12.0, 7000.0)]
+    found: dict[str, Any] = watched.facts(samples, 0.0, 12.0)["0"]
+    return found
+
+
+def test_everything_that_is_told_is_summarised(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = watch(monkeypatch, nvml(slowed=0x04, pids=(os.getpid(),)))
+    assert found["others"] == []
+    assert found["slowed_by"] == []
+    assert found["power_capped"]
+    assert found["mean_power_w"] == pytest.approx(500.0)
+    assert found["busy_median"] == pytest.approx(0.8)
+    assert (found["pcie_generation_max"], found["pcie_width_max"]) == (5, 16)
+
+
+def test_slowdown_and_other_processes_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = watch(monkeypatch, nvml(slowed=0x40 | 0x80, pids=(os.getpid(), 1)))
+    assert found["slowed_by"] == ["hardware thermal slowdown", "power brake"]
+    assert found["others"] == [1]
+
+
+def test_what_is_not_told_is_not_made_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert watch(monkeypatch, nvml(tells=False)) == {"others": None}
+
+
+def test_without_the_library_the_reason_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    watched = GpuWatch([0])
+    assert watched.sources() == {}
+    assert "pip install" in watched.facts({}, 0.0, 1.0)["missing"]
+
+
+@pytest.mark.parametrize(
+    ("generation", "lanes", "gigabytes"), [(3, 16, 15.75), (4, 16, 31.5), (5, 16, 63.0), (2, 8, 4.0)]
+)
+def test_a_links_limit(generation: int, lanes: int, gigabytes: float) -> None:
+    limit = pcie_bytes_per_s(generation, lanes)
+    assert limit is not None
+    assert limit / 1e9 == pytest.approx(gigabytes, rel=0.002)
+    assert pcie_bytes_per_s(9, 16) is None

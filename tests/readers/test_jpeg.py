@@ -1,0 +1,192 @@
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inferkit.batch import Piece
+from inferkit.dataset.images import make_from_images
+from inferkit.dataset.tensors import Dataset
+from inferkit.devices.base import Slot
+from inferkit.devices.cpu import CpuDevice
+from inferkit.engines.null import NullEngine
+from inferkit.errors import DatasetError, ParameterError, ReadError
+from inferkit.measure import measure
+from inferkit.params import SingleProcess, StorageToHost
+from inferkit.pipeline.job import Window
+from inferkit.pipeline.loop import Loop
+from inferkit.pipeline.ring import Ring
+from inferkit.pipeline.timeline import Timeline
+from inferkit.pipeline.verify import Verifier
+from inferkit.plan import plan
+from inferkit.readers.jpeg import JpegReader
+from inferkit.readers.split import batches, split
+from inferkit.residency import resident_share
+from tests.conftest import Known
+from tests.dataset.pictures import folder_of
+
+from .conftest import assert_delivers, assert_reads_every_image
+
+SIZE, COUNT = 24, 11
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    return folder_of(tmp_path / "photographs", COUNT)
+
+
+def found(images: Path, *, dtype: str = "uint8", resize: str = "stretch", fast: bool = False) -> Dataset:
+    return JpegReader.find(images, dtype, (3, SIZE, SIZE), resize=resize, fast=fast)
+
+
+def made(images: Path, out: Path, dtype: str = "uint8", resize: str = "stretch", fast: bool = False) -> Known:
+    """What stage 01 makes of the same files."""
+    options = {"size": SIZE, "dtype": dtype, "resize": resize, "fast": fast, "workers": 1}
+    dataset = make_from_images(images, out, **options).dataset  # type: ignore[arg-type]
+    return Known(dataset, dataset.read_images(0, COUNT).reshape(COUNT, -1).view(np.uint8))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize(("resize", "fast"), [("stretch", False), ("crop", True)])
+@pytest.mark.parametrize(("batch_size", "threads"), [(1, 1), (4, 3), (15, 1), (4, 20)])
+def test_the_pixels_are_those_of_stage_01(
+    images: Path, tmp_path: Path, device: CpuDevice, dtype: str, resize: str, fast: bool, batch_size: int, threads: int
+) -> None:
+    known = made(images, tmp_path / "out", dtype, resize, fast)
+    dataset = found(images, dtype=dtype, resize=resize, fast=fast)
+    with JpegReader(dataset, device) as reader:
+        assert reader.buffer_bytes(batch_size) == batch_size * known.dataset.image_bytes
+        assert_reads_every_image(reader, Known(dataset, known.content), device, batch_size=batch_size, threads=threads)
+
+
+def test_through_ring_and_loop_with_hashes(images: Path, tmp_path: Path, device: CpuDevice) -> None:
+    known = made(images, tmp_path / "out")
+    dataset = found(images)
+    verifier = Verifier(known.dataset, 100)
+    timeline = Timeline(Window(warmup_s=3600), ("read", "decode", "copy", "infer", "out"), lambda progress: None)
+    slots: list[Slot] = [device.slot(4 * dataset.image_bytes) for _ in range(2)]
+    with JpegReader(dataset, device) as reader:
+        shares = split([file.images for file in dataset.files], 3, "uniform")
+        with Ring(reader, device, shares, 4, buffers=4, epochs=2) as ring:
+            Loop(ring, device, NullEngine(), slots).run(timeline, verifier)
+        assert sum(tally.images for tally in ring.tallies) == 2 * COUNT
+        assert sum(tally.nbytes for tally in ring.tallies) == 2 * dataset.nbytes
+        assert all(tally.share_done_ns for tally in ring.tallies)
+    assert verifier.images == 2 * COUNT
+    columns = timeline.columns()
+    assert (columns["read_end_s"] == columns["decode_start_s"]).all()
+    assert (columns["decode_end_s"] > columns["decode_start_s"]).all()
+
+
+def test_the_data_set_is_the_files(images: Path) -> None:
+    dataset = found(images)
+    assert dataset.images == len(dataset.files) == COUNT
+    assert dataset.nbytes == sum(path.stat().st_size for path in images.rglob("*.*"))
+    assert dataset.image_bytes == 3 * SIZE * SIZE
+
+
+def test_evict_leaves_no_page(images: Path, device: CpuDevice) -> None:
+    dataset = found(images)
+    paths = [dataset.path(k) for k in range(COUNT)]
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+    with JpegReader(dataset, device, evict=True) as reader:
+        share = resident_share(paths)
+        buffer = device.allocate(reader.buffer_bytes(COUNT))
+        reader.read(next(batches(split([1] * COUNT, 1, "uniform")[0], COUNT, 1)), buffer)
+        assert resident_share(paths) == share
+
+
+def test_short_reads_are_completed(
+    images: Path, tmp_path: Path, device: CpuDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = made(images, tmp_path / "out")
+    real = os.read
+    monkeypatch.setattr(os, "read", lambda descriptor, nbytes: real(descriptor, min(nbytes, 700)))
+    with JpegReader(found(images), device) as reader:
+        buffer = device.allocate(reader.buffer_bytes(2))
+        pieces = [Piece(0, 0, 1, 0), Piece(1, 0, 1, 1)]
+        assert_delivers(reader.read(pieces, buffer), pieces, Known(reader.dataset, known.content))
+
+
+def one(images: Path, device: CpuDevice, dataset: Dataset) -> None:
+    with JpegReader(dataset, device) as reader:
+        reader.read([Piece(0, 0, 1, 0)], device.allocate(reader.buffer_bytes(1)))
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_a_file_that_changed(images: Path, device: CpuDevice, change: int) -> None:
+    dataset = found(images)
+    path = dataset.path(0)
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] if change < 0 else data + b"x")
+    with pytest.raises(ReadError, match=f"{path} had {len(data)} bytes when reading began, now {len(data) + change}"):
+        one(images, device, dataset)
+
+
+def test_a_file_that_is_no_image_is_named(images: Path, device: CpuDevice) -> None:
+    (images / "aaa.jpg").write_bytes(b"\x89PNG and more")
+    with pytest.raises(ReadError, match=r"aaa\.jpg is PNG, not JPEG: move it out of the folder"):
+        one(images, device, found(images))
+
+
+def test_a_file_that_vanished(images: Path, device: CpuDevice) -> None:
+    dataset = found(images)
+    dataset.path(0).unlink()
+    with pytest.raises(ReadError, match=r"cannot open .*errno 2"):
+        one(images, device, dataset)
+
+
+def test_a_file_that_cannot_be_read(images: Path, device: CpuDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(descriptor: int, nbytes: int) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    dataset = found(images)
+    monkeypatch.setattr(os, "read", fail)
+    with pytest.raises(ReadError, match=rf"cannot read {dataset.path(0)} at byte 0: .*errno 5"):
+        one(images, device, dataset)
+
+
+def test_what_it_cannot_decode_to_is_refused(images: Path, device: CpuDevice, tmp_path: Path) -> None:
+    with pytest.raises(ReadError, match="set size"):
+        JpegReader.find(images, "uint8", (3, 8, 9), resize="stretch", fast=False)
+    with pytest.raises(DatasetError, match="holds no"):
+        JpegReader.find(empty(tmp_path), "uint8", (3, 8, 8), resize="crop", fast=True)
+    plain = Dataset(images, "uint8", (3, 8, 8), found(images).files, described=False)
+    with pytest.raises(ReadError, match="opened as tensors"):
+        JpegReader(plain, device)
+
+
+def empty(folder: Path) -> Path:
+    (folder / "empty").mkdir()
+    return folder / "empty"
+
+
+SHORT = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 1, "batch_sizes": [4], "size": SIZE, "readers": ["jpeg"]}
+
+
+def test_03a_tells_decoding_apart_from_reading(images: Path) -> None:
+    (run,) = measure(plan(StorageToHost.check(SHORT | {"images": str(images)})))
+    assert run.verdict == "VALID", run.failure
+    assert set(run.stages) == {"read", "decode"}
+    assert run.facts["reader"]["resize"] == "stretch"
+    assert any("JPEG" in text for text in run.unverified)
+
+
+def test_03b_streams_what_it_decodes(images: Path) -> None:
+    runs = list(measure(plan(SingleProcess.check(SHORT | {"images": str(images), "engines": ["null"]}))))
+    assert [run.verdict for run in runs] == ["VALID"] * 3, [run.failure for run in runs]
+    assert list(runs[-1].stages) == ["read", "decode", "copy"]
+
+
+def test_beside_tensors_of_another_size_it_is_refused(images: Path, tmp_path: Path) -> None:
+    known = made(images, tmp_path / "out")
+    both = SHORT | {"images": str(images), "data": str(known.dataset.folder), "readers": ["buffered", "jpeg"]}
+    assert len(plan(StorageToHost.check(both)).points) == 2
+    with pytest.raises(ParameterError, match="size is 32"):
+        plan(StorageToHost.check(both | {"size": 32}))
+    with pytest.raises(ParameterError, match="images is empty"):
+        plan(StorageToHost.check(both | {"images": ""}))
