@@ -90,7 +90,6 @@ def task_of(job: Job) -> fio.Task:
         nbytes=job.batch_size * dataset.image_bytes,
         direct=job.reader == "direct",
         runtime_s=max(LEAST_S, job.window.duration_s),
-        ramp_s=job.window.warmup_s,
         once=job.evict and READERS[job.reader].can_evict,
     )
 
@@ -128,9 +127,7 @@ def _turns(outcome: Outcome, short: Job, again: Again) -> Iterator[float]:
 
 def _device(job: Job) -> Peer:
     task = task_of(job.model_copy(update={"threads": CEILING_JOBS, "split": "uniform", "reader": "direct"}))
-    deep = fio.Task(
-        task.dataset, task.shares, CEILING_BLOCK, True, task.runtime_s, task.ramp_s, "io_uring", CEILING_DEPTH
-    )
+    deep = fio.Task(task.dataset, task.shares, CEILING_BLOCK, True, task.runtime_s, "io_uring", CEILING_DEPTH)
     try:
         found = fio.run(deep)
     except ReadError as error:

@@ -17,6 +17,7 @@ from inferkit.errors import ModelError
 from inferkit.models.batching import RUNTIME_ERRORS
 from inferkit.models.cache import ModelFile, models_folder, write_whole
 from inferkit.models.quantize import Images
+from inferkit.models.reference import reference_session
 
 _BATCH = 8
 
@@ -53,7 +54,7 @@ def _classes(model: ModelFile, images: Images) -> npt.NDArray[np.intp]:
     batch = model.batch or _BATCH
     whole = np.resize(images, (-(-len(images) // batch) * batch, *images.shape[1:]))
     try:
-        session = _session(model)
+        session = reference_session(model.path)
         outputs: list[Any] = [
             session.run(None, {model.input_name: whole[start : start + batch]})[0]
             for start in range(0, len(whole), batch)
@@ -63,12 +64,3 @@ def _classes(model: ModelFile, images: Images) -> npt.NDArray[np.intp]:
         raise ModelError(message) from error
     found: npt.NDArray[np.intp] = np.concatenate(outputs)[: len(images)].argmax(axis=1)
     return found
-
-
-def _session(model: ModelFile) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    if model.precision == "fp8":
-        # Its optimisations take fp8 for an unsigned integer, and drop the Relu before it (seen in 1.32).
-        options.add_session_config_entry("session.disable_quant_qdq", "1")
-    return ort.InferenceSession(model.path, options, providers=["CPUExecutionProvider"])

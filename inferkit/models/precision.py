@@ -13,6 +13,7 @@ _FAULTS = (
     onnx.checker.ValidationError,
     onnx.shape_inference.InferenceError,
     onnx.version_converter.ConvertError,
+    ValueError,  # onnxruntime's quantiser, of what it does not know
     *RUNTIME_ERRORS,
 )
 

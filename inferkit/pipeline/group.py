@@ -65,6 +65,11 @@ class Group:
         return next((rank.pid for rank in self.ranks if not rank.ready()), self.ranks[0].pid)
 
     @property
+    def note(self) -> str:
+        """What the ranks are preparing."""
+        return next((rank.note for rank in self.ranks if rank.note), "")
+
+    @property
     def progress(self) -> Progress | None:
         """How far the slowest rank is, and what all reach; None until every rank has told."""
         told = [rank.progress for rank in self.ranks]

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
-import onnxruntime as ort
 
 from inferkit.batch import Piece
 from inferkit.devices.base import Bytes, Device, Slot
 from inferkit.engines.base import Engine
 from inferkit.errors import EngineError
+from inferkit.models.reference import reference_session
 from inferkit.readers.base import Reader
 from inferkit.run import Json
 
@@ -39,7 +39,7 @@ def check_outputs(
     engine.infer(slot, count, None).wait()
     found = engine.output(slot)
     assert found is not None
-    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+    session = reference_session(model)
     images = pixels.view(dataset.dtype).reshape(count, *dataset.shape)
     expected = np.asarray(session.run(None, {session.get_inputs()[0].name: images})[0], np.float32)
     expected, found = expected.reshape(count, -1), found[:count].reshape(count, -1)

@@ -74,7 +74,9 @@ class Link:
                 span = under_way.popleft()
                 span.wait()
                 finished = finished or timeline.add(0, self.nbytes, span.start_ns, span.end_ns)
-                while back and back[0].done():
+                for _ in range(len(back)):  # each once: small copies are done before the next question
+                    if not back[0].done():
+                        break
                     back.popleft()
                     if not finished:
                         back.append(self.copy_back())

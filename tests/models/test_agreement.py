@@ -14,6 +14,7 @@ from inferkit.models import agreement
 from inferkit.models.agreement import top1_agreement
 from inferkit.models.cache import ModelFile, model_path
 from inferkit.models.chosen import network, shape_for
+from inferkit.models.reference import reference_session
 from inferkit.params import SingleProcess
 from inferkit.readers.memory import in_memory
 
@@ -67,7 +68,7 @@ def test_fp8_is_computed_as_its_graph_says(tmp_path: Path) -> None:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     plain = ort.InferenceSession(fp8.path, options, providers=["CPUExecutionProvider"])
     seen = np.random.default_rng(1).integers(0, 256, (32, 1, 28, 28)).astype(np.uint8)
-    session = agreement._session(fp8)
+    session = reference_session(fp8.path)
     expected, found = (each.run(None, {"input": seen})[0] for each in (plain, session))
     np.testing.assert_allclose(found, expected, atol=0.1)
     assert top1_agreement(fp8, reference, dataset) > 0.75

@@ -215,3 +215,10 @@ def test_windows_that_demand_images_last_until_every_rank_has_them() -> None:
     assert (total.begin_s, total.end_s, total.overlap) == (1.0, 8.5, 1.0)
     repeats = common_repeats([outcome(each) for each in courses], courses, own)
     assert [repeat.images for repeat in repeats] == [150, 375, 375, 375]
+
+
+def test_a_gpu_whose_node_nobody_tells_reads_unknown_not_verified() -> None:
+    job = [Job(work="pipeline", window=WINDOW, place=Place(gpus=(99,), cpus=(0,), node=0))]
+    found = combine(job, [outcome(course(900.0), facts={"whereabouts": whereabouts([0], 1.0)})], {})
+    assert found.reasons == []
+    assert found.unverified == ["NUMA node of GPU 99: unknown, so nobody knows if cores and memory are near"]

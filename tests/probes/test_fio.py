@@ -81,10 +81,10 @@ def test_the_block_is_the_batch_in_whole_pages(known: Known) -> None:
 def test_what_is_asked_for() -> None:
     dataset = write_dataset(Path("/dev/shm") / "inferkit-test-fio", (1,), (4096,)).dataset
     shutil.rmtree(dataset.folder)
-    deep = command(Task(dataset, [[]], 1, True, 30.0, 10.0, "io_uring", 8))
+    deep = command(Task(dataset, [[]], 1, True, 30.0, "io_uring", 8))
     assert {"--direct=1", "--ioengine=io_uring", "--iodepth=8", "--time_based", "--runtime=30000ms"} <= set(deep)
-    once = command(Task(dataset, [[]], 1, False, 30.0, 10.0, once=True))
-    assert not any(part.startswith(("--time_based", "--ramp_time", "--iodepth")) for part in once)
+    once = command(Task(dataset, [[]], 1, False, 30.0, once=True))
+    assert not any(part.startswith(("--time_based", "--iodepth")) for part in once)
     assert "--readonly" in once
 
 
