@@ -23,6 +23,7 @@ from nbformat.sign import NotebookNotary
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
 
 from inferkit.dataset.record import check_sources, expected, holds_images, lies_there, target
 from inferkit.errors import InferkitError, ParameterError
@@ -268,12 +269,16 @@ class _Client(PapermillNotebookClient):
         return super().process_message(*args, **kwargs)  # type: ignore[no-untyped-call]
 
 
+# Sockets of this user's own, not TCP ports that anybody on the machine can listen to.
+_PRIVATE = Config({"ConnectionFileMixin": {"transport": "ipc"}})
+
+
 class _Engine(NBClientEngine):
     """papermill's own engine with our client."""
 
     @classmethod
     def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, *args: Any, **kwargs: Any) -> Any:
-        return _Client(nb_man, kernel_name=kernel_name, timeout=None, startup_timeout=60).execute()  # type: ignore[no-untyped-call]
+        return _Client(nb_man, kernel_name=kernel_name, timeout=None, startup_timeout=60, config=_PRIVATE).execute()  # type: ignore[no-untyped-call]
 
 
 papermill_engines.register(ENGINE, _Engine)

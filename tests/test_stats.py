@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferkit.stats import QUANTILES, binned_rate, histogram, quantiles
+from inferkit.stats import QUANTILES, binned_rate, histogram, paired_ratio, quantiles
 
 seconds = st.lists(st.floats(0, 1e4, allow_nan=False), min_size=1, max_size=200)
 
@@ -63,3 +63,23 @@ def test_binned_rate_loses_nothing_of_whole_bins(samples: list[tuple[float, int]
     times, amounts = np.array([t for t, _ in samples]), [a for _, a in samples]
     rates = binned_rate(times, amounts)
     assert sum(rates) == sum(amount for time, amount in samples if time < len(rates))
+
+
+def test_paired_ratio_cancels_what_drifts_from_round_to_round() -> None:
+    theirs = [1.0, 2.0, 4.0, 3.0]
+    ratio, low, high = paired_ratio([0.9 * value for value in theirs], theirs)
+    assert (ratio, low, high) == pytest.approx((0.9, 0.9, 0.9))
+
+
+def test_paired_ratio_is_unsure_by_students_t() -> None:
+    # Logarithms ± 0.1: mean 0, standard deviation 0.1 * sqrt(2), 1 degree of freedom.
+    ratio, low, high = paired_ratio([np.exp(0.1), np.exp(-0.1)], [1.0, 1.0])
+    assert ratio == pytest.approx(1.0)
+    assert np.log(high) == pytest.approx(12.706 * 0.1)
+    assert np.log(low) == pytest.approx(-12.706 * 0.1)
+
+
+def test_paired_ratio_of_many_rounds() -> None:
+    rounds = [1.01, 0.99] * 20
+    _, low, high = paired_ratio(rounds, [1.0] * 40)
+    assert 0.995 < low < 1.0 < high < 1.005

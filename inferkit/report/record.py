@@ -55,10 +55,24 @@ def summary_rows(run: Run) -> list[tuple[str, str]]:
         rows += [("predicted", figure_text(run.predicted)), ("reached", f"{share_text(run.reached)} of predicted")]
     if run.binding:
         rows.append(("binding stage", run.binding))
+    if reading := _reading(run.facts.get("reading") or {}):
+        rows.append(("reader threads", reading))
     if "top1_agreement" in run.facts:
         told = f"{share_text(run.facts['top1_agreement'])} of images that no calibration saw (ONNX Runtime)"
         rows.append(("same class as in float32", told))
     return rows + [(f"ceiling: {name}", figure_text(run.ceilings[name])) for name in stage_order(run.ceilings)]
+
+
+def _reading(facts: dict[str, Json]) -> str:
+    """Word what the reader threads did: when the first and the last had read their share once, balance, CPU time."""
+    first, last, balance, cpu = (facts.get(k) for k in ("first_done_s", "last_done_s", "balance", "cpu_s_per_gb"))
+    words = [
+        f"first share done after {duration(first)}" if first is not None else "",
+        f"last after {duration(last)}" if last is not None else "",
+        f"least ÷ most read {share_text(balance)}" if balance is not None else "",
+        f"{cpu:.3f} CPU s per GB" if cpu is not None else "",
+    ]
+    return " · ".join(filter(None, words))
 
 
 def remarks(run: Run) -> Iterator[tuple[str, str]]:
@@ -109,14 +123,15 @@ def _parts(run: Run) -> Iterator[str]:
     yield tables.folded("Host", tables.html_table(flatten(run.host.model_dump(mode="json", exclude={"identity"}))))
 
 
-_STAGE_HEAD = ("stage", "images/s at work", "bytes/s at work", "busy", "workers", "p50", "p90", "p99")
+_STAGE_HEAD = ("stage", "images/s at work", "bytes/s at work", "busy", "workers", "p50", "p90", "p99", "p99.9")
 
 
 def _stage_row(name: str, stage: Stage) -> list[str]:
     times = stage.quantiles
     speed = "–" if stage.images_per_s is None else rate(stage.images_per_s)
     nbytes = "–" if stage.bytes_per_s is None else bandwidth(stage.bytes_per_s)
-    spans = ["–"] * 3 if times is None else [duration(t) for t in (times.p50_s, times.p90_s, times.p99_s)]
+    kept = () if times is None else (times.p50_s, times.p90_s, times.p99_s, times.p999_s)
+    spans = [duration(t) for t in kept] or ["–"] * 4
     return [name, speed, nbytes, share_text(stage.busy), str(stage.workers), *spans]
 
 

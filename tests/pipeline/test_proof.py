@@ -1,8 +1,12 @@
+import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from inferkit.mounts import filesystem
+from inferkit.mounts import Filesystem, filesystem
+from inferkit.mountstats import MountStatistics
 from inferkit.pipeline import proof as proof_module
 from inferkit.pipeline.proof import LOOKED_AT, StorageProof
 from inferkit.residency import evict, process_read_bytes
@@ -75,3 +79,53 @@ def test_looks_at_a_sample_of_many_files(make_dataset: MakeDataset, files: int) 
     assert min(files, LOOKED_AT) <= len(looked_at) < 2 * LOOKED_AT
     assert len(set(looked_at)) == len(looked_at)
     assert set(looked_at) <= {known.dataset.path(k) for k in range(files)}
+
+
+def test_what_was_read_ahead_counts_as_read(on_disk: Known) -> None:
+    for k in range(2):
+        evict(on_disk.dataset.path(k))
+    proof = StorageProof(on_disk.dataset)
+    nbytes = read(on_disk)
+    facts = proof.facts(nbytes // 3, nbytes)
+    assert (facts["delivered_bytes"], facts["read_bytes"]) == (nbytes // 3, nbytes)
+    assert 1.0 <= facts["from_storage"] < 1.5
+
+
+def test_the_data_set_beside_the_memory(make_dataset: MakeDataset) -> None:
+    known = make_dataset((40,), (3, 64, 64))
+    facts = StorageProof(known.dataset).facts(1)
+    assert facts["dataset_bytes"] == 40 * 12288
+    assert 0 < facts["dataset_to_memory"] < 0.1
+
+
+def on(system: Filesystem, monkeypatch: pytest.MonkeyPatch, known: Known, process: Iterator[int]) -> StorageProof:
+    monkeypatch.setattr(proof_module, "filesystem", lambda path: system)
+    monkeypatch.setattr(proof_module, "process_read_bytes", lambda: next(process))
+    return StorageProof(known.dataset)
+
+
+@pytest.mark.parametrize(("flag", "counted"), [("network", None), ("fuse", None), ("stacked", 0.0)])
+def test_a_client_that_counts_nothing_proves_nothing(
+    make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch, flag: str, counted: float | None
+) -> None:
+    known = make_dataset()
+    flags: dict[str, Any] = {"network": False, "fuse": False, "stacked": False, "block_device": None}
+    system = dataclasses.replace(filesystem(known.dataset.folder), **flags | {flag: True})
+    facts = on(system, monkeypatch, known, iter([7, 7])).facts(100)
+    assert facts["from_storage"] == counted
+    assert facts[flag] is True
+    assert on(system, monkeypatch, known, iter([7, 107])).facts(100)["from_storage"] == 1.0
+
+
+def test_an_nfs_mount_tells_what_crossed_the_wire(make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = make_dataset()
+    system = dataclasses.replace(filesystem(known.dataset.folder), fstype="nfs4", network=True, block_device=None)
+    wire = iter([0, 1000, 1900])
+    monkeypatch.setattr(
+        proof_module,
+        "mount_statistics",
+        lambda point: MountStatistics(("vers=4.2", "clientaddr=10.0.0.7"), "8 × tcp", next(wire)),
+    )
+    facts = on(system, monkeypatch, known, iter([0, 0])).facts(1000)
+    assert (facts["wire_bytes"], facts["from_storage"]) == (900, 0.9)
+    assert (facts["transport"], facts["options"]) == ("8 × tcp", ["vers=4.2"])
