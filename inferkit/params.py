@@ -141,7 +141,9 @@ class Reading(Data, Photographs):
     split: Literal["uniform", "all"] = Field(
         default="uniform", description="uniform: each image once per epoch; all: by each thread"
     )
-    evict: bool = Field(default=False, description="drop pages from the page cache behind each batch (readers buffered, jpeg)")
+    evict: bool = Field(
+        default=False, description="drop pages from the page cache behind each batch (readers buffered, jpeg)"
+    )
     host_batches: Count = Field(
         default=0, description="batch buffers in host memory; 0: enough for the threads and slots"
     )

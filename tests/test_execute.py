@@ -14,10 +14,10 @@ import pytest
 import yaml
 from nbformat.sign import NotebookNotary
 
+from inferkit.configure import configure
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.engines.onnx import OnnxEngine
 from inferkit.errors import InferkitError, ParameterError
-from inferkit.execute import configure
 from inferkit.host import Gpu, Host
 from inferkit.params import project_root
 from inferkit.report.store import load_runs, read_notebook

@@ -105,11 +105,10 @@ def stage(
     _check_room(target, record)
     target.mkdir(parents=True, exist_ok=True)
     write_record(target, record)
-    try:
+    with ExitStack() as undo:
+        undo.callback(unstage, target)
         done = list(_make_copies(target, record, machine, progress or (lambda done, total: None)))
-    except BaseException:
-        unstage(target)
-        raise
+        undo.pop_all()
     record = record.model_copy(update={"copies": done})
     write_record(target, record)
     return record

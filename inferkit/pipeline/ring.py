@@ -3,6 +3,7 @@
 import ctypes
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from queue import SimpleQueue
 from time import monotonic_ns
 from types import TracebackType
@@ -78,7 +79,8 @@ class Ring:
         self._working = len(shares)
         self._pool = ThreadPoolExecutor(max(1, len(shares)), "reader")
         nbytes = reader.buffer_bytes(batch_size)
-        try:
+        with ExitStack() as undo:
+            undo.callback(self.close)
             for _ in range(buffers):
                 if nbytes:
                     self._memory.append(device.allocate(nbytes))
@@ -86,9 +88,7 @@ class Ring:
             for thread, share in enumerate(shares):
                 own = sum(piece.images for piece in share)
                 self._threads.append(self._pool.submit(self._fill, thread, own, batches(share, batch_size, epochs)))
-        except BaseException:
-            self.close()
-            raise
+            undo.pop_all()
 
     def get(self) -> Batch | None:
         """Return the next batch; None when every epoch was delivered or the ring was cancelled.

@@ -3,6 +3,7 @@
 import mmap
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import numpy as np
 
@@ -70,12 +71,11 @@ class MappedReader(Reader):
         )
         self._known = KnownFiles(dataset, times=False)
         self._files: list[_MappedFile] = []
-        try:
+        with ExitStack() as undo:
+            undo.callback(self.close)
             for k, file in enumerate(dataset.files):
                 self._files.append(_MappedFile(dataset.path(k), file.nbytes, allocator, writable=writable))
-        except BaseException:
-            self.close()
-            raise
+            undo.pop_all()
 
     def buffer_bytes(self, batch_size: int) -> int:
         """Return 0: the pages are where the images are."""

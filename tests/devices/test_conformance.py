@@ -251,9 +251,9 @@ def test_reader_that_fails(bench: Bench, reader: str, at: int, buffers: int, mon
 def test_file_that_is_truncated_meanwhile(bench: Bench, reader: str) -> None:
     opened, known = bench.open(reader, (20, 20), (3, 37, 41))
     os.truncate(known.dataset.path(1), 10 * 4551 + 100)
-    with opened, pytest.raises(ReadError, match=f"{known.dataset.path(1)} ends at byte 45610"):
+    with opened, pytest.raises(ReadError, match=f"{known.dataset.path(1)} was replaced or written to"):
         bench.stream(opened, batch_size=3, threads=1, epochs=None)
-    assert bench.arrived.assert_right(known) == list(range(30))
+    assert bench.arrived.assert_right(known) == list(range(18))
     bench.assert_nothing_left()
 
 

@@ -14,11 +14,12 @@ import pytest
 
 from inferkit import measure as measure_module
 from inferkit.batch import Piece
+from inferkit.configure import configure
 from inferkit.dataset.format import open_dataset
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.devices.cpu import CpuDevice
 from inferkit.errors import ReadError
-from inferkit.execute import configure, execute
+from inferkit.execute import execute
 from inferkit.measure import Status, measure
 from inferkit.params import StorageToHost
 from inferkit.pipeline import launch

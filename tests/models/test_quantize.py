@@ -156,10 +156,10 @@ NAMES = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for
 
 @pytest.mark.parametrize("precision", CALIBRATED)
 @pytest.mark.parametrize("name", NAMES)
-def test_zoo_networks_mostly_name_the_same_class(name: str, precision: str) -> None:
+def test_zoo_networks_stay_close_to_themselves_in_float32(name: str, precision: str) -> None:
     model, shape = build_model(name), MODELS[name].input_shape
     seen, unseen = pixels(8, shape=shape), pixels(8, seed=1, shape=shape)
     expected, found = run(model, unseen), run(convert(model, precision, seen), unseen)
     assert np.isfinite(found).all()
-    assert (found.argmax(1) == expected.argmax(1)).mean() >= 0.5  # random weights: near ties
-    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.9
+    # Top-1 says little of random weights, whose strongest outputs are nearly equal; it is reported, not asserted.
+    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.95
