@@ -72,7 +72,7 @@ def test_the_manifest_says_how_it_was_made(tmp_path: Path) -> None:
     assert told["files"] == [{"name": "images-00000.tensors", "images": 4, "bytes": 4 * 3 * 48 * 48 * 4}]
     facts = {"dtype": "float32", "resize": "crop", "fast": True, "shuffle": True, "seed": 5, "exif": "applied"}
     assert facts.items() <= told.items()
-    assert told["scales"] == {"1": 3, "4": 1}
+    assert told["scales"] == {"2": 3, "4": 1}
     assert str(tmp_path) not in text
 
 
