@@ -188,7 +188,7 @@ def _show(rank: Handle | Group, plan: Plan, index: int, show: Show | None) -> No
             images_per_s=now.images_per_s if now else 0.0,
             bytes_per_s=now.bytes_per_s if now else 0.0,
             seconds_left=left,
-            note=getattr(rank, "note", ""),
+            note=rank.note,
         )
     )
 

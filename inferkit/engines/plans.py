@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,8 @@ import xxhash
 from inferkit.errors import EngineError
 
 DIGEST_BYTES = 16
+PROGRESS = logging.getLogger("inferkit.progress")
+"""Where it is told how far an engine is, for people who wait."""
 
 
 class PlanFile:
@@ -72,6 +75,14 @@ class PlanFile:
             msg = f"{self.path.name} in the cache of engines was torn or altered"
             raise TornPlanError(msg)
         return plan
+
+    def read_or_begin(self) -> bytes | None:
+        """Return what lies there; None where nothing does, or where it is damaged, which is told: it is begun anew."""
+        try:
+            return self.read()
+        except TornPlanError as error:
+            PROGRESS.warning("%s: begun anew", error)
+            return None
 
     def write(self, plan: bytes) -> None:
         """Write a plan, which appears whole or not at all.

@@ -1,13 +1,9 @@
 """What a builder of TensorRT is given beside the network: who is told how far it is, and what earlier builds found."""
 
-import logging
 from typing import Any
 
-from inferkit.engines.plans import PlanFile
+from inferkit.engines.plans import PROGRESS, PlanFile
 from inferkit.engines.tensorrt_library import RTX, trt
-
-PROGRESS = logging.getLogger("inferkit.progress")
-"""Where it is told how far a build is, for people who wait."""
 
 _IProgressMonitor: Any = trt.IProgressMonitor
 
@@ -55,7 +51,7 @@ class TimingCache:
         if self._file is None:
             return
         with self._file.locked():
-            known = self._file.read() or b""
+            known = self._file.read_or_begin() or b""
         self._cache = config.create_timing_cache(known)
         config.set_timing_cache(self._cache, ignore_mismatch=False)
 

@@ -146,7 +146,7 @@ class RuntimeCache:
         if self._cache is None and self._file is not None:
             self._cache = config.create_runtime_cache()
             with self._file.locked():
-                known = self._file.read()
+                known = self._file.read_or_begin()
             if known:
                 self._cache.deserialize(known)  # False, and empty as before, where the driver has changed
         if self._cache is not None:

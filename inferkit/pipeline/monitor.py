@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from time import monotonic, thread_time
+from time import monotonic
 from types import TracebackType
 from typing import Self
 
@@ -30,7 +30,6 @@ class Monitor:
     def __init__(self, sources: Sources | None = None) -> None:
         self._sources = SOURCES if sources is None else sources
         self.samples: dict[str, list[tuple[float, float]]] = {name: [] for name in self._sources}
-        self.cpu_s = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
 
@@ -45,12 +44,6 @@ class Monitor:
         self._thread.join()
 
     def _run(self) -> None:
-        try:
-            self._sample()
-        finally:
-            self.cpu_s = thread_time()
-
-    def _sample(self) -> None:
         for _, sample in self._sources.values():
             sample()
         while not self._stop.wait(PERIOD_S):

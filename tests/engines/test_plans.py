@@ -62,6 +62,14 @@ def test_altered_file_is_refused_until_it_is_written_again(place: int) -> None:
     assert file.read() == PLAN
 
 
+def test_damaged_cache_is_begun_anew_and_that_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    file = stored()
+    assert file.read_or_begin() == PLAN
+    file.path.write_bytes(file.path.read_bytes()[:-1])
+    assert file.read_or_begin() is None
+    assert "torn or altered: begun anew" in caplog.text
+
+
 def test_folder_that_cannot_be_made_is_named(cache: Path) -> None:
     cache.parent.write_text("a file in the way")
     with pytest.raises(EngineError, match="XDG_CACHE_HOME"), PlanFile("resnet50", SHAPED_BY).locked():
