@@ -162,7 +162,7 @@ class CudaDevice(Device):
         flags = int(bindings.CUstream_flags.CU_STREAM_NON_BLOCKING)
         with self.pushed("making streams"):
             self.compute, self._copies, self._out, clock = (drv.Stream(flags) for _ in range(4))
-        self._stopwatch = Stopwatch(self.pushed, lambda: drv.Event(event_flags), drv.Event, clock)
+        self._stopwatch = Stopwatch(self.pushed, drv.Event, lambda: drv.Event(event_flags), clock)
 
     @contextmanager
     def pushed(self, doing: str) -> Iterator[None]:

@@ -6,8 +6,9 @@ from typing import Any
 from cuda.bindings import driver as bindings
 
 from inferkit.devices.pinned import checked
+from inferkit.errors import InferkitError
 
-CAPTURING = "capturing a CUDA graph"
+CAPTURING = "capturing a CUDA graph; cuda_graph: false does without"
 
 
 def capture(stream: Any, work: Callable[[], None]) -> Any:
@@ -24,8 +25,10 @@ def capture(stream: Any, work: Callable[[], None]) -> Any:
     checked(bindings.cuStreamBeginCapture(stream.handle, mode), CAPTURING)
     try:
         work()
-    finally:
-        graph = checked(bindings.cuStreamEndCapture(stream.handle), CAPTURING)
+    except InferkitError:
+        bindings.cuStreamEndCapture(stream.handle)  # it fails as well; what was raised says why
+        raise
+    graph = checked(bindings.cuStreamEndCapture(stream.handle), CAPTURING)
     ready = checked(bindings.cuGraphInstantiate(graph, 0), CAPTURING)
     checked(bindings.cuGraphDestroy(graph), CAPTURING)
     return ready

@@ -26,9 +26,9 @@ class Events:
 
     __slots__ = ("end", "start")
 
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self.start: Any = make()
-        self.end: Any = make()
+    def __init__(self, make_start: Callable[[], Any], make_end: Callable[[], Any]) -> None:
+        self.start: Any = make_start()
+        self.end: Any = make_end()
 
 
 class Anchor:
@@ -115,19 +115,17 @@ class Stopwatch:
     pushed
         Makes the device's context current.
     make_event
-        Makes an event that is waited for.
-    make_anchor
-        Makes an event that is asked again and again.
+        Makes an event that nobody blocks for.
+    make_end
+        Makes an event that is waited for; where that blocks, each one interrupts the CPU.
     stream
         An idle stream, for anchors.
     """
 
-    def __init__(
-        self, pushed: Pushed, make_event: Callable[[], Any], make_anchor: Callable[[], Any], stream: Any
-    ) -> None:
+    def __init__(self, pushed: Pushed, make_event: Callable[[], Any], make_end: Callable[[], Any], stream: Any) -> None:
         self._pushed = pushed
         self._make_event = make_event
-        self._make_anchor = make_anchor
+        self._make_end = make_end
         self._stream = stream
         self._events: list[Events] = []
         self._idle: deque[Events] = deque()
@@ -178,7 +176,7 @@ class Stopwatch:
     def _idle_events(self) -> Events:
         if self._idle:
             return self._idle.popleft()
-        self._events.append(Events(self._make_event))
+        self._events.append(Events(self._make_event, self._make_end))
         return self._events[-1]
 
     def _fresh_anchor(self) -> Anchor:
@@ -186,7 +184,7 @@ class Stopwatch:
         if not self._anchors or monotonic_ns() - self._anchors[-1].ns > ANCHOR_NS:
             anchor = next((anchor for anchor in self._anchors if not anchor.spans), None)
             if anchor is None:
-                anchor = Anchor(self._make_anchor())
+                anchor = Anchor(self._make_event())
             else:
                 self._anchors.remove(anchor)
             anchor.place(self._stream)

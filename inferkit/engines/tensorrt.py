@@ -79,7 +79,7 @@ class TensorRTEngine(Engine):
         self._input = next(name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT)
         self._batch_size = batch_size
         streams = [device.compute, *(device.new_stream() for _ in range(options.contexts - 1))]
-        self._lanes = [make_lane(engine, self._input, stream, batch_size, options, cache) for stream in streams]
+        self._lanes = [make_lane(engine, self._input, device, stream, batch_size, options, cache) for stream in streams]
         self._outputs = {name: self._lanes[0].output_shape(name) for name in names if name != self._input}
         self._places: dict[int, _Place] = {}
 
@@ -191,7 +191,7 @@ class TensorRTEngine(Engine):
         times, description
             Name and milliseconds of each layer in order; what the library's inspector says of the engine (JSON).
         """
-        lane = make_lane(self._engine, self._input, self._device.compute, self._batch_size, Options())
+        lane = make_lane(self._engine, self._input, self._device, self._device.compute, self._batch_size, Options())
         place = self._places.get(slot.address) or self._allocate(slot.address)
         with self._device.pushed("timing layers"):
             times = lane.profile(slot.address, place.device)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,9 @@ SLOWED = {
 POWER_CAP = 0x04
 ENERGY_S = 10.0
 """Shortest time over which the energy counter, which moves ten times a second, is meaningful."""
+RARELY_S = 1.0
+"""Time between two questions for what takes long to answer: a CPU core 4 ms for the energy counter of an H100, while
+the other sensors take microseconds."""
 
 
 Read = Callable[[Any, Any], float]
@@ -68,9 +72,10 @@ class GpuWatch:
     def sources(self) -> dict[str, tuple[str, Sample]]:
         """Return what a :class:`~inferkit.pipeline.monitor.Monitor` should sample."""
         return {
-            f"gpu{gpu}_{name}": (unit, self._optional(partial(read, self._nvml, handle)))
+            f"gpu{gpu}_{name}": (unit, _rarely(sample) if name == "energy_j" else sample)
             for gpu, handle in self._handles.items()
             for name, (unit, read) in _SENSORS.items()
+            for sample in [self._optional(partial(read, self._nvml, handle))]
         }
 
     def _optional(self, call: Callable[[], float]) -> Sample:
@@ -125,6 +130,20 @@ class GpuWatch:
         except self._nvml.NVMLError:
             return None
         return [process.pid for process in running if not _ours(process.pid)]
+
+
+def _rarely(sample: Sample) -> Sample:
+    """Ask once in a while; in between there is nothing to know."""
+    next_s = 0.0
+
+    def seldom() -> float | None:
+        nonlocal next_s
+        if monotonic() < next_s:
+            return None
+        next_s = monotonic() + RARELY_S
+        return sample()
+
+    return seldom
 
 
 def _ours(pid: int) -> bool:

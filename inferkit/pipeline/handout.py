@@ -31,7 +31,14 @@ class Handout:
         Images per batch.
     epochs
         Stop after so many; None: go on until cancelled, every batch full.
+
+    Attributes
+    ----------
+    waits
+        Whether :meth:`get` may wait for a reader.
     """
+
+    waits = False
 
     def __init__(
         self, reader: Reader, shares: Sequence[Sequence[Piece]], batch_size: int, *, epochs: int | None = None

@@ -1,8 +1,9 @@
 """The loop: read → copy → infer → out, with a batch in each at the same time.
 
-Two threads drive a device. The *feeder* takes a free slot and a ready batch and queues copy and inference; the
-*completer* (the caller) waits for them in the same order, gives the batch back when its copy is done and the slot when
-its inference is. Neither spins.
+Where batches must be waited for, two threads drive a device. The *feeder* takes a free slot and a ready batch and
+queues copy and inference; the *completer* (the caller) waits for them in the same order, gives the batch back when its
+copy is done and the slot when its inference is. Where they need not, one thread does both: handing each batch over
+costs more than queueing it. Neither spins.
 """
 
 from collections import deque
@@ -22,11 +23,11 @@ InFlight = tuple[Batch, Slot, Span, Span, Span]
 
 
 class Loop:
-    """Streams a ring's batches through a device and an engine.
+    """Streams batches through a device and an engine.
 
     Parameters
     ----------
-    ring, device, engine
+    source, device, engine
         Where batches come from, where they go, and what infers them.
     slots
         The batches' places on the device; two or more overlap copying with inferring.
@@ -35,9 +36,9 @@ class Loop:
     """
 
     def __init__(
-        self, ring: Ring | Handout, device: Device, engine: Engine, slots: list[Slot], *, overlap: bool = True
+        self, source: Ring | Handout, device: Device, engine: Engine, slots: list[Slot], *, overlap: bool = True
     ) -> None:
-        self._ring = ring
+        self._source = source
         self._device = device
         self._engine = engine
         self._overlap = overlap
@@ -47,13 +48,21 @@ class Loop:
             self._free.put(slot)
 
     def run(self, timeline: Timeline, verifier: Verifier | None = None) -> None:
-        """Run until the timeline's last window has ended, or the ring has no more batches.
+        """Run until the timeline's last window has ended, or there are no more batches.
 
         Raises
         ------
         InferkitError
             What reader, device or engine raised.
         """
+        drive = self._with_feeder if self._source.waits else self._alone
+        try:
+            drive(timeline, verifier)
+        finally:
+            self._source.cancel()
+            self._settle()
+
+    def _with_feeder(self, timeline: Timeline, verifier: Verifier | None) -> None:
         with ThreadPoolExecutor(1, "feeder") as pool:
             feeder = pool.submit(self._feed)
             try:
@@ -61,25 +70,37 @@ class Loop:
                     if self._complete(item, timeline, verifier):
                         break
             finally:
-                self._ring.cancel()
+                self._source.cancel()
                 self._free.put(None)
                 wait([feeder])
-                self._settle()
             feeder.result()
 
     def _feed(self) -> None:
         try:
             with self._device.attached():
-                self._feed_all()
+                while self._queue_next():
+                    pass
         finally:
             self._in_flight.put(None)
 
-    def _feed_all(self) -> None:
-        while (slot := self._free.get()) is not None and (batch := self._ring.get()) is not None:
-            copied, inferred, out = self._submit(batch, slot)
-            self._in_flight.put((batch, slot, copied, inferred, out))
-            if not self._overlap:
-                out.wait()
+    def _alone(self, timeline: Timeline, verifier: Verifier | None) -> None:
+        finished = False
+        while not finished:
+            while not self._free.empty() and self._queue_next() and self._overlap:
+                pass
+            if self._in_flight.empty() or (item := self._in_flight.get()) is None:
+                break
+            finished = self._complete(item, timeline, verifier)
+
+    def _queue_next(self) -> bool:
+        """Queue the next batch into the next free slot; False when there are no more."""
+        if (slot := self._free.get()) is None or (batch := self._source.get()) is None:
+            return False
+        copied, inferred, out = self._submit(batch, slot)
+        self._in_flight.put((batch, slot, copied, inferred, out))
+        if not self._overlap:
+            out.wait()
+        return True
 
     def _submit(self, batch: Batch, slot: Slot) -> tuple[Span, Span, Span]:
         try:
@@ -99,8 +120,8 @@ class Loop:
                 verifier.check(batch, self._device.read_back(slot, batch.nbytes))
         finally:
             batch.release()
+        out.wait()  # first, so that the thread is woken once
         inferred.wait()
-        out.wait()
         finished = timeline.add(
             batch.images,
             batch.nbytes,
@@ -146,7 +167,7 @@ def infer_resident(engine: Engine, slots: list[Slot], images: int, nbytes: int, 
             turn += 1
 
 
-def read_only(ring: Ring, timeline: Timeline, verifier: Verifier | None = None) -> None:
+def read_only(ring: Ring | Handout, timeline: Timeline, verifier: Verifier | None = None) -> None:
     """Take batches out of a ring and give them back at once: the ceiling of reading."""
     finished = False
     while not finished and (batch := ring.get()) is not None:

@@ -54,9 +54,13 @@ class Ring:
 
     Attributes
     ----------
+    waits
+        Whether :meth:`get` may wait for a reader.
     tallies
         What each thread did, in full once the ring is closed.
     """
+
+    waits = True
 
     def __init__(
         self,

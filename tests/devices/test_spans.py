@@ -43,8 +43,10 @@ class Event:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.gpu_ns = self.at_ns = 0
+        self.stream: Stream | None = None
 
     def record(self, stream: Stream) -> None:
+        self.stream = stream
         self.at_ns = max(stream.busy_until_ns, self.clock.ns)
         self.gpu_ns = self.at_ns + SKEW_NS
 
@@ -65,17 +67,21 @@ class Bench:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.made: list[Event] = []
-        self.anchors: list[Event] = []
+        self.plain: list[Event] = []
+        self.waited_for: list[Event] = []
         self.stream = Stream(clock)
         self.idle = Stream(clock)
         self.stopwatch = Stopwatch(
-            self.pushed, lambda: self.keep(self.made), lambda: self.keep(self.anchors), self.idle
+            self.pushed, lambda: self.keep(self.plain), lambda: self.keep(self.waited_for), self.idle
         )
 
     def keep(self, events: list[Event]) -> Event:
         events.append(Event(self.clock))
         return events[-1]
+
+    @property
+    def anchors(self) -> list[Event]:
+        return [event for event in self.plain if event.stream is self.idle]
 
     @contextmanager
     def pushed(self, doing: str) -> Iterator[None]:
@@ -115,7 +121,8 @@ def test_events_go_round(bench: Bench) -> None:
         waiting = [bench.span(1000) for _ in range(3)]
         for span in waiting:
             span.wait()
-    assert len(bench.made) == 6
+    assert len(bench.waited_for) == 3
+    assert len(bench.plain) - len(bench.anchors) == 3
 
 
 def test_anchor_is_placed_anew_when_old_and_another_made_only_while_it_is_referred_to(bench: Bench) -> None:
@@ -183,7 +190,7 @@ def test_many_threads_may_wait_for_the_same_span(bench: Bench) -> None:
     assert all(span.end_ns - span.start_ns == 1000 for span in waiting)
     again = [bench.span(1000) for _ in range(50)]
     assert len({id(span.events) for span in again}) == 50
-    assert len(bench.made) == 100
+    assert len(bench.waited_for) == 50
 
 
 def test_closed_stopwatch_keeps_no_event(bench: Bench) -> None:

@@ -21,7 +21,7 @@ from inferkit.devices import open_device
 from inferkit.devices.base import HostMemory
 from inferkit.devices.cpu import POISON
 from inferkit.engines import engine_class
-from inferkit.engines.base import Engine
+from inferkit.engines.base import Engine, Options
 from inferkit.errors import DeviceError, EngineError
 from inferkit.models.cache import ModelFile, model_path
 from inferkit.pipeline.job import Job, Outcome, Progress, Window
@@ -272,8 +272,9 @@ def reference(model: ModelFile, images: Any) -> Any:
     # float32 is computed in TF32, which has 10 bits of mantissa as float16 has; relative to the largest logit
     [("float32", "uint8", 0.02), ("float16", "uint8", 0.02), ("float16", "float32", 0.02)],
 )
+@pytest.mark.parametrize("options", [Options(), Options(cuda_graph=True), Options(contexts=2, cuda_graph=True)])
 def test_outputs_are_those_of_onnx_runtime(
-    device: "CudaDevice", engines: type[Engine], precision: str, dtype: str, tolerance: float
+    device: "CudaDevice", engines: type[Engine], precision: str, dtype: str, tolerance: float, options: Options
 ) -> None:
     shape = (3, 64, 64)
     model = model_path("resnet18", precision=precision, dtype=dtype, shape=shape)
@@ -281,9 +282,9 @@ def test_outputs_are_those_of_onnx_runtime(
     source = device.allocate(images.nbytes)
     source.array[:] = images.reshape(-1).view(np.uint8)
     slots = [device.slot(images.nbytes) for _ in range(2)]
-    with engines.build(device, str(model.path), 7, dtype, shape) as engine:
+    with engines.build(device, str(model.path), 7, dtype, shape, options) as engine:
         assert engine.output(slots[0]) is None
-        for slot, count in ((slots[0], 7), (slots[1], 3), (slots[0], 1), (slots[0], 7)):
+        for slot, count in ((slots[0], 7), (slots[1], 3), (slots[0], 1), (slots[0], 7), (slots[1], 7)):
             nbytes = images[:count].nbytes
             copied = device.copy_in(segments_of(source.address, (0, nbytes)), slot)
             inferred = engine.infer(slot, count, copied)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from inferkit.pipeline.gpu_watch import GpuWatch, pcie_bytes_per_s
+from inferkit.pipeline import gpu_watch
+from inferkit.pipeline.gpu_watch import RARELY_S, GpuWatch, pcie_bytes_per_s
 
 
 class NVMLError(Exception):
@@ -72,6 +73,18 @@ def test_slowdown_and_other_processes_are_named(monkeypatch: pytest.MonkeyPatch)
 
 def test_what_is_not_told_is_not_made_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert watch(monkeypatch, nvml(tells=False)) == {"others": None}
+
+
+def test_what_takes_long_to_answer_is_asked_for_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", nvml())
+    now = [100.0]
+    monkeypatch.setattr(gpu_watch, "monotonic", lambda: now[0])
+    sample = GpuWatch([0]).sources()["gpu0_energy_j"][1]
+    answers = []
+    for _ in range(11):
+        answers.append(sample())
+        now[0] += RARELY_S / 5
+    assert [k for k, answer in enumerate(answers) if answer is not None] == [0, 5, 10]
 
 
 def test_without_the_library_the_reason_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,12 +11,14 @@ from inferkit.devices.base import Slot, Span
 from inferkit.devices.cpu import CpuDevice
 from inferkit.engines.null import NullEngine
 from inferkit.errors import EngineError, ReadError
+from inferkit.pipeline.handout import Handout
 from inferkit.pipeline.job import Window
 from inferkit.pipeline.loop import Loop, infer_resident, read_only
 from inferkit.pipeline.ring import Ring
 from inferkit.pipeline.timeline import Timeline
 from inferkit.pipeline.verify import Verifier
-from inferkit.readers.buffered import BufferedReader
+from inferkit.readers import READERS
+from inferkit.readers.base import Reader
 from inferkit.readers.split import split
 from tests.conftest import Known, write_dataset
 
@@ -61,21 +63,24 @@ def known(tmp_path: Path) -> Known:
     return write_dataset(tmp_path, (20, 20), (3, 5, 7), hashes=True)
 
 
-@pytest.fixture
-def reader(known: Known, device: CpuDevice) -> Iterator[BufferedReader]:
-    with BufferedReader(known.dataset, device) as reader:
+@pytest.fixture(params=["buffered", "mapped"])
+def reader(request: pytest.FixtureRequest, known: Known, device: CpuDevice) -> Iterator[Reader]:
+    with READERS[request.param](known.dataset, device) as reader:
         yield reader
 
 
-def ring_of(reader: BufferedReader, device: CpuDevice, epochs: int | None = None) -> Ring:
-    return Ring(reader, device, split([20, 20], 2, "uniform"), 4, buffers=4, epochs=epochs)
+def ring_of(reader: Reader, device: CpuDevice, epochs: int | None = None) -> Ring | Handout:
+    shares = split([20, 20], 2, "uniform")
+    if reader.has_ceiling:
+        return Ring(reader, device, shares, 4, buffers=4, epochs=epochs)
+    return Handout(reader, shares, 4, epochs=epochs)
 
 
 def slots_of(device: CpuDevice, count: int) -> list[Slot]:
     return [device.slot(4 * 105) for _ in range(count)]
 
 
-def test_without_overlap_each_batch_waits_for_the_one_before(device: CpuDevice, reader: BufferedReader) -> None:
+def test_without_overlap_each_batch_waits_for_the_one_before(device: CpuDevice, reader: Reader) -> None:
     timeline = Kept()
     with ring_of(reader, device, epochs=1) as ring:
         Loop(ring, device, Slow(device), slots_of(device, 3), overlap=False).run(timeline)
@@ -84,7 +89,7 @@ def test_without_overlap_each_batch_waits_for_the_one_before(device: CpuDevice, 
         assert before[5] <= after[2]  # inferred before the next is copied
 
 
-def test_with_overlap_the_next_batch_is_copied_meanwhile(device: CpuDevice, reader: BufferedReader) -> None:
+def test_with_overlap_the_next_batch_is_copied_meanwhile(device: CpuDevice, reader: Reader) -> None:
     timeline = Kept()
     with ring_of(reader, device, epochs=1) as ring:
         Loop(ring, device, Slow(device, 0.01), slots_of(device, 2)).run(timeline)
@@ -94,7 +99,7 @@ def test_with_overlap_the_next_batch_is_copied_meanwhile(device: CpuDevice, read
         assert read_start <= read_end <= copy_start <= copy_end <= infer_start <= infer_end
 
 
-def test_ends_with_its_last_window_and_queues_no_more(device: CpuDevice, reader: BufferedReader) -> None:
+def test_ends_with_its_last_window_and_queues_no_more(device: CpuDevice, reader: Reader) -> None:
     timeline, engine = Kept(SHORT), Slow(device)
     with ring_of(reader, device) as ring:
         Loop(ring, device, engine, slots_of(device, 3)).run(timeline)
@@ -103,7 +108,7 @@ def test_ends_with_its_last_window_and_queues_no_more(device: CpuDevice, reader:
     assert engine.calls <= len(timeline.kept) + 3
 
 
-def test_runs_out_of_batches(device: CpuDevice, reader: BufferedReader) -> None:
+def test_runs_out_of_batches(device: CpuDevice, reader: Reader) -> None:
     timeline = Kept()
     with ring_of(reader, device, epochs=3) as ring:
         Loop(ring, device, NullEngine(), slots_of(device, 1)).run(timeline)
@@ -113,9 +118,7 @@ def test_runs_out_of_batches(device: CpuDevice, reader: BufferedReader) -> None:
 
 @pytest.mark.parametrize("overlap", [True, False])
 @pytest.mark.parametrize("slots", [1, 3])
-def test_engine_that_fails_ends_everything(
-    device: CpuDevice, reader: BufferedReader, overlap: bool, slots: int
-) -> None:
+def test_engine_that_fails_ends_everything(device: CpuDevice, reader: Reader, overlap: bool, slots: int) -> None:
     timeline = Kept()
     with ring_of(reader, device) as ring:
         loop = Loop(ring, device, Slow(device, 0.001, fails_at=5), slots_of(device, slots), overlap=overlap)
@@ -126,7 +129,7 @@ def test_engine_that_fails_ends_everything(
     device.synchronize()
 
 
-def test_interrupt_leaves_nothing(device: CpuDevice, reader: BufferedReader) -> None:
+def test_interrupt_leaves_nothing(device: CpuDevice, reader: Reader) -> None:
     class Interrupting(Kept):
         def add(self, images: int, nbytes: int, *times: int) -> bool:
             if len(self.kept) == 3:
@@ -138,14 +141,14 @@ def test_interrupt_leaves_nothing(device: CpuDevice, reader: BufferedReader) -> 
     assert not [thread for thread in threading.enumerate() if thread.name.startswith(("reader", "feeder"))]
 
 
-def test_verifies_the_first_batches_on_the_device(device: CpuDevice, reader: BufferedReader, known: Known) -> None:
+def test_verifies_the_first_batches_on_the_device(device: CpuDevice, reader: Reader, known: Known) -> None:
     verifier = Verifier(known.dataset, 3)
     with ring_of(reader, device, epochs=1) as ring:
         Loop(ring, device, NullEngine(), slots_of(device, 2)).run(Kept(), verifier)
     assert (verifier.images, verifier.wanted) == (12, 0)
 
 
-def test_verifies_while_reading_alone(device: CpuDevice, reader: BufferedReader, known: Known) -> None:
+def test_verifies_while_reading_alone(device: CpuDevice, reader: Reader, known: Known) -> None:
     path = known.dataset.path(1)
     before = path.stat()
     with path.open("r+b") as file:
@@ -164,14 +167,14 @@ def test_without_hashes_nothing_is_verified(device: CpuDevice, tmp_path: Path) -
     assert Verifier(known.dataset, 0).wanted == 0
 
 
-def test_reading_alone_ends_with_its_last_window(device: CpuDevice, reader: BufferedReader) -> None:
+def test_reading_alone_ends_with_its_last_window(device: CpuDevice, reader: Reader) -> None:
     timeline = Kept(SHORT, ("read",))
     with ring_of(reader, device) as ring:
         read_only(ring, timeline)
     assert len(timeline.repeats) == 3
 
 
-def test_batches_are_given_back_when_adding_them_fails(device: CpuDevice, reader: BufferedReader) -> None:
+def test_batches_are_given_back_when_adding_them_fails(device: CpuDevice, reader: Reader) -> None:
     class Broken(Kept):
         def add(self, images: int, nbytes: int, *times: int) -> bool:
             raise ZeroDivisionError
