@@ -63,16 +63,18 @@ def results(run: Run, turn: int) -> list[str]:
 
 
 def show(runs: list[Run]) -> None:
-    """Print runs as a table, and below it why some failed and what is to be known of others."""
+    """Print runs as a table, and below it, once each, why some failed and what is to be known of others."""
     rows = [list(COLUMNS), *map(row, runs)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for cells in rows:
         print("  ".join(map(str.rjust, cells, widths)))
-    for run in runs:
-        notes = [run.failure.message] if run.failure else [*run.reasons, *run.warnings]
-        notes += [f"engine: {run.facts['engine']}"] if run.measure == "infer" and "engine" in run.facts else []
-        for note in notes:
-            print(f"  {run.measure} {run.point}: {note}")
+    notes: dict[str, list[str]] = {}
+    for run, cells in zip(runs, rows[1:], strict=True):
+        engine = [f"engine: {run.facts['engine']}"] if run.measure == "infer" and "engine" in run.facts else []
+        for note in [run.failure.message] if run.failure else [*run.reasons, *run.warnings, *engine]:
+            notes.setdefault(note, []).append(" ".join(filter(None, cells[:4])))
+    for note, where in notes.items():
+        print(f"  {note} ({', '.join(where)})")
 
 
 def parameters(arguments: argparse.Namespace) -> SingleProcess:

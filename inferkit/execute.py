@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Any
 
@@ -119,16 +120,19 @@ class _Client(PapermillNotebookClient):
         return super().process_message(*args, **kwargs)  # type: ignore[no-untyped-call]
 
 
-# Sockets of this user's own, not TCP ports that anybody on the machine can listen to.
-_PRIVATE = Config({"ConnectionFileMixin": {"transport": "ipc"}})
-
-
 class _Engine(NBClientEngine):
-    """papermill's own engine with our client."""
+    """papermill's own engine with our client.
+
+    It speaks to the kernel through sockets in a folder of this user's own, not TCP ports that anybody on the machine
+    can listen to, nor files in the current folder.
+    """
 
     @classmethod
     def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, *args: Any, **kwargs: Any) -> Any:
-        return _Client(nb_man, kernel_name=kernel_name, timeout=None, startup_timeout=60, config=_PRIVATE).execute()  # type: ignore[no-untyped-call]
+        with TemporaryDirectory(prefix="inferkit-") as folder:
+            private = Config({"ConnectionFileMixin": {"transport": "ipc", "ip": f"{folder}/kernel"}})
+            client = _Client(nb_man, kernel_name=kernel_name, timeout=None, startup_timeout=60, config=private)  # type: ignore[no-untyped-call]
+            return client.execute()
 
 
 papermill_engines.register(ENGINE, _Engine)

@@ -240,7 +240,12 @@ def test_the_recipes_grid_has_24_points(monkeypatch: pytest.MonkeyPatch) -> None
     assert {point.key for point in planned.points} >= {c.key for point in pipelines for c in point.ceilings.values()}
 
 
-def test_a_killed_run_leaves_no_kernel_and_no_rank(config: Any, tmp_path: Path) -> None:
+def test_a_killed_run_leaves_no_kernel_no_rank_and_no_file_where_it_ran(
+    config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    here = tmp_path / "here"
+    here.mkdir()
     command = [
         sys.executable,
         "-m",
@@ -253,12 +258,13 @@ def test_a_killed_run_leaves_no_kernel_and_no_rank(config: Any, tmp_path: Path) 
         tmp_path / "runs",
     ]
     with subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        list(map(str, command)), cwd=here, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     ) as running:
         wait_for(lambda: ranks_below(running.pid), 60)
         family = descendants(running.pid)
         running.kill()
     wait_for(lambda: not [pid for pid in family if alive(pid)], 30)
+    assert not list(here.iterdir())
 
 
 def wait_for(condition: Any, seconds: float) -> None:

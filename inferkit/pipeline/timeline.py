@@ -127,7 +127,11 @@ class Timeline:
         seconds = sum(repeat.seconds for repeat in kept)
         first = self.repeats[0].batches  # of the warm-up
         inside = slice(first, first + sum(repeat.batches for repeat in kept))
-        return {name: _stage(self._seconds(name)[inside], images, nbytes, seconds, workers[name]) for name in workers}
+        stages = {}
+        for name, count in workers.items():
+            carried = 0 if name == "out" else nbytes  # a batch's bytes are its images', not its results'
+            stages[name] = _stage(self._seconds(name)[inside], images, carried, seconds, count)
+        return stages
 
     def _seconds(self, name: str) -> NDArray[np.float64]:
         starts, ends = (np.frombuffer(times, np.int64) for times in self._times[name])
@@ -166,7 +170,7 @@ def _stage(seconds: NDArray[np.float64], images: int, nbytes: int, window_s: flo
     edges, counts = histogram(seconds)
     return Stage(
         images_per_s=images / busy_s if images and busy_s else None,
-        bytes_per_s=nbytes / busy_s if busy_s else None,
+        bytes_per_s=nbytes / busy_s if nbytes and busy_s else None,
         busy=min(1.0, busy_s / window_s),
         workers=workers,
         quantiles=Quantiles(**quantiles(seconds)),

@@ -13,7 +13,9 @@ from inferkit.report.tables import text_table
 from inferkit.report.words import (
     BATCH,
     DEVICE,
+    DIRECTION,
     ENGINE,
+    GPU,
     MEMORY,
     MODEL,
     PRECISION,
@@ -111,9 +113,14 @@ def _copies(runs: Sequence[Run]) -> Iterator[Sentence]:
                 top = max(measured.values())
                 first = min(size for size, value in measured.items() if value >= PLATEAU * top)
                 found = f"{bandwidth(top)}; {share_text(PLATEAU)} of it is reached from {gibibytes(first)} on"
-                normal = "" if where == HOST_COPY else normal_text(gpu_name(own[0]), "h2d_pinned")
-                is_pinned = own[0].point.get(MEMORY) == "pinned"
-                yield Sentence(f"{where}, {name}", "; ".join(filter(None, [found, normal if is_pinned else ""])))
+                yield Sentence(f"{where}, {name}", "; ".join(filter(None, [found, _normal_copy(own[0])])))
+
+
+def _normal_copy(run: Run) -> str:
+    """Word what is normal for the one kind of copy that there are references of: pinned, one way, one GPU."""
+    plain = run.point.get(MEMORY) == "pinned" and run.point.get(DIRECTION, "in") == "in"
+    alone = not isinstance(run.point.get(GPU), str)
+    return normal_text(gpu_name(run), "h2d_pinned") if plain and alone and link(run) != HOST_COPY else ""
 
 
 def _reads(runs: Sequence[Run]) -> Iterator[Sentence]:

@@ -10,6 +10,7 @@ from inferkit.report.theme import WIDTH, Chart, Rows, base, message, series_scal
 from inferkit.report.words import (
     BATCH,
     DEVICE,
+    GPU,
     MEMORY,
     READER,
     SIZE,
@@ -35,12 +36,13 @@ _BINARY = (
 
 
 def transfer_sweep(runs: Sequence[Run]) -> Chart:
-    """Draw the bandwidth of copies over their size, one line per kind of host memory."""
+    """Draw the bandwidth of copies over their size, one line per kind of host memory, one panel per device."""
     kept = [run for run in runs if SIZE in run.point]
     if not kept:
         return message(f"transfer sweep: none of the runs has the axis {SIZE!r}")
-    series = series_names(kept, MEMORY, (SIZE, DEVICE))
-    links = [link(run) for run in kept]
+    series = series_names(kept, MEMORY, (SIZE, DEVICE, GPU))
+    several = GPU in varying(kept)
+    links = [" · ".join(filter(None, (link(run), point_text(run, [GPU]) if several else ""))) for run in kept]
     rows = [
         {"size": run.point[SIZE], "series": name, "link": where, **_outcome(run)}
         for run, name, where in zip(kept, series, links, strict=True)

@@ -15,7 +15,7 @@ STAGE_TITLES = {
     "03b": "one process",
     "03c": "several processes",
 }
-SIZE, MEMORY, DEVICE = "transfer_bytes", "memory", "device"
+SIZE, MEMORY, DEVICE, GPU, DIRECTION = "transfer_bytes", "memory", "device", "gpu", "direction"
 READER, THREADS, BATCH = "reader", "threads", "batch_size"
 ENGINE, MODEL, PRECISION = "engine", "model", "precision"
 VERDICTS = ("VALID", "INVALID", "FAILED")
@@ -29,6 +29,8 @@ def axis_text(name: str, value: Scalar) -> str:
     if isinstance(value, bool):
         return name if value else f"no {name}"
     if isinstance(value, str):
+        if name == GPU and value:
+            return f"gpus {value}"
         return Path(value).stem if name == MODEL else value
     return gibibytes(value) if name == SIZE else f"{name.replace('_', ' ')} {value:g}"
 
@@ -119,7 +121,8 @@ def gpu_name(run: Run) -> str:
     """Return the model of the GPU that a run was measured on; empty where it used none."""
     if run.point.get(DEVICE, run.params.get(DEVICE)) == "cpu":
         return ""
-    used = [gpu for gpu in run.host.gpus if run.point.get("gpu", gpu.index) == gpu.index]
+    asked = run.point.get(GPU)  # a number, several as in 0+1, or none: all
+    used = [gpu for gpu in run.host.gpus if asked is None or str(gpu.index) in str(asked).split("+")]
     return " + ".join(dict.fromkeys(gpu.name for gpu in used))
 
 

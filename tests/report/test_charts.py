@@ -229,6 +229,20 @@ def test_a_copy_without_gpu_is_never_called_a_gpus(make_copy: MakeRun) -> None:
     assert len({row["link"] for row in both}) == 2
 
 
+def test_copies_of_several_gpus_have_a_panel_each(make_copy: MakeRun) -> None:
+    gpus = [{"index": k, "name": "NVIDIA H100 80GB HBM3"} for k in range(2)]
+    host = Host.model_validate({"cpu": "x", "gpus": gpus})
+    runs = [
+        run.model_copy(update={"point": run.point | {"gpu": gpu}})
+        for gpu in (0, 1, "0+1")
+        for run in [make_copy(1 << 20, memory, 5e10, "cuda", host=host) for memory in ("pinned", "mapped")]
+    ]
+    rows = rows_of(CHARTS["transfer_sweep"](runs).to_dict())
+    name = "host-to-device copy · NVIDIA H100 80GB HBM3"
+    assert {row["link"] for row in rows} == {f"{name} · gpu 0", f"{name} · gpu 1", f"{name} · gpus 0+1"}
+    assert {row["series"] for row in rows} == {"pinned", "mapped"}
+
+
 def test_sweeps_mark_what_is_not_valid(make_copy: MakeRun, make_read: MakeRun) -> None:
     bad: dict[str, Any] = {"verdict": "FAILED", "failure": {"kind": "ReadError", "message": "x"}, "measured": None}
     cases: list[tuple[str, Callable[..., Run], tuple[object, ...]]] = [

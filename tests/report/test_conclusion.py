@@ -44,6 +44,10 @@ def test_a_gpu_is_held_against_its_reference(make_copy: MakeRun) -> None:
     assert first.startswith("host-to-device copy · NVIDIA H100 80GB HBM3, pinned: 54 GB/s")
     assert "normal for H100 SXM: 50.9 GB/s to 55.3 GB/s" in first
     assert "normal" not in lines_of(make_copy(1 << 26, "pageable", 12e9, "cuda", host=host))[0]
+    run = make_copy(1 << 26, "pinned", 45e9, "cuda", host=host)
+    both_ways = run.model_copy(update={"point": run.point | {"direction": "both"}})
+    several = run.model_copy(update={"point": run.point | {"gpu": "0+1"}})
+    assert not [line for line in lines_of(both_ways, several) if "normal" in line]
 
 
 def test_reads_are_told_from_the_fastest_reader_on(make_read: MakeRun, failed: Run) -> None:
