@@ -42,6 +42,8 @@ def ceiling(model: ModelFile, device: str, batch_size: int, seconds: float) -> f
         batch_size=batch_size,
         engine=ENGINES[device],
         model=str(model.path),
+        contexts=2 if device == "cuda" else 1,
+        cuda_graph=device == "cuda",
     )
     with launch(job) as rank:
         while not rank.ready():

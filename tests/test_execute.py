@@ -58,6 +58,7 @@ def test_all_six_parameter_files_are_there() -> None:
 def test_a_parameter_file_is_valid_whatever_this_machine_has(name: str) -> None:
     """Take the hardware away from each: on the CPU, with a data folder that can be made, every file can be planned."""
     there = {"device": "cpu", "engines": ["null"], "data": "data/nothing-yet", "images": "", "source": "memory"}
+    there["directions"] = ["in"]
     configuration = configure(name, changes=there)
     assert configuration.name == name
     assert all(plan.points for stage, plan in configuration.plans.items() if stage != "01")

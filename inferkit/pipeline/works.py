@@ -105,7 +105,15 @@ def read(job: Job, begin: Begin) -> Outcome:
         timeline = begin(reader.stages)
         read_only(ring, timeline, verifier)
         workers = dict.fromkeys(reader.stages, job.threads)
-        return _outcome(job, timeline, workers, verifier=verifier, proof=proof, reader=reader, ring=ring)
+        outcome = _outcome(job, timeline, workers, verifier=verifier, proof=proof, reader=reader, ring=ring)
+        return outcome if reader.has_ceiling else _times_alone(outcome)
+
+
+def _times_alone(outcome: Outcome) -> Outcome:
+    """Leave out rates: what reads nothing has a time per batch, and no bandwidth."""
+    none = {"images_per_s": None, "bytes_per_s": None}
+    stages = {name: stage.model_copy(update=none) for name, stage in outcome.stages.items()}
+    return outcome.model_copy(update={"stages": stages, "series": {}})
 
 
 def infer(job: Job, begin: Begin) -> Outcome:

@@ -150,7 +150,8 @@ def time_series(runs: Sequence[Run], name: str = "images_per_s") -> Chart:
     line = bins.mark_line(color="#0072B2", strokeWidth=2, point=alt.OverlayMarkDef(color="#0072B2", size=18))
     chart = _panels(alt.layer(warm.encode(x=x, x2="end:Q"), line.encode(x=x, y=y)), rows).resolve_scale(y="independent")
     key = "grey: warm-up, not counted · a gap: nothing known"
-    return styled(chart, f"{name.replace('_per_s', '')} over time ({unit})", key, left_out, _demo(kept))
+    what = "bandwidth" if name == frames.BYTES.field else name.replace("_per_s", "")
+    return styled(chart, f"{what} over time ({unit})", key, left_out, _demo(kept))
 
 
 def comparison(frame: pd.DataFrame) -> Chart:

@@ -155,16 +155,20 @@ def time_rows(runs: Sequence[Run]) -> Rows:
 
 
 def series_rows(runs: Sequence[Run], name: str) -> tuple[Rows, str]:
-    """Return the bins of a series per run, the windows of its warm-up, and the series' unit."""
+    """Return the bins of a series per run, the windows of its warm-up, and the unit; GB/s of a bandwidth."""
     rows: Rows = []
     kept = [(label, run) for label, run in zip(labels(runs), runs, strict=True) if name in run.series]
+    unit, scale = (
+        (BYTES.unit, BYTES.scale) if name == BYTES.field else (kept[0][1].series[name].unit if kept else "", 1.0)
+    )
     for label, run in kept:
         panel = f"{label}: {_flag(run)}" if _flag(run) else label
         bins = _thinned(run.series[name], BINS // len(kept))
-        rows += [{"panel": panel, "kind": "bin", "t": t, "value": value} for t, value in bins]
+        values = [(t, None if value is None else value / scale) for t, value in bins]
+        rows += [{"panel": panel, "kind": "bin", "t": t, "value": value} for t, value in values]
         warm = [(repeat.start_s, repeat.start_s + repeat.seconds) for repeat in run.repeats if repeat.warmup]
         rows += [{"panel": panel, "kind": "warm-up", "t": start, "end": end} for start, end in warm]
-    return rows, kept[0][1].series[name].unit if kept else ""
+    return rows, unit
 
 
 def _thinned(series: Series, most: int) -> list[tuple[float, float | None]]:

@@ -72,11 +72,17 @@ def read_sweep(runs: Sequence[Run]) -> Chart:
     """Draw the bandwidth of reading over threads, one line per reader, one panel per batch size.
 
     Peers, such as fio, are drawn as dashes of the colour of the reader that they were run beside; the device's own
-    ceiling, as far as one was measured, as a dashed line across.
+    ceiling, as far as one was measured, as a dashed line across. Readers that read nothing, such as ``mapped``, have no
+    bandwidth and are left out.
     """
-    kept = [run for run in runs if READER in run.point and THREADS in run.point]
-    if not kept:
+    reads = [run for run in runs if READER in run.point and THREADS in run.point]
+    if not reads:
         return message(f"read sweep: none of the runs has the axes {READER!r} and {THREADS!r}")
+    kept = [run for run in reads if run.measured or run.verdict != "VALID"]
+    nothing = dict.fromkeys(str(run.point[READER]) for run in reads if run not in kept)
+    left_out = f"{', '.join(nothing)}: reads nothing, so it has no bandwidth" if nothing else ""
+    if not kept:
+        return message(left_out)
     series = series_names(kept, READER, (THREADS, BATCH))
     rows = []
     for run, name in zip(kept, series, strict=True):
@@ -94,7 +100,7 @@ def read_sweep(runs: Sequence[Run]) -> Chart:
     missing = dict.fromkeys(f"{peer.name}: {peer.missing}" for run in kept for peer in run.peers if peer.missing)
     heading = "Bandwidth (GB/s) of reading"
     single = "" if len(panels) > 1 else panels[0]
-    return styled(whole, heading, single, _peer_key(rows), *missing, *_flags(kept))
+    return styled(whole, heading, single, _peer_key(rows), left_out, *missing, *_flags(kept))
 
 
 def _peers(run: Run) -> Rows:

@@ -45,6 +45,12 @@ def test_read(dataset: Dataset, reader: str, split: str) -> None:
     histogram = outcome.stages["read"].histogram
     assert histogram is not None
     assert sum(histogram.counts) == sum(repeat.batches for repeat in outcome.repeats[1:])
+    rates = (outcome.stages["read"].images_per_s, outcome.stages["read"].bytes_per_s)
+    if reader == "mapped":  # it reads nothing
+        assert (rates, outcome.series) == ((None, None), {})
+    else:
+        assert None not in rates
+        assert set(outcome.series) == {"images_per_s", "bytes_per_s"}
 
 
 @pytest.mark.parametrize("reader", ["buffered", "mapped"])

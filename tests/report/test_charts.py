@@ -216,6 +216,21 @@ def test_warm_up_is_shaded_and_unknown_bins_stay_gaps(make_run: MakeRun) -> None
     assert [row["t"] for row in rows if row["kind"] == "bin" and row["value"] is None] == [2.5]
 
 
+def test_a_bandwidth_over_time_is_in_gigabytes(make_run: MakeRun) -> None:
+    series = {"bytes_per_s": Series(unit="bytes/s", values=[2e9, None, 4e9])}
+    spec = CHARTS["time_series"]([make_run(series=series)], "bytes_per_s").to_dict()
+    assert spec["title"]["text"] == "bandwidth over time (GB/s)"
+    assert [row["value"] for row in rows_of(spec) if row["kind"] == "bin"] == [2.0, None, 4.0]
+
+
+def test_readers_that_read_nothing_are_left_out_of_the_sweep_and_named(make_read: MakeRun) -> None:
+    mapped = make_read("mapped", 1, 32, 1e9, measured=None)
+    spec = CHARTS["read_sweep"]([make_read("buffered", 1, 32, 1e9), mapped]).to_dict()
+    assert {row["series"] for row in rows_of(spec)} == {"buffered"}
+    assert "mapped: reads nothing" in spec["description"]
+    assert "mapped: reads nothing" in json.dumps(CHARTS["read_sweep"]([mapped]).to_dict())
+
+
 def test_a_copy_without_gpu_is_never_called_a_gpus(make_copy: MakeRun) -> None:
     host = Host.model_validate({"cpu": "x", "gpus": [{"index": 0, "name": "NVIDIA H100 80GB HBM3"}]})
     on_cpu, on_gpu = (make_copy(1 << 20, "pinned", 5e10, device, host=host) for device in ("cpu", "cuda"))
