@@ -19,6 +19,8 @@ from inferkit.units import gibibytes
 POISON = 0xA5
 HUGE_PAGE = 2 * 2**20
 """Size and alignment of a huge page of x86-64 and of 4 KiB kernels on ARM."""
+LEAST_HUGE = HUGE_PAGE // 8
+"""Smallest memory that gets a huge page of its own: a read into less has few pages."""
 
 
 class CpuSpan:
@@ -88,11 +90,16 @@ class CpuStream:
 
 
 class CpuMemory:
-    """Anonymous memory whose pages are present, and huge where it is large enough and the machine has them."""
+    """Anonymous memory whose pages are present, and huge where it is large enough and the machine has them.
+
+    A disk that takes so many pages a request reads 0.6 MB into a huge page at 2.9 GB/s, into small ones at 1.3, so the
+    mapping always holds the whole of its last huge page.
+    """
 
     def __init__(self, nbytes: int) -> None:
+        whole = -(-nbytes // HUGE_PAGE) * HUGE_PAGE if nbytes >= LEAST_HUGE else nbytes
         try:
-            pages = mmap.mmap(-1, nbytes + HUGE_PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            pages = mmap.mmap(-1, whole + HUGE_PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         except OSError as error:
             msg = f"cannot allocate {gibibytes(nbytes)} of host memory ({error}): lower host_batches or batch_sizes"
             raise DeviceError(msg) from error
