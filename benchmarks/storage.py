@@ -4,8 +4,10 @@ Each side runs in a process of its own, with the same number of buffers, on the 
 bandwidth of a window; the ratio is the geometric mean of the rounds' ratios, with its 95 % interval.
 
 direct against ``psync direct=1`` and, with eight times the threads, against ``io_uring iodepth=8`` (as many reads in
-flight on both sides); buffered against ``psync direct=0`` on warm pages. mapped reads nothing, so that its cost is a
-time per batch.
+flight on both sides); uring against ``io_uring`` with its own block and reads in flight; buffered against ``psync
+direct=0`` on warm pages. mapped reads nothing, so that its cost is a time per batch.
+
+``--small`` instead holds uring against direct and fio on small images, files and batches, with one thread and eight.
 """
 
 import argparse
@@ -15,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from time import sleep
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from inferkit.beside import run_task, task_of
 from inferkit.dataset.format import open_dataset
@@ -28,16 +30,34 @@ from inferkit.probes import fio
 from inferkit.run import figure_of
 from inferkit.stats import paired_ratio
 
-COLUMNS = ("folder on", "comparison", "threads", "ours GB/s", "fio GB/s", "ratio", "95 %", "ours s/GB", "fio s/GB")
+COLUMNS = ("folder on", "comparison", "threads", "ours GB/s", "theirs", "ratio", "95 %", "ours s/GB", "theirs")
 DEPTH = 8
 
 
+class SmallSet(NamedTuple):
+    """A data set of few bytes per image, file or batch."""
+
+    name: str
+    size: int
+    images: int
+    images_per_file: int
+    batch_size: int
+
+
+SMALL_SETS = (
+    SmallSet("24k_one", 90, 8000, 1, 32),
+    SmallSet("24k_many", 90, 8000, 1000, 4),
+    SmallSet("150k_one", 224, 2000, 1, 32),
+    SmallSet("150k_many", 224, 4000, 1000, 32),
+)
+
+
 class Comparison(NamedTuple):
-    """What is held against what."""
+    """What is held against what: a reader against fio or another reader."""
 
     name: str
     job: Job
-    engine: Literal["psync", "io_uring"] = "psync"
+    theirs: fio.Task | Job
 
 
 class Found(NamedTuple):
@@ -58,45 +78,66 @@ def measured(job: Job) -> Outcome:
         return rank.result()
 
 
-def compare(comparison: Comparison, threads: int, rounds: int) -> Found:
-    """Run reader and fio in alternation, the side that begins changing from round to round."""
-    task = task_of(comparison.job.model_copy(update={"threads": threads}))
-    if comparison.engine == "io_uring":
-        task = replace(task, engine="io_uring", depth=DEPTH)
+def bandwidth(side: fio.Task | Job) -> tuple[float, float]:
+    """Return GB/s and CPU seconds per GB."""
+    if isinstance(side, fio.Task):
+        result = run_task(side)
+        return result.bytes_per_s / 1e9, result.cpu_s_per_gb
+    outcome = measured(side)
+    figure = figure_of(outcome.repeats)
+    assert figure is not None
+    return (figure.bytes_per_s or 0.0) / 1e9, outcome.facts["reading"]["cpu_s_per_gb"]
+
+
+def compare(comparison: Comparison, rounds: int) -> Found:
+    """Run both sides in alternation, the one that begins changing from round to round."""
     found = Found([], [], [], [])
+    ours, theirs = (found.ours, found.our_cpu), (found.theirs, found.their_cpu)
+    sides = [(comparison.job, ours), (comparison.theirs, theirs)]
     for turn in range(rounds):
-        for side in ("ours", "theirs") if turn % 2 == 0 else ("theirs", "ours"):
-            if side == "ours":
-                outcome = measured(comparison.job)
-                figure = figure_of(outcome.repeats)
-                assert figure is not None
-                found.ours.append((figure.bytes_per_s or 0.0) / 1e9)
-                found.our_cpu.append(outcome.facts["reading"]["cpu_s_per_gb"])
-            else:
-                result = run_task(task)
-                found.theirs.append(result.bytes_per_s / 1e9)
-                found.their_cpu.append(result.cpu_s_per_gb)
+        for side, (rates, cpu) in sides if turn % 2 == 0 else reversed(sides):
+            rate, seconds = bandwidth(side)
+            rates.append(rate)
+            cpu.append(seconds)
     return found
+
+
+def job_of(folder: Path, arguments: argparse.Namespace, threads: int, batch_size: int) -> Job:
+    """Return the reading of a folder, but for the reader."""
+    return Job(
+        work="read",
+        window=Window(warmup_s=arguments.warmup, duration_s=arguments.seconds, repeats=1),
+        folder=str(folder),
+        batch_size=batch_size,
+        threads=threads,
+        host_batches=arguments.host_batches or threads,
+    )
 
 
 def comparisons(folder: Path, arguments: argparse.Namespace) -> Iterator[Comparison]:
     """Yield what can be compared on a folder's file system."""
-    base = Job(
-        work="read",
-        window=Window(warmup_s=arguments.warmup, duration_s=arguments.seconds, repeats=1),
-        folder=str(folder),
-        batch_size=arguments.batch_size,
-        threads=arguments.threads,
-        host_batches=arguments.host_batches or arguments.threads,
-    )
-    in_memory = filesystem(folder).in_memory
-    if not in_memory:
-        direct = base.model_copy(update={"reader": "direct"})
-        yield Comparison("direct_vs_fio", direct)
+    base = job_of(folder, arguments, arguments.threads, arguments.batch_size)
+    if not filesystem(folder).in_memory:
+        direct, uring = (base.model_copy(update={"reader": reader}) for reader in ("direct", "uring"))
+        yield Comparison("direct_vs_fio", direct, task_of(direct))
         many = arguments.threads * DEPTH
         deep = direct.model_copy(update={"threads": many, "host_batches": arguments.host_batches or many})
-        yield Comparison("async_vs_fio_uring", deep, "io_uring")
-    yield Comparison("buffered_vs_fio", base.model_copy(update={"reader": "buffered"}))
+        yield Comparison("async_vs_fio_uring", deep, replace(task_of(direct), engine="io_uring", depth=DEPTH))
+        yield Comparison("uring_vs_fio_uring", uring, task_of(uring))
+    buffered = base.model_copy(update={"reader": "buffered"})
+    yield Comparison("buffered_vs_fio", buffered, task_of(buffered))
+
+
+def small_comparisons(folder: Path, arguments: argparse.Namespace) -> Iterator[Comparison]:
+    """Yield uring against direct, and against fio, on small images and files beside a folder."""
+    for small in () if filesystem(folder.parent).in_memory else SMALL_SETS:
+        place = folder.with_name(f"{folder.name}-{small.name}")
+        prepared(place, small.images, small.size, small.images_per_file)
+        for threads in (1, 8):
+            job = job_of(place, arguments, threads, small.batch_size)
+            direct, uring = (job.model_copy(update={"reader": reader}) for reader in ("direct", "uring"))
+            yield Comparison(f"uring_vs_direct_{small.name}_{threads}", uring, direct)
+            yield Comparison(f"uring_vs_fio_uring_{small.name}_{threads}", uring, task_of(uring))
 
 
 def mapped_us(folder: Path, arguments: argparse.Namespace, batch_size: int) -> float:
@@ -116,11 +157,11 @@ def row(system: str, comparison: Comparison, found: Found) -> list[str]:
     return [system, comparison.name, str(comparison.job.threads), *texts]
 
 
-def prepared(folder: Path, images: int) -> Path:
+def prepared(folder: Path, images: int, size: int = 224, images_per_file: int = 1000) -> Path:
     """Make random images in a folder that holds none, and read them once, so that their pages are warm."""
     if not folder.exists():
         print(f"making {images} random images in {folder}", flush=True)
-        make_synthetic(folder, images=images)
+        make_synthetic(folder, images=images, size=size, images_per_file=images_per_file)
         os.sync()
     dataset = open_dataset(folder)
     for index in range(len(dataset.files)):
@@ -134,12 +175,13 @@ def main() -> None:
     parser.add_argument("folders", type=Path, nargs="*", help="data sets; made where there is none")
     parser.add_argument("--images", type=int, default=8192, help="random images to make (150 kB each)")
     parser.add_argument("--threads", type=int, default=min(8, len(os.sched_getaffinity(0))), help="reader threads")
-    parser.add_argument("--batch-size", type=int, default=32, help="images per batch")
+    parser.add_argument("--batch-size", type=int, default=128, help="images per batch")
     parser.add_argument("--host-batches", type=int, default=0, help="batch buffers; 0: one a thread, as fio has")
     parser.add_argument("--rounds", type=int, default=6, help="pairs of measurements")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
     parser.add_argument("--warmup", type=float, default=0.5, help="seconds before each")
     parser.add_argument("--only", default="", help="names of comparisons, separated by commas")
+    parser.add_argument("--small", action="store_true", help="uring on data sets of its own, beside the folders")
     arguments = parser.parse_args()
     folders = arguments.folders or [Path("/var/tmp/inferkit-bench-storage"), Path("/dev/shm/inferkit-bench-storage")]
     lacking = fio.missing()
@@ -147,20 +189,22 @@ def main() -> None:
         print(f"no comparison with fio: {lacking}")
     rows, results = [], []
     for folder in folders:
-        system = filesystem(prepared(folder, arguments.images))
+        system = filesystem(folder.parent if arguments.small else prepared(folder, arguments.images))
         suffix = "_memory" if system.in_memory else ""
-        for comparison in () if lacking else comparisons(folder, arguments):
+        for comparison in (small_comparisons if arguments.small else comparisons)(folder, arguments):
             if arguments.only and comparison.name not in arguments.only.split(","):
                 continue
+            if lacking and isinstance(comparison.theirs, fio.Task):
+                continue
             try:
-                found = compare(comparison, arguments.threads, arguments.rounds)
+                found = compare(comparison, arguments.rounds)
             except InferkitError as error:
                 print(f"{comparison.name} on {folder}: {error}")
                 continue
             rows.append(row(system.fstype, comparison, found))
             ratio, low, high = paired_ratio(found.ours, found.theirs)
             results.append(f"result {comparison.name}{suffix} {ratio:.3f} ratio ({low:.3f} … {high:.3f})")
-        if system.in_memory:
+        if system.in_memory and not arguments.small:
             times = {
                 size: mapped_us(folder, arguments, size) for size in (arguments.batch_size, arguments.batch_size * 4)
             }

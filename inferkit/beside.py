@@ -78,19 +78,24 @@ def _no_counterpart(job: Job) -> str:
 
 
 def task_of(job: Job) -> fio.Task:
-    """Return fio's share of a comparison: the same files per thread, a block of a whole batch, the same caching.
+    """Return fio's share of a comparison: the same files per thread, blocks and reads in flight, the same caching.
 
     Both sides inherit this process's CPUs. A reader that drops pages behind each batch reads a cold file once; so does
     fio then.
     """
     dataset = dataset_of(job)
+    reader = READERS[job.reader]
+    largest = max(file.nbytes for file in dataset.files)
+    block, depth = reader.reads_of(job.batch_size * dataset.image_bytes, largest)
     return fio.Task(
         dataset=dataset,
         shares=split([file.images for file in dataset.files], job.threads, job.split, seed=job.seed),
-        nbytes=job.batch_size * dataset.image_bytes,
-        direct=job.reader == "direct",
+        nbytes=block,
+        direct=reader.passes_cache,
         runtime_s=max(LEAST_S, job.window.duration_s),
-        once=job.evict and READERS[job.reader].can_evict,
+        engine="psync" if depth == 1 else "io_uring",
+        depth=depth,
+        once=job.evict and reader.can_evict,
     )
 
 

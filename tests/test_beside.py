@@ -130,6 +130,15 @@ def test_the_task_is_the_readers_own_work(folder: Path) -> None:
     assert not task.once
 
 
+def test_many_reads_in_flight_meet_a_fio_with_as_many(folder: Path) -> None:
+    task = task_of(job_of(folder, batch_size=64, reader="uring"))
+    assert task.direct
+    per_file = max(file.nbytes for file in task.dataset.files)
+    assert task.nbytes == min(per_file, 64 * 3 * 64 * 64)
+    assert (task.engine, task.depth) == ("io_uring", -(-64 * 3 * 64 * 64 // task.nbytes))
+    assert task.depth > 1
+
+
 def test_a_reader_that_evicts_meets_a_fio_that_reads_cold(folder: Path, turns: list[str]) -> None:
     task = task_of(job_of(folder, evict=True))
     assert task.once

@@ -79,6 +79,6 @@ def _at_most(job: Job, storage: dict[str, Json]) -> float | None:
     """
     before, after = storage.get("resident_before"), storage.get("resident_after")
     dropped = job.evict and READERS[job.reader].can_evict
-    if before is None or after is None or after < 1 or dropped or job.reader == "direct":
+    if before is None or after is None or after < 1 or dropped or READERS[job.reader].passes_cache:
         return None
     return float(storage["dataset_bytes"] * (1 - before) / storage["read_bytes"]) if storage["read_bytes"] else None

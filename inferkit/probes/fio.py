@@ -16,8 +16,8 @@ from inferkit.errors import ReadError
 from inferkit.readers.files import OPEN_FILES_PER_THREAD
 
 PAGE = 4096
-LONGEST_LIST = 60_000
-"""Characters of file names per job: Linux takes 128 KiB in one argument (execve(2)); so many files are enough."""
+LONGEST_LIST = 4000
+"""Characters of file names per job: fio takes 4096 in one value, which is some 180 files."""
 GRACE_S = 60.0
 HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 """Gives fio's buffers huge pages, as ours have (glibc ≥ 2.35): a disk that takes so many pages a request got 3.5 GB/s
@@ -96,7 +96,7 @@ def command(task: Task) -> list[str]:
         f"--bs={task.block}",
         f"--direct={int(task.direct)}",
         f"--ioengine={task.engine}",
-        *([f"--iodepth={task.depth}", "--fixedbufs=1", "--registerfiles=1"] if task.engine == "io_uring" else []),
+        *(_queue_options(task) if task.engine == "io_uring" else []),
         "--invalidate=0",  # what is cold was dropped before, and what is warm shall stay so
         "--file_service_type=sequential",
         f"--openfiles={OPEN_FILES_PER_THREAD}",
@@ -163,6 +163,12 @@ def words(asked: Sequence[str]) -> str:
     """Write a command as a person would type it, long lists of files cut."""
     lead = [f"{name}={value}" for name, value in HUGE_PAGES.items()]
     return shlex.join([*lead, *(part if len(part) <= 200 else f"{part[:180]}…" for part in asked)])
+
+
+def _queue_options(task: Task) -> list[str]:
+    """Return a queue's options; fio registers files only where it keeps all of them open."""
+    registered = all(len(share) <= OPEN_FILES_PER_THREAD for share in task.shares)
+    return [f"--iodepth={task.depth}", "--fixedbufs=1", *(["--registerfiles=1"] if registered else [])]
 
 
 def _own_files(task: Task) -> list[list[str]]:

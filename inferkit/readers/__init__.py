@@ -7,9 +7,11 @@ from inferkit.readers.direct import DirectReader
 from inferkit.readers.jpeg import JpegReader
 from inferkit.readers.mapped import MappedReader
 from inferkit.readers.memory import MemoryReader
+from inferkit.readers.uring import UringReader
 
 READERS: dict[str, type[Reader]] = {
-    reader.name: reader for reader in (MemoryReader, BufferedReader, DirectReader, MappedReader, JpegReader)
+    reader.name: reader
+    for reader in (MemoryReader, BufferedReader, DirectReader, UringReader, MappedReader, JpegReader)
 }
 
 

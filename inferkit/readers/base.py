@@ -39,6 +39,8 @@ class Reader(ABC):
         Whether reading takes time of its own: a mapped file or images in memory are not read at all.
     can_evict
         Whether it reads through the page cache and can drop the pages behind it.
+    passes_cache
+        Whether it reads past the page cache.
     decodes
         Whether its files are JPEG files, which it decodes.
     stages
@@ -48,6 +50,7 @@ class Reader(ABC):
     name: ClassVar[str]
     has_ceiling: ClassVar[bool] = True
     can_evict: ClassVar[bool] = False
+    passes_cache: ClassVar[bool] = False
     decodes: ClassVar[bool] = False
     stages: ClassVar[tuple[str, ...]] = ("read",)
 
@@ -75,6 +78,17 @@ class Reader(ABC):
             If there is no such data set.
         """
         return open_dataset(folder, dtype=dtype or None, shape=shape or None)
+
+    @classmethod
+    def reads_of(cls, batch_bytes: int, file_bytes: int) -> tuple[int, int]:
+        """Return how a thread asks for a batch: bytes of one read, and reads in flight; here one file after another.
+
+        Parameters
+        ----------
+        batch_bytes, file_bytes
+            Of a batch and of the largest file.
+        """
+        return min(batch_bytes, file_bytes), 1
 
     @property
     def facts(self) -> dict[str, str | int]:

@@ -4,6 +4,7 @@ import mmap
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from inferkit.batch import Piece, Segment
 from inferkit.dataset.format import Dataset
@@ -81,6 +82,28 @@ def probe(path: Path, block: int) -> str:
     return "a probe read of dropped pages left none resident"
 
 
+class Blocks(NamedTuple):
+    """Consecutive blocks of a file, and where they belong.
+
+    Parameters
+    ----------
+    file
+        Index of the file in the data set.
+    offset, span
+        First byte and number of bytes to read, multiples of the block.
+    needed
+        Bytes that must come: fewer where the last block reaches past the file's end.
+    place
+        Byte of the buffer where they go.
+    """
+
+    file: int
+    offset: int
+    needed: int
+    span: int
+    place: int
+
+
 class DirectReader(Reader):
     """Reads the block-aligned range around each piece; the copy starts at the right offset, so nothing is moved.
 
@@ -91,6 +114,7 @@ class DirectReader(Reader):
     """
 
     name = "direct"
+    passes_cache = True
 
     def __init__(self, dataset: Dataset, allocator: Allocator, *, evict: bool = False) -> None:
         super().__init__(dataset, allocator, evict=evict)
@@ -112,23 +136,35 @@ class DirectReader(Reader):
         """Read each piece's blocks; its segment begins where the first image does."""
         assert buffer is not None
         size, block = self.dataset.image_bytes, self.block
-        view = buffer.array.data
-        segments = []
-        cursor = 0
+        wanted, segments = [], []
+        place = 0
         for file, start, count, first in pieces:
             offset, nbytes = start * size, count * size
             skipped = offset % block
             span = -(-(skipped + nbytes) // block) * block
-            read_fully(
-                self._files.descriptor(file),
-                view[cursor : cursor + span],
-                offset - skipped,
-                skipped + nbytes,
-                self.dataset.path(file),
-            )
-            segments.append(Segment("ring", buffer.address + cursor + skipped, nbytes, first, count, file))
-            cursor += span
+            wanted.append(Blocks(file, offset - skipped, skipped + nbytes, span, place))
+            segments.append(Segment("ring", buffer.address + place + skipped, nbytes, first, count, file))
+            place += span
+        self.fetch(wanted, buffer)
         return tuple(segments)
+
+    def fetch(self, wanted: Sequence[Blocks], buffer: HostMemory) -> None:
+        """Bring blocks of files into the buffer, one after another.
+
+        Raises
+        ------
+        ReadError
+            If a file ends early or a read fails.
+        """
+        view = buffer.array.data
+        for blocks in wanted:
+            self.complete(blocks, 0, view)
+
+    def complete(self, blocks: Blocks, done: int, view: memoryview) -> None:
+        """Read what is missing of some blocks behind the first ``done`` bytes."""
+        file, offset, needed, span, place = blocks
+        target = view[place + done : place + span]
+        read_fully(self._files.descriptor(file), target, offset + done, needed - done, self.dataset.path(file))
 
     def check_unchanged(self) -> None:
         """Check that no file changed."""

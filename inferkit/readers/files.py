@@ -122,6 +122,7 @@ class OpenFiles:
             mine = self._mine.files = {}
             self._everyone.append(mine)
         if file in mine:
+            mine[file] = mine.pop(file)  # asked for last, closed last
             return mine[file]
         if len(mine) >= OPEN_FILES_PER_THREAD:
             os.close(mine.pop(next(iter(mine))))

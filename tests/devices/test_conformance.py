@@ -17,6 +17,7 @@ from inferkit.devices.cpu import CpuDevice
 from inferkit.engines.base import Engine
 from inferkit.engines.null import NullEngine
 from inferkit.errors import DeviceError, EngineError, ReadError
+from inferkit.iouring import ReadQueue
 from inferkit.pipeline.job import Window
 from inferkit.pipeline.loop import Loop, read_only
 from inferkit.pipeline.ring import POISON, Ring
@@ -141,9 +142,11 @@ class Bench:
             reader = MemoryReader(in_memory(shape, "uint8", images=sum(files)), self.allocating)
             return reader, Known(reader.dataset, reader.region.array.reshape(sum(files), -1).copy())
         known = write_dataset(self.folder, files, shape)
-        if name == "direct":
+        if READERS[name].passes_cache:
             try:
                 direct_io_block(known.dataset.path(0))
+                if name == "uring":
+                    ReadQueue(1, 1).close()
             except ReadError as error:
                 pytest.skip(str(error))
         return READERS[name](known.dataset, self.allocating), known
@@ -247,7 +250,7 @@ def test_reader_that_fails(bench: Bench, reader: str, at: int, buffers: int, mon
 
 
 @every_setting
-@pytest.mark.parametrize("reader", ["buffered", "direct"])
+@pytest.mark.parametrize("reader", ["buffered", "direct", "uring"])
 def test_file_that_is_truncated_meanwhile(bench: Bench, reader: str) -> None:
     opened, known = bench.open(reader, (20, 20), (3, 37, 41))
     os.truncate(known.dataset.path(1), 10 * 4551 + 100)

@@ -1,4 +1,5 @@
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,8 +7,12 @@ import pytest
 from inferkit.batch import Piece, Segment
 from inferkit.devices.base import bytes_at
 from inferkit.devices.cpu import CpuDevice
+from inferkit.errors import ReadError
+from inferkit.iouring import ReadQueue
 from inferkit.readers.base import Reader
+from inferkit.readers.direct import DirectReader, direct_io_block
 from inferkit.readers.split import batches, split
+from inferkit.readers.uring import UringReader
 from tests.conftest import Known, Pixels
 
 
@@ -15,6 +20,36 @@ from tests.conftest import Known, Pixels
 def device() -> Iterator[CpuDevice]:
     with CpuDevice(poison=True) as device:
         yield device
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    """Give a folder whose files open with O_DIRECT."""
+    probe = tmp_path / "probe"
+    probe.write_bytes(bytes(4096))
+    try:
+        direct_io_block(probe)
+    except ReadError as error:
+        pytest.skip(str(error))
+    return tmp_path / "disk"
+
+
+@pytest.fixture
+def io_uring() -> None:
+    """Skip where the kernel, or what confines the tests, permits no io_uring."""
+    try:
+        ReadQueue(1, 1).close()
+    except ReadError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(params=[DirectReader, UringReader], ids=lambda reader: reader.name)
+def past_cache(request: pytest.FixtureRequest) -> type[DirectReader]:
+    """Give each reader that reads past the page cache."""
+    reader: type[DirectReader] = request.param
+    if reader is UringReader:
+        request.getfixturevalue("io_uring")
+    return reader
 
 
 def content(segments: Sequence[Segment]) -> Pixels:

@@ -18,36 +18,35 @@ from tests.conftest import MakeDataset
 from .conftest import assert_reads_every_image, content
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Path:
-    """Give a folder whose files open with O_DIRECT."""
-    probe = tmp_path / "probe"
-    probe.write_bytes(bytes(4096))
-    try:
-        direct_io_block(probe)
-    except ReadError as error:
-        pytest.skip(str(error))
-    return tmp_path / "disk"
-
-
 # 105 bytes: many images in a block; 4551: a block and a bit; 12288: whole blocks; the files have odd lengths.
 @pytest.mark.parametrize("shape", [(3, 5, 7), (1,), (3, 64, 64), (3, 37, 41)])
 @pytest.mark.parametrize(("batch_size", "threads"), [(1, 1), (4, 3), (15, 1), (40, 20)])
 def test_reads_every_image(
-    make_dataset: MakeDataset, device: CpuDevice, disk: Path, shape: tuple[int, ...], batch_size: int, threads: int
+    make_dataset: MakeDataset,
+    device: CpuDevice,
+    past_cache: type[DirectReader],
+    disk: Path,
+    shape: tuple[int, ...],
+    batch_size: int,
+    threads: int,
 ) -> None:
     known = make_dataset((5, 3, 7), shape, folder=disk)
-    with DirectReader(known.dataset, device) as reader:
+    with past_cache(known.dataset, device) as reader:
         assert_reads_every_image(reader, known, device, batch_size=batch_size, threads=threads)
 
 
 @pytest.mark.parametrize("block", [512, 4096, 65536])
 def test_any_block_will_do(
-    make_dataset: MakeDataset, device: CpuDevice, disk: Path, monkeypatch: pytest.MonkeyPatch, block: int
+    make_dataset: MakeDataset,
+    device: CpuDevice,
+    past_cache: type[DirectReader],
+    disk: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    block: int,
 ) -> None:
     monkeypatch.setattr(direct, "direct_io_alignment", lambda path: DirectIo(block, block))
     known = make_dataset((5, 3, 7), (3, 37, 41), folder=disk)
-    with DirectReader(known.dataset, device) as reader:
+    with past_cache(known.dataset, device) as reader:
         facts = reader.facts
         assert (facts["block"], facts["block_known_by"]) == (block, "statx DIOALIGN")
         assert reader.buffer_bytes(4) == 4 * (3 * 37 * 41 + 2 * block)
@@ -62,10 +61,12 @@ def test_block_without_dioalign(disk: Path, monkeypatch: pytest.MonkeyPatch, mak
     assert ("logical block size" in known_by) or (block == 4096 and "assumed" in known_by)
 
 
-def test_one_buffer_holds_batches_that_begin_anywhere(make_dataset: MakeDataset, device: CpuDevice, disk: Path) -> None:
+def test_one_buffer_holds_batches_that_begin_anywhere(
+    make_dataset: MakeDataset, device: CpuDevice, past_cache: type[DirectReader], disk: Path
+) -> None:
     # The original's bytes are wrong from the second batch on.
     known = make_dataset((60,), (3, 37, 41), folder=disk)
-    with DirectReader(known.dataset, device) as reader:
+    with past_cache(known.dataset, device) as reader:
         buffer = device.allocate(reader.buffer_bytes(7))
         for start in (0, 7, 14, 53, 1):
             segments = reader.read([Piece(0, start, 7, start)], buffer)
@@ -73,27 +74,35 @@ def test_one_buffer_holds_batches_that_begin_anywhere(make_dataset: MakeDataset,
 
 
 def test_reads_in_parts_where_the_kernel_gives_no_more(
-    make_dataset: MakeDataset, device: CpuDevice, disk: Path, monkeypatch: pytest.MonkeyPatch
+    make_dataset: MakeDataset,
+    device: CpuDevice,
+    past_cache: type[DirectReader],
+    disk: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(base, "LARGEST_READ", 4096)
     known = make_dataset((9, 4), (3, 37, 41), folder=disk)
-    with DirectReader(known.dataset, device) as reader:
+    with past_cache(known.dataset, device) as reader:
         assert_reads_every_image(reader, known, device, batch_size=6, threads=2)
 
 
-def test_leaves_no_page_in_the_cache(make_dataset: MakeDataset, device: CpuDevice, disk: Path) -> None:
+def test_leaves_no_page_in_the_cache(
+    make_dataset: MakeDataset, device: CpuDevice, past_cache: type[DirectReader], disk: Path
+) -> None:
     known = make_dataset((60,), (3, 37, 41), folder=disk)
     evict(known.dataset.path(0))
-    with DirectReader(known.dataset, device) as reader:
+    with past_cache(known.dataset, device) as reader:
         assert_reads_every_image(reader, known, device, batch_size=7, threads=2)
     assert resident_share([known.dataset.path(0)]) == 0.0
 
 
 @pytest.mark.parametrize("left", [0, 3000, 4096, 4551 + 1])
-def test_truncated_while_open(make_dataset: MakeDataset, device: CpuDevice, disk: Path, left: int) -> None:
+def test_truncated_while_open(
+    make_dataset: MakeDataset, device: CpuDevice, past_cache: type[DirectReader], disk: Path, left: int
+) -> None:
     known = make_dataset((4,), (3, 37, 41), folder=disk)
     path = known.dataset.path(0)
-    with DirectReader(known.dataset, device) as reader:
+    with past_cache(known.dataset, device) as reader:
         buffer = device.allocate(reader.buffer_bytes(4))
         reader.read([Piece(0, 0, 1, 0)], buffer)
         os.truncate(path, left)
@@ -101,18 +110,22 @@ def test_truncated_while_open(make_dataset: MakeDataset, device: CpuDevice, disk
             reader.read([Piece(0, 0, 4, 0)], buffer)
 
 
-def test_vanished_file(make_dataset: MakeDataset, device: CpuDevice, disk: Path) -> None:
+def test_vanished_file(
+    make_dataset: MakeDataset, device: CpuDevice, past_cache: type[DirectReader], disk: Path
+) -> None:
     known = make_dataset(folder=disk)
-    with DirectReader(known.dataset, device) as reader:
+    with past_cache(known.dataset, device) as reader:
         known.dataset.path(1).unlink()
         with pytest.raises(ReadError, match=r"cannot open .*No such file"):
             reader.read([Piece(1, 0, 1, 5)], device.allocate(reader.buffer_bytes(1)))
 
 
-def test_the_page_cache_is_proved_to_be_passed_by(make_dataset: MakeDataset, device: CpuDevice, disk: Path) -> None:
+def test_the_page_cache_is_proved_to_be_passed_by(
+    make_dataset: MakeDataset, device: CpuDevice, past_cache: type[DirectReader], disk: Path
+) -> None:
     known = make_dataset((60, 1), (3, 37, 41), folder=disk)
     known.dataset.path(1).read_bytes()
-    with DirectReader(known.dataset, device) as reader:
+    with past_cache(known.dataset, device) as reader:
         assert reader.facts["proved_by"] == "a probe read of dropped pages left none resident"
 
 
@@ -147,18 +160,22 @@ def test_pages_that_are_mapped_cannot_be_dropped(make_dataset: MakeDataset, disk
         assert "some process has them mapped" in probe(path, 512)
 
 
-def test_vanished_before(make_dataset: MakeDataset, device: CpuDevice, disk: Path) -> None:
+def test_vanished_before(
+    make_dataset: MakeDataset, device: CpuDevice, past_cache: type[DirectReader], disk: Path
+) -> None:
     known = make_dataset(folder=disk)
     known.dataset.path(0).unlink()
     with pytest.raises(ReadError, match="No such file"):
-        DirectReader(known.dataset, device)
+        past_cache(known.dataset, device)
 
 
-def test_memory_is_refused_by_name(make_dataset: MakeDataset, device: CpuDevice, shm: Path) -> None:
+def test_memory_is_refused_by_name(
+    make_dataset: MakeDataset, device: CpuDevice, past_cache: type[DirectReader], shm: Path
+) -> None:
     known = make_dataset(folder=shm)
     name = filesystem(shm).fstype
     with pytest.raises(ReadError, match=f"lies on {name}, which takes O_DIRECT but copies .* reader buffered"):
-        DirectReader(known.dataset, device)
+        past_cache(known.dataset, device)
 
 
 def test_file_system_without_direct_io_is_refused(tmp_path: Path) -> None:
