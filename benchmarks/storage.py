@@ -169,8 +169,35 @@ def prepared(folder: Path, images: int, size: int = 224, images_per_file: int = 
     return folder
 
 
-def main() -> None:
-    """Parse the command line, compare, print."""
+def compared(folder: Path, arguments: argparse.Namespace) -> Iterator[list[str]]:
+    """Compare on a folder; print each result as soon as it is there, and yield the table's rows."""
+    lacking = fio.missing()
+    system = filesystem(folder.parent if arguments.small else prepared(folder, arguments.images))
+    suffix = "_memory" if system.in_memory else ""
+    for comparison in (small_comparisons if arguments.small else comparisons)(folder, arguments):
+        if arguments.only and comparison.name not in arguments.only.split(","):
+            continue
+        if lacking and isinstance(comparison.theirs, fio.Task):
+            print(f"{comparison.name} on {folder}: {lacking}")
+            continue
+        try:
+            found = compare(comparison, arguments.rounds)
+        except InferkitError as error:
+            print(f"{comparison.name} on {folder}: {error}")
+            continue
+        ratio, low, high = paired_ratio(found.ours, found.theirs)
+        print(f"result {comparison.name}{suffix} {ratio:.3f} ratio ({low:.3f} … {high:.3f})", flush=True)
+        yield row(system.fstype, comparison, found)
+    if system.in_memory and not arguments.small:
+        for size in (arguments.batch_size, arguments.batch_size * 4):
+            microseconds = mapped_us(folder, arguments, size)
+            if size == arguments.batch_size:
+                print(f"result mapped_us {microseconds:.1f} us", flush=True)
+            yield [system.fstype, "mapped", "1", *[""] * 3, f"{microseconds:.1f} us at batch {size}"]
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="*", help="data sets; made where there is none")
     parser.add_argument("--images", type=int, default=8192, help="random images to make (150 kB each)")
@@ -182,39 +209,18 @@ def main() -> None:
     parser.add_argument("--warmup", type=float, default=0.5, help="seconds before each")
     parser.add_argument("--only", default="", help="names of comparisons, separated by commas")
     parser.add_argument("--small", action="store_true", help="uring on data sets of its own, beside the folders")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Compare on each folder, and print the table."""
+    arguments = parse()
     folders = arguments.folders or [Path("/var/tmp/inferkit-bench-storage"), Path("/dev/shm/inferkit-bench-storage")]
-    lacking = fio.missing()
-    if lacking:
-        print(f"no comparison with fio: {lacking}")
-    rows, results = [], []
-    for folder in folders:
-        system = filesystem(folder.parent if arguments.small else prepared(folder, arguments.images))
-        suffix = "_memory" if system.in_memory else ""
-        for comparison in (small_comparisons if arguments.small else comparisons)(folder, arguments):
-            if arguments.only and comparison.name not in arguments.only.split(","):
-                continue
-            if lacking and isinstance(comparison.theirs, fio.Task):
-                continue
-            try:
-                found = compare(comparison, arguments.rounds)
-            except InferkitError as error:
-                print(f"{comparison.name} on {folder}: {error}")
-                continue
-            rows.append(row(system.fstype, comparison, found))
-            ratio, low, high = paired_ratio(found.ours, found.theirs)
-            results.append(f"result {comparison.name}{suffix} {ratio:.3f} ratio ({low:.3f} … {high:.3f})")
-        if system.in_memory and not arguments.small:
-            times = {
-                size: mapped_us(folder, arguments, size) for size in (arguments.batch_size, arguments.batch_size * 4)
-            }
-            rows += [[system.fstype, "mapped", "1", *[""] * 3, f"{us:.1f} us at batch {n}"] for n, us in times.items()]
-            results.append(f"result mapped_us {times[arguments.batch_size]:.1f} us")
+    rows = [cells for folder in folders for cells in compared(folder, arguments)]
     table = [list(COLUMNS), *([*cells, *[""] * (len(COLUMNS) - len(cells))] for cells in rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for cells in table:
         print("  ".join(map(str.ljust, cells, widths)).rstrip())
-    print("\n".join(results))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@ from pathlib import Path
 from inferkit import checks
 from inferkit.checks import Check
 from inferkit.directio import direct_io_alignment
+from inferkit.errors import ReadError
 from inferkit.host import PACKAGES, Host, facts, installed, os_release
+from inferkit.iouring import ReadQueue
 from inferkit.mounts import Filesystem, existing, filesystem
 from inferkit.units import gigabytes
 
@@ -44,7 +46,7 @@ def examine(path: Path) -> list[Check]:
     return [
         *(checks.python(), checks.cpu(host), checks.numa(host), checks.memory(host), checks.governor(host)),
         *(checks.driver(), checks.gpu(host), tensorrt(host), pycuda(), cuda_bindings()),
-        *(file_system(disk), direct_io(folder, disk), free_space(folder), shared_memory()),
+        *(file_system(disk), direct_io(folder, disk), io_uring(), free_space(folder), shared_memory()),
         *(checks.locked_memory(), checks.open_files(), checks.page_cache()),
         *(program("numactl", "binds peers and by-hand runs to a NUMA node"), fio()),
         *(package(name, extra) for name, extra in extras.items()),
@@ -157,6 +159,17 @@ def direct_io(folder: Path, disk: Filesystem) -> Check:
             "O_DIRECT", "unknown", "ZFS before 2.3 accepts it, but caches", why, "zfs version; zfs set direct=always"
         )
     return Check("O_DIRECT", "present", f"accepted by {disk.fstype}, alignment not reported", why)
+
+
+def io_uring() -> Check:
+    """Check that the kernel, and what confines this process, permit io_uring."""
+    why = "reader uring keeps the files of a batch in flight by it"
+    try:
+        ReadQueue(1, 1).close()
+    except ReadError as error:
+        fix = "sysctl kernel.io_uring_disabled=0, in a container a seccomp profile that permits it; or reader direct"
+        return Check("io_uring", "absent", str(error), why, fix)
+    return Check("io_uring", "present", "permitted", why)
 
 
 def free_space(folder: Path) -> Check:

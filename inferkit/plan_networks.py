@@ -9,7 +9,6 @@ from inferkit.engines import engine_class
 from inferkit.errors import ParameterError
 from inferkit.models.chosen import Network, network
 from inferkit.params import SingleProcess
-from inferkit.pipeline.job import Job
 
 if TYPE_CHECKING:
     from inferkit.points import Point
@@ -49,9 +48,6 @@ def _with_network(
     if (name, precision) not in made:
         made[name, precision] = network(params, dataset, name, precision)
     found = made[name, precision]
-    jobs = tuple(_with_file(job, found) for job in point.jobs)
-    return replace(point, job=_with_file(point.job, found), jobs=jobs, network=found)
-
-
-def _with_file(job: Job, found: Network) -> Job:
-    return job.model_copy(update={"model": str(found.file.path)})
+    file = {"model": str(found.file.path), "precision": precision}
+    jobs = tuple(job.model_copy(update=file) for job in point.jobs)
+    return replace(point, job=point.job.model_copy(update=file), jobs=jobs, network=found)

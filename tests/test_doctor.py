@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from inferkit import checks, doctor
 from inferkit.checks import Check
 from inferkit.doctor import examine, table
+from inferkit.errors import ReadError
 from inferkit.host import Gpu, Host, NumaNode
 from inferkit.mounts import Filesystem, filesystem
 
@@ -199,6 +200,17 @@ def test_direct_io_with_no_alignment_told(
     monkeypatch.setattr(doctor, "direct_io_alignment", lambda _: None)
     monkeypatch.setattr(os, "O_DIRECT", 0)
     assert doctor.direct_io(tmp_path, disk(fstype)).status == status
+
+
+def test_io_uring_is_really_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(depth: int, group: int) -> None:
+        raise ReadError("io_uring is refused: Operation not permitted (errno 1)")
+
+    monkeypatch.setattr(doctor, "ReadQueue", refuse)
+    answer = doctor.io_uring()
+    assert answer.status == "absent"
+    assert "errno 1" in answer.found
+    assert "reader direct" in answer.fix
 
 
 def test_direct_io_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
