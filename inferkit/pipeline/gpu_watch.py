@@ -27,8 +27,7 @@ POWER_CAP = 0x04
 ENERGY_S = 10.0
 """Shortest time over which the energy counter, which moves ten times a second, is meaningful."""
 RARELY_S = 1.0
-"""Time between two questions for what takes long to answer: a CPU core 4 ms for the energy counter of an H100, while
-the other sensors take microseconds."""
+"""Time between two questions for what takes long to answer."""
 
 
 Read = Callable[[Any, Any], float]
@@ -41,7 +40,14 @@ _SENSORS: dict[str, tuple[str, Read]] = {
     "slowed": ("bits", lambda nvml, gpu: nvml.nvmlDeviceGetCurrentClocksEventReasons(gpu)),
     "pcie_generation": ("", lambda nvml, gpu: nvml.nvmlDeviceGetCurrPcieLinkGeneration(gpu)),
     "pcie_width": ("lanes", lambda nvml, gpu: nvml.nvmlDeviceGetCurrPcieLinkWidth(gpu)),
+    "pcie_in": ("bytes/s", lambda nvml, gpu: nvml.nvmlDeviceGetPcieThroughput(gpu, nvml.NVML_PCIE_UTIL_RX_BYTES) * 1e3),
+    "pcie_out": (
+        "bytes/s",
+        lambda nvml, gpu: nvml.nvmlDeviceGetPcieThroughput(gpu, nvml.NVML_PCIE_UTIL_TX_BYTES) * 1e3,
+    ),
 }
+_SLOW = {"energy_j", "pcie_in", "pcie_out"}
+"""Sensors that take a core 1 … 4 ms (H100); the others take it microseconds. NVML counts traffic over 20 ms."""
 
 
 class GpuWatch:
@@ -72,7 +78,7 @@ class GpuWatch:
     def sources(self) -> dict[str, tuple[str, Sample]]:
         """Return what a :class:`~inferkit.pipeline.monitor.Monitor` should sample."""
         return {
-            f"gpu{gpu}_{name}": (unit, _rarely(sample) if name == "energy_j" else sample)
+            f"gpu{gpu}_{name}": (unit, _rarely(sample) if name in _SLOW else sample)
             for gpu, handle in self._handles.items()
             for name, (unit, read) in _SENSORS.items()
             for sample in [self._optional(partial(read, self._nvml, handle))]
@@ -108,7 +114,7 @@ class GpuWatch:
             return inside.get(f"gpu{gpu}_{name}", np.empty((0, 2)))
 
         found: dict[str, Json] = {"others": self._others(gpu)}
-        for name in ("busy", "power_w", "clock_hz"):
+        for name in ("busy", "power_w", "clock_hz", "pcie_in", "pcie_out"):
             if len(values(name)):
                 found[f"{name}_median"] = float(np.median(values(name)[:, 1]))
         for name in ("temperature_c", "pcie_generation", "pcie_width"):

@@ -26,7 +26,7 @@ from inferkit.pipeline.timeline import Timeline
 from inferkit.pipeline.together import Together
 from inferkit.pipeline.works import WORKS
 
-SHOWN_UNITS = {"share", "W", "Hz", "°C"}
+SHOWN_UNITS = {"share", "W", "Hz", "°C", "bytes/s"}
 """Units of the samples that become series; counters and bits are summarised."""
 
 

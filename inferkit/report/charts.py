@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from inferkit.report import frames, layers, scaling, sweeps
+from inferkit.report import frames, layers, monitored, scaling, sweeps
 from inferkit.report.colours import ALARM, INK, NO_STAGE, stage_order
 from inferkit.report.compare import best
 from inferkit.report.theme import WIDTH, Chart, Rows, base, message, stage_scale, styled
@@ -202,6 +202,7 @@ CHARTS: dict[str, Callable[..., Chart]] = {
     "ceilings": ceilings,
     "stage_times": stage_times,
     "time_series": time_series,
+    "machine_over_time": monitored.over_time,
     "transfer_sweep": sweeps.transfer_sweep,
     "read_sweep": sweeps.read_sweep,
     "layer_times": layers.layer_times,

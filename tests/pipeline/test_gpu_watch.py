@@ -27,6 +27,9 @@ def nvml(*, tells: bool = True, slowed: int = 0, pids: tuple[int, ...] = ()) -> 
     return SimpleNamespace(
         NVMLError=NVMLError,
         NVML_CLOCK_SM=1,
+        NVML_PCIE_UTIL_TX_BYTES=0,
+        NVML_PCIE_UTIL_RX_BYTES=1,
+        nvmlDeviceGetPcieThroughput=lambda gpu, counter: told((2_000, 54_000_000)[counter])(),
         NVML_TEMPERATURE_GPU=0,
         nvmlInit=lambda: None,
         nvmlDeviceGetHandleByIndex=lambda index: index,
@@ -63,6 +66,7 @@ def test_everything_that_is_told_is_summarised(monkeypatch: pytest.MonkeyPatch) 
     assert found["mean_power_w"] == pytest.approx(500.0)
     assert found["busy_median"] == pytest.approx(0.8)
     assert (found["pcie_generation_max"], found["pcie_width_max"]) == (5, 16)
+    assert (found["pcie_in_median"], found["pcie_out_median"]) == (54e9, 2e6)
 
 
 def test_slowdown_and_other_processes_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,11 +79,12 @@ def test_what_is_not_told_is_not_made_up(monkeypatch: pytest.MonkeyPatch) -> Non
     assert watch(monkeypatch, nvml(tells=False)) == {"others": None}
 
 
-def test_what_takes_long_to_answer_is_asked_for_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("sensor", ["energy_j", "pcie_in", "pcie_out"])
+def test_what_takes_long_to_answer_is_asked_for_rarely(monkeypatch: pytest.MonkeyPatch, sensor: str) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", nvml())
     now = [100.0]
     monkeypatch.setattr(gpu_watch, "monotonic", lambda: now[0])
-    sample = GpuWatch([0]).sources()["gpu0_energy_j"][1]
+    sample = GpuWatch([0]).sources()[f"gpu0_{sensor}"][1]
     answers = []
     for _ in range(11):
         answers.append(sample())
