@@ -8,12 +8,10 @@ from typing import NamedTuple
 
 from inferkit.dataset.format import Dataset
 from inferkit.dataset.sources import decoded_shape, photographs_folder
-from inferkit.devices import MEMORIES
 from inferkit.earlier import Earlier, data_digest, find, fingerprint, reusable
 from inferkit.engines import engine_class
 from inferkit.errors import InferkitError, ParameterError
 from inferkit.grid import ruled
-from inferkit.host import facts
 from inferkit.models.chosen import stem
 from inferkit.params import (
     HostToDevice,
@@ -28,7 +26,9 @@ from inferkit.params import (
 from inferkit.pipeline.batch_log import check_batch_log
 from inferkit.pipeline.job import Job, window_of
 from inferkit.placement import Placement
+from inferkit.plan_copies import copy_points
 from inferkit.plan_data import dataset_for
+from inferkit.plan_devices import batch_log_of, chosen_gpus, device_axes
 from inferkit.plan_group import placements, several
 from inferkit.plan_networks import with_networks
 from inferkit.points import Plan, Point
@@ -82,7 +82,7 @@ def _known(planned: Plan) -> Plan:
 
 def _planned(params: Parameters, pending: Dataset | None) -> Plan:
     if isinstance(params, HostToDevice):
-        return Plan(params, _copy_points(params))
+        return Plan(params, copy_points(params))
     if isinstance(params, StorageToHost):
         dataset = dataset_for(params, pending)
         return Plan(params, [_read_point(params, dataset, reading) for reading in _reading_axes(params)], dataset)
@@ -96,68 +96,6 @@ def _planned(params: Parameters, pending: Dataset | None) -> Plan:
         points, remarks = ruled(points, params.grid)
         return Plan(params, with_networks(points, params, dataset), dataset, placements=plans, remarks=remarks)
     return Plan(params, [])
-
-
-def chosen_gpus(device: str, gpus: list[int]) -> list[int]:
-    """Return the ids to use; the CPU counts as one device, 0.
-
-    Raises
-    ------
-    ParameterError
-        If there is no such GPU here.
-    """
-    if device == "cpu":
-        if gpus not in ([], [0]):
-            msg = f"gpus is {gpus}, but device is cpu: set device: cuda, or leave gpus empty"
-            raise ParameterError(msg)
-        return [0]
-    found = [gpu.index for gpu in facts().gpus]
-    missing = sorted(set(gpus) - set(found))
-    if not found or missing:
-        what = f"no GPU {missing}, only {found}" if found else "no NVIDIA GPU that its driver shows"
-        msg = f"device is cuda, but this machine has {what}: `inferkit doctor` tells why; device: cpu needs none"
-        raise ParameterError(msg)
-    return gpus or found
-
-
-def _place(device: str, gpus: Sequence[int]) -> dict[str, Scalar]:
-    """Return the axes that say where; the CPU has no number, and several GPUs at once are joined by +."""
-    if device == "cpu":
-        return {"device": device}
-    return {"device": device, "gpu": gpus[0] if len(gpus) == 1 else "+".join(map(str, gpus))}
-
-
-def _copy_points(params: HostToDevice) -> list[Point]:
-    memories = params.memories or MEMORIES[params.device]
-    for memory in memories:
-        if memory not in MEMORIES[params.device]:
-            msg = f"memories: device {params.device} has no {memory} memory: use {', '.join(MEMORIES[params.device])}"
-            raise ParameterError(msg)
-    if params.device == "cpu" and params.directions != ["in"]:
-        msg = "directions: device cpu has no memory of its own to copy back from: use in"
-        raise ParameterError(msg)
-    gpus = chosen_gpus(params.device, params.gpus)
-    alone_and_together = [*([gpu] for gpu in gpus), *([gpus] if len(gpus) > 1 else [])]
-    return [
-        Point(
-            "copy",
-            {**_place(params.device, own), "memory": memory, "direction": direction, "transfer_bytes": nbytes},
-            Job(
-                work="copy",
-                window=window_of(params),
-                batch_log=_batch_log(params),
-                device=params.device,
-                gpus=tuple(own),
-                memory=memory,
-                direction=direction,
-                transfer_bytes=nbytes,
-            ),
-        )
-        for own in alone_and_together
-        for direction in params.directions
-        for memory in memories
-        for nbytes in params.transfer_bytes
-    ]
 
 
 _Streaming = StorageToHost | SingleProcess
@@ -188,10 +126,6 @@ def _reading_axes(params: Reading) -> Iterator[_Reading]:
         yield from map(_Reading._make, product([reader], threads, params.batch_sizes))
 
 
-def _batch_log(params: Windows) -> str:
-    return str(resolve(params.batch_log)) if params.batch_log else ""
-
-
 def _reading_job(params: _Streaming, dataset: Dataset, reading: _Reading, changes: Mapping[str, object]) -> Job:
     """Return a job that reads; ``changes`` are what it does with the batches."""
     values = {
@@ -207,7 +141,7 @@ def _reading_job(params: _Streaming, dataset: Dataset, reading: _Reading, change
         "verify_batches": params.verify_batches,
         "seed": params.seed,
         "window": window_of(params),
-        "batch_log": _batch_log(params),
+        "batch_log": batch_log_of(params),
     }
     return Job.model_validate({**values, **changes})
 
@@ -267,7 +201,7 @@ def _pipeline_point(
     reading: _Reading,
     inference: _Inference,
 ) -> Point:
-    where = {**_place(params.device, gpus), "batch_size": reading.batch_size}
+    where = {**device_axes(params.device, gpus), "batch_size": reading.batch_size}
     names: dict[str, Scalar] = {**inference._asdict(), "model": stem(inference.model)}
     how: dict[str, object] = {
         "device": params.device,

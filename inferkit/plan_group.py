@@ -101,7 +101,7 @@ def several(points: Sequence[Point], plans: Sequence[Placement], *, cores: int) 
         made: dict[str, Point] = {}
         for point in points:
             ceilings = {stage: made[ceiling.key] for stage, ceiling in point.ceilings.items()}
-            jobs = tuple(_job(point.job, place) for place in plan.places)
+            jobs = tuple(job_at(point.job, place) for place in plan.places)
             axes = _axes(point.axes, plan, cores)
             made[point.key] = replace(point, axes=axes, job=jobs[0], jobs=jobs, ceilings=ceilings)
         found += made.values()
@@ -117,7 +117,7 @@ def _axes(axes: dict[str, Scalar], plan: Placement, cores: int) -> dict[str, Sca
     return where | {name: value for name, value in axes.items() if name not in {"device", "gpu"}}
 
 
-def _job(job: Job, place: Place) -> Job:
+def job_at(job: Job, place: Place) -> Job:
     """Return one rank's job; the rank sees its own GPUs alone, counted from 0."""
     numbers = tuple(range(len(place.gpus))) if place.gpus else job.gpus
     folder = place.folder if job.folder and place.folder else job.folder

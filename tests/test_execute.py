@@ -224,7 +224,7 @@ def test_models_that_do_not_fit_the_data_set_are_refused_with_its_shape(config: 
 def test_the_recipes_grid_has_24_points(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 4 numbers of GPUs × 3 networks × 5 batch sizes; on a machine with 8 GPUs, which builds no network here."""
     gpus = [Gpu(index=index, name="GPU") for index in range(8)]
-    monkeypatch.setattr("inferkit.plan.facts", lambda: Host(gpus=gpus))
+    monkeypatch.setattr("inferkit.plan_devices.facts", lambda: Host(gpus=gpus))
     monkeypatch.setattr("inferkit.plan.with_networks", lambda points, params, dataset: points)
     monkeypatch.setattr("inferkit.plan.engine_class", lambda name: OnnxEngine)
     example = project_root() / "parameters" / "examples" / "recipe_grid.yaml"

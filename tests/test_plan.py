@@ -73,7 +73,7 @@ def test_gpus_are_compared_by_their_number(
     from inferkit.host import Gpu, Host
 
     gpus = [Gpu(index=index, name="GPU") for index in range(3)]
-    monkeypatch.setattr("inferkit.plan.facts", lambda: Host(gpus=gpus))
+    monkeypatch.setattr("inferkit.plan_devices.facts", lambda: Host(gpus=gpus))
     params = SingleProcess(data=data, engines=["null"], device="cuda", gpu_counts=counts)
     if not sets:
         with pytest.raises(ParameterError, match=r"gpu_counts is \[4\], but there are 3 GPUs"):
@@ -122,7 +122,7 @@ def test_random_images_take_the_shape_that_models_want() -> None:
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     from inferkit.host import Host
 
-    monkeypatch.setattr("inferkit.plan.facts", lambda: Host(cpu="x"))
+    monkeypatch.setattr("inferkit.plan_devices.facts", lambda: Host(cpu="x"))
     with pytest.raises(ParameterError, match="inferkit doctor"):
         plan(HostToDevice(device="cuda"))
 

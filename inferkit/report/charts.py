@@ -204,6 +204,7 @@ CHARTS: dict[str, Callable[..., Chart]] = {
     "time_series": time_series,
     "machine_over_time": monitored.over_time,
     "transfer_sweep": sweeps.transfer_sweep,
+    "copy_matrix": sweeps.copy_matrix,
     "read_sweep": sweeps.read_sweep,
     "layer_times": layers.layer_times,
     "scaling": scaling.scaling,

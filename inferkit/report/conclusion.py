@@ -18,6 +18,7 @@ from inferkit.report.words import (
     GPU,
     MEMORY,
     MODEL,
+    NODE,
     PRECISION,
     READER,
     SIZE,
@@ -105,7 +106,9 @@ def _dataset(runs: Sequence[Run]) -> Iterator[Sentence]:
 
 
 def _copies(runs: Sequence[Run]) -> Iterator[Sentence]:
-    """Word the plateau of each line of the sweep, and from which size on it is reached."""
+    """Word the plateau of each line of the sweep, and from which size on it is reached; then each GPU by NUMA node."""
+    by_node = [run for run in runs if NODE in run.point]
+    runs = [run for run in runs if NODE not in run.point]
     for name, line in _grouped(runs, series_names(runs, MEMORY, (SIZE, DEVICE))):
         for where, own in _grouped(line, [link(run) for run in line]):
             measured = {int(run.point[SIZE]): value for run in own if (value := _bandwidth(run)) and SIZE in run.point}
@@ -114,6 +117,10 @@ def _copies(runs: Sequence[Run]) -> Iterator[Sentence]:
                 first = min(size for size, value in measured.items() if value >= PLATEAU * top)
                 found = f"{bandwidth(top)}; {share_text(PLATEAU)} of it is reached from {gibibytes(first)} on"
                 yield Sentence(f"{where}, {name}", "; ".join(filter(None, [found, _normal_copy(own[0])])))
+
+    for where, own in _grouped(by_node, [point_text(run, [GPU, DIRECTION]) for run in by_node]):
+        told = [f"{bandwidth(value)} with {point_text(run, [NODE])}" for run in own if (value := _bandwidth(run))]
+        yield Sentence(f"NUMA nodes, {where}", ", ".join(told) or "no VALID copy")
 
 
 def _normal_copy(run: Run) -> str:

@@ -10,8 +10,10 @@ from inferkit.report.theme import WIDTH, Chart, Rows, base, message, series_scal
 from inferkit.report.words import (
     BATCH,
     DEVICE,
+    DIRECTION,
     GPU,
     MEMORY,
+    NODE,
     READER,
     SIZE,
     THREADS,
@@ -22,6 +24,7 @@ from inferkit.report.words import (
     varying,
 )
 from inferkit.run import Run
+from inferkit.units import bandwidth
 
 HOST_COPY = "host-to-host copy (no GPU)"
 DEVICE_COPY = "host-to-device copy"
@@ -37,7 +40,7 @@ _BINARY = (
 
 def transfer_sweep(runs: Sequence[Run]) -> Chart:
     """Draw the bandwidth of copies over their size, one line per kind of host memory, one panel per device."""
-    kept = [run for run in runs if SIZE in run.point]
+    kept = [run for run in runs if SIZE in run.point and NODE not in run.point]
     if not kept:
         return message(f"transfer sweep: none of the runs has the axis {SIZE!r}")
     series = series_names(kept, MEMORY, (SIZE, DEVICE, GPU))
@@ -59,6 +62,35 @@ def transfer_sweep(runs: Sequence[Run]) -> Chart:
     normal = {normal_text(gpu_name(run), "h2d_pinned") for run in kept if link(run) != HOST_COPY}
     heading = unique[0] if len(unique) == 1 else "copies by device"
     return styled(whole, f"Bandwidth (GB/s): {heading}", *sorted(normal), *_flags(kept))
+
+
+def copy_matrix(runs: Sequence[Run]) -> Chart:
+    """Draw the bandwidth between each GPU and the memory of each NUMA node, one panel per direction."""
+    kept = [run for run in runs if SIZE in run.point and NODE in run.point]
+    if not kept:
+        return message("GPU × NUMA node: this machine has one node, or tells of none; or no GPU was asked for")
+    rows = [
+        {
+            "gpu": point_text(run, [GPU]),
+            "node": point_text(run, [NODE]),
+            "panel": str(run.point.get(DIRECTION, "in")),
+            "value": (run.measured.bytes_per_s or 0.0) / 1e9 if run.measured else None,
+            "text": bandwidth(run.measured.bytes_per_s or 0.0) if run.measured else run.verdict,
+        }
+        for run in kept
+    ]
+    panels = list(dict.fromkeys(str(row["panel"]) for row in rows))
+    gpus, nodes = (list(dict.fromkeys(str(row[axis]) for row in rows)) for axis in ("gpu", "node"))
+    plot = base(rows).properties(width=max(WIDTH + 40, 80 * len(nodes)), height=alt.Step(26))
+    x = alt.X("node:O", sort=nodes, title=None, axis=alt.Axis(labelAngle=0, orient="top"))
+    y = alt.Y("gpu:O", sort=gpus, title=None)
+    colour = alt.Color("value:Q", scale=alt.Scale(range=["#F1F1F1", "#E69F00"], zero=True), legend=None)
+    chart = alt.layer(
+        plot.mark_rect(stroke="white").encode(x=x, y=y, color=colour), plot.mark_text().encode(x=x, y=y, text="text:N")
+    )
+    whole: Chart = chart if len(panels) == 1 else _faceted(chart, rows, "panel", panels, 1)
+    what = f"{axis_text(SIZE, kept[0].point[SIZE])}, {kept[0].point.get(MEMORY, '')} memory"
+    return styled(whole, "Copies by GPU and NUMA node (GB/s)", what, *_flags(kept))
 
 
 def link(run: Run) -> str:

@@ -16,6 +16,7 @@ STAGE_TITLES = {
     "03c": "several processes",
 }
 SIZE, MEMORY, DEVICE, GPU, DIRECTION = "transfer_bytes", "memory", "device", "gpu", "direction"
+NODE = "node"
 READER, THREADS, BATCH = "reader", "threads", "batch_size"
 ENGINE, MODEL, PRECISION = "engine", "model", "precision"
 VERDICTS = ("VALID", "INVALID", "FAILED")

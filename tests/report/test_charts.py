@@ -74,6 +74,12 @@ def mixed(make_run: MakeRun, failed: Run) -> list[Run]:
 @pytest.fixture
 def drawn(mixed: list[Run], make_copy: MakeRun, make_read: MakeRun) -> dict[str, Any]:
     copies = [make_copy(size, kind, 1e9) for size in (65536, 1 << 20) for kind in ("pinned", "pageable")]
+    nodes = [
+        run.model_copy(update={"point": run.point | {"gpu": gpu, "node": node}})
+        for gpu in range(4)
+        for node in range(2)
+        for run in [make_copy(1 << 28, "pinned", 5e10 - node * 1e10, "cuda")]
+    ]
     reads = [
         make_read(kind, n, b, n * 1e9, fio=1.5e9) for kind in ("buffered", "direct") for n in (1, 2) for b in (32, 128)
     ]
@@ -82,6 +88,7 @@ def drawn(mixed: list[Run], make_copy: MakeRun, make_read: MakeRun) -> dict[str,
     layers = [mixed[0].model_copy(update={"facts": {"layers_ms": [["conv1", 2.0], ["fc", 0.5]]}})]
     known = {
         "transfer_sweep": copies,
+        "copy_matrix": nodes,
         "layer_times": layers,
         "read_sweep": reads,
         "comparison": frame,
@@ -256,6 +263,16 @@ def test_copies_of_several_gpus_have_a_panel_each(make_copy: MakeRun) -> None:
     name = "host-to-device copy · NVIDIA H100 80GB HBM3"
     assert {row["link"] for row in rows} == {f"{name} · gpu 0", f"{name} · gpu 1", f"{name} · gpus 0+1"}
     assert {row["series"] for row in rows} == {"pinned", "mapped"}
+
+
+def test_copies_by_node_are_a_matrix_and_no_line_of_the_sweep(drawn: dict[str, Any]) -> None:
+    rows = rows_of(CHARTS["copy_matrix"](drawn["copy_matrix"]).to_dict())
+    cells = {(row["gpu"], row["node"]): row["text"] for row in rows}
+    assert cells == {
+        (f"gpu {gpu}", f"node {node}"): ("50 GB/s", "40 GB/s")[node] for gpu in range(4) for node in (0, 1)
+    }
+    both = CHARTS["transfer_sweep"](drawn["transfer_sweep"] + drawn["copy_matrix"]).to_dict()
+    assert len(rows_of(both)) == len(drawn["transfer_sweep"])
 
 
 def test_sweeps_mark_what_is_not_valid(make_copy: MakeRun, make_read: MakeRun) -> None:

@@ -50,6 +50,14 @@ def test_a_gpu_is_held_against_its_reference(make_copy: MakeRun) -> None:
     assert not [line for line in lines_of(both_ways, several) if "normal" in line]
 
 
+def test_each_gpu_is_told_with_each_numa_node(make_copy: MakeRun) -> None:
+    runs = [
+        run.model_copy(update={"point": run.point | {"gpu": 1, "direction": "in", "node": node}})
+        for node, run in enumerate(make_copy(1 << 28, "pinned", speed, "cuda") for speed in (54e9, 41e9))
+    ]
+    assert lines_of(*runs)[0] == "NUMA nodes, gpu 1 · in: 54 GB/s with node 0, 41 GB/s with node 1"
+
+
 def test_reads_are_told_from_the_fastest_reader_on(make_read: MakeRun, failed: Run) -> None:
     slow = [make_read("direct", n, 32, n * 1e9) for n in (1, 2)]
     fast = [make_read("buffered", n, 32, n * 2e9, fio=4e9) for n in (1, 2)]

@@ -1,0 +1,72 @@
+"""The points of notebook 02: copies by GPU, kind of memory, direction and size, and from each NUMA node's memory."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from inferkit.devices import MEMORIES
+from inferkit.errors import ParameterError
+from inferkit.limits import affinity
+from inferkit.params import HostToDevice
+from inferkit.pipeline.job import Job, window_of
+from inferkit.placement import Place
+from inferkit.plan_devices import batch_log_of, chosen_gpus, device_axes
+from inferkit.plan_group import job_at
+from inferkit.points import Point
+from inferkit.run import Scalar
+from inferkit.topology import allowed_cores, topology
+
+
+def copy_points(params: HostToDevice) -> list[Point]:
+    """Return a point for each GPU alone and for all at once; then for each GPU and NUMA node, where there are several.
+
+    Raises
+    ------
+    ParameterError
+        If the device has no such memory or direction, or there is no such GPU.
+    """
+    memories = params.memories or MEMORIES[params.device]
+    for memory in memories:
+        if memory not in MEMORIES[params.device]:
+            msg = f"memories: device {params.device} has no {memory} memory: use {', '.join(MEMORIES[params.device])}"
+            raise ParameterError(msg)
+    if params.device == "cpu" and params.directions != ["in"]:
+        msg = "directions: device cpu has no memory of its own to copy back from: use in"
+        raise ParameterError(msg)
+    gpus = chosen_gpus(params.device, params.gpus)
+    points = [
+        _point(params, own, memory, direction, nbytes)
+        for own in [*([gpu] for gpu in gpus), *([gpus] if len(gpus) > 1 else [])]
+        for direction in params.directions
+        for memory in memories
+        for nbytes in params.transfer_bytes
+    ]
+    largest = max(params.transfer_bytes)
+    whole = [_point(params, [gpu], memories[0], way, largest) for way in params.directions for gpu in gpus]
+    return points + [point for one in whole for point in _by_node(one)]
+
+
+def _point(params: HostToDevice, gpus: Sequence[int], memory: str, direction: str, nbytes: int) -> Point:
+    job = Job(
+        work="copy",
+        window=window_of(params),
+        batch_log=batch_log_of(params),
+        device=params.device,
+        gpus=tuple(gpus),
+        memory=memory,
+        direction=direction,
+        transfer_bytes=nbytes,
+    )
+    axes: dict[str, Scalar] = {"memory": memory, "direction": direction, "transfer_bytes": nbytes}
+    return Point("copy", {**device_axes(params.device, gpus), **axes}, job)
+
+
+def _by_node(point: Point) -> Iterator[Point]:
+    """Yield a GPU's copies from each NUMA node: in a process whose cores and memory are bound there."""
+    machine = topology()
+    if point.job.device == "cpu" or len(machine.nodes) < 2:
+        return
+    cores = allowed_cores(machine, affinity())
+    for node in machine.nodes:
+        cpus = tuple(cpu for core in cores if core.node == node for cpu in core.cpus)
+        job = job_at(point.job, Place(gpus=point.job.gpus, cpus=cpus, node=node))
+        yield replace(point, axes={**point.axes, "node": node}, job=job, jobs=(job,))

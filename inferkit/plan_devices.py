@@ -1,0 +1,42 @@
+"""What all plans need: which GPUs, how points name them, where batches are logged."""
+
+from collections.abc import Sequence
+
+from inferkit.errors import ParameterError
+from inferkit.host import facts
+from inferkit.params import Windows, resolve
+from inferkit.run import Scalar
+
+
+def chosen_gpus(device: str, gpus: list[int]) -> list[int]:
+    """Return the ids to use; the CPU counts as one device, 0.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such GPU here.
+    """
+    if device == "cpu":
+        if gpus not in ([], [0]):
+            msg = f"gpus is {gpus}, but device is cpu: set device: cuda, or leave gpus empty"
+            raise ParameterError(msg)
+        return [0]
+    found = [gpu.index for gpu in facts().gpus]
+    missing = sorted(set(gpus) - set(found))
+    if not found or missing:
+        what = f"no GPU {missing}, only {found}" if found else "no NVIDIA GPU that its driver shows"
+        msg = f"device is cuda, but this machine has {what}: `inferkit doctor` tells why; device: cpu needs none"
+        raise ParameterError(msg)
+    return gpus or found
+
+
+def device_axes(device: str, gpus: Sequence[int]) -> dict[str, Scalar]:
+    """Return the axes that say where; the CPU has no number, and several GPUs at once are joined by +."""
+    if device == "cpu":
+        return {"device": device}
+    return {"device": device, "gpu": gpus[0] if len(gpus) == 1 else "+".join(map(str, gpus))}
+
+
+def batch_log_of(params: Windows) -> str:
+    """Return the folder for every batch's times; empty where none are asked for."""
+    return str(resolve(params.batch_log)) if params.batch_log else ""

@@ -1,0 +1,77 @@
+from collections.abc import Callable
+
+import pytest
+
+from inferkit.errors import ParameterError
+from inferkit.host import Gpu, Host
+from inferkit.params import HostToDevice
+from inferkit.plan_copies import copy_points
+from inferkit.points import Point
+from inferkit.topology import Core, Topology
+
+Machine = Callable[[int, int], None]
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """Pretend to be a machine with so many GPUs and NUMA nodes, of two hyper-threaded cores each."""
+
+    def pretend(gpus: int, nodes: int) -> None:
+        host = Host(gpus=[Gpu(index=index, name="GPU") for index in range(gpus)])
+        cores = [Core(cpus=(2 * k, 2 * k + 1), node=k // 2) for k in range(2 * nodes)]
+        monkeypatch.setattr("inferkit.plan_devices.facts", lambda: host)
+        told = Topology(cores=tuple(cores), nodes=tuple(range(nodes)))
+        monkeypatch.setattr("inferkit.plan_copies.topology", lambda: told)
+        monkeypatch.setattr("inferkit.plan_copies.affinity", lambda: range(4 * nodes))
+
+    return pretend
+
+
+def by_node(points: list[Point]) -> list[Point]:
+    return [point for point in points if "node" in point.axes]
+
+
+def test_each_gpu_alone_and_all_at_once(machine: Machine) -> None:
+    machine(2, 1)
+    points = copy_points(HostToDevice(device="cuda", memories=["pinned", "mapped"], transfer_bytes=[1, 2]))
+    assert [point.axes["gpu"] for point in points] == [0] * 4 + [1] * 4 + ["0+1"] * 4
+    assert points[-1].job.gpus == (0, 1)
+    assert not by_node(points)
+
+
+def test_each_gpu_with_each_node_in_a_process_bound_there(machine: Machine) -> None:
+    machine(2, 4)
+    points = by_node(
+        copy_points(HostToDevice(device="cuda", gpus=[1], directions=["in", "both"], transfer_bytes=[5, 9, 7]))
+    )
+    assert [(point.axes["direction"], point.axes["node"]) for point in points] == [
+        (way, node) for way in ("in", "both") for node in range(4)
+    ]
+    for point in points:
+        (job,) = point.jobs
+        node = point.axes["node"]
+        assert (point.axes["gpu"], point.axes["memory"], point.axes["transfer_bytes"]) == (1, "pinned", 9)
+        assert job.place is not None
+        assert (job.place.gpus, job.place.node) == ((1,), node)
+        assert job.place.cpus == tuple(range(4 * int(node), 4 * int(node) + 4))
+        assert job.gpus == (0,)  # the rank sees no other
+    assert len({point.key for point in points}) == 8
+
+
+def test_copies_within_the_host_have_no_gpu_to_be_near(machine: Machine) -> None:
+    machine(0, 4)
+    assert not by_node(copy_points(HostToDevice(device="cpu")))
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"memories": ["pinned"]}, "device cpu has no pinned memory"),
+        ({"directions": ["both"]}, "no memory of its own to copy back from"),
+        ({"device": "cuda"}, "no NVIDIA GPU"),
+    ],
+)
+def test_what_the_device_lacks_is_refused(machine: Machine, values: dict[str, object], told: str) -> None:
+    machine(0, 1)
+    with pytest.raises(ParameterError, match=told):
+        copy_points(HostToDevice.check(values))
