@@ -106,16 +106,8 @@ class GraphLane(Lane):
     of address: one thread needed 0.7 ms to queue a ResNet-50 batch so, and needs 0.03 ms with a graph per slot.
     """
 
-    def __init__(
-        self,
-        context: Any,
-        engine: Any,
-        image: str,
-        stream: Any,
-        batch_size: int,
-        memory: "CudaSlot | None" = None,
-    ) -> None:
-        super().__init__(context, engine, image, stream, batch_size, memory)
+    def __init__(self, context: Any, engine: Any, image: str, stream: Any, *more: Any) -> None:
+        super().__init__(context, engine, image, stream, *more)
         self._graphs: dict[tuple[int, ...], Any] = {}
         if RTX and not context.is_stream_capturable(stream.handle):
             msg = f"{trt.__name__} cannot infer this model as a CUDA graph: set cuda_graph: false"
