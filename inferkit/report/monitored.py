@@ -78,7 +78,8 @@ def _panel(name: str, rows: Rows, run: Run, names: Sequence[str], end: float, *,
     title, _, top = _PANELS[name]
     limits = alt.Scale(zero=True) if top is None else alt.Scale(domain=[0, top])
     y = alt.Y("value:Q", title=title, scale=limits, axis=alt.Axis(tickCount=3))
-    colour = alt.Color("series:N", scale=series_scale(names, plain=[HOST]), title=None)
+    legend = alt.Legend() if names else None  # without GPUs there is nothing to tell apart
+    colour = alt.Color("series:N", scale=series_scale(names, plain=[HOST]), title=None, legend=legend)
     warm: Rows = [
         {"start": repeat.start_s, "end": repeat.start_s + repeat.seconds} for repeat in run.repeats if repeat.warmup
     ]
