@@ -108,6 +108,10 @@ def run_task(task: fio.Task) -> fio.Result:
 
 def _alternate(job: Job, outcome: Outcome, again: Again) -> Peer:
     task = task_of(job)
+    told, there = fio.told(task)
+    if told < there and not task.direct:
+        few = f"fio can be told {told} of {there} files, which the page cache would serve: make fewer, larger files"
+        return Peer(name="fio", missing=few)
     short = job.model_copy(
         update={"window": job.window.model_copy(update={"repeats": 1}), "verify_batches": 0, "batch_log": ""}
     )
@@ -118,7 +122,8 @@ def _alternate(job: Job, outcome: Outcome, again: Again) -> Peer:
     ratio, low, high = paired_ratio(ours, theirs)
     figure = Figure(bytes_per_s=median(theirs))
     asked = f"{fio.words(fio.command(task))}  # {fio.version()}"
-    return Peer(name="fio", command=asked, figure=figure, ratio=ratio, interval=[low, high])
+    name = "fio" if told == there else f"fio, {told} of {there} files"
+    return Peer(name=name, command=asked, figure=figure, ratio=ratio, interval=[low, high])
 
 
 def _turns(outcome: Outcome, short: Job, again: Again) -> Iterator[float]:

@@ -72,9 +72,13 @@ def inherited(cpus: Sequence[int]) -> Iterator[None]:
 
 
 def environment(place: Place) -> dict[str, str]:
-    """Return the variables that show a process its GPUs alone, counted as NVML does."""
-    order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-    return order | ({"CUDA_VISIBLE_DEVICES": ",".join(map(str, place.gpus))} if place.gpus else {})
+    """Return this process's variables, changed so that CUDA counts GPUs as NVML does, and shows those of a place alone.
+
+    A place without GPUs sees all: which of them may be used was decided when they were chosen.
+    """
+    kept = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+    shown = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, place.gpus))} if place.gpus else {}
+    return kept | {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"} | shown
 
 
 def whereabouts(place: Place) -> dict[str, Any]:

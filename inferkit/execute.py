@@ -4,13 +4,14 @@ The executed notebooks are the result; what this module knows of them it reads b
 """
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from types import FrameType
 from typing import Any
 
@@ -25,6 +26,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from inferkit.configure import Configuration
+from inferkit.errors import ParameterError
 from inferkit.params import (
     NOTEBOOKS,
     Parameters,
@@ -36,6 +38,8 @@ from inferkit.report.store import read_notebook
 from inferkit.run import Run
 
 ENGINE = "inferkit"
+LONGEST_FOLDER = 70
+"""Characters of the folder for sockets: with the names below it, no more than the 107 of a socket's path."""
 KILLED_AFTER = 3
 """Interrupts until a kernel that does not answer is killed."""
 
@@ -129,10 +133,38 @@ class _Engine(NBClientEngine):
 
     @classmethod
     def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, *args: Any, **kwargs: Any) -> Any:
-        with TemporaryDirectory(prefix="inferkit-") as folder:
+        place = _short_folder()
+        _sweep(place)
+        with TemporaryDirectory(prefix=f"inferkit-run-{os.getpid()}-", dir=place) as folder:
             private = Config({"ConnectionFileMixin": {"transport": "ipc", "ip": f"{folder}/kernel"}})
             client = _Client(nb_man, kernel_name=kernel_name, timeout=None, startup_timeout=60, config=private)  # type: ignore[no-untyped-call]
             return client.execute()
+
+
+def _short_folder() -> str:
+    """Return a folder for sockets, whose paths have 107 characters at most (unix(7)).
+
+    Raises
+    ------
+    ParameterError
+        If there is none.
+    """
+    places = [os.environ.get("XDG_RUNTIME_DIR", ""), gettempdir(), "/tmp"]
+    for place in places:
+        if place and len(place) <= LONGEST_FOLDER and os.access(place, os.W_OK | os.X_OK):
+            return place
+    msg = (
+        f"none of {', '.join(filter(None, places))} is writable and short enough for sockets: set TMPDIR to one that is"
+    )
+    raise ParameterError(msg)
+
+
+def _sweep(place: str) -> None:
+    """Remove the sockets of this user's runs that were killed and could not do so."""
+    for folder in Path(place).glob("inferkit-run-*-*"):
+        pid = folder.name.split("-")[2]
+        if pid.isdigit() and folder.owner() == Path("/proc/self").owner() and not Path("/proc", pid).exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 papermill_engines.register(ENGINE, _Engine)

@@ -20,11 +20,9 @@ def measured_of(job: Job, outcome: Outcome) -> Figure | None:
     figure = figure_of(outcome.repeats)
     if job.work == "read" and not READERS[job.reader].has_ceiling:
         return None
-    if outcome.measured is not None:
-        return outcome.measured
     if job.work == "copy" and figure is not None and "copy" in outcome.stages:
         return Figure(bytes_per_s=outcome.stages["copy"].bytes_per_s, cov=figure.cov)
-    return figure
+    return outcome.measured or figure
 
 
 def agreement(point: Point, found: Judgement) -> dict[str, Any]:

@@ -150,8 +150,9 @@ class ReadQueue:
 
     def _hand_over(self, results: list[int]) -> None:
         """Hand over what was filled in, and wait until there is room for another group."""
-        while (self._tail - self._words[self._taken_at]) & _WRAP:
-            self._enter(max(0, self._tail - self._head + self._group - self._depth), results)
+        room = self._depth - self._group
+        while (self._tail - self._words[self._taken_at]) & _WRAP or self._tail - self._head > room:
+            self._enter(max(0, self._tail - self._head - room), results)
 
     def _finish(self, results: list[int]) -> None:
         while self._tail != self._head:

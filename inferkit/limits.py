@@ -7,6 +7,7 @@ all groups inside it, so the lowest one on the way up counts.
 
 import math
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,18 @@ def affinity(root: Path = ROOT) -> set[int]:
     if root == ROOT:
         return os.sched_getaffinity(0)
     return set(cpu_list(fields(text(root / "proc/self/status")).get("Cpus_allowed_list")))
+
+
+def memory_nodes(root: Path = ROOT) -> set[int]:
+    """Return the NUMA nodes whose memory this process may use: those that have some, and that its cpuset allows."""
+    allowed = cpu_list(fields(text(root / "proc/self/status")).get("Mems_allowed_list"))
+    folders = {node: root / f"sys/devices/system/node/node{node}/meminfo" for node in allowed}
+    return {node for node, file in folders.items() if _has_memory(text(file))}
+
+
+def _has_memory(meminfo: str | None) -> bool:
+    found = re.search(r"MemTotal:\s+(\d+)", meminfo or "")
+    return found is not None and int(found[1]) > 0
 
 
 def cpu_quota(root: Path = ROOT) -> float | None:

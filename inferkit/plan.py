@@ -82,7 +82,8 @@ def _known(planned: Plan) -> Plan:
 
 def _planned(params: Parameters, pending: Dataset | None) -> Plan:
     if isinstance(params, HostToDevice):
-        return Plan(params, copy_points(params))
+        points, remarks = copy_points(params)
+        return Plan(params, points, remarks=remarks)
     if isinstance(params, StorageToHost):
         dataset = dataset_for(params, pending)
         return Plan(params, [_read_point(params, dataset, reading) for reading in _reading_axes(params)], dataset)

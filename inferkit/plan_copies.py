@@ -1,11 +1,11 @@
 """The points of notebook 02: copies by GPU, kind of memory, direction and size, and from each NUMA node's memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from inferkit.devices import MEMORIES
 from inferkit.errors import ParameterError
-from inferkit.limits import affinity
+from inferkit.limits import affinity, memory_nodes
 from inferkit.params import HostToDevice
 from inferkit.pipeline.job import Job, window_of
 from inferkit.placement import Place
@@ -16,8 +16,13 @@ from inferkit.run import Scalar
 from inferkit.topology import allowed_cores, topology
 
 
-def copy_points(params: HostToDevice) -> list[Point]:
-    """Return a point for each GPU alone and for all at once; then for each GPU and NUMA node, where there are several.
+def copy_points(params: HostToDevice) -> tuple[list[Point], tuple[str, ...]]:
+    """Plan a point for each GPU alone and for all at once; then for each GPU and NUMA node, where there are several.
+
+    Returns
+    -------
+    points, remarks
+        The remarks name nodes that are left out: this process has no core there, or may not use the memory.
 
     Raises
     ------
@@ -42,7 +47,8 @@ def copy_points(params: HostToDevice) -> list[Point]:
     ]
     largest = max(params.transfer_bytes)
     whole = [_point(params, [gpu], memories[0], way, largest) for way in params.directions for gpu in gpus]
-    return points + [point for one in whole for point in _by_node(one)]
+    nodes, remarks = _nodes() if params.device == "cuda" else ({}, ())
+    return points + [point for one in whole for point in _by_node(one, nodes)], remarks
 
 
 def _point(params: HostToDevice, gpus: Sequence[int], memory: str, direction: str, nbytes: int) -> Point:
@@ -60,13 +66,21 @@ def _point(params: HostToDevice, gpus: Sequence[int], memory: str, direction: st
     return Point("copy", {**device_axes(params.device, gpus), **axes}, job)
 
 
-def _by_node(point: Point) -> Iterator[Point]:
-    """Yield a GPU's copies from each NUMA node: in a process whose cores and memory are bound there."""
+def _nodes() -> tuple[dict[int, tuple[int, ...]], tuple[str, ...]]:
+    """Return the logical CPUs of each NUMA node to copy from, none where there is one node; and what is left out."""
     machine = topology()
-    if point.job.device == "cpu" or len(machine.nodes) < 2:
-        return
     cores = allowed_cores(machine, affinity())
-    for node in machine.nodes:
-        cpus = tuple(cpu for core in cores if core.node == node for cpu in core.cpus)
+    cpus = {node: tuple(cpu for core in cores if core.node == node for cpu in core.cpus) for node in machine.nodes}
+    usable = {node: own for node, own in cpus.items() if own and node in memory_nodes()}
+    if len(machine.nodes) < 2:
+        return {}, ()
+    lacking = [str(node) for node in machine.nodes if node not in usable]
+    remark = f"NUMA node {', '.join(lacking)}: no copies from there, this process has no core or no memory on it"
+    return usable, (remark,) if lacking else ()
+
+
+def _by_node(point: Point, nodes: Mapping[int, tuple[int, ...]]) -> Iterator[Point]:
+    """Yield a GPU's copies from each NUMA node: in a process whose cores and memory are bound there."""
+    for node, cpus in nodes.items():
         job = job_at(point.job, Place(gpus=point.job.gpus, cpus=cpus, node=node))
         yield replace(point, axes={**point.axes, "node": node}, job=job, jobs=(job,))

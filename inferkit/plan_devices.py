@@ -1,5 +1,6 @@
 """What all plans need: which GPUs, how points name them, where batches are logged."""
 
+import os
 from collections.abc import Sequence
 
 from inferkit.errors import ParameterError
@@ -9,7 +10,9 @@ from inferkit.run import Scalar
 
 
 def chosen_gpus(device: str, gpus: list[int]) -> list[int]:
-    """Return the ids to use; the CPU counts as one device, 0.
+    """Return NVML's numbers of the GPUs to use: where none are named those that CUDA_VISIBLE_DEVICES leaves, else all.
+
+    The CPU counts as one device, 0.
 
     Raises
     ------
@@ -27,7 +30,23 @@ def chosen_gpus(device: str, gpus: list[int]) -> list[int]:
         what = f"no GPU {missing}, only {found}" if found else "no NVIDIA GPU that its driver shows"
         msg = f"device is cuda, but this machine has {what}: `inferkit doctor` tells why; device: cpu needs none"
         raise ParameterError(msg)
-    return gpus or found
+    return gpus or _visible(found)
+
+
+def _visible(there: list[int]) -> list[int]:
+    """Return the GPUs that CUDA_VISIBLE_DEVICES leaves, if it is set."""
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is None:
+        return there
+    names = [name.strip() for name in listed.split(",")]
+    left = [int(name) for name in names if name.isdigit() and int(name) in there]
+    if len(left) < len(names):
+        msg = (
+            f"CUDA_VISIBLE_DEVICES is {listed!r}, and the GPUs are {there}: name those to use in gpus, as nvidia-smi "
+            "numbers them, or unset it"
+        )
+        raise ParameterError(msg)
+    return left
 
 
 def device_axes(device: str, gpus: Sequence[int]) -> dict[str, Scalar]:

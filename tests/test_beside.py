@@ -79,6 +79,21 @@ def test_reader_and_fio_take_turns(folder: Path, turns: list[str]) -> None:
     assert device.ratio is None
 
 
+def test_fewer_files_than_the_reader_has_are_told(tmp_path: Path, turns: list[str]) -> None:
+    folder = make_synthetic(tmp_path / "many", images=500, shape=(1, 16, 16), images_per_file=1).dataset.folder
+
+    def again(job: Job) -> Outcome:
+        return outcome(90).model_copy(update={"repeats": outcome(90).repeats[::2]})
+
+    direct = job_of(folder).model_copy(update={"reader": "direct", "threads": 1})
+    named = Beside(WANTED).peers(direct, outcome(110), again)[0]
+    assert named.name.startswith("fio, ")
+    assert named.name.endswith("of 500 files")
+    cached = Beside(WANTED).peers(direct.model_copy(update={"reader": "buffered"}), outcome(110), again)[0]
+    assert "of 500 files, which the page cache would serve" in cached.missing
+    assert cached.figure is None
+
+
 def test_the_device_is_measured_once_per_folder(folder: Path, turns: list[str]) -> None:
     beside = Beside(WANTED)
     for threads in (1, 2):

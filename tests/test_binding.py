@@ -77,9 +77,14 @@ def test_what_a_thread_starts_inherits_its_cpus_and_the_thread_keeps_its_own() -
         assert os.sched_getaffinity(0) == before
 
 
-def test_a_rank_sees_its_gpus_alone() -> None:
-    assert environment(Place(gpus=(2, 3))) == {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "2,3"}
-    assert environment(Place()) == {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+def test_a_rank_sees_its_gpus_alone_and_counts_them_as_nvml_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
+    bound, unbound = environment(Place(gpus=(2, 3))), environment(Place())
+    assert bound["CUDA_VISIBLE_DEVICES"] == "2,3"
+    assert "CUDA_VISIBLE_DEVICES" not in unbound
+    assert bound["CUDA_DEVICE_ORDER"] == unbound["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    assert unbound["PATH"] == os.environ["PATH"]
 
 
 @pytest.mark.usefixtures("told")

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from nbformat.sign import NotebookNotary
 
+from inferkit import execute as execute_module
 from inferkit.configure import configure
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.engines.onnx import OnnxEngine
@@ -58,7 +59,6 @@ def test_all_six_parameter_files_are_there() -> None:
 def test_a_parameter_file_is_valid_whatever_this_machine_has(name: str) -> None:
     """Take the hardware away from each: on the CPU, with a data folder that can be made, every file can be planned."""
     there = {"device": "cpu", "engines": ["null"], "data": "data/nothing-yet", "images": "", "source": "memory"}
-    there["directions"] = ["in"]
     configuration = configure(name, changes=there)
     assert configuration.name == name
     assert all(plan.points for stage, plan in configuration.plans.items() if stage != "01")
@@ -239,6 +239,27 @@ def test_the_recipes_grid_has_24_points(monkeypatch: pytest.MonkeyPatch) -> None
         per_batch = point.job.batch_size * len(point.job.devices)
         assert point.job.window.images == batches[str(point.axes["model"])] * per_batch
     assert {point.key for point in planned.points} >= {c.key for point in pipelines for c in point.ceilings.values()}
+
+
+def test_sockets_lie_in_the_first_folder_that_is_short_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setattr(execute_module, "gettempdir", lambda: str(long))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/nowhere")
+    assert execute_module._short_folder() == "/tmp"
+    monkeypatch.setattr(execute_module, "LONGEST_FOLDER", 3)
+    with pytest.raises(ParameterError, match="set TMPDIR"):
+        execute_module._short_folder()
+
+
+def test_what_killed_runs_left_is_removed(tmp_path: Path) -> None:
+    gone = subprocess.run(["sh", "-c", "echo $$"], capture_output=True, text=True, check=True).stdout.strip()
+    names = [f"inferkit-run-{gone}-abc", f"inferkit-run-{os.getpid()}-abc", "inferkit-run-x-abc", "inferkit-other"]
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "kernel-1").touch()
+    execute_module._sweep(str(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
 
 
 def test_a_killed_run_leaves_no_kernel_no_rank_and_no_file_where_it_ran(

@@ -6,7 +6,7 @@ from typing import Any
 from cuda.bindings import driver as bindings
 
 from inferkit.devices.pinned import checked
-from inferkit.errors import InferkitError
+from inferkit.errors import DeviceError, InferkitError
 
 CAPTURING = "capturing a CUDA graph; cuda_graph: false does without"
 
@@ -25,13 +25,17 @@ def capture(stream: Any, work: Callable[[], None]) -> Any:
     checked(bindings.cuStreamBeginCapture(stream.handle, mode), CAPTURING)
     try:
         work()
-    except InferkitError:
-        bindings.cuStreamEndCapture(stream.handle)  # it fails as well; what was raised says why
-        raise
+    except InferkitError as error:
+        _, unfinished = bindings.cuStreamEndCapture(stream.handle)
+        if unfinished is not None:
+            bindings.cuGraphDestroy(unfinished)
+        msg = f"{CAPTURING}: {error}"
+        raise DeviceError(msg) from error
     graph = checked(bindings.cuStreamEndCapture(stream.handle), CAPTURING)
-    ready = checked(bindings.cuGraphInstantiate(graph, 0), CAPTURING)
-    checked(bindings.cuGraphDestroy(graph), CAPTURING)
-    return ready
+    try:
+        return checked(bindings.cuGraphInstantiate(graph, 0), CAPTURING)
+    finally:
+        bindings.cuGraphDestroy(graph)
 
 
 def launch(graph: Any, stream: Any) -> None:

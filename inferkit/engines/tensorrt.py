@@ -1,5 +1,6 @@
 """TensorRT, or TensorRT-RTX, on a GPU."""
 
+from contextlib import ExitStack
 from math import ceil, prod
 from pathlib import Path
 from time import monotonic
@@ -32,6 +33,7 @@ class _Place:
         self.images = 0
 
     def close(self) -> None:
+        """Free the outputs; the lane goes on."""
         for slot in self.device.values():
             slot.close()
         for memory in self.host.values():
@@ -118,10 +120,12 @@ class TensorRTEngine(Engine):
         slots = [self._device.slot(nbytes) for _ in self._lanes]
         for slot in slots:
             self.infer(slot, self._batch_size, None).wait()
-        for slot in slots:
-            self._places.pop(slot.address).close()
-            slot.close()
         with self._device.pushed("keeping compiled kernels"):
+            for slot in slots:
+                place = self._places.pop(slot.address)
+                place.lane.forget(slot.address, place.device)
+                place.close()
+                slot.close()
             self._cache.keep()
 
     @property
@@ -203,14 +207,17 @@ class TensorRTEngine(Engine):
         if self._engine is None:
             return
         self._device.synchronize()
-        with self._device.pushed("freeing an engine"):
-            for lane in self._lanes:
-                lane.close()
-            self._lanes = []
-            self._cache.close()
-            self._engine = self._runtime = None
+        with self._device.pushed("freeing an engine"), ExitStack() as freed:  # from the last on, whatever fails
             for place in self._places.values():
-                place.close()
+                freed.callback(place.close)
+            freed.callback(self._drop)
+            for lane in self._lanes:
+                freed.callback(lane.close)
+
+    def _drop(self) -> None:
+        self._lanes = []
+        self._cache.close()
+        self._engine = self._runtime = None
 
 
 def _engine(

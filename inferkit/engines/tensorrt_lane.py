@@ -68,6 +68,9 @@ class Lane:
             msg = f"{trt.__name__} failed to queue a batch: {LOG.take()}"
             raise EngineError(msg)
 
+    def forget(self, address: int, outputs: Mapping[str, _Addressed]) -> None:
+        """Forget a slot that is about to be freed; nothing of it may be under way."""
+
     def output_shape(self, name: str) -> tuple[int, ...]:
         """Return an output's shape for the largest batch.
 
@@ -117,21 +120,34 @@ class GraphLane(Lane):
         """Launch the slot's graph."""
         from inferkit.devices.graphs import capture, launch
 
-        addresses = (address, *(buffer.address for buffer in outputs.values()))
+        addresses = _key(address, outputs)
         if addresses not in self._graphs:
             super().enqueue(address, outputs)  # after a change of shape TensorRT must run once uncaptured
             self.stream.synchronize()
             self._graphs[addresses] = capture(self.stream, lambda: super(GraphLane, self).enqueue(address, outputs))
         launch(self._graphs[addresses], self.stream)
 
-    def close(self) -> None:
-        """Free graphs and context."""
+    def forget(self, address: int, outputs: Mapping[str, _Addressed]) -> None:
+        """Free the slot's graph."""
         from inferkit.devices.graphs import destroy
 
-        for graph in self._graphs.values():
+        graph = self._graphs.pop(_key(address, outputs), None)
+        if graph is not None:
             destroy(graph)
-        self._graphs.clear()
-        super().close()
+
+    def close(self) -> None:
+        """Free graphs, context and memory; the latter two also where CUDA fails to free a graph."""
+        from inferkit.devices.graphs import destroy
+
+        try:
+            while self._graphs:
+                destroy(self._graphs.popitem()[1])
+        finally:
+            super().close()
+
+
+def _key(address: int, outputs: Mapping[str, _Addressed]) -> tuple[int, ...]:
+    return (address, *(buffer.address for buffer in outputs.values()))
 
 
 _IProfiler: Any = trt.IProfiler

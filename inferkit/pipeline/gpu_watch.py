@@ -26,8 +26,6 @@ SLOWED = {
 POWER_CAP = 0x04
 ENERGY_S = 10.0
 """Shortest time over which the energy counter, which moves ten times a second, is meaningful."""
-RARELY_S = 1.0
-"""Time between two questions for what takes long to answer."""
 
 
 Read = Callable[[Any, Any], float]
@@ -46,8 +44,11 @@ _SENSORS: dict[str, tuple[str, Read]] = {
         lambda nvml, gpu: nvml.nvmlDeviceGetPcieThroughput(gpu, nvml.NVML_PCIE_UTIL_TX_BYTES) * 1e3,
     ),
 }
-_SLOW = {"energy_j", "pcie_in", "pcie_out"}
-"""Sensors that take a core 1 … 4 ms (H100); the others take it microseconds. NVML counts traffic over 20 ms."""
+EVERY_S = {"energy_j": 0.5, "pcie_in": 0.9, "pcie_out": 0.9}
+"""Time between two questions for what takes long to answer: a core 4 ms for the energy of an H100, and 20 ms of waiting
+for traffic, which NVML counts meanwhile. The other sensors take microseconds."""
+GPUS_A_TURN = 4
+"""With more GPUs, traffic is asked for more rarely, so that the samples between keep their pace."""
 
 
 class GpuWatch:
@@ -77,8 +78,9 @@ class GpuWatch:
 
     def sources(self) -> dict[str, tuple[str, Sample]]:
         """Return what a :class:`~inferkit.pipeline.monitor.Monitor` should sample."""
+        turns = max(1.0, len(self._handles) / GPUS_A_TURN)
         return {
-            f"gpu{gpu}_{name}": (unit, _rarely(sample) if name in _SLOW else sample)
+            f"gpu{gpu}_{name}": (unit, _rarely(sample, EVERY_S[name] * turns) if name in EVERY_S else sample)
             for gpu, handle in self._handles.items()
             for name, (unit, read) in _SENSORS.items()
             for sample in [self._optional(partial(read, self._nvml, handle))]
@@ -138,7 +140,7 @@ class GpuWatch:
         return [process.pid for process in running if not _ours(process.pid)]
 
 
-def _rarely(sample: Sample) -> Sample:
+def _rarely(sample: Sample, seconds: float) -> Sample:
     """Ask once in a while; in between there is nothing to know."""
     next_s = 0.0
 
@@ -146,7 +148,7 @@ def _rarely(sample: Sample) -> Sample:
         nonlocal next_s
         if monotonic() < next_s:
             return None
-        next_s = monotonic() + RARELY_S
+        next_s = monotonic() + seconds
         return sample()
 
     return seldom

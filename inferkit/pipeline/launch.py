@@ -55,7 +55,7 @@ class Handle:
                 stderr=self._stderr,
                 text=True,
                 start_new_session=True,
-                env={**os.environ, **environment(job.place or Place())},
+                env=environment(job.place or Place()),
             )
         self._listener = threading.Thread(target=self._listen, name="rank events", daemon=True)
         self._listener.start()

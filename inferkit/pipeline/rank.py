@@ -112,9 +112,17 @@ def main() -> None:
             facts = outcome.facts | {"whereabouts": parent.found}
             outcome = outcome.model_copy(update={"course": parent.together.course(), "facts": facts})
     except (InferkitError, OSError, MemoryError) as error:
-        parent.tell("failure", error=type(error).__name__, message=str(error), detail=traceback.format_exc())
+        first = _first(error)
+        parent.tell("failure", error=type(first).__name__, message=str(first), detail=traceback.format_exc())
     else:
         parent.tell("result", outcome=outcome.model_dump(mode="json"))
+
+
+def _first(error: BaseException) -> BaseException:
+    """Return what failed first: after it, closing what was open may have failed as well."""
+    while error.__cause__ is None and isinstance(error.__context__, InferkitError):
+        error = error.__context__
+    return error
 
 
 def _with_samples(outcome: Outcome, start_s: float, monitor: Monitor, watch: GpuWatch | None) -> Outcome:

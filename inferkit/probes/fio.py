@@ -171,16 +171,27 @@ def _queue_options(task: Task) -> list[str]:
     return [f"--iodepth={task.depth}", "--fixedbufs=1", *(["--registerfiles=1"] if registered else [])]
 
 
+def told(task: Task) -> tuple[int, int]:
+    """Return how many files fio is told of, and how many there are to read."""
+    shares = [_own(task, share) for share in task.shares]
+    return sum(len(_fitting(names)) for names in shares), sum(map(len, shares))
+
+
 def _own_files(task: Task) -> list[list[str]]:
     """Return the options that name each job's files: whole files of which it has over half, else its largest part."""
     options = []
     for share in task.shares:
-        own = [piece for piece in share if 2 * piece.images > task.dataset.files[piece.file].images]
-        if own:
-            options.append([f"--filename={_joined([_escaped(task.dataset.files[piece.file].name) for piece in own])}"])
+        names = _own(task, share)
+        if names:
+            options.append([f"--filename={':'.join(_fitting(names))}"])
         elif share:
             options.append(_part(task.dataset, max(share, key=lambda piece: piece.images)))
     return options
+
+
+def _own(task: Task, share: Sequence[Piece]) -> list[str]:
+    files = task.dataset.files
+    return [_escaped(files[piece.file].name) for piece in share if 2 * piece.images > files[piece.file].images]
 
 
 def _part(dataset: Dataset, piece: Piece) -> list[str]:
@@ -189,9 +200,9 @@ def _part(dataset: Dataset, piece: Piece) -> list[str]:
     return [f"--filename={_escaped(dataset.files[piece.file].name)}", f"--offset={offset}", f"--size={nbytes}"]
 
 
-def _joined(names: Sequence[str]) -> str:
+def _fitting(names: Sequence[str]) -> list[str]:
     lengths = accumulate(len(name) + 1 for name in names)
-    return ":".join(name for name, end in zip(names, lengths, strict=True) if end <= LONGEST_LIST)
+    return [name for name, end in zip(names, lengths, strict=True) if end <= LONGEST_LIST]
 
 
 def _escaped(name: str) -> str:

@@ -42,6 +42,8 @@ def over_time(runs: Sequence[Run]) -> Chart:
         return message("the machine over time: no pipeline ran")
     run = min(pipelines, key=rank)
     rows = _rows(run)
+    if not rows:
+        return message("the machine over time: the best pipeline has no such samples")
     names = sorted({str(row["series"]) for row in rows} - {HOST})
     there = [name for name in _PANELS if any(row["name"] == name for row in rows)]
     end = max(float(row["t"]) for row in rows) + 0.5
@@ -49,7 +51,9 @@ def over_time(runs: Sequence[Run]) -> Chart:
     chart = alt.vconcat(*panels, spacing=8)
     label = dict(zip(map(id, runs), labels(runs), strict=True))[id(run)]
     demo = "demo profile: not for quoting" if run.profile == "demo" else ""
-    key = "grey: warm-up, not counted · each point: the mean over a second"
+    key = (
+        "grey: warm-up, not counted · a point: the mean over a second; of traffic to and from the GPU a sample of 20 ms"
+    )
     return styled(chart, "The machine while the best pipeline ran", label, key, demo)
 
 

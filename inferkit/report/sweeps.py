@@ -74,10 +74,11 @@ def copy_matrix(runs: Sequence[Run]) -> Chart:
             "gpu": point_text(run, [GPU]),
             "node": point_text(run, [NODE]),
             "panel": str(run.point.get(DIRECTION, "in")),
-            "value": (run.measured.bytes_per_s or 0.0) / 1e9 if run.measured else None,
-            "text": bandwidth(run.measured.bytes_per_s or 0.0) if run.measured else run.verdict,
+            "value": value / 1e9 if run.verdict == "VALID" else None,
+            "text": " · ".join([bandwidth(value)] * bool(value) + [run.verdict] * (run.verdict != "VALID")),
         }
         for run in kept
+        for value in [(run.measured.bytes_per_s if run.measured else None) or 0.0]
     ]
     panels = list(dict.fromkeys(str(row["panel"]) for row in rows))
     gpus, nodes = (list(dict.fromkeys(str(row[axis]) for row in rows)) for axis in ("gpu", "node"))
@@ -90,7 +91,8 @@ def copy_matrix(runs: Sequence[Run]) -> Chart:
     )
     whole: Chart = chart if len(panels) == 1 else _faceted(chart, rows, "panel", panels, 1)
     what = f"{axis_text(SIZE, kept[0].point[SIZE])}, {kept[0].point.get(MEMORY, '')} memory"
-    return styled(whole, "Copies by GPU and NUMA node (GB/s)", what, *_flags(kept))
+    demo = "demo profile: not for quoting" if any(run.profile == "demo" for run in kept) else ""
+    return styled(whole, "Copies by GPU and NUMA node (GB/s)", what, demo)
 
 
 def link(run: Run) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from inferkit.errors import EngineError
+from inferkit.errors import DeviceError, EngineError
 
 ENGINE = SimpleNamespace(get_tensor_shape=lambda name: (4, 3, 5, 7))
 
@@ -103,6 +103,36 @@ def test_model_that_cannot_be_captured_is_refused_with_what_to_set(lanes: Any, m
     monkeypatch.setattr(lanes, "RTX", True)
     with pytest.raises(EngineError, match="cuda_graph: false"):
         lanes.GraphLane(Context(capturable=False), ENGINE, "x", Stream(), 4)
+
+
+def test_a_slot_that_is_freed_takes_its_graph_along(lanes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = Context()
+    graphs = Graphs(context)
+    monkeypatch.setitem(sys.modules, "inferkit.devices.graphs", graphs)
+    lane = lanes.GraphLane(context, ENGINE, "x", Stream(), 4)
+    lane.enqueue(10, buffers(11))
+    lane.forget(10, buffers(11))
+    lane.forget(20, buffers(21))  # never met
+    assert graphs.destroyed == 1
+    lane.close()
+    assert graphs.destroyed == 1
+
+
+def test_memory_is_given_back_where_a_graph_is_not(lanes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    context, closed = Context(), []
+    graphs = Graphs(context)
+    monkeypatch.setitem(sys.modules, "inferkit.devices.graphs", graphs)
+    memory = SimpleNamespace(close=lambda: closed.append(True))
+    lane = lanes.GraphLane(context, ENGINE, "x", Stream(), 4, memory)
+    lane.enqueue(10, buffers(11))
+
+    def refuse(graph: object) -> None:
+        raise DeviceError("illegal address: freeing a CUDA graph")
+
+    monkeypatch.setattr(graphs, "destroy", refuse)
+    with pytest.raises(DeviceError, match="freeing"):
+        lane.close()
+    assert closed
 
 
 def test_memory_is_given_back_with_the_lane(lanes: Any) -> None:
