@@ -1,6 +1,7 @@
 """Copies to the GPU beside a bare loop of event-timed copies: 512 MiB pinned, 16 copies a sample. Needs a GPU.
 
-Both sides run in processes of their own, in alternation, with the same bytes and the same kind of memory.
+Both sides run in processes of their own, in alternation, with the same bytes and the same kind of memory. With several
+GPUs all copy at once as well: ours in one process, the bare loops in a process each.
 """
 
 import argparse
@@ -32,10 +33,12 @@ memory.free(); host.base.free(); del stream, start, end; context.pop()
 """
 
 
-def bare(gpu: int, nbytes: int) -> float:
-    """Return the bandwidth of the bare loop, in bytes per second."""
-    command = [sys.executable, "-c", BARE, str(gpu), str(nbytes)]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
+def bare(gpus: tuple[int, ...], nbytes: int) -> float:
+    """Return the bandwidth of bare loops that run at the same time, in bytes per second."""
+    commands = [[sys.executable, "-c", BARE, str(gpu), str(nbytes)] for gpu in gpus]
+    loops = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
+    told = [loop.communicate()[0] for loop in loops]
+    return sum(float(text.split()[-1]) for text in told)
 
 
 def ours(gpus: tuple[int, ...], nbytes: int, memory: str, direction: str) -> float:
@@ -65,7 +68,7 @@ def main() -> None:
     nbytes = arguments.mib * 2**20
     lines = []
     for gpu in gpus:
-        pairs = [(ours((gpu,), nbytes, "pinned", "in"), bare(gpu, nbytes)) for _ in range(arguments.rounds)]
+        pairs = [(ours((gpu,), nbytes, "pinned", "in"), bare((gpu,), nbytes)) for _ in range(arguments.rounds)]
         for own, peer in pairs:
             print(f"GPU {gpu} pinned {own / 1e9:6.2f} GB/s, bare loop {peer / 1e9:6.2f} GB/s, ratio {own / peer:.4f}")
         lines.append(f"result h2d_gpu{gpu}_vs_bare {statistics.median(o / p for o, p in pairs):.4f} ratio")
@@ -74,9 +77,13 @@ def main() -> None:
             lines.append(f"result h2d_gpu{gpu}_{memory}_{direction} {figure / 1e9:.3f} GB/s")
     if len(gpus) > 1:
         alone = [ours((gpu,), nbytes, "pinned", "in") for gpu in gpus]
-        together = ours(gpus, nbytes, "pinned", "in")
-        lines.append(f"result h2d_together {together / 1e9:.3f} GB/s")
-        lines.append(f"result h2d_together_vs_alone {together / sum(alone):.4f} ratio")
+        for turn in range(arguments.rounds):
+            together, bare_together = ours(gpus, nbytes, "pinned", "in"), bare(gpus, nbytes)
+            lines += [
+                f"result h2d_together_round{turn} {together / 1e9:.3f} GB/s",
+                f"result h2d_together_vs_alone_round{turn} {together / sum(alone):.4f} ratio",
+                f"result h2d_together_vs_bare_round{turn} {together / bare_together:.4f} ratio",
+            ]
     print("\n".join(lines))
 
 
