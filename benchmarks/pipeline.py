@@ -17,13 +17,6 @@ from inferkit.run import Run
 COLUMNS = ("model", "reader", "batch", "measure", "images/s", "predicted", "ratio", "binding", "cores", "copy GB/s")
 
 
-def cores(run: Run) -> float | None:
-    """CPU cores that the measuring process used, the warm-up left out."""
-    kept = [repeat for repeat in run.repeats if not repeat.warmup]
-    used = [repeat.cpu_s for repeat in kept if repeat.cpu_s is not None]
-    return sum(used) / sum(repeat.seconds for repeat in kept) if used else None
-
-
 def copy_gb_per_s(run: Run) -> float | None:
     """Bandwidth of the copies while they run, in 1e9 bytes per second."""
     stage = run.stages.get("copy")
@@ -39,7 +32,7 @@ def row(run: Run) -> list[str]:
         f"{predicted:,.0f}" if predicted else "",
         f"{run.reached:.3f}" if run.reached else "",
         run.binding or "",
-        *(f"{number:.2f}" if number is not None else "" for number in (cores(run), copy_gb_per_s(run))),
+        *(f"{number:.2f}" if number is not None else "" for number in (run.cores, copy_gb_per_s(run))),
     ]
     names = [str(run.point.get(axis, "")) for axis in ("model", "reader", "batch_size")]
     return [*names, run.measure, *numbers]
@@ -52,7 +45,7 @@ def results(run: Run, turn: int) -> list[str]:
     figures = {
         "images_per_s images/s": run.measured.images_per_s if run.measured else None,
         "reached ratio": run.reached,
-        "cores cores": cores(run),
+        "cores cores": run.cores,
         "copy_bandwidth GB/s": copy_gb_per_s(run),
     }
     return [

@@ -102,10 +102,9 @@ def show(setting: Setting, work: dict[str, Any], run: Run) -> None:
     rate = run.measured.images_per_s if run.measured else None
     together = run.facts.get("together", {})
     error, overlap = together.get("relative_error") or 0.0, together.get("overlap") or 0.0
-    cores = sum(repeat.cpu_s or 0.0 for repeat in run.repeats) / max(sum(r.seconds for r in run.repeats), 1e-9)
     print(
         f"{name_of(work):36} {setting.name:16} {rate or 0.0:>12,.0f} images/s ± {error:7.3%} "
-        f"overlap {overlap:7.2%} {cores:5.2f} cores {run.verdict}",
+        f"overlap {overlap:7.2%} {run.cores or 0.0:5.2f} cores {run.verdict}",
         flush=True,
     )
     for note in [*([run.failure.message] if run.failure else []), *run.reasons, *run.warnings, *run.unverified]:

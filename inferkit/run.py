@@ -216,6 +216,13 @@ class Run(Record):
         return self.verdict == "VALID" and self.profile != "demo"
 
     @property
+    def cores(self) -> float | None:
+        """CPU cores that the measuring processes used in the windows, the warm-up left out; None where unknown."""
+        kept = [(repeat.cpu_s, repeat.seconds) for repeat in self.repeats if not repeat.warmup]
+        used = [cpu_s for cpu_s, _ in kept if cpu_s is not None]
+        return sum(used) / sum(seconds for _, seconds in kept) if used and len(used) == len(kept) else None
+
+    @property
     def reached(self) -> float | None:
         """Measured ÷ predicted images per second (bytes where there are no images); None where either lacks."""
         if self.measured is None or self.predicted is None:

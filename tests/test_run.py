@@ -141,6 +141,14 @@ def test_reached(run: Run) -> None:
     assert run.model_copy(update={"predicted": Figure(images_per_s=0.0)}).reached is None
 
 
+def test_cores_are_those_of_the_measured_windows(run: Run) -> None:
+    assert run.cores is None
+    used = [each.model_copy(update={"cpu_s": cpu_s}) for each, cpu_s in zip(run.repeats, (9.0, 0.2, 0.4), strict=True)]
+    assert run.model_copy(update={"repeats": used}).cores == pytest.approx(0.15)
+    assert run.model_copy(update={"repeats": [*used, repeat(1)]}).cores is None
+    assert run.model_copy(update={"repeats": []}).cores is None
+
+
 def test_figure_is_the_median_of_the_measured_windows() -> None:
     figure = figure_of([repeat(1000, warmup=True), repeat(20), repeat(40), repeat(24)])
     assert figure is not None

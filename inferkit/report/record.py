@@ -57,6 +57,8 @@ def summary_rows(run: Run) -> list[tuple[str, str]]:
         rows.append(("binding stage", run.binding))
     if reading := _reading(run.facts.get("reading") or {}):
         rows.append(("reader threads", reading))
+    if run.cores is not None:
+        rows.append(("CPU", f"{run.cores:.2f} cores"))
     if "top1_agreement" in run.facts:
         told = f"{share_text(run.facts['top1_agreement'])} of images that no calibration saw (ONNX Runtime)"
         rows.append(("same class as in float32", told))
