@@ -24,7 +24,7 @@ FINGERPRINT = "fingerprint"
 """Its name in a Run's facts."""
 _JUDGED = ("profile", "source", "peer")
 """Parameters that shape a Run and are in no job."""
-_NO_MATTER = {"batch_log", "model", "precision"}
+_NO_MATTER = {"batch_log", "model"}
 """Parts of a job that shape no figure, or are told otherwise."""
 _UNSTEADY: Any = {"identity": True, "memory_bytes": True, "numa_nodes": {"__all__": {"memory_bytes"}}}
 """What of the machine does not count: who uses it, and how much memory a virtual one has at the moment."""

@@ -48,6 +48,6 @@ def _with_network(
     if (name, precision) not in made:
         made[name, precision] = network(params, dataset, name, precision)
     found = made[name, precision]
-    file = {"model": str(found.file.path), "precision": precision}
+    file = {"model": str(found.file.path)}
     jobs = tuple(job.model_copy(update=file) for job in point.jobs)
     return replace(point, job=point.job.model_copy(update=file), jobs=jobs, network=found)

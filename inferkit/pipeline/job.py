@@ -65,8 +65,8 @@ class Job(BaseModel):
         The data set; empty for images in memory of the given dtype and shape.
     resize, fast
         How a reader that decodes does it.
-    model, precision
-        An ONNX file that takes the data set's dtype and shape, and what it was made to compute in.
+    model
+        An ONNX file that takes the data set's dtype and shape.
     gpus
         Several GPUs, all fed by this one process; empty: ``gpu`` alone.
     batch_log
@@ -96,7 +96,6 @@ class Job(BaseModel):
     seed: int = 0
     engine: str = "null"
     model: str = ""
-    precision: str = "float32"
     engine_threads: int = 0
     contexts: int = 1
     cuda_graph: bool = False

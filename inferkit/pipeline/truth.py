@@ -8,13 +8,13 @@ from inferkit.batch import Piece
 from inferkit.devices.base import Bytes, Device, Slot
 from inferkit.engines.base import Engine
 from inferkit.errors import EngineError
-from inferkit.models.reference import reference_session
+from inferkit.models.reference import quantised_to, reference_session
 from inferkit.readers.base import Reader
 from inferkit.run import Json
 
 IMAGES = 8
 """Enough to see a wrong network, few enough for the CPU."""
-TOLERANCES = {"float32": 0.03, "float16": 0.03, "int8": 0.06, "fp8": 0.15}
+TOLERANCES = {"float": 0.03, "int8": 0.06, "fp8": 0.15}
 """Largest difference ÷ largest output that precision explains.
 
 float16, and TF32 in place of float32, have 11 bits, summed over layers. Of a quantised network a value may be rounded
@@ -25,7 +25,7 @@ Runtime, on photographs; float16 0.001 … 0.003).
 
 
 def check_outputs(
-    device: Device, engine: Engine, reader: Reader, slot: Slot, model: str, batch_size: int, precision: str
+    device: Device, engine: Engine, reader: Reader, slot: Slot, model: str, batch_size: int
 ) -> dict[str, Json]:
     """Infer the first images of the data set, and compare with ONNX Runtime.
 
@@ -49,12 +49,13 @@ def check_outputs(
     images = pixels.view(dataset.dtype).reshape(count, *dataset.shape)
     expected = np.asarray(session.run(None, {session.get_inputs()[0].name: images})[0], np.float32)
     expected, found = expected.reshape(count, -1), found[:count].reshape(count, -1)
-    tolerance = TOLERANCES[precision]
+    kind = quantised_to(model) or "float"
+    tolerance = TOLERANCES[kind]
     difference = float(np.abs(found - expected).max() / max(float(np.abs(expected).max()), 1e-9))
     agreement = float((found.argmax(1) == expected.argmax(1)).mean())
     if not np.isfinite(found).all() or difference > tolerance:
         msg = (
-            f"engine {engine.name} computes {model} ({precision}) otherwise than ONNX Runtime: outputs differ by "
+            f"engine {engine.name} computes {model} ({kind}) otherwise than ONNX Runtime: outputs differ by "
             f"{difference:.3f} of the largest, {tolerance} is allowed; try another precision, and report the model"
         )
         raise EngineError(msg)

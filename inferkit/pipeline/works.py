@@ -172,10 +172,7 @@ def _truth(job: Job, stations: Sequence[Station], reader: Reader) -> dict[str, J
         return None
     from inferkit.pipeline.truth import check_outputs
 
-    found = [
-        check_outputs(at.device, at.engine, reader, at.slots[0], job.model, job.batch_size, job.precision)
-        for at in stations
-    ]
+    found = [check_outputs(at.device, at.engine, reader, at.slots[0], job.model, job.batch_size) for at in stations]
     return {"outputs": max(found, key=lambda facts: facts["largest_difference"])}
 
 

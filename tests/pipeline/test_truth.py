@@ -11,6 +11,7 @@ from inferkit.devices.base import Slot
 from inferkit.devices.cpu import CpuDevice
 from inferkit.engines.onnx import OnnxEngine
 from inferkit.errors import EngineError
+from inferkit.pipeline import truth
 from inferkit.pipeline.truth import IMAGES, TOLERANCES, check_outputs
 from inferkit.readers import READERS
 from inferkit.readers.base import Reader
@@ -41,12 +42,12 @@ def reader(request: pytest.FixtureRequest, tmp_path: Path, device: CpuDevice) ->
         yield reader
 
 
-def facts_of(device: CpuDevice, reader: Reader, model: str, precision: str = "float32", **changes: Any) -> Any:
+def facts_of(device: CpuDevice, reader: Reader, model: str, **changes: Any) -> Any:
     with Off.build(device, model, 32, "uint8", SHAPE) as engine:
         for name, value in changes.items():
             setattr(engine, name, value)
         slot = device.slot(32 * 105)
-        return check_outputs(device, engine, reader, slot, model, 32, precision)
+        return check_outputs(device, engine, reader, slot, model, 32)
 
 
 def test_the_same_outputs_are_told_to_be_the_same(device: CpuDevice, reader: Reader, make_model: MakeModel) -> None:
@@ -54,15 +55,16 @@ def test_the_same_outputs_are_told_to_be_the_same(device: CpuDevice, reader: Rea
     assert facts == {"images": IMAGES, "largest_difference": 0.0, "top1_agreement": 1.0}
 
 
-@pytest.mark.parametrize("precision", TOLERANCES)
+@pytest.mark.parametrize("kind", TOLERANCES)
 def test_what_precision_explains_is_told_and_more_is_refused(
-    device: CpuDevice, reader: Reader, make_model: MakeModel, precision: str
+    device: CpuDevice, reader: Reader, make_model: MakeModel, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, allowed = make_model(shape=SHAPE), TOLERANCES[precision]
-    facts = facts_of(device, reader, model, precision, share=0.9 * allowed)
+    monkeypatch.setattr(truth, "quantised_to", lambda model: kind if kind != "float" else "")
+    model, allowed = make_model(shape=SHAPE), TOLERANCES[kind]
+    facts = facts_of(device, reader, model, share=0.9 * allowed)
     assert 0.3 * allowed < facts["largest_difference"] < allowed  # the largest of the other images' outputs counts too
-    with pytest.raises(EngineError, match=rf"{precision}.*otherwise than ONNX Runtime.*{allowed} is allowed"):
-        facts_of(device, reader, model, precision, share=3.0)
+    with pytest.raises(EngineError, match=rf"{kind}.*otherwise than ONNX Runtime.*{allowed} is allowed"):
+        facts_of(device, reader, model, share=3.0)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
