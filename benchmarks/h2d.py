@@ -38,6 +38,9 @@ def bare(gpus: tuple[int, ...], nbytes: int) -> float:
     commands = [[sys.executable, "-c", BARE, str(gpu), str(nbytes)] for gpu in gpus]
     loops = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
     told = [loop.communicate()[0] for loop in loops]
+    for loop in loops:
+        if loop.returncode:  # it has said why
+            raise subprocess.CalledProcessError(loop.returncode, loop.args)
     return sum(float(text.split()[-1]) for text in told)
 
 

@@ -38,7 +38,7 @@ from inferkit.report.store import read_notebook
 from inferkit.run import Run
 
 ENGINE = "inferkit"
-LONGEST_FOLDER = 70
+LONGEST_FOLDER = 48
 """Characters of the folder for sockets: with the names below it, no more than the 107 of a socket's path."""
 KILLED_AFTER = 3
 """Interrupts until a kernel that does not answer is killed."""
@@ -135,7 +135,7 @@ class _Engine(NBClientEngine):
     def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, *args: Any, **kwargs: Any) -> Any:
         place = _short_folder()
         _sweep(place)
-        with TemporaryDirectory(prefix=f"inferkit-run-{os.getpid()}-", dir=place) as folder:
+        with TemporaryDirectory(prefix=f"{_own_prefix()}{os.getpid()}-", dir=place) as folder:
             private = Config({"ConnectionFileMixin": {"transport": "ipc", "ip": f"{folder}/kernel"}})
             client = _Client(nb_man, kernel_name=kernel_name, timeout=None, startup_timeout=60, config=private)  # type: ignore[no-untyped-call]
             return client.execute()
@@ -159,12 +159,21 @@ def _short_folder() -> str:
     raise ParameterError(msg)
 
 
+def _own_prefix() -> str:
+    """Return how the names of sockets' folders begin among whose process ids this process's is one.
+
+    Containers with a folder in common have ids of their own, so that one cannot tell whether another's run is alive.
+    """
+    return f"inferkit-{os.getuid()}-{Path('/proc/self/ns/pid').stat().st_ino}-"
+
+
 def _sweep(place: str) -> None:
     """Remove the sockets of this user's runs that were killed and could not do so."""
-    for folder in Path(place).glob("inferkit-run-*-*"):
-        pid = folder.name.split("-")[2]
-        if pid.isdigit() and folder.owner() == Path("/proc/self").owner() and not Path("/proc", pid).exists():
-            shutil.rmtree(folder, ignore_errors=True)
+    prefix = _own_prefix()
+    for folder in Path(place).glob(f"{prefix}*-*"):
+        pid = folder.name.removeprefix(prefix).split("-")[0]
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            shutil.rmtree(folder, ignore_errors=True)  # another run may be removing it as well
 
 
 papermill_engines.register(ENGINE, _Engine)

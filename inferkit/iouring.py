@@ -11,6 +11,7 @@ import mmap
 import os
 import struct
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 
 from inferkit.errors import ReadError
 
@@ -78,11 +79,10 @@ class ReadQueue:
         self._tail = self._head = 0  # requests filled in, completions taken
         found = (ctypes.c_uint32 * _WORDS)()
         self._ring = self._checked(_SETUP, depth, ctypes.addressof(found), 0, 0, 0, 0)
-        try:
+        with ExitStack() as undo:
+            undo.callback(os.close, self._ring)
             self._map(list(found))
-        except BaseException:
-            os.close(self._ring)
-            raise
+            undo.pop_all()
 
     def _checked(self, *arguments: int) -> int:
         value = self._call(*arguments)

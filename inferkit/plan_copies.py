@@ -69,11 +69,11 @@ def _point(params: HostToDevice, gpus: Sequence[int], memory: str, direction: st
 def _nodes() -> tuple[dict[int, tuple[int, ...]], tuple[str, ...]]:
     """Return the logical CPUs of each NUMA node to copy from, none where there is one node; and what is left out."""
     machine = topology()
-    cores = allowed_cores(machine, affinity())
-    cpus = {node: tuple(cpu for core in cores if core.node == node for cpu in core.cpus) for node in machine.nodes}
-    usable = {node: own for node, own in cpus.items() if own and node in memory_nodes()}
     if len(machine.nodes) < 2:
         return {}, ()
+    cores, with_memory = allowed_cores(machine, affinity()), memory_nodes()
+    cpus = {node: tuple(cpu for core in cores if core.node == node for cpu in core.cpus) for node in machine.nodes}
+    usable = {node: own for node, own in cpus.items() if own and node in with_memory}
     lacking = [str(node) for node in machine.nodes if node not in usable]
     remark = f"NUMA node {', '.join(lacking)}: no copies from there, this process has no core or no memory on it"
     return usable, (remark,) if lacking else ()

@@ -254,7 +254,9 @@ def test_sockets_lie_in_the_first_folder_that_is_short_enough(tmp_path: Path, mo
 
 def test_what_killed_runs_left_is_removed(tmp_path: Path) -> None:
     gone = subprocess.run(["sh", "-c", "echo $$"], capture_output=True, text=True, check=True).stdout.strip()
-    names = [f"inferkit-run-{gone}-abc", f"inferkit-run-{os.getpid()}-abc", "inferkit-run-x-abc", "inferkit-other"]
+    own = execute_module._own_prefix()
+    foreign = f"inferkit-{os.getuid()}-1-{gone}-abc"  # of a container with process ids of its own
+    names = [f"{own}{gone}-abc", f"{own}{os.getpid()}-abc", f"{own}x-abc", foreign, "inferkit-other"]
     for name in names:
         (tmp_path / name).mkdir()
         (tmp_path / name / "kernel-1").touch()

@@ -48,7 +48,7 @@ EVERY_S = {"energy_j": 0.5, "pcie_in": 0.9, "pcie_out": 0.9}
 """Time between two questions for what takes long to answer: a core 4 ms for the energy of an H100, and 20 ms of waiting
 for traffic, which NVML counts meanwhile. The other sensors take microseconds."""
 GPUS_A_TURN = 4
-"""With more GPUs, traffic is asked for more rarely, so that the samples between keep their pace."""
+"""With more GPUs these are asked for more rarely, so that the samples between keep their pace."""
 
 
 class GpuWatch:

@@ -49,7 +49,7 @@ def over_time(runs: Sequence[Run]) -> Chart:
     end = max(float(row["t"]) for row in rows) + 0.5
     panels = [_panel(name, rows, run, names, end, last=name == there[-1]) for name in there]
     chart = alt.vconcat(*panels, spacing=8)
-    label = dict(zip(map(id, runs), labels(runs), strict=True))[id(run)]
+    label = next(label for label, other in zip(labels(runs), runs, strict=True) if other is run)
     demo = "demo profile: not for quoting" if run.profile == "demo" else ""
     key = (
         "grey: warm-up, not counted · a point: the mean over a second; of traffic to and from the GPU a sample of 20 ms"

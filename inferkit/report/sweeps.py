@@ -75,7 +75,9 @@ def copy_matrix(runs: Sequence[Run]) -> Chart:
             "node": point_text(run, [NODE]),
             "panel": str(run.point.get(DIRECTION, "in")),
             "value": value / 1e9 if run.verdict == "VALID" else None,
-            "text": " · ".join([bandwidth(value)] * bool(value) + [run.verdict] * (run.verdict != "VALID")),
+            "text": " · ".join(
+                filter(None, (bandwidth(value) if value else "", "" if run.verdict == "VALID" else run.verdict))
+            ),
         }
         for run in kept
         for value in [(run.measured.bytes_per_s if run.measured else None) or 0.0]

@@ -71,29 +71,31 @@ def lanes() -> Any:
         pytest.skip(str(error))
 
 
+@pytest.fixture
+def graphs(monkeypatch: pytest.MonkeyPatch) -> Graphs:
+    stand_in = Graphs(Context())
+    monkeypatch.setitem(sys.modules, "inferkit.devices.graphs", stand_in)
+    return stand_in
+
+
 def buffers(address: int) -> dict[str, Any]:
     return {"y": SimpleNamespace(address=address)}
 
 
-def test_each_slot_is_captured_once_and_replayed(lanes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    context, stream = Context(), Stream()
-    graphs = Graphs(context)
-    monkeypatch.setitem(sys.modules, "inferkit.devices.graphs", graphs)
-    lane = lanes.GraphLane(context, ENGINE, "x", stream, 4)
+def test_each_slot_is_captured_once_and_replayed(lanes: Any, graphs: Graphs) -> None:
+    stream = Stream()
+    lane = lanes.GraphLane(graphs.context, ENGINE, "x", stream, 4)
     for slot in (10, 20, 10, 20, 10):
         lane.enqueue(slot, buffers(slot + 1))
     assert graphs.launched == [{"x": slot, "y": slot + 1} for slot in (10, 20, 10, 20, 10)]
-    assert context.inferred == [{"x": 10, "y": 11}, {"x": 20, "y": 21}]  # once uncaptured before each capture
+    assert graphs.context.inferred == [{"x": 10, "y": 11}, {"x": 20, "y": 21}]  # once uncaptured before each capture
     assert stream.waits == 2
     lane.close()
     assert graphs.destroyed == 2
 
 
-def test_slot_whose_outputs_lie_elsewhere_is_captured_anew(lanes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    context = Context()
-    graphs = Graphs(context)
-    monkeypatch.setitem(sys.modules, "inferkit.devices.graphs", graphs)
-    lane = lanes.GraphLane(context, ENGINE, "x", Stream(), 4)
+def test_slot_whose_outputs_lie_elsewhere_is_captured_anew(lanes: Any, graphs: Graphs) -> None:
+    lane = lanes.GraphLane(graphs.context, ENGINE, "x", Stream(), 4)
     lane.enqueue(10, buffers(11))
     lane.enqueue(10, buffers(12))
     assert graphs.launched == [{"x": 10, "y": 11}, {"x": 10, "y": 12}]
@@ -105,11 +107,8 @@ def test_model_that_cannot_be_captured_is_refused_with_what_to_set(lanes: Any, m
         lanes.GraphLane(Context(capturable=False), ENGINE, "x", Stream(), 4)
 
 
-def test_a_slot_that_is_freed_takes_its_graph_along(lanes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    context = Context()
-    graphs = Graphs(context)
-    monkeypatch.setitem(sys.modules, "inferkit.devices.graphs", graphs)
-    lane = lanes.GraphLane(context, ENGINE, "x", Stream(), 4)
+def test_a_slot_that_is_freed_takes_its_graph_along(lanes: Any, graphs: Graphs) -> None:
+    lane = lanes.GraphLane(graphs.context, ENGINE, "x", Stream(), 4)
     lane.enqueue(10, buffers(11))
     lane.forget(10, buffers(11))
     lane.forget(20, buffers(21))  # never met
@@ -118,12 +117,10 @@ def test_a_slot_that_is_freed_takes_its_graph_along(lanes: Any, monkeypatch: pyt
     assert graphs.destroyed == 1
 
 
-def test_memory_is_given_back_where_a_graph_is_not(lanes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    context, closed = Context(), []
-    graphs = Graphs(context)
-    monkeypatch.setitem(sys.modules, "inferkit.devices.graphs", graphs)
+def test_memory_is_given_back_where_a_graph_is_not(lanes: Any, graphs: Graphs, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[bool] = []
     memory = SimpleNamespace(close=lambda: closed.append(True))
-    lane = lanes.GraphLane(context, ENGINE, "x", Stream(), 4, memory)
+    lane = lanes.GraphLane(graphs.context, ENGINE, "x", Stream(), 4, memory)
     lane.enqueue(10, buffers(11))
 
     def refuse(graph: object) -> None:
