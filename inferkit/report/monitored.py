@@ -7,7 +7,7 @@ from typing import NamedTuple
 import altair as alt
 
 from inferkit.report.theme import WIDTH, Chart, Rows, base, message, series_scale, styled
-from inferkit.report.words import labels, rank
+from inferkit.report.words import ENGINE, labels, rank
 from inferkit.run import Run
 
 HEIGHT = 70
@@ -36,11 +36,11 @@ _PANELS = {
 
 
 def over_time(runs: Sequence[Run]) -> Chart:
-    """Draw what was sampled while the best pipeline ran, one line per GPU."""
+    """Draw what was sampled while the best pipeline ran, one that infers if there is one; one line per GPU."""
     pipelines = [run for run in runs if run.measure == "pipeline" and run.series]
     if not pipelines:
         return message("the machine over time: no pipeline ran")
-    run = min(pipelines, key=rank)
+    run = min(pipelines, key=lambda run: (run.point.get(ENGINE) == "null", *rank(run)))
     rows = _rows(run)
     if not rows:
         return message("the machine over time: the best pipeline has no such samples")
@@ -51,10 +51,9 @@ def over_time(runs: Sequence[Run]) -> Chart:
     chart = alt.vconcat(*panels, spacing=8)
     label = next(label for label, other in zip(labels(runs), runs, strict=True) if other is run)
     demo = "demo profile: not for quoting" if run.profile == "demo" else ""
-    key = (
-        "grey: warm-up, not counted · a point: the mean over a second; of traffic to and from the GPU a sample of 20 ms"
-    )
-    return styled(chart, "The machine while the best pipeline ran", label, key, demo)
+    key = "grey: warm-up, not counted · a point: the mean over a second"
+    traffic = "traffic to and from the GPU: a sample of 20 ms" if {"pcie_in", "pcie_out"} & set(there) else ""
+    return styled(chart, "The machine while the best pipeline ran", label, key, traffic, demo)
 
 
 def _rows(run: Run) -> Rows:

@@ -48,6 +48,13 @@ def test_the_best_valid_pipeline_is_drawn(make_run: MakeRun) -> None:
     assert lines == {"images/s": [("all together", 0.5, 60.0)]}
 
 
+def test_a_pipeline_that_infers_goes_before_a_faster_one_that_does_not(make_run: MakeRun) -> None:
+    infers = make_run(60, series=sampled(images_per_s=[60.0]))
+    null = make_run(900, point={"engine": "null", "reader": "buffered"}, series=sampled(images_per_s=[900.0]))
+    assert lines_of(over_time([null, infers]).to_dict()) == {"images/s": [("all together", 0.5, 60.0)]}
+    assert lines_of(over_time([null]).to_dict()) == {"images/s": [("all together", 0.5, 900.0)]}
+
+
 def test_the_warm_up_is_shaded(make_run: MakeRun) -> None:
     spec = over_time([make_run(series=sampled(images_per_s=[50.0]))]).to_dict()
     shade = next(layer for layer in spec["vconcat"][0]["layer"] if layer["mark"]["type"] == "rect")
