@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from time import monotonic
 
+from inferkit.gpu_users import users
 from inferkit.placement import Place, cpu_ranges
 from inferkit.procfs import ROOT, cpu_list, fields, text
 
@@ -41,30 +42,6 @@ def _command(folder: Path) -> list[bytes]:
         return []
 
 
-def gpu_users(gpus: Sequence[int]) -> dict[int, list[int]]:
-    """Return the processes that compute on some GPUs; nothing where NVML does not tell."""
-    if not gpus:
-        return {}
-    try:
-        import pynvml
-    except ImportError:
-        return {}
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return {}
-    users: dict[int, list[int]] = {}
-    try:
-        for gpu in gpus:
-            handle = pynvml.nvmlDeviceGetHandleByIndex(gpu)
-            users[gpu] = [process.pid for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)]
-    except pynvml.NVMLError:
-        return users
-    finally:
-        pynvml.nvmlShutdown()
-    return users
-
-
 def already_there(places: Sequence[Place]) -> tuple[list[str], list[str]]:
     """Look who is on the places before the ranks are.
 
@@ -77,7 +54,7 @@ def already_there(places: Sequence[Place]) -> tuple[list[str], list[str]]:
     gpus = sorted({gpu for place in places for gpu in place.gpus})
     reasons = [
         f"GPU {gpu} was in use by process {', '.join(map(str, pids))} before the ranks started: end it, or take another"
-        for gpu, pids in gpu_users(gpus).items()
+        for gpu, pids in users(gpus).items()
         if pids
     ]
     warnings = [
@@ -104,7 +81,7 @@ class CoreWatch:
         self._first = self._last = self._sample()
 
     def _sample(self) -> tuple[float, float, float]:
-        return monotonic(), _busy_s(self._cpus), sum(map(_process_s, self._pids))
+        return monotonic(), _busy_s(self._cpus), sum(map(process_s, self._pids))
 
     def begin(self) -> None:
         """Start counting."""
@@ -131,7 +108,7 @@ def _busy_s(cpus: Sequence[int], stat: Path = ROOT / "proc/stat") -> float:
     return sum(sum(own) - own[3] - own[4] for own in ticks) / TICKS_PER_S
 
 
-def _process_s(pid: int) -> float:
+def process_s(pid: int) -> float:
     """Return a process's CPU seconds; 0 once it is gone."""
     words = (text(ROOT / f"proc/{pid}/stat") or "").rpartition(")")[2].split()
     return (int(words[11]) + int(words[12])) / TICKS_PER_S if len(words) > 12 else 0.0

@@ -171,7 +171,7 @@ def test_ranks_of_other_runs_are_found_by_what_they_run(tmp_path: Path) -> None:
 
 
 def test_a_gpu_in_use_speaks_against_a_figure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(busy, "gpu_users", lambda gpus: {0: [], 1: [4711]})
+    monkeypatch.setattr(busy, "users", lambda gpus: {0: [], 1: [4711]})
     monkeypatch.setattr(busy, "other_ranks", lambda cpus: {12: [2, 3]})
     reasons, warnings = already_there([Place(gpus=(0,)), Place(gpus=(1,), cpus=(2, 3))])
     assert reasons == ["GPU 1 was in use by process 4711 before the ranks started: end it, or take another"]
@@ -183,7 +183,7 @@ def test_what_others_take_of_the_cores_is_what_was_busy_without_ours(monkeypatch
     ours = iter([0.0, 0.0, 8.0])
     monkeypatch.setattr(busy, "monotonic", lambda: next(clock))
     monkeypatch.setattr(busy, "_busy_s", lambda cpus: next(used))
-    monkeypatch.setattr(busy, "_process_s", lambda pid: next(ours))
+    monkeypatch.setattr(busy, "process_s", lambda pid: next(ours))
     watch = CoreWatch({0, 1}, [1])
     assert watch.foreign is None
     watch.begin()
@@ -198,5 +198,5 @@ def test_busy_time_is_all_but_idle_and_waiting_for_disks(tmp_path: Path) -> None
     )
     assert busy._busy_s([0], stat) == pytest.approx(156 / busy.TICKS_PER_S)
     assert busy._busy_s([0, 1], stat) == pytest.approx(157 / busy.TICKS_PER_S)
-    assert busy._process_s(os.getpid()) > 0
-    assert busy._process_s(1 << 22) == 0.0
+    assert busy.process_s(os.getpid()) > 0
+    assert busy.process_s(1 << 22) == 0.0

@@ -1,5 +1,6 @@
 """From what several ranks answered to one outcome: their sum, what each did, and what speaks against the figure."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -53,7 +54,11 @@ def combine(jobs: Sequence[Job], outcomes: Sequence[Outcome], more: Mapping[str,
         series=common_series(outcomes, courses, window),
         measured=Figure(images_per_s=images or None, bytes_per_s=nbytes or None, cov=spread.cov if spread else None),
         facts=_facts(jobs, outcomes, courses, total) | {"together": _together(total) | dict(more)},
-        warnings=[*_shared(outcomes, "warnings"), *_warnings(jobs, courses, total, more.get("foreign_cpu"))],
+        warnings=[
+            *_shared(outcomes, "warnings"),
+            *_warnings(jobs, courses, total, more.get("foreign_cpu")),
+            *_taking_turns(jobs, outcomes),
+        ],
         unverified=[*_shared(outcomes, "unverified"), *unverified],
         reasons=[*_shared(outcomes, "reasons"), *_reasons(total, window, repeats[1:]), *reasons],
     )
@@ -179,3 +184,15 @@ def _crowded(jobs: Sequence[Job], foreign: float | None) -> Iterator[str]:
         yield f"{len(jobs)} ranks shared CPUs {cpu_ranges(set(cpus))}: there are not enough for one each"
     if foreign is not None and foreign > FOREIGN:
         yield f"other programs took {percent(foreign)} of the time of CPUs {cpu_ranges(set(cpus))}: another run?"
+
+
+def _taking_turns(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """Say where ranks computed on one GPU in turn, which they need not."""
+    ranks = Counter(gpu for job in jobs if job.place for gpu in job.place.gpus)
+    told = {gpu: own for outcome in outcomes for gpu, own in outcome.facts.get("gpus", {}).items() if gpu != "missing"}
+    for gpu, count in sorted(ranks.items()):
+        if count > 1 and told.get(str(gpu), {}).get("mps") is False:
+            yield (
+                f"{count} ranks took turns on GPU {gpu}: NVIDIA's MPS lets them compute at the same time "
+                "(nvidia-cuda-mps-control -d)"
+            )

@@ -15,7 +15,7 @@ class NVMLError(Exception):
     """As the library raises it."""
 
 
-def nvml(*, tells: bool = True, slowed: int = 0, pids: tuple[int, ...] = ()) -> Any:
+def nvml(*, tells: bool = True, slowed: int = 0, pids: tuple[int, ...] = (), by_mps: tuple[int, ...] = ()) -> Any:
     def told(value: Any) -> Any:
         def call(*_: Any) -> Any:
             if not tells:
@@ -42,6 +42,7 @@ def nvml(*, tells: bool = True, slowed: int = 0, pids: tuple[int, ...] = ()) -> 
         nvmlDeviceGetCurrPcieLinkGeneration=told(5),
         nvmlDeviceGetCurrPcieLinkWidth=told(16),
         nvmlDeviceGetComputeRunningProcesses=told([SimpleNamespace(pid=pid) for pid in pids]),
+        nvmlDeviceGetMPSComputeRunningProcesses=told([SimpleNamespace(pid=pid) for pid in by_mps]),
     )
 
 
@@ -73,6 +74,15 @@ def test_slowdown_and_other_processes_are_named(monkeypatch: pytest.MonkeyPatch)
     found = watch(monkeypatch, nvml(slowed=0x40 | 0x80, pids=(os.getpid(), 1)))
     assert found["slowed_by"] == ["hardware thermal slowdown", "power brake"]
     assert found["others"] == [1]
+
+
+@pytest.mark.parametrize(("by_mps", "served"), [((), False), ((os.getpid(),), True), ((1,), False)])
+def test_whether_mps_serves_this_process(
+    monkeypatch: pytest.MonkeyPatch, by_mps: tuple[int, ...], served: bool
+) -> None:
+    found = watch(monkeypatch, nvml(pids=(os.getpid(),), by_mps=by_mps))
+    assert found["mps"] is served
+    assert found["others"] == [pid for pid in by_mps if pid == 1]
 
 
 def test_what_is_not_told_is_not_made_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -222,3 +222,22 @@ def test_a_gpu_whose_node_nobody_tells_reads_unknown_not_verified() -> None:
     found = combine(job, [outcome(course(900.0), facts={"whereabouts": whereabouts([0], 1.0)})], {})
     assert found.reasons == []
     assert found.unverified == ["NUMA node of GPU 99: unknown, so nobody knows if cores and memory are near"]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "mps", "told"),
+    [((0, 0), False, True), ((0, 0), True, False), ((0, 1), False, False), ((0, 0), None, False)],
+)
+def test_ranks_that_take_turns_on_a_gpu_hear_of_mps(gpus: tuple[int, int], mps: bool | None, told: bool) -> None:
+    facts = {"gpus": {str(gpu): {} if mps is None else {"mps": mps} for gpu in gpus}}
+    own = [
+        Job(work="copy", window=WINDOW, place=Place(rank=rank, ranks=2, gpus=(gpu,))) for rank, gpu in enumerate(gpus)
+    ]
+    found = combine(own, [outcome(course(900.0), facts=facts)] * 2, {})
+    assert any("2 ranks took turns on GPU 0: NVIDIA's MPS" in text for text in found.warnings) is told
+
+
+def test_where_nvml_is_missing_nothing_is_said_of_turns() -> None:
+    own = [Job(work="copy", window=WINDOW, place=Place(rank=rank, ranks=2, gpus=(0,))) for rank in range(2)]
+    found = combine(own, [outcome(course(900.0), facts={"gpus": {"missing": "NVML: no mps"}})] * 2, {})
+    assert not any("turns" in text for text in found.warnings)
