@@ -8,12 +8,15 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 
 import xxhash
 
 from inferkit.errors import EngineError
 
 DIGEST_BYTES = 16
+WAIT_S = 0.2
+"""Time between two tries to get a lock."""
 PROGRESS = logging.getLogger("inferkit.progress")
 """Where it is told how far an engine is, for people who wait."""
 
@@ -53,10 +56,17 @@ class PlanFile:
         except OSError as error:
             raise self._unwritable(error) from error
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._wait(lock)
             yield
         finally:
             os.close(lock)
+
+    def _wait(self, lock: int) -> None:
+        """Wait for the lock, and tell so: who is heard of does not hang."""
+        begun = monotonic()
+        while not _taken(lock):
+            PROGRESS.info("waiting for another process that makes %s (%.0f s)", self.path.name, monotonic() - begun)
+            sleep(WAIT_S)
 
     def read(self) -> bytes | None:
         """Return the plan; None if there is none.
@@ -107,6 +117,14 @@ class PlanFile:
     def _unwritable(self, error: OSError) -> EngineError:
         fix = "free space there, or set XDG_CACHE_HOME to another folder"
         return EngineError(f"{self.path}: cannot be written ({error.strerror}); {fix}")
+
+
+def _taken(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class TornPlanError(EngineError):

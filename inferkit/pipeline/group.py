@@ -10,8 +10,8 @@ from inferkit.busy import CoreWatch, already_there
 from inferkit.pipeline.group_outcome import combine
 from inferkit.pipeline.job import Job, Outcome, Progress
 from inferkit.pipeline.launch import Handle, RankFailure, launch
+from inferkit.pipeline.stillness import state
 from inferkit.placement import Place
-from inferkit.procfs import ROOT, text
 
 BARRIER_S = 0.1
 """From the last rank's ready to the agreed start, so that every rank has heard of it."""
@@ -19,7 +19,6 @@ FIRST_BATCH_S = 60.0
 HANG_S = 5.0
 HANG_GAPS = 10.0
 """A rank hangs that completes nothing for so long, or for so many times the longest pause that was seen before."""
-_STATES = {"T": "it was stopped by a signal", "D": "it waits for a device, storage or network", "Z": "it is dead"}
 
 
 class Group:
@@ -126,10 +125,8 @@ class Group:
         for index, (rank, pace) in enumerate(zip(self.ranks, self._pace, strict=True)):
             silent_s = pace.note(rank.progress)
             if silent_s > (max(HANG_S, HANG_GAPS * longest) if rank.progress else FIRST_BATCH_S):
-                state = _STATES.get(_state(rank.pid), "storage, GPU or engine hangs")
-                self._fail(
-                    index, f"it completed no batch for {silent_s:.0f} s: {state}", "RankError", rank.last_words()
-                )
+                why = f"it completed no batch for {silent_s:.0f} s: {state(rank.pid)}"
+                self._fail(index, why, "RankError", rank.last_words())
                 return
 
     def _fail(self, index: int, why: str, kind: str, detail: str) -> None:
@@ -219,7 +216,3 @@ def _start(job: Job) -> Handle:
     except OSError as error:
         msg = f"{job.place or 'the rank'} cannot start: {error}"
         raise RankFailure(msg, type(error).__name__, "") from error
-
-
-def _state(pid: int) -> str:
-    return ((text(ROOT / f"proc/{pid}/stat") or "").rpartition(")")[2].split() or [""])[0]

@@ -15,6 +15,7 @@ from typing import IO, Any, Self
 
 from inferkit.binding import Binding, binding, environment, inherited
 from inferkit.errors import InferkitError, RankError
+from inferkit.pipeline import stillness
 from inferkit.pipeline.job import Job, Outcome, Progress
 from inferkit.placement import Place
 from inferkit.readers import READERS
@@ -43,6 +44,7 @@ class Handle:
         self.note = ""
         self._answer: dict[str, Any] | None = None
         self._stopped = False
+        self._hung = ""
         self._ready = threading.Event()
         self._passed = threading.Event()
         self.binding = binding(job.place) if job.place else Binding()
@@ -57,6 +59,7 @@ class Handle:
                 start_new_session=True,
                 env=environment(job.place or Place()),
             )
+        self._stillness = stillness.Stillness(self.pid)
         self._listener = threading.Thread(target=self._listen, name="rank events", daemon=True)
         self._listener.start()
         self._say(job.model_dump_json())
@@ -95,7 +98,15 @@ class Handle:
             self._answer = {"kind": kind, **event}
 
     def ready(self) -> bool:
-        """Tell whether the rank has prepared everything, or has ended already (its result then tells why)."""
+        """Tell whether the rank has prepared everything, or has ended already (its result then tells why).
+
+        One that hangs while it prepares is stopped.
+        """
+        if not self._ready.is_set() and not self._stopped:
+            still_s = self._stillness.seconds(self.note)
+            if still_s > stillness.STILL_S:
+                self._hung = f": it prepared nothing for {still_s:.0f} s, {stillness.state(self.pid)}"
+                self.stop()
         return self._ready.is_set()
 
     def wait(self, timeout_s: float) -> None:
@@ -155,7 +166,7 @@ class Handle:
     def _death(self) -> "RankFailure":
         code = self._process.wait()
         if self._stopped:
-            msg = f"rank {self.pid} was stopped"
+            msg = f"rank {self.pid} was stopped{self._hung}"
         elif code < 0:
             name = signal.Signals(-code).name
             hint = {"SIGKILL": "out of memory?", "SIGBUS": self._damage()}.get(name)

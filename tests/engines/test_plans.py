@@ -1,5 +1,6 @@
 import multiprocessing
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,20 @@ def test_of_several_processes_one_builds(tmp_path: Path) -> None:
         builder.join(60)
     assert [builder.exitcode for builder in builders] == [0, 0, 0]
     assert len(list(tmp_path.glob("built-*"))) == 1
+
+
+def test_who_waits_for_the_lock_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "inferkit.progress")
+    file = PlanFile("resnet50", SHAPED_BY)
+
+    def lock_too() -> None:
+        with file.locked():
+            pass
+
+    with ThreadPoolExecutor(1) as pool:
+        with file.locked():
+            waiting = pool.submit(lock_too)
+            time.sleep(0.5)
+            assert not waiting.done()
+        waiting.result(10)
+    assert f"waiting for another process that makes {file.path.name} (0 s)" in caplog.text

@@ -16,6 +16,7 @@ from inferkit.binding import Binding
 from inferkit.busy import other_ranks
 from inferkit.pipeline import group as group_module
 from inferkit.pipeline import launch as launch_module
+from inferkit.pipeline import stillness
 from inferkit.pipeline.group import Group
 from inferkit.pipeline.job import Job, Outcome, Window
 from inferkit.pipeline.launch import Handle, RankFailure
@@ -162,6 +163,15 @@ def test_a_hanging_rank_is_found_and_what_it_waits_for(monkeypatch: pytest.Monke
         measuring(group)
         os.kill(group.ranks[0].pid, signal.SIGSTOP)
         fails(group, r"rank 0 .* completed no batch for \d+ s: it was stopped by a signal")
+
+
+def test_a_rank_that_hangs_before_the_barrier_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stillness, "STILL_S", 1.0)
+    with Group(copying(2, LONG)) as group:
+        os.kill(group.ranks[0].pid, signal.SIGSTOP)
+        until(group.ready)
+        group.start()
+        fails(group, r"rank 0 .* was stopped: it prepared nothing for \d+ s, it was stopped by a signal")
 
 
 def test_a_rank_without_memory_fails_with_the_rest() -> None:

@@ -1,0 +1,48 @@
+"""A process of ours that sleeps, computes or tells something."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from time import sleep
+
+import pytest
+
+from inferkit.pipeline.stillness import Stillness, state
+
+IDLE = "import time; time.sleep(600)"
+BUSY = "while True: pass"
+
+
+@pytest.fixture
+def process(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen([sys.executable, "-S", "-c", request.param]) as process:
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("process", [IDLE], indirect=True)
+def test_one_that_sleeps_is_still_until_it_tells_something_else(process: subprocess.Popen[bytes]) -> None:
+    watch = Stillness(process.pid)
+    sleep(0.5)  # it starts
+    watch.seconds("building")
+    sleep(0.3)
+    assert watch.seconds("building") >= 0.3
+    assert watch.seconds("built") == 0.0
+
+
+@pytest.mark.parametrize("process", [BUSY], indirect=True)
+def test_one_that_computes_is_not(process: subprocess.Popen[bytes]) -> None:
+    watch = Stillness(process.pid)
+    seen = []
+    for _ in range(10):
+        sleep(0.2)
+        seen.append(watch.seconds(""))
+    assert 0.0 in seen
+
+
+@pytest.mark.parametrize("process", [IDLE], indirect=True)
+def test_what_it_waits_for_is_named(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGSTOP)
+    sleep(0.2)
+    assert state(process.pid) == "it was stopped by a signal"
