@@ -205,7 +205,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=128, help="images per batch")
     parser.add_argument("--host-batches", type=int, default=0, help="batch buffers; 0: one a thread, as fio has")
     parser.add_argument("--rounds", type=int, default=6, help="pairs of measurements")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
     parser.add_argument("--warmup", type=float, default=0.5, help="seconds before each")
     parser.add_argument("--only", default="", help="names of comparisons, separated by commas")
     parser.add_argument("--small", action="store_true", help="uring on data sets of its own, beside the folders")

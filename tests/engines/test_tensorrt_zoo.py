@@ -44,7 +44,7 @@ def test_is_built(plans: Any, name: str, precision: str) -> None:
 @pytest.mark.parametrize("precision", ["int8", "fp8"])
 @pytest.mark.parametrize("name", NAMES)
 def test_is_read_and_multiplies_in_its_type(plans: Any, name: str, precision: str) -> None:
-    """TensorRT-RTX 1.4 builds int8 nowhere and fp8 on a GPU alone (tests/gpu)."""
+    """TensorRT-RTX 1.4 builds int8 nowhere, and gains nothing from fp8: TensorRT is to infer these."""
     trt, model = plans.trt, quantised(name, precision)
     network, _parser = plans.read_network(trt.Builder(plans.LOG), model.path)
     layers = [network.get_layer(k) for k in range(network.num_layers)]
@@ -61,5 +61,23 @@ def test_int8_is_refused_by_rtx_in_one_line(plans: Any) -> None:
     if plans.trt.__name__ != "tensorrt_rtx":
         pytest.skip("tensorrt builds int8")
     model = quantised("resnet18", "int8")
-    with pytest.raises(EngineError, match=r"^tensorrt_rtx \S+ builds no network of int8: use precision float16 or fp8"):
+    with pytest.raises(EngineError, match=r"^tensorrt_rtx \S+ builds no network of int8: use precision float16,"):
         plans.build_plan(model.path, 4, "uint8", model.input_shape)
+
+
+def test_fp8_is_refused_by_rtx_in_one_line(plans: Any) -> None:
+    if not plans.slow_in_fp8(plans.trt.__name__, plans.trt.__version__):
+        pytest.skip(f"nothing is known of fp8 in {plans.trt.__name__} {plans.trt.__version__}")
+    model = quantised("resnet18", "fp8")
+    with pytest.raises(
+        EngineError, match=r"^tensorrt_rtx 1\.4\.\S+ infers fp8 slower than float16, or to NaN: use \S+ float16$"
+    ):
+        plans.build_plan(model.path, 4, "uint8", model.input_shape)
+
+
+@pytest.mark.parametrize(
+    ("library", "version", "slow"),
+    [("tensorrt_rtx", "1.4.0.76", True), ("tensorrt_rtx", "1.7.1", False), ("tensorrt", "10.16.1.11", False)],
+)
+def test_fp8_is_left_to_whatever_may_gain_from_it(plans: Any, library: str, version: str, slow: bool) -> None:
+    assert plans.slow_in_fp8(library, version) is slow
