@@ -76,7 +76,7 @@ def run_once(arguments: argparse.Namespace, setting: Setting, work: dict[str, An
             "gpus": list(setting.gpus),
             "gpu_counts": [len(setting.gpus)] if setting.gpus else [],
             "ranks": [setting.ranks],
-            "threads": [arguments.threads * max(1, len(setting.gpus) // setting.ranks)],  # as many in all settings
+            "threads": [arguments.threads],
             "slots": arguments.slots,
             "warmup_s": arguments.warmup,
             "duration_s": arguments.seconds,
@@ -168,7 +168,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--readers", type=words, default=["mapped", "buffered"], help="readers")
     parser.add_argument("--precision", default="float16", help="float16 or float32")
     threads = 4 if there else 1
-    parser.add_argument("--threads", type=int, default=threads, help="reader threads per GPU, or per process on one")
+    parser.add_argument("--threads", type=int, default=threads, help="reader threads per process, and per GPU of it")
     parser.add_argument("--slots", type=int, default=3, help="batches on the device at a time")
     parser.add_argument("--warmup", type=float, default=2.0 if there else 1.0, help="seconds")
     parser.add_argument("--seconds", type=float, default=5.0 if there else 2.0, help="seconds of each window")

@@ -136,7 +136,9 @@ class Reading(Data, Photographs):
     """How images are read."""
 
     readers: list[str] = Field(default=["buffered"], min_length=1, description="readers to compare")
-    threads: list[Positive] = Field(default=[2], min_length=1, description="reader threads per process")
+    threads: list[Positive] = Field(
+        default=[2], min_length=1, description="reader threads per process, and per GPU where it feeds several"
+    )
     batch_sizes: list[Positive] = Field(default=[32], min_length=1, description="images per batch and GPU")
     split: Literal["uniform", "all"] = Field(
         default="uniform", description="uniform: each image once per epoch; all: by each thread"

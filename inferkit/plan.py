@@ -28,7 +28,7 @@ from inferkit.pipeline.job import Job, window_of
 from inferkit.placement import Placement
 from inferkit.plan_copies import copy_points
 from inferkit.plan_data import dataset_for
-from inferkit.plan_devices import batch_log_of, chosen_gpus, device_axes
+from inferkit.plan_devices import batch_log_of, chosen_gpus, device_axes, with_readers_for
 from inferkit.plan_group import placements, several
 from inferkit.plan_networks import with_networks
 from inferkit.points import Plan, Point
@@ -160,9 +160,13 @@ def _folder(params: Reading, dataset: Dataset, reader: str) -> Path:
     return photographs_folder(params)
 
 
-def _read_point(params: _Streaming, dataset: Dataset, reading: _Reading) -> Point:
+def _read_point(params: _Streaming, dataset: Dataset, reading: _Reading, gpus: Sequence[int] = ()) -> Point:
+    """Plan reading alone, with as many readers as the pipeline of those GPUs has."""
     job = _reading_job(params, dataset, reading, {"work": "read"})
-    return Point("read", dict(reading._asdict()), job)
+    if isinstance(params, MultiProcess) or len(gpus) < 2:
+        return Point("read", dict(reading._asdict()), job)
+    axes = {"gpu": device_axes("cuda", gpus)["gpu"], **reading._asdict()}
+    return Point("read", axes, with_readers_for(len(gpus), job))
 
 
 def _inference_axes(params: SingleProcess) -> Iterator[_Inference]:
@@ -219,10 +223,12 @@ def _pipeline_point(
         "layer_profile": params.layer_profile,
     }
     in_place = _Reading("memory", 1, reading.batch_size)
-    ceilings = {"read": _read_point(params, dataset, reading)} if READERS[reading.reader].has_ceiling else {}
+    ceilings = {"read": _read_point(params, dataset, reading, gpus)} if READERS[reading.reader].has_ceiling else {}
     ceilings["copy"] = Point("copy", where, _reading_job(params, dataset, in_place, {"work": "pipeline", **how}))
     if inference.model:
         job = _reading_job(params, dataset, in_place, {"work": "infer", **how, **network})
         ceilings["infer"] = Point("infer", where | names, job)
     job = _reading_job(params, dataset, reading, {"work": "pipeline", **how, **network})
+    if not isinstance(params, MultiProcess):  # 03c knows only later how many GPUs a process has
+        job = with_readers_for(len(gpus), job)
     return Point("pipeline", {**where, **names, "reader": reading.reader, "threads": reading.threads}, job, ceilings)

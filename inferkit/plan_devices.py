@@ -1,4 +1,4 @@
-"""What all plans need: which GPUs, how points name them, where batches are logged."""
+"""What all plans need: which GPUs, how points name them, readers for each, where batches are logged."""
 
 import os
 from collections.abc import Sequence
@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from inferkit.errors import ParameterError
 from inferkit.host import facts
 from inferkit.params import Windows, resolve
+from inferkit.pipeline.job import Job
+from inferkit.readers import READERS
 from inferkit.run import Scalar
 
 
@@ -59,3 +61,10 @@ def device_axes(device: str, gpus: Sequence[int]) -> dict[str, Scalar]:
 def batch_log_of(params: Windows) -> str:
     """Return the folder for every batch's times; empty where none are asked for."""
     return str(resolve(params.batch_log)) if params.batch_log else ""
+
+
+def with_readers_for(gpus: int, job: Job) -> Job:
+    """Give a process as many readers for each of its GPUs as it would have for a single one."""
+    if gpus < 2 or not READERS[job.reader].has_ceiling:
+        return job
+    return job.model_copy(update={"threads": job.threads * gpus})

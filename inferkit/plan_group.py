@@ -11,6 +11,7 @@ from inferkit.params import MultiProcess
 from inferkit.pipeline.job import Job
 from inferkit.placement import Place, Placement, place_ranks, spread
 from inferkit.placement_lines import overridden
+from inferkit.plan_devices import with_readers_for
 from inferkit.points import Point
 from inferkit.run import Scalar
 from inferkit.topology import allowed_cores, topology
@@ -40,7 +41,7 @@ def placements(params: MultiProcess, dataset: Dataset, gpus: Sequence[int]) -> l
             plan = place_ranks(machine, ranks, gpus=apart[:count], cpus=allowed, cores=params.cores)
             plan = overridden(plan, params.placement, machine, set(allowed))
             plans.append(_with_data(plan, dataset))
-            _refuse_small(dataset, ranks, max(params.threads))
+            _refuse_small(dataset, ranks, max(params.threads) * max(1, -(-count // ranks)))
     return plans
 
 
@@ -101,7 +102,8 @@ def several(points: Sequence[Point], plans: Sequence[Placement], *, cores: int) 
         made: dict[str, Point] = {}
         for point in points:
             ceilings = {stage: made[ceiling.key] for stage, ceiling in point.ceilings.items()}
-            jobs = tuple(job_at(point.job, place) for place in plan.places)
+            shared = with_readers_for(max(len(place.gpus) for place in plan.places), point.job)
+            jobs = tuple(job_at(shared, place) for place in plan.places)
             axes = _axes(point.axes, plan, cores)
             made[point.key] = replace(point, axes=axes, job=jobs[0], jobs=jobs, ceilings=ceilings)
         found += made.values()

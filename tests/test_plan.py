@@ -64,16 +64,19 @@ def test_what_cannot_run_is_refused_with_the_fix(
     assert prepared.failure.message == str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("counts", "sets"), [([], [(0, 1, 2)]), ([1, 3], [(0,), (0, 1, 2)]), ([4], []), ([2, 2], [(0, 1), (0, 1)])]
-)
-def test_gpus_are_compared_by_their_number(
-    monkeypatch: pytest.MonkeyPatch, data: str, counts: list[int], sets: list[tuple[int, ...]]
-) -> None:
+@pytest.fixture
+def three_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     from inferkit.host import Gpu, Host
 
     gpus = [Gpu(index=index, name="GPU") for index in range(3)]
     monkeypatch.setattr("inferkit.plan_devices.facts", lambda: Host(gpus=gpus))
+
+
+@pytest.mark.usefixtures("three_gpus")
+@pytest.mark.parametrize(
+    ("counts", "sets"), [([], [(0, 1, 2)]), ([1, 3], [(0,), (0, 1, 2)]), ([4], []), ([2, 2], [(0, 1), (0, 1)])]
+)
+def test_gpus_are_compared_by_their_number(data: str, counts: list[int], sets: list[tuple[int, ...]]) -> None:
     params = SingleProcess(data=data, engines=["null"], device="cuda", gpu_counts=counts)
     if not sets:
         with pytest.raises(ParameterError, match=r"gpu_counts is \[4\], but there are 3 GPUs"):
@@ -81,6 +84,18 @@ def test_gpus_are_compared_by_their_number(
         return
     pipelines = [point for point in plan(params).points if point.measure == "pipeline"]
     assert {point.job.devices for point in pipelines} == set(sets)
+
+
+@pytest.mark.usefixtures("three_gpus")
+def test_every_gpu_has_as_many_readers_and_reading_alone_as_many_as_its_pipeline(data: str) -> None:
+    params = SingleProcess(data=data, engines=["null"], device="cuda", gpu_counts=[1, 3], threads=[1, 4])
+    points = plan(params).points
+    pipelines = [point for point in points if point.measure == "pipeline"]
+    assert [(len(point.job.devices), point.job.threads) for point in pipelines] == [(1, 1), (1, 4), (3, 3), (3, 12)]
+    assert [point.ceilings["read"].job.threads for point in pipelines] == [1, 4, 3, 12]
+    assert [point.axes["threads"] for point in pipelines] == [1, 4, 1, 4]
+    assert [point.ceilings["read"].axes.get("gpu") for point in pipelines] == [None, None, "0+1+2", "0+1+2"]
+    assert len({point.key for point in points}) == len(points)
 
 
 def test_the_cpu_has_no_number_of_gpus(data: str) -> None:

@@ -95,6 +95,25 @@ def test_a_rank_counts_its_gpus_from_0(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("server")
+@pytest.mark.parametrize(("reader", "threads"), [("buffered", [24, 12, 6]), ("mapped", [1, 1, 1])])
+def test_gpus_have_as_many_readers_whoever_feeds_them(folder: Path, reader: str, threads: list[int]) -> None:
+    params = asked(folder, device="cuda", gpu_counts=[4], ranks=[1, 2, 4], threads=[6], readers=[reader])
+    base = plan(asked(folder, threads=[6], readers=[reader]))
+    assert base.dataset is not None
+    one = [Point("pipeline", {"device": "cuda", "batch_size": 8}, base.points[-1].job)]
+    points = several(one, placements(params, base.dataset, range(4)), cores=0)
+    assert [{job.threads for job in point.jobs} for point in points] == [{count} for count in threads]
+
+
+@pytest.mark.usefixtures("server")
+def test_readers_for_all_gpus_must_have_images(folder: Path) -> None:
+    dataset = plan(asked(folder)).dataset
+    assert dataset is not None
+    with pytest.raises(ParameterError, match="64 images, which 1 ranks with 72 reader threads"):
+        placements(asked(folder, device="cuda", gpu_counts=[4], ranks=[1], threads=[18]), dataset, range(4))
+
+
+@pytest.mark.usefixtures("server")
 def test_more_gpus_than_there_are_is_refused(folder: Path) -> None:
     dataset = plan(asked(folder)).dataset
     assert dataset is not None
