@@ -298,7 +298,8 @@ def test_memory_that_could_not_be_bound_is_unverified(monkeypatch: pytest.Monkey
         assert lacking in group.result(PATIENCE_S).unverified
 
 
-def test_no_rank_outlives_a_killed_parent() -> None:
+@pytest.mark.parametrize("stuck", [False, True])
+def test_no_rank_outlives_a_killed_parent(stuck: bool) -> None:
     code = (
         "import sys, time; from inferkit.pipeline.job import Job; from inferkit.pipeline.group import Group\n"
         "group = Group([Job.model_validate_json(text) for text in sys.argv[1:]])\n"
@@ -311,5 +312,7 @@ def test_no_rank_outlives_a_killed_parent() -> None:
         pids = list(map(int, parent.stdout.readline().split()))
         assert len(pids) == 2
         assert all(psutil.pid_exists(pid) for pid in pids)
+        if stuck:  # so that it hears of nothing
+            os.kill(pids[0], signal.SIGSTOP)
         parent.kill()
     until(lambda: all(gone(pid) for pid in pids))
