@@ -43,6 +43,9 @@ COLUMNS = 100
 PLATEAU = 0.9
 """A size counts as on the plateau once its bandwidth is this share of the best."""
 
+MOST_NAMED = 3
+"""Points that are not valid for one reason and are named; of more only the number is told."""
+
 
 class Sentence(NamedTuple):
     """What it is about, and what was found."""
@@ -173,13 +176,21 @@ _MEASURES: dict[str, Callable[[Sequence[Run]], Iterator[Sentence]]] = {
 
 def _remarks(runs: Sequence[Run]) -> Iterator[Sentence]:
     """Word what qualifies the answer: points without a valid figure, warnings, what could not be verified."""
-    for run in runs:
-        if run.verdict != "VALID":
-            yield Sentence(run.verdict, f"{run.measure} · {point_text(run)}: {verdict_text(run).partition(': ')[2]}")
+    for group, where in _flawed(runs, lambda run: f"{run.measure} · {point_text(run)}"):
+        yield Sentence(group[0].verdict, f"{where}: {verdict_text(group[0]).partition(': ')[2]}")
     yield from _told("Warning", [(text, run) for run in runs for text in run.warnings])
     yield from _told("Not verified", [(text, run) for run in runs for text in run.unverified])
     if any(run.profile == "demo" for run in runs):
         yield Sentence("Not for quoting", "the demo profile measures for seconds only")
+
+
+def _flawed(runs: Sequence[Run], name: Callable[[Run], str]) -> Iterator[tuple[list[Run], str]]:
+    """Yield the runs that are not valid, together where for the same reason; and which they are, or how many."""
+    bad = [run for run in runs if run.verdict != "VALID"]
+    for _, group in _grouped(bad, [verdict_text(run) for run in bad]):
+        many = f"{len(group)} of {len(runs)} points"
+        names = list(dict.fromkeys(map(name, group)))
+        yield group, many if len(names) > MOST_NAMED else "; ".join(names)
 
 
 def _told(lead: str, remarks: Sequence[tuple[str, Run]]) -> Iterator[Sentence]:
@@ -237,12 +248,8 @@ def _storage_block(storage: str, runs: Sequence[Run]) -> Iterator[str]:
         yield from (f"    {line}" for line in lines)
         for lead, rest in winners(own):
             yield from textwrap.wrap(f"{lead}: {rest}", COLUMNS, initial_indent="    ", subsequent_indent="      ")
-        yield from (
-            line
-            for run in own
-            if run.verdict != "VALID"
-            for line in _wrapped(f"{point_text(run)}: {verdict_text(run)}")
-        )
+        for group, where in _flawed(own, point_text):
+            yield from _wrapped(f"{where}: {verdict_text(group[0])}")
 
 
 def _sentence_lines(runs: Sequence[Run]) -> Iterator[str]:

@@ -117,3 +117,20 @@ def test_screen_answers_per_storage(make_run: MakeRun, make_copy: MakeRun, make_
     assert any("    ! onnx · vgg19: FAILED: EngineError" in line for line in lines)
     assert any("a_network_with_a_very_l…" in line for line in lines)
     assert any("INVALID: served from memory" in line for line in lines)
+
+
+def test_points_that_are_invalid_for_the_same_reason_are_told_of_once(make_run: MakeRun) -> None:
+    short, other = "duration_s was 1.0 s, profile quick demands 30.0 s", "served from memory"
+    batches = [8, 16, 32, 64, 128]
+    many = [make_run(26, point={"batch_size": size}, verdict="INVALID", reasons=[short]) for size in batches]
+    few = [make_run(26, point={"batch_size": size}, verdict="INVALID", reasons=[other]) for size in (256, 512)]
+    told = [rest for lead, rest in conclude([*many, *few, make_run(26)]).sentences if lead == "INVALID"]
+    assert told == [
+        f"5 of 8 points: {short}",
+        f"pipeline · batch size 256; pipeline · batch size 512: {other}",
+    ]
+    lines = [line for line in screen([*many, *few]).splitlines() if line.startswith("    !")]
+    assert lines == [
+        f"    ! 5 of 7 points: INVALID: {short}",
+        f"    ! batch size 256; batch size 512: INVALID: {other}",
+    ]
