@@ -20,7 +20,7 @@ PYTHON = ((3, 11), (3, 13))
 """Oldest and newest minor version of Python that inferkit is tested with."""
 
 OPEN_FILES = 4096
-"""Enough for 64 reader threads with 32 open files each, and as much again for libraries."""
+"""Enough for 128 reader threads with 16 open files each, and as much again for libraries."""
 
 _CACHESTAT = 451  # number of the system call on every architecture (Linux 6.5: uapi/asm-generic/unistd.h)
 

@@ -14,7 +14,10 @@ MPS_SERVER = b"nvidia-cuda-mps-server"
 
 
 class Users(NamedTuple):
-    """Process ids of those that compute on a GPU, and of those among them that do so through MPS."""
+    """Process ids of those that compute on a GPU, and of those among them that do so through MPS.
+
+    In a container NVML may tell other ids than the container does, or none.
+    """
 
     all: list[int]
     by_mps: list[int]
@@ -30,9 +33,12 @@ def users_of(nvml: Any, handle: Any, proc: Path = ROOT / "proc") -> Users | None
     """
     try:
         running = [process.pid for process in nvml.nvmlDeviceGetComputeRunningProcesses(handle)]
-        by_mps = [process.pid for process in nvml.nvmlDeviceGetMPSComputeRunningProcesses(handle)]
     except nvml.NVMLError:
         return None
+    try:
+        by_mps = [process.pid for process in nvml.nvmlDeviceGetMPSComputeRunningProcesses(handle)]
+    except nvml.NVMLError:  # a driver without it
+        by_mps = []
     return Users([pid for pid in sorted({*running, *by_mps}) if not _is_server(proc / str(pid))], by_mps)
 
 

@@ -160,13 +160,9 @@ def _folder(params: Reading, dataset: Dataset, reader: str) -> Path:
     return photographs_folder(params)
 
 
-def _read_point(params: _Streaming, dataset: Dataset, reading: _Reading, gpus: Sequence[int] = ()) -> Point:
-    """Plan reading alone, with as many readers as the pipeline of those GPUs has."""
+def _read_point(params: _Streaming, dataset: Dataset, reading: _Reading) -> Point:
     job = _reading_job(params, dataset, reading, {"work": "read"})
-    if isinstance(params, MultiProcess) or len(gpus) < 2:
-        return Point("read", dict(reading._asdict()), job)
-    axes = {"gpu": device_axes("cuda", gpus)["gpu"], **reading._asdict()}
-    return Point("read", axes, with_readers_for(len(gpus), job))
+    return Point("read", dict(reading._asdict()), job)
 
 
 def _inference_axes(params: SingleProcess) -> Iterator[_Inference]:
@@ -223,12 +219,13 @@ def _pipeline_point(
         "layer_profile": params.layer_profile,
     }
     in_place = _Reading("memory", 1, reading.batch_size)
-    ceilings = {"read": _read_point(params, dataset, reading, gpus)} if READERS[reading.reader].has_ceiling else {}
+    # 03c knows only later how many GPUs a process has.
+    fed = 1 if isinstance(params, MultiProcess) else len(gpus)
+    alone = reading._replace(threads=reading.threads * fed)  # as many readers as the pipeline has
+    ceilings = {"read": _read_point(params, dataset, alone)} if READERS[reading.reader].has_ceiling else {}
     ceilings["copy"] = Point("copy", where, _reading_job(params, dataset, in_place, {"work": "pipeline", **how}))
     if inference.model:
         job = _reading_job(params, dataset, in_place, {"work": "infer", **how, **network})
         ceilings["infer"] = Point("infer", where | names, job)
-    job = _reading_job(params, dataset, reading, {"work": "pipeline", **how, **network})
-    if not isinstance(params, MultiProcess):  # 03c knows only later how many GPUs a process has
-        job = with_readers_for(len(gpus), job)
+    job = with_readers_for(fed, _reading_job(params, dataset, reading, {"work": "pipeline", **how, **network}))
     return Point("pipeline", {**where, **names, "reader": reading.reader, "threads": reading.threads}, job, ceilings)

@@ -41,7 +41,7 @@ def placements(params: MultiProcess, dataset: Dataset, gpus: Sequence[int]) -> l
             plan = place_ranks(machine, ranks, gpus=apart[:count], cpus=allowed, cores=params.cores)
             plan = overridden(plan, params.placement, machine, set(allowed))
             plans.append(_with_data(plan, dataset))
-            _refuse_small(dataset, ranks, max(params.threads) * max(1, -(-count // ranks)))
+            _refuse_small(dataset, ranks, max(params.threads) * max(1, _most_gpus(plan)))
     return plans
 
 
@@ -102,12 +102,17 @@ def several(points: Sequence[Point], plans: Sequence[Placement], *, cores: int) 
         made: dict[str, Point] = {}
         for point in points:
             ceilings = {stage: made[ceiling.key] for stage, ceiling in point.ceilings.items()}
-            shared = with_readers_for(max(len(place.gpus) for place in plan.places), point.job)
+            shared = with_readers_for(_most_gpus(plan), point.job)
             jobs = tuple(job_at(shared, place) for place in plan.places)
             axes = _axes(point.axes, plan, cores)
             made[point.key] = replace(point, axes=axes, job=jobs[0], jobs=jobs, ceilings=ceilings)
         found += made.values()
     return found
+
+
+def _most_gpus(plan: Placement) -> int:
+    """Return the GPUs of the rank that has most; all have readers for as many, so that each reads its share."""
+    return max(len(place.gpus) for place in plan.places)
 
 
 def _axes(axes: dict[str, Scalar], plan: Placement, cores: int) -> dict[str, Scalar]:

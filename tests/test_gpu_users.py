@@ -17,10 +17,10 @@ class NVMLError(Exception):
     """As the library raises it."""
 
 
-def nvml(running: list[int], by_mps: list[int], *, tells: bool = True) -> Any:
-    def told(pids: list[int]) -> Any:
+def nvml(running: list[int], by_mps: list[int] | None, *, tells: bool = True) -> Any:
+    def told(pids: list[int] | None) -> Any:
         def call(_: Any) -> Any:
-            if not tells:
+            if not tells or pids is None:
                 raise NVMLError("Not Supported")
             return [SimpleNamespace(pid=pid) for pid in pids]
 
@@ -61,6 +61,10 @@ def test_clients_are_found_that_are_told_as_such_alone(tmp_path: Path) -> None:
 def test_a_process_that_only_names_the_server_counts(tmp_path: Path) -> None:
     proc = processes(tmp_path, p900003=b"watch\0nvidia-cuda-mps-server\0")
     assert users_of(nvml([OTHER], []), 0, proc) == Users([OTHER], [])
+
+
+def test_a_driver_that_knows_no_mps_still_tells_who_is_there() -> None:
+    assert users_of(nvml([os.getpid()], None), 0) == Users([os.getpid()], [])
 
 
 def test_where_nvml_does_not_tell_nobody_is_made_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,8 +94,16 @@ def test_every_gpu_has_as_many_readers_and_reading_alone_as_many_as_its_pipeline
     assert [(len(point.job.devices), point.job.threads) for point in pipelines] == [(1, 1), (1, 4), (3, 3), (3, 12)]
     assert [point.ceilings["read"].job.threads for point in pipelines] == [1, 4, 3, 12]
     assert [point.axes["threads"] for point in pipelines] == [1, 4, 1, 4]
-    assert [point.ceilings["read"].axes.get("gpu") for point in pipelines] == [None, None, "0+1+2", "0+1+2"]
-    assert len({point.key for point in points}) == len(points)
+    assert [point.ceilings["read"].axes["threads"] for point in pipelines] == [1, 4, 3, 12]
+    assert len({point.key for point in points}) == len({point.fingerprint for point in points}) == len(points)
+
+
+@pytest.mark.usefixtures("three_gpus")
+def test_what_reads_with_as_many_threads_for_other_gpus_is_measured_once(data: str) -> None:
+    params = SingleProcess(data=data, engines=["null"], device="cuda", gpu_counts=[1, 2], threads=[1, 2])
+    points = plan(params).points
+    assert [point.axes["threads"] for point in points if point.measure == "read"] == [1, 2, 4]
+    assert len({point.fingerprint for point in points}) == len(points)
 
 
 def test_the_cpu_has_no_number_of_gpus(data: str) -> None:

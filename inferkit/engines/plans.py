@@ -17,6 +17,8 @@ from inferkit.errors import EngineError
 DIGEST_BYTES = 16
 WAIT_S = 0.2
 """Time between two tries to get a lock."""
+WAITING = "waiting for another process"
+"""How the note of one begins that waits for a lock."""
 PROGRESS = logging.getLogger("inferkit.progress")
 """Where it is told how far an engine is, for people who wait."""
 
@@ -65,7 +67,7 @@ class PlanFile:
         """Wait for the lock, and tell so: who is heard of does not hang."""
         begun = monotonic()
         while not _taken(lock):
-            PROGRESS.info("waiting for another process that makes %s (%.0f s)", self.path.name, monotonic() - begun)
+            PROGRESS.info("%s that makes %s (%.0f s)", WAITING, self.path.name, monotonic() - begun)
             sleep(WAIT_S)
 
     def read(self) -> bytes | None:

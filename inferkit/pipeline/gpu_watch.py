@@ -65,6 +65,7 @@ class GpuWatch:
     def __init__(self, gpus: Sequence[int]) -> None:
         self.missing = ""
         self._handles: dict[int, Any] = {}
+        self._by_mps: dict[int, bool] = {}
         try:
             import pynvml
 
@@ -87,6 +88,13 @@ class GpuWatch:
             for name, (unit, read) in _SENSORS.items()
             for sample in [self._optional(partial(read, self._nvml, handle))]
         }
+
+    def look(self) -> None:
+        """See whether this process computes through MPS; it must hold its context on the GPUs."""
+        for gpu, handle in self._handles.items():
+            users = users_of(self._nvml, handle)
+            if users is not None and os.getpid() in users.all:
+                self._by_mps[gpu] = os.getpid() in users.by_mps
 
     def _optional(self, call: Callable[[], float]) -> Sample:
         def sample() -> float | None:
@@ -119,8 +127,8 @@ class GpuWatch:
 
         users = users_of(self._nvml, self._handles[gpu])
         found: dict[str, Json] = {"others": None if users is None else [pid for pid in users.all if not _ours(pid)]}
-        if users is not None:
-            found["mps"] = os.getpid() in users.by_mps
+        if gpu in self._by_mps:
+            found["mps"] = self._by_mps[gpu]
         for name in ("busy", "power_w", "clock_hz", "pcie_in", "pcie_out"):
             if len(values(name)):
                 found[f"{name}_median"] = float(np.median(values(name)[:, 1]))

@@ -30,7 +30,8 @@ class Handle:
     """One rank.
 
     Used as a context manager, nothing is left of the rank afterwards. The rank runs in a session of its own, so that a
-    Ctrl-C in a terminal does not reach it: whoever holds the handle stops it.
+    Ctrl-C in a terminal does not reach it: whoever holds the handle stops it. It ends with the thread that made the
+    handle, at the latest.
 
     Parameters
     ----------
@@ -44,7 +45,6 @@ class Handle:
         self.note = ""
         self._answer: dict[str, Any] | None = None
         self._stopped = False
-        self._hung = ""
         self._ready = threading.Event()
         self._passed = threading.Event()
         self.binding = binding(job.place) if job.place else Binding()
@@ -102,12 +102,16 @@ class Handle:
 
         One that hangs while it prepares is stopped.
         """
-        if not self._ready.is_set() and not self._stopped:
-            still_s = self._stillness.seconds(self.note)
-            if still_s > stillness.STILL_S:
-                self._hung = f": it prepared nothing for {still_s:.0f} s, {stillness.state(self.pid)}"
-                self.stop()
+        if not self._ready.is_set() and (still_s := self._stillness.seconds(self.note)) > stillness.STILL_S:
+            self._give_up(f"it prepared nothing for {still_s:.0f} s: {stillness.state(self.pid)}")
         return self._ready.is_set()
+
+    def _give_up(self, why: str) -> None:
+        """Answer in the rank's place, and stop it: what waits for storage may not even end when it is killed."""
+        told = {"message": f"rank {self.pid} was stopped: {why}", "detail": self.last_words()}
+        self._answer = {"kind": "failure", "error": "RankError", **told}
+        self.stop()
+        self._ready.set()
 
     def wait(self, timeout_s: float) -> None:
         """Wait until the rank is ready, at most so long."""
@@ -166,7 +170,7 @@ class Handle:
     def _death(self) -> "RankFailure":
         code = self._process.wait()
         if self._stopped:
-            msg = f"rank {self.pid} was stopped{self._hung}"
+            msg = f"rank {self.pid} was stopped"
         elif code < 0:
             name = signal.Signals(-code).name
             hint = {"SIGKILL": "out of memory?", "SIGBUS": self._damage()}.get(name)

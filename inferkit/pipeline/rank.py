@@ -26,7 +26,7 @@ from inferkit.pipeline.job import Job, Outcome, Progress
 from inferkit.pipeline.monitor import SOURCES, Monitor
 from inferkit.pipeline.timeline import Timeline
 from inferkit.pipeline.together import Together
-from inferkit.pipeline.works import WORKS
+from inferkit.pipeline.works import WORKS, Begin
 
 SHOWN_UNITS = {"share", "W", "Hz", "°C", "bytes/s"}
 """Units of the samples that become series; counters and bits are summarised."""
@@ -116,7 +116,7 @@ def main() -> None:
     watch = GpuWatch(job.place.gpus if job.place else job.devices) if job.device == "cuda" else None
     try:
         with Monitor({**SOURCES, **(watch.sources() if watch else {})}) as monitor:
-            outcome = WORKS[job.work](job, parent.begin)
+            outcome = WORKS[job.work](job, lambda stages: _looked_at(watch, parent.begin, stages))
         outcome = _with_samples(outcome, parent.start_ns / 1e9, monitor, watch)
         if parent.together is not None:
             facts = outcome.facts | {"whereabouts": parent.found}
@@ -126,6 +126,13 @@ def main() -> None:
         parent.tell("failure", error=type(first).__name__, message=str(first), detail=traceback.format_exc())
     else:
         parent.tell("result", outcome=outcome.model_dump(mode="json"))
+
+
+def _looked_at(watch: GpuWatch | None, begin: Begin, stages: tuple[str, ...]) -> Timeline:
+    """Begin, once it was seen how this process, which has prepared everything, is on its GPUs."""
+    if watch is not None:
+        watch.look()
+    return begin(stages)
 
 
 def _first(error: BaseException) -> BaseException:

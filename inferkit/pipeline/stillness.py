@@ -3,12 +3,12 @@
 from time import monotonic
 
 from inferkit.busy import process_s
-from inferkit.procfs import ROOT, text
+from inferkit.procfs import ROOT, fields, text
 
 STILL_S = 60.0
-"""A rank that has neither told anything nor computed for so long, and is not ready, hangs."""
+"""A rank hangs that is not ready, while its main thread has not moved for so long and nothing was computed or told."""
 LEAST_CPU = 0.05
-"""Share of a core that preparing takes at least; watching the GPUs takes less."""
+"""Share of a core that threads who prepare for the main one take at least; watching the GPUs takes less."""
 _STATES = {"T": "it was stopped by a signal", "D": "it waits for a device, storage or network", "Z": "it is dead"}
 
 
@@ -17,21 +17,27 @@ class Stillness:
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
-        self._told = ""
-        self._move(0.0)
-
-    def _move(self, cpu_s: float) -> None:
-        self._cpu_s = cpu_s
+        self._seen = ("", "")
+        self._cpu_s = 0.0
         self._since = monotonic()
 
     def seconds(self, told: str) -> float:
-        """Return seconds since the process last computed, or told something else than ``told``."""
-        cpu_s, still_s = process_s(self._pid), monotonic() - self._since
-        if told != self._told or cpu_s - self._cpu_s > LEAST_CPU * max(1.0, still_s):
-            self._told = told
-            self._move(cpu_s)
-            return 0.0
-        return still_s
+        """Return seconds since the process last went on: told something else, computed, or waited for another thing.
+
+        Slow storage makes the main thread wait often, and so move; a lock that nobody opens makes it wait once.
+        """
+        seen, cpu_s = (told, _waits(self._pid)), process_s(self._pid)
+        still_s = monotonic() - self._since
+        if seen == self._seen and cpu_s - self._cpu_s <= LEAST_CPU * max(1.0, still_s):
+            return still_s
+        self._seen, self._cpu_s, self._since = seen, cpu_s, monotonic()
+        return 0.0
+
+
+def _waits(pid: int) -> str:
+    """Return how often a process's main thread has given its CPU up."""
+    status = fields(text(ROOT / f"proc/{pid}/task/{pid}/status"))
+    return f"{status.get('voluntary_ctxt_switches')} {status.get('nonvoluntary_ctxt_switches')}"
 
 
 def state(pid: int) -> str:

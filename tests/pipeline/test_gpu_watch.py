@@ -49,6 +49,7 @@ def nvml(*, tells: bool = True, slowed: int = 0, pids: tuple[int, ...] = (), by_
 def watch(monkeypatch: pytest.MonkeyPatch, library: Any) -> dict[str, Any]:
     monkeypatch.setitem(sys.modules, "pynvml", library)
     watched = GpuWatch([0])
+    watched.look()
     samples = {
         name: [(float(at), value) for at in range(3) if (value := sample()) is not None]
         for name, (_, sample) in watched.sources().items()
@@ -83,6 +84,11 @@ def test_whether_mps_serves_this_process(
     found = watch(monkeypatch, nvml(pids=(os.getpid(),), by_mps=by_mps))
     assert found["mps"] is served
     assert found["others"] == [pid for pid in by_mps if pid == 1]
+
+
+def test_nothing_is_said_of_mps_where_we_are_not_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container, or when the context is gone."""
+    assert "mps" not in watch(monkeypatch, nvml(pids=(1,), by_mps=(1,)))
 
 
 def test_what_is_not_told_is_not_made_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -171,7 +171,7 @@ def test_a_rank_that_hangs_before_the_barrier_is_found(monkeypatch: pytest.Monke
         os.kill(group.ranks[0].pid, signal.SIGSTOP)
         until(group.ready)
         group.start()
-        fails(group, r"rank 0 .* was stopped: it prepared nothing for \d+ s, it was stopped by a signal")
+        fails(group, r"rank 0 .* was stopped: it prepared nothing for \d+ s: it was stopped by a signal")
 
 
 def test_a_rank_without_memory_fails_with_the_rest() -> None:

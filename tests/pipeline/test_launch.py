@@ -14,6 +14,8 @@ import psutil
 import pytest
 
 from inferkit.errors import RankError
+from inferkit.pipeline import launch as launch_module
+from inferkit.pipeline import stillness
 from inferkit.pipeline.job import Job, Window
 from inferkit.pipeline.launch import STDERR_KEPT, Handle, RankFailure, launch
 from tests.conftest import MakeDataset
@@ -265,3 +267,30 @@ def test_answer_of_a_rank_is_json(pretend: Callable[[str], Handle]) -> None:
     with pretend(f"echo '{answer}'; sleep 600") as rank, pytest.raises(RankFailure, match="no bytes") as failure:
         rank.result(PATIENCE_S)
     assert (failure.value.kind, failure.value.detail) == ("ReadError", "where")
+
+
+def test_one_that_hangs_and_cannot_be_killed_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a system call that storage never answers: a signal does not end it."""
+    monkeypatch.setattr(stillness, "STILL_S", 0.5)
+    monkeypatch.setattr(launch_module, "STUCK_S", 0.1)
+    with launch(copying(LONG)) as rank:
+        os.kill(rank.pid, signal.SIGSTOP)
+        with monkeypatch.context() as deaf:
+            deaf.setattr(os, "killpg", lambda *_: None)
+            until(rank.ready)
+            assert rank.answered()
+            told = rf"rank {rank.pid} was stopped: it prepared nothing for \d+ s: it was stopped by a signal"
+            with pytest.raises(RankFailure, match=told):
+                rank.result(PATIENCE_S)
+    assert gone(rank.pid)
+
+
+def test_one_that_waits_for_its_start_is_not_taken_for_one_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stillness, "STILL_S", 0.5)
+    with launch(copying()) as rank:
+        until(rank.ready)
+        sleep(1.0)
+        assert rank.ready()
+        assert not rank.answered()
+        rank.start()
+        assert rank.result(PATIENCE_S).repeats

@@ -71,6 +71,29 @@ def test_delivers_what_was_read(device: CpuDevice, reader: Numbering, threads: i
         assert [image for batch in batches for image in batch] == list(range(30)) * 2
 
 
+def test_the_buffer_that_came_back_last_is_filled_first(device: CpuDevice, reader: Numbering) -> None:
+    with Ring(reader, device, split([30], 1, "uniform"), 1, buffers=3) as ring:
+        held = [next_of(ring) for _ in range(3)]  # the reader waits for one to come back
+        reader.go.clear()
+        held[0].release()
+        while reader.reads < 4:
+            sleep(0.001)
+        held[1].release()  # two are free now, while the reader fills the first
+        held[2].release()
+        reader.go.set()
+        places = [next_of(ring).segments[0].address for _ in range(3)]
+    assert places == [held[k].segments[0].address for k in (0, 2, 1)]
+
+
+def test_a_reader_that_waits_for_a_buffer_ends_when_cancelled(device: CpuDevice, reader: Numbering) -> None:
+    with Ring(reader, device, split([30], 2, "uniform"), 1, buffers=2) as ring:
+        held = [next_of(ring) for _ in range(2)]
+        ring.cancel()
+        assert ring.get() is None
+        for batch in held:
+            batch.release()
+
+
 def test_reads_no_further_than_there_are_buffers(device: CpuDevice, reader: Numbering) -> None:
     with Ring(reader, device, split([30], 2, "uniform"), 1, buffers=3) as ring:
         held = [next_of(ring) for _ in range(3)]
