@@ -7,6 +7,8 @@ from inferkit.procfs import ROOT, fields, text
 
 STILL_S = 60.0
 """A rank hangs that is not ready, while its main thread has not moved for so long and nothing was computed or told."""
+LOOK_S = 0.2
+"""Least time between two looks: whoever waits for ranks asks far more often."""
 LEAST_CPU = 0.05
 """Share of a core that threads who prepare for the main one take at least; watching the GPUs takes less."""
 _STATES = {"T": "it was stopped by a signal", "D": "it waits for a device, storage or network", "Z": "it is dead"}
@@ -19,18 +21,22 @@ class Stillness:
         self._pid = pid
         self._seen = ("", "")
         self._cpu_s = 0.0
-        self._since = monotonic()
+        self._since = self._looked = monotonic()
 
     def seconds(self, told: str) -> float:
         """Return seconds since the process last went on: told something else, computed, or waited for another thing.
 
         Slow storage makes the main thread wait often, and so move; a lock that nobody opens makes it wait once.
         """
+        now = monotonic()
+        still_s = now - self._since
+        if now - self._looked < LOOK_S:
+            return still_s
+        self._looked = now
         seen, cpu_s = (told, _waits(self._pid)), process_s(self._pid)
-        still_s = monotonic() - self._since
         if seen == self._seen and cpu_s - self._cpu_s <= LEAST_CPU * max(1.0, still_s):
             return still_s
-        self._seen, self._cpu_s, self._since = seen, cpu_s, monotonic()
+        self._seen, self._cpu_s, self._since = seen, cpu_s, now
         return 0.0
 
 

@@ -29,7 +29,9 @@ def test_one_that_sleeps_is_still_until_it_tells_something_else(process: subproc
     watch.seconds("building")
     sleep(0.3)
     assert watch.seconds("building") >= 0.3
+    sleep(0.3)
     assert watch.seconds("built") == 0.0
+    assert watch.seconds("built") < 0.2
 
 
 @pytest.mark.parametrize("process", [BUSY, WAITING], indirect=True)
