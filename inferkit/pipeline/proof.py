@@ -14,6 +14,8 @@ from inferkit.run import Json
 
 LOOKED_AT = 64
 """Files of which the resident pages are counted: asking about every page of a large data set takes seconds."""
+LEAST_COUNTED = 0.1
+"""Share of the bytes read from which on a process's count is taken for that of a client that counts."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class StorageProof:
         read = delivered if read is None else read
         process = _difference(self._before.process_bytes, after.process_bytes)
         wire = _difference(self._before.wire_bytes, after.wire_bytes)
-        counted = self._counted(process, wire)
+        counted = self._counted(process, wire, read)
         memory = _memory()
         return {
             "filesystem": self._system.fstype,
@@ -89,16 +91,16 @@ class StorageProof:
             "from_storage": None if counted is None or not read else counted / read,
         }
 
-    def _counted(self, process: int | None, wire: int | None) -> int | None:
+    def _counted(self, process: int | None, wire: int | None, read: int) -> int | None:
         """Return the bytes that surely came from the storage; None where nobody counts them.
 
-        A FUSE file system's reads, and those of some network clients, are in no process's count: there 0 means
-        nothing.
+        A FUSE file system's reads, and those of some network clients, are in no process's count: there a small one
+        means nothing, for libraries that the process loads from a disk meanwhile are in it.
         """
         if wire is not None:
             return wire
         uncounted = self._system.fuse or self._system.network
-        return None if uncounted and not process else process
+        return None if uncounted and (process or 0) < LEAST_COUNTED * read else process
 
 
 def _memory() -> int | None:

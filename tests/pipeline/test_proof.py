@@ -115,6 +115,8 @@ def test_a_client_that_counts_nothing_proves_nothing(
     assert facts["from_storage"] == counted
     assert facts[flag] is True
     assert on(system, monkeypatch, known, iter([7, 107])).facts(100)["from_storage"] == 1.0
+    library = on(system, monkeypatch, known, iter([7, 12])).facts(100)  # that was loaded from a disk meanwhile
+    assert library["from_storage"] == (counted if counted is None else 0.05)
 
 
 def test_an_nfs_mount_tells_what_crossed_the_wire(make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch) -> None:
