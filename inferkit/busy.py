@@ -7,7 +7,7 @@ from time import monotonic
 
 from inferkit.gpu_users import users
 from inferkit.placement import Place, cpu_ranges
-from inferkit.procfs import ROOT, cpu_list, fields, text
+from inferkit.procfs import ROOT, command, cpu_list, fields, stat, text
 
 RANK_MODULE = b"inferkit.pipeline.rank"
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -19,7 +19,7 @@ def other_ranks(cpus: Collection[int], proc: Path = ROOT / "proc") -> dict[int, 
     """Return measuring processes of other runs: their ids, and the CPUs among ``cpus`` that they may use."""
     found = {}
     for pid in _foreign_pids(proc):
-        if RANK_MODULE not in _command(proc / pid):
+        if RANK_MODULE not in command(proc / pid):
             continue
         theirs = cpu_list(fields(text(proc / pid / "status")).get("Cpus_allowed_list"))
         if shared := sorted(set(theirs) & set(cpus)):
@@ -33,13 +33,6 @@ def _foreign_pids(proc: Path) -> Iterator[str]:
         parent = fields(text(folder / "status")).get("PPid", "")
         if parent != str(os.getpid()):
             yield folder.name
-
-
-def _command(folder: Path) -> list[bytes]:
-    try:
-        return (folder / "cmdline").read_bytes().split(b"\0")
-    except OSError:  # it has ended meanwhile, or is not ours to look at
-        return []
 
 
 def already_there(places: Sequence[Place]) -> tuple[list[str], list[str]]:
@@ -100,15 +93,15 @@ class CoreWatch:
         return max(0.0, (busy1 - busy0) - (ours1 - ours0)) / ((t1 - t0) * len(self._cpus))
 
 
-def _busy_s(cpus: Sequence[int], stat: Path = ROOT / "proc/stat") -> float:
+def _busy_s(cpus: Sequence[int], file: Path = ROOT / "proc/stat") -> float:
     """Return the seconds that CPUs have been at work since boot: all but idle and waiting for disks (proc_stat(5))."""
     wanted = {f"cpu{cpu}" for cpu in cpus}
-    rows = (line.split() for line in (text(stat) or "").splitlines())
+    rows = (line.split() for line in (text(file) or "").splitlines())
     ticks = [list(map(int, row[1:9])) for row in rows if row and row[0] in wanted]
     return sum(sum(own) - own[3] - own[4] for own in ticks) / TICKS_PER_S
 
 
 def process_s(pid: int) -> float:
     """Return a process's CPU seconds; 0 once it is gone."""
-    words = (text(ROOT / f"proc/{pid}/stat") or "").rpartition(")")[2].split()
+    words = stat(pid)
     return (int(words[11]) + int(words[12])) / TICKS_PER_S if len(words) > 12 else 0.0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from inferkit.procfs import ROOT
+from inferkit.procfs import ROOT, command
 
 MPS_SERVER = b"nvidia-cuda-mps-server"
 """The service's own process: it lies on every GPU that was ever shared, and computes nothing."""
@@ -64,8 +64,5 @@ def users(gpus: Sequence[int]) -> dict[int, list[int]]:
 
 
 def _is_server(process: Path) -> bool:
-    try:
-        program = (process / "cmdline").read_bytes().split(b"\0")[0]
-    except OSError:  # it has ended meanwhile, or is not ours to look at
-        return False
-    return program.split()[:1] == [MPS_SERVER] or program.rsplit(b"/", 1)[-1] == MPS_SERVER
+    program = next(iter(command(process)), b"")
+    return program.rsplit(b"/", 1)[-1].strip() == MPS_SERVER

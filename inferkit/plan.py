@@ -160,9 +160,9 @@ def _folder(params: Reading, dataset: Dataset, reader: str) -> Path:
     return photographs_folder(params)
 
 
-def _read_point(params: _Streaming, dataset: Dataset, reading: _Reading) -> Point:
-    job = _reading_job(params, dataset, reading, {"work": "read"})
-    return Point("read", dict(reading._asdict()), job)
+def _read_point(params: _Streaming, dataset: Dataset, reading: _Reading, gpus: int = 1) -> Point:
+    job = with_readers_for(gpus, _reading_job(params, dataset, reading, {"work": "read"}))
+    return Point("read", {**reading._asdict(), "threads": job.threads}, job)
 
 
 def _inference_axes(params: SingleProcess) -> Iterator[_Inference]:
@@ -221,8 +221,7 @@ def _pipeline_point(
     in_place = _Reading("memory", 1, reading.batch_size)
     # 03c knows only later how many GPUs a process has.
     fed = 1 if isinstance(params, MultiProcess) else len(gpus)
-    alone = reading._replace(threads=reading.threads * fed)  # as many readers as the pipeline has
-    ceilings = {"read": _read_point(params, dataset, alone)} if READERS[reading.reader].has_ceiling else {}
+    ceilings = {"read": _read_point(params, dataset, reading, fed)} if READERS[reading.reader].has_ceiling else {}
     ceilings["copy"] = Point("copy", where, _reading_job(params, dataset, in_place, {"work": "pipeline", **how}))
     if inference.model:
         job = _reading_job(params, dataset, in_place, {"work": "infer", **how, **network})

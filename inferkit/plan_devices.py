@@ -67,4 +67,4 @@ def with_readers_for(gpus: int, job: Job) -> Job:
     """Give a process as many readers for each of its GPUs as it would have for a single one."""
     if gpus < 2 or not READERS[job.reader].has_ceiling:
         return job
-    return job.model_copy(update={"threads": job.threads * gpus, "host_batches": job.host_batches * gpus})
+    return job.model_copy(update={"threads": job.threads * gpus})

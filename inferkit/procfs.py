@@ -34,6 +34,19 @@ def kibibytes(value: str | None) -> int | None:
     return int(number) * 1024 if number.isdigit() else None
 
 
+def command(process: Path) -> list[bytes]:
+    """Return the command line of a process, by its folder in /proc; empty where it is gone or not ours to look at."""
+    try:
+        return (process / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+def stat(pid: int) -> list[str]:
+    """Return the fields of /proc/PID/stat behind the name, from the state on; empty once the process is gone."""
+    return (text(ROOT / f"proc/{pid}/stat") or "").rpartition(")")[2].split()
+
+
 def cpu_list(content: str | None) -> list[int]:
     """Read a list of CPUs or nodes as the kernel writes it: ``0-3,8,10-11``."""
     ranges = (part.split("-") for part in (content or "").split(",") if part)

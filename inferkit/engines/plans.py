@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic, sleep
+from time import sleep
 
 import xxhash
 
@@ -17,8 +17,6 @@ from inferkit.errors import EngineError
 DIGEST_BYTES = 16
 WAIT_S = 0.2
 """Time between two tries to get a lock."""
-WAITING = "waiting for another process"
-"""How the note of one begins that waits for a lock."""
 PROGRESS = logging.getLogger("inferkit.progress")
 """Where it is told how far an engine is, for people who wait."""
 
@@ -64,10 +62,9 @@ class PlanFile:
             os.close(lock)
 
     def _wait(self, lock: int) -> None:
-        """Wait for the lock, and tell so: who is heard of does not hang."""
-        begun = monotonic()
+        """Wait for the lock, and say so; trying again and again shows that this process does not hang."""
         while not _taken(lock):
-            PROGRESS.info("%s that makes %s (%.0f s)", WAITING, self.path.name, monotonic() - begun)
+            PROGRESS.info("waiting for another process that makes %s", self.path.name)
             sleep(WAIT_S)
 
     def read(self) -> bytes | None:

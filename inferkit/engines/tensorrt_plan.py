@@ -82,8 +82,9 @@ def read_network(builder: Any, model: Path) -> tuple[Any, Any]:
 def slow_in_fp8(library: str, version: str) -> bool:
     """Tell whether a library is known to gain nothing from fp8.
 
-    TensorRT-RTX 1.4.0.76 on an H100, batches of 128, twice: ResNet-50 13,479 and 13,477 images/s instead of 22,792 in
-    float16, and NaN for outputs; ViT-B/16 5,974 instead of 9,447. Nothing is known of later versions, nor of TensorRT.
+    TensorRT-RTX 1.4.0.76 on an H100, batches of 128: ResNet-50 13,479 and 13,477 images/s in two runs, 22,815 and
+    22,792 in float16, and NaN for outputs; ViT-B/16 5,974 in one, 9,447 in float16. Nothing is known of later versions,
+    nor of TensorRT.
     """
     return library == "tensorrt_rtx" and version.startswith("1.4.")
 

@@ -6,13 +6,13 @@ Every value is optional: a virtual machine or a partitioned GPU may not tell it.
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import numpy as np
 
 from inferkit.gpu_users import users_of
+from inferkit.procfs import stat
 from inferkit.run import Json
 
 Sample = Callable[[], float | None]
@@ -162,11 +162,7 @@ def _rarely(sample: Sample, seconds: float) -> Sample:
 def _ours(pid: int) -> bool:
     if pid == os.getpid():
         return True
-    try:
-        parent = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return parent == os.getppid()
+    return stat(pid)[1:2] == [str(os.getppid())]  # a sibling
 
 
 def pcie_bytes_per_s(generation: float, lanes: float) -> float | None:

@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import Self
 
 from inferkit.busy import CoreWatch, already_there
-from inferkit.engines.plans import WAITING
 from inferkit.pipeline.group_outcome import combine
 from inferkit.pipeline.job import Job, Outcome, Progress
 from inferkit.pipeline.launch import Handle, RankFailure, launch
@@ -67,8 +66,7 @@ class Group:
     @property
     def note(self) -> str:
         """What the ranks are preparing."""
-        told = [rank.note for rank in self.ranks if rank.note]
-        return next((note for note in told if not note.startswith(WAITING)), told[0] if told else "")
+        return " · ".join(dict.fromkeys(rank.note for rank in self.ranks if rank.note))
 
     @property
     def progress(self) -> Progress | None:

@@ -3,7 +3,7 @@
 from time import monotonic
 
 from inferkit.busy import process_s
-from inferkit.procfs import ROOT, fields, text
+from inferkit.procfs import ROOT, fields, stat, text
 
 STILL_S = 60.0
 """A rank hangs that is not ready, while its main thread has not moved for so long and nothing was computed or told."""
@@ -48,5 +48,4 @@ def _waits(pid: int) -> str:
 
 def state(pid: int) -> str:
     """Say what a process that does not go on waits for."""
-    letter = ((text(ROOT / f"proc/{pid}/stat") or "").rpartition(")")[2].split() or [""])[0]
-    return _STATES.get(letter, "storage, GPU or engine hangs")
+    return _STATES.get(next(iter(stat(pid)), ""), "storage, GPU or engine hangs")
