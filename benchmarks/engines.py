@@ -6,11 +6,11 @@ Images lie on the GPU; each point is a process of its own. Needs a GPU.
 import argparse
 from itertools import product
 
-from inferkit.host import facts
+from inferkit.machine.facts import facts
 from inferkit.models.cache import model_path
-from inferkit.pipeline.job import Job, Window
-from inferkit.pipeline.launch import RankFailure, launch
-from inferkit.run import figure_of
+from inferkit.ranks.launch import RankFailure, launch
+from inferkit.records.job import Job, Window
+from inferkit.records.run import figure_of
 
 
 def measure(job: Job) -> tuple[float, float]:

@@ -9,9 +9,9 @@ import statistics
 import subprocess
 import sys
 
-from inferkit.host import facts
-from inferkit.pipeline.job import Job, Window
-from inferkit.pipeline.launch import launch
+from inferkit.machine.facts import facts
+from inferkit.ranks.launch import launch
+from inferkit.records.job import Job, Window
 
 BARE = """
 import sys

@@ -27,14 +27,14 @@ from inferkit.dataset.tensors import Dataset
 from inferkit.devices.base import Slot
 from inferkit.devices.cpu import CpuDevice
 from inferkit.engines.null import NullEngine
-from inferkit.pipeline.handout import Handout
-from inferkit.pipeline.job import Window
 from inferkit.pipeline.loop import Loop
+from inferkit.pipeline.resident_source import ResidentSource
 from inferkit.pipeline.ring import Ring
 from inferkit.pipeline.timeline import Timeline
 from inferkit.readers import READERS
 from inferkit.readers.mapped import MappedReader
 from inferkit.readers.split import batches, split
+from inferkit.records.job import Window
 
 SHAPE = (3, 32, 32)
 FILES, IMAGES_PER_FILE = 4, 1024
@@ -60,11 +60,11 @@ def whole(dataset: Dataset, reader: str, windows: int) -> list[float]:
         opened = stack.enter_context(READERS[reader](dataset, device))
         slots: list[Slot] = [device.slot(BATCH_SIZE * dataset.image_bytes) for _ in range(SLOTS)]
         shares = split([file.images for file in dataset.files], 1, "uniform")
-        source: Ring | Handout
+        source: Ring | ResidentSource
         if opened.has_ceiling:
             source = stack.enter_context(Ring(opened, device, shares, BATCH_SIZE, buffers=BUFFERS))
         else:
-            source = Handout(opened, shares, BATCH_SIZE)
+            source = ResidentSource(opened, shares, BATCH_SIZE)
         Loop(source, device, NullEngine(), slots).run(timeline)
     return [repeat.seconds / repeat.batches * 1e6 for repeat in timeline.repeats if not repeat.warmup]
 

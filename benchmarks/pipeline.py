@@ -8,13 +8,13 @@ import argparse
 from pathlib import Path
 
 from inferkit.dataset.synthetic import make_synthetic
-from inferkit.host import facts
-from inferkit.measure import measure
-from inferkit.params import SingleProcess
-from inferkit.plan import plan
-from inferkit.run import Run
+from inferkit.machine.facts import facts
+from inferkit.measure.measure import measure
+from inferkit.plan.build import plan
+from inferkit.records.params import SingleProcess
+from inferkit.records.run import Run
 
-COLUMNS = ("model", "reader", "batch", "measure", "images/s", "predicted", "ratio", "binding", "cores", "copy GB/s")
+COLUMNS = ("model", "reader", "batch", "measure", "images/s", "predicted", "ratio", "bottleneck", "cores", "copy GB/s")
 
 
 def copy_gb_per_s(run: Run) -> float | None:
@@ -31,7 +31,7 @@ def row(run: Run) -> list[str]:
         f"{measured:,.0f}" if measured else "-",
         f"{predicted:,.0f}" if predicted else "",
         f"{run.reached:.3f}" if run.reached else "",
-        run.binding or "",
+        run.bottleneck or "",
         *(f"{number:.2f}" if number is not None else "" for number in (run.cores, copy_gb_per_s(run))),
     ]
     names = [str(run.point.get(axis, "")) for axis in ("model", "reader", "batch_size")]

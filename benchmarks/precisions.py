@@ -23,14 +23,14 @@ from inferkit.dataset.tensors import Dataset
 from inferkit.devices import open_device
 from inferkit.engines import engine_class
 from inferkit.errors import InferkitError
-from inferkit.host import facts
+from inferkit.machine.facts import facts
 from inferkit.models.cache import ModelFile, model_path
-from inferkit.models.chosen import DEFAULT_SHAPE, shape_for
 from inferkit.models.reference import reference_session
-from inferkit.pipeline.job import Job, Window
-from inferkit.pipeline.launch import launch
+from inferkit.plan.networks import DEFAULT_SHAPE, shape_for
+from inferkit.ranks.launch import launch
 from inferkit.readers.memory import in_memory
-from inferkit.run import figure_of
+from inferkit.records.job import Job, Window
+from inferkit.records.run import figure_of
 
 ENGINES = {"cpu": "onnx", "cuda": "tensorrt"}
 LINE = "{:18} {:10} {:>10} {:>8} {:>10} {:>12} {:>13}"

@@ -16,16 +16,16 @@ from time import sleep
 from typing import Any
 
 from inferkit.dataset.synthetic import make_synthetic
-from inferkit.host import facts
-from inferkit.limits import affinity
-from inferkit.measure import measure
-from inferkit.params import MultiProcess
-from inferkit.pipeline.group import Group
-from inferkit.pipeline.job import Job, Window
-from inferkit.placement import place_ranks
-from inferkit.plan import plan
-from inferkit.run import Run
-from inferkit.topology import topology
+from inferkit.linux.cgroups import affinity
+from inferkit.machine.facts import facts
+from inferkit.machine.placement import place_ranks
+from inferkit.machine.topology import topology
+from inferkit.measure.measure import measure
+from inferkit.plan.build import plan
+from inferkit.ranks.group import Group
+from inferkit.records.job import Job, Window
+from inferkit.records.params import MultiProcess
+from inferkit.records.run import Run
 
 START_RANKS, START_ROUNDS = 8, 3
 
@@ -100,7 +100,7 @@ def name_of(work: dict[str, Any]) -> str:
 def show(setting: Setting, work: dict[str, Any], run: Run) -> None:
     """Print a run as a line, and below it what is to be known of it."""
     rate = run.measured.images_per_s if run.measured else None
-    together = run.facts.get("together", {})
+    together = run.facts.get("group", {})
     error, overlap = together.get("relative_error") or 0.0, together.get("overlap") or 0.0
     print(
         f"{name_of(work):36} {setting.name:16} {rate or 0.0:>12,.0f} images/s ± {error:7.3%} "
@@ -138,7 +138,7 @@ def start_cost() -> tuple[float, float]:
             while not group.ready():
                 sleep(0.005)
             group.start()
-            together = group.result(60.0).facts["together"]
+            together = group.result(60.0).facts["group"]
         seconds.append(together["barrier_s"])
         overlaps.append(together["overlap"])
     return statistics.median(seconds), min(overlaps)
@@ -205,7 +205,7 @@ def compare(arguments: argparse.Namespace) -> None:
                 own = rates.setdefault((name_of(work), setting), [])
                 if run.measured and run.measured.images_per_s:
                     own.append(run.measured.images_per_s)
-                    overlaps.append(run.facts["together"]["overlap"])
+                    overlaps.append(run.facts["group"]["overlap"])
     lines = list(results(rates, overlaps))
     if not arguments.no_start:
         seconds, overlap = start_cost()

@@ -19,15 +19,15 @@ from pathlib import Path
 from time import sleep
 from typing import NamedTuple
 
-from inferkit.beside import run_task, task_of
 from inferkit.dataset.format import open_dataset
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.errors import InferkitError
-from inferkit.mounts import filesystem
-from inferkit.pipeline.job import Job, Outcome, Window
-from inferkit.pipeline.launch import launch
-from inferkit.probes import fio
-from inferkit.run import figure_of
+from inferkit.linux.mounts import filesystem
+from inferkit.measure import fio
+from inferkit.measure.peers import run_task, task_of
+from inferkit.ranks.launch import launch
+from inferkit.records.job import Job, Outcome, Window
+from inferkit.records.run import figure_of
 from inferkit.stats import paired_ratio
 
 COLUMNS = ("folder on", "comparison", "threads", "ours GB/s", "theirs", "ratio", "95 %", "ours s/GB", "theirs")

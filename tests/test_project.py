@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from inferkit.engines import ENGINES, engine_class
-from inferkit.params import NOTEBOOKS, project_root
+from inferkit.records.params import NOTEBOOKS, project_root
 
 ROOT = project_root()
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -57,9 +57,9 @@ def test_constraints_pin_every_dependency_exactly_and_name_no_address() -> None:
     assert set(declared()) - elsewhere <= pinned
 
 
-@pytest.mark.parametrize("model", NOTEBOOKS.values(), ids=lambda model: model.stage)
+@pytest.mark.parametrize("model", NOTEBOOKS.values(), ids=lambda model: model.notebook)
 def test_a_template_notebook_is_short_stripped_and_free_of_logic(model: Any) -> None:
-    notebook = nbformat.read(ROOT / "notebooks" / f"{model.notebook}.ipynb", as_version=4)
+    notebook = nbformat.read(ROOT / "notebooks" / f"{model.file_stem}.ipynb", as_version=4)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     for cell in cells:
         assert not cell.outputs
@@ -73,14 +73,14 @@ def test_a_template_notebook_is_short_stripped_and_free_of_logic(model: Any) -> 
 
 def test_no_parameter_shadows_an_import() -> None:
     for model in NOTEBOOKS.values():
-        notebook = nbformat.read(ROOT / "notebooks" / f"{model.notebook}.ipynb", as_version=4)
+        notebook = nbformat.read(ROOT / "notebooks" / f"{model.file_stem}.ipynb", as_version=4)
         imports = next(cell.source for cell in notebook.cells if cell.cell_type == "code")
         imported = set(re.findall(r"\b[a-zA-Z_]\w*\b", re.sub(r"from \S+ import", "", imports)))
         assert not imported & set(model.model_fields), model.notebook
 
 
 def test_every_notebook_has_a_model_and_every_model_a_notebook() -> None:
-    assert {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")} == {m.notebook for m in NOTEBOOKS.values()}
+    assert {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")} == {m.file_stem for m in NOTEBOOKS.values()}
 
 
 def blocked(modules: list[str], code: str) -> None:
@@ -101,7 +101,7 @@ sys.meta_path.insert(0, Guard())
 def test_the_measuring_wing_needs_nothing_of_the_reading_wing() -> None:
     blocked(
         ["pandas", "altair", "ipywidgets", "papermill", "IPython", "vl_convert", "click"],
-        "import inferkit.measure, inferkit.pipeline.rank, inferkit.engines.onnx, inferkit.dataset.record",
+        "import inferkit.measure.measure, inferkit.ranks.rank, inferkit.engines.onnx, inferkit.dataset.record",
     )
 
 

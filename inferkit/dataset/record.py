@@ -10,9 +10,10 @@ from inferkit.dataset.manifest import JOURNAL_NAME
 from inferkit.dataset.sources import DEMO, decoded_shape, photographs_folder
 from inferkit.dataset.synthetic import SYNTHETIC_IMAGES, make_synthetic, synthetic_folder
 from inferkit.errors import DatasetError, ParameterError
-from inferkit.host import cpus, facts
-from inferkit.params import MakeDataset, project_root, resolve
-from inferkit.run import Failure, Figure, Json, Run, Stage
+from inferkit.linux.cgroups import cpus
+from inferkit.machine.facts import facts
+from inferkit.records.params import MakeDataset, project_root, resolve
+from inferkit.records.run import Failure, Figure, Json, Run, Stage
 
 LISTED = 100
 """Skipped files that a record lists; the manifest lists all."""
@@ -71,7 +72,7 @@ def check_sources(params: MakeDataset) -> None:
 def make_dataset(params: MakeDataset, progress: Progress | None = None, *, overwrite: bool = False) -> Run:
     """Make the data set and return its record; a failure is a record too."""
     base: dict[str, Json] = {
-        "stage": params.stage,
+        "notebook": params.notebook,
         "measure": "dataset",
         "storage": params.storage,
         "profile": params.profile,

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from inferkit.errors import ParameterError
-from inferkit.params import Photographs, project_root, resolve
+from inferkit.records.params import Photographs, project_root, resolve
 
 DEMO = "demo"
 PHOTOGRAPHS = 400

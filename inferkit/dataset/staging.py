@@ -9,17 +9,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from inferkit.binding import binding, inherited
 from inferkit.dataset.format import Dataset, open_dataset
 from inferkit.dataset.manifest import HASHES_NAME, MANIFEST_NAME
 from inferkit.dataset.staging_copy import PART
 from inferkit.dataset.staging_record import RECORD_NAME, Copy, Staged, read_record, write_record
 from inferkit.errors import DatasetError, ParameterError
-from inferkit.limits import affinity, memory_limit
-from inferkit.mounts import existing, filesystem
-from inferkit.placement import Place
-from inferkit.procfs import ROOT, fields, kibibytes, text
-from inferkit.topology import Topology, allowed_cores, topology
+from inferkit.linux.cgroups import affinity, memory_limit
+from inferkit.linux.mounts import existing, filesystem
+from inferkit.linux.procfs import ROOT, fields, kibibytes, text
+from inferkit.machine.affinity import binding, inherited
+from inferkit.machine.topology import Topology, allowed_cores, topology
+from inferkit.records.place import Place
 from inferkit.units import gibibytes
 
 TARGET = Path("/dev/shm/inferkit-staged")

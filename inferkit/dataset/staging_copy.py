@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from inferkit.pages import file_nodes
+from inferkit.linux.numa_pages import file_nodes
 
 PART = ".staging"
 CHUNK = 1 << 26

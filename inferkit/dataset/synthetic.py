@@ -16,7 +16,7 @@ from inferkit.dataset.manifest import MANIFEST_NAME, DType
 from inferkit.dataset.tensors import DTYPES, Dataset, image_hash
 from inferkit.dataset.writing import new_file
 from inferkit.errors import ParameterError
-from inferkit.params import MakeDataset, project_root
+from inferkit.records.params import MakeDataset, project_root
 
 SYNTHETIC_IMAGES = 1000
 """Random images that are made where nobody says how many."""

@@ -13,7 +13,7 @@ from inferkit.devices.base import Bytes, Device, HostMemory, Slot, Span
 from inferkit.devices.cpu import POISON, CpuMemory
 from inferkit.devices.spans import CudaSpan, Stopwatch
 from inferkit.errors import DeviceError
-from inferkit.gpus import driver_version
+from inferkit.machine.gpus import driver_version
 from inferkit.units import gibibytes
 
 try:

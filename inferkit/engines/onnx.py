@@ -11,7 +11,7 @@ from inferkit.devices.base import Device, Slot, Span, bytes_at
 from inferkit.devices.cpu import CpuDevice
 from inferkit.engines.base import Engine, Options
 from inferkit.errors import EngineError
-from inferkit.host import cpus
+from inferkit.linux.cgroups import cpus
 
 # ONNX Runtime's own exceptions derive from Exception alone.
 ORT_ERRORS = (

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from inferkit.devices.base import Device, Slot, Span
 from inferkit.engines.base import Engine, Options
-from inferkit.engines.plans import PlanFile, TornPlanError
+from inferkit.engines.engine_cache import PlanFile, TornPlanError
 from inferkit.engines.tensorrt_lane import Lane, RuntimeCache, make_lane
 from inferkit.engines.tensorrt_library import LOG, trt
 from inferkit.engines.tensorrt_plan import build_plan, inspect, shaped_by

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from inferkit.engines.plans import PROGRESS, PlanFile
+from inferkit.engines.engine_cache import PROGRESS, PlanFile
 from inferkit.engines.tensorrt_library import RTX, trt
 
 _IProgressMonitor: Any = trt.IProgressMonitor

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from inferkit.engines.base import Options
-from inferkit.engines.plans import PlanFile
+from inferkit.engines.engine_cache import PlanFile
 from inferkit.engines.tensorrt_library import LOG, RTX, trt
 from inferkit.errors import EngineError
 

@@ -1,1 +1,1 @@
-"""The pipeline: reader threads, ring, copy, infer, and the processes that run it."""
+"""What a rank does: reader threads, ring, copy and infer, and the times of every batch."""

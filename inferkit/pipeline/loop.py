@@ -14,10 +14,10 @@ from inferkit.batch import Batch
 from inferkit.devices.base import Device, Slot, Span
 from inferkit.engines.base import Engine
 from inferkit.errors import InferkitError
-from inferkit.pipeline.handout import Handout
+from inferkit.pipeline.resident_source import ResidentSource
 from inferkit.pipeline.ring import Ring
 from inferkit.pipeline.timeline import Timeline
-from inferkit.pipeline.verify import Verifier, gather
+from inferkit.validity.checksums import Verifier, gather
 
 InFlight = tuple[Batch, Slot, Span, Span, Span]
 
@@ -36,7 +36,7 @@ class Loop:
     """
 
     def __init__(
-        self, source: Ring | Handout, device: Device, engine: Engine, slots: list[Slot], *, overlap: bool = True
+        self, source: Ring | ResidentSource, device: Device, engine: Engine, slots: list[Slot], *, overlap: bool = True
     ) -> None:
         self._source = source
         self._device = device
@@ -167,7 +167,7 @@ def infer_resident(engine: Engine, slots: list[Slot], images: int, nbytes: int, 
             turn += 1
 
 
-def read_only(ring: Ring | Handout, timeline: Timeline, verifier: Verifier | None = None) -> None:
+def read_only(ring: Ring | ResidentSource, timeline: Timeline, verifier: Verifier | None = None) -> None:
     """Take batches out of a ring and give them back at once: the ceiling of reading."""
     finished = False
     while not finished and (batch := ring.get()) is not None:

@@ -12,7 +12,7 @@ from typing import Self
 
 from inferkit.batch import Batch, Piece
 from inferkit.devices.base import Device, HostMemory
-from inferkit.pipeline.shares import Tally
+from inferkit.pipeline.reader_stats import ThreadStats
 from inferkit.readers.base import DecodingReader, Reader
 from inferkit.readers.split import batches
 
@@ -103,7 +103,7 @@ class Ring:
         self._threads: list[Future[None]] = []
         self._cancelled = False
         shares = [share for share in shares if share]
-        self.tallies = [Tally() for _ in shares]
+        self.tallies = [ThreadStats() for _ in shares]
         self._working = len(shares)
         self._pool = ThreadPoolExecutor(max(1, len(shares)), "reader")
         nbytes = reader.buffer_bytes(batch_size)
@@ -151,7 +151,7 @@ class Ring:
                 if images >= own and not done:
                     done = batch.times[1]
         finally:
-            self.tallies[thread] = Tally(nbytes, images, done)
+            self.tallies[thread] = ThreadStats(nbytes, images, done)
             ready.put(thread)
 
     def _read(self, pieces: tuple[Piece, ...], buffer: _Buffer) -> tuple[Batch, int]:

@@ -8,8 +8,8 @@ from time import monotonic_ns, process_time
 import numpy as np
 from numpy.typing import NDArray
 
-from inferkit.pipeline.job import Progress, Window
-from inferkit.run import Histogram, Quantiles, Repeat, Series, Stage
+from inferkit.records.job import Progress, Window
+from inferkit.records.run import Histogram, Quantiles, Repeat, Series, Stage
 from inferkit.stats import binned_rate, histogram, quantiles
 
 PROGRESS_NS = 200_000_000

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from inferkit.batch import Piece, Segment
 from inferkit.dataset.format import Dataset
 from inferkit.devices.base import HostMemory
+from inferkit.linux.page_cache import evict_all
 from inferkit.readers.base import Allocator, Reader
 from inferkit.readers.files import OpenFiles, read_fully
-from inferkit.residency import evict_all
 
 LARGEST_FOLIO = 2 * 2**20
 """Most bytes that the page cache keeps as one piece (a huge page). Linux drops no piece that is asked for in part."""

@@ -9,12 +9,12 @@ from typing import NamedTuple
 from inferkit.batch import Piece, Segment
 from inferkit.dataset.format import Dataset
 from inferkit.devices.base import HostMemory
-from inferkit.directio import direct_io_alignment
 from inferkit.errors import ReadError
-from inferkit.host import filesystem
+from inferkit.linux.direct_io import direct_io_alignment
+from inferkit.linux.mounts import filesystem
+from inferkit.linux.page_cache import evict, resident_share
 from inferkit.readers.base import Allocator, Reader
 from inferkit.readers.files import OpenFiles, identity, read_fully
-from inferkit.residency import evict, resident_share
 
 UNKNOWN_BLOCK = 4096
 """What to assume where neither file system nor disk names a block: no disk in use has a larger logical one."""

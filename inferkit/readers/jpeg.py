@@ -12,9 +12,9 @@ from inferkit.dataset.manifest import Resize
 from inferkit.dataset.tensors import DTYPES, Dataset, TensorFile
 from inferkit.devices.base import HostMemory
 from inferkit.errors import ReadError
+from inferkit.linux.page_cache import evict_all
 from inferkit.readers.base import Allocator, DecodingReader
 from inferkit.readers.files import cannot, identity
-from inferkit.residency import evict_all
 
 if TYPE_CHECKING:  # reading tensors must not wait for image libraries
     from inferkit.dataset.decode import Decoder

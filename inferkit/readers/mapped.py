@@ -11,7 +11,7 @@ from inferkit.batch import Piece, Segment
 from inferkit.dataset.format import Dataset
 from inferkit.devices.base import Bytes, HostMemory, Registration
 from inferkit.errors import DeviceError, ReadError
-from inferkit.host import filesystem
+from inferkit.linux.mounts import filesystem
 from inferkit.readers.base import Allocator, Reader
 from inferkit.readers.files import KnownFiles, cannot
 from inferkit.units import gibibytes

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from inferkit.dataset.format import Dataset
 from inferkit.devices.base import HostMemory
-from inferkit.iouring import Read, ReadQueue
+from inferkit.linux.io_uring import Read, ReadQueue
 from inferkit.readers.base import Allocator
 from inferkit.readers.direct import Blocks, DirectReader
 from inferkit.readers.files import LARGEST_READ, OPEN_FILES_PER_THREAD, cannot

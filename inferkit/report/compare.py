@@ -1,4 +1,4 @@
-"""Storages side by side: the best point of each, its ceilings and what binds it."""
+"""Storages side by side: the best point of each, its ceilings and what is the bottleneck it."""
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
@@ -6,16 +6,16 @@ from typing import Any
 import pandas as pd
 
 from inferkit.errors import RecordError
+from inferkit.records.run import STAGES
+from inferkit.report.labels import ENGINE, MODEL, PRECISION, VERDICTS, number_text, share_text
 from inferkit.report.tables import text_table
-from inferkit.report.words import ENGINE, MODEL, PRECISION, VERDICTS, number_text, share_text
-from inferkit.run import STAGES
 
 BY = (ENGINE, MODEL, PRECISION)
 SAME = ("cpu", "gpu", "device", "dtype", "shape")
 """What has to be equal, so that the storage alone makes the difference; unknown values are not held against a run."""
 
 _CEILINGS = tuple(f"ceiling_{name}" for name in STAGES)
-_FIGURES = ("images_per_s", "predicted_images_per_s", "reached", "binding", *_CEILINGS)
+_FIGURES = ("images_per_s", "predicted_images_per_s", "reached", "bottleneck", *_CEILINGS)
 _ABOUT = ("reader", "threads", "batch_size", "profile", "verdict", "differs")
 
 
@@ -121,7 +121,7 @@ def _block(key: object, row: "pd.Series[Any]") -> Iterator[str]:
         "images/s",
         "predicted",
         "reached",
-        "binds",
+        "bottleneck",
         *(name.removeprefix("ceiling_") for name in ceilings),
     ]
     rows = [_line(storage, line, ceilings) for storage, line in lines.items()]
@@ -136,7 +136,7 @@ def _block(key: object, row: "pd.Series[Any]") -> Iterator[str]:
 def _line(storage: str, line: dict[str, object], ceilings: Sequence[str]) -> list[str]:
     names = ("images_per_s", "predicted_images_per_s")
     verdict = line["verdict"] if isinstance(line["verdict"], str) else "not measured"
-    binding = line["binding"] if isinstance(line["binding"], str) else "–"
+    binding = line["bottleneck"] if isinstance(line["bottleneck"], str) else "–"
     figures = [number_text(_number(line[name])) for name in names]
     limits = [number_text(_number(line[name])) for name in ceilings]
     return [storage, *figures, share_text(_number(line["reached"])), binding, *limits, verdict]

@@ -6,16 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import starmap
 from typing import NamedTuple, TypeVar
 
-from inferkit.report.reference import normal_text
-from inferkit.report.scaling import winners
-from inferkit.report.sweeps import HOST_COPY, link, series_names
-from inferkit.report.tables import text_table
-from inferkit.report.words import (
+from inferkit.records.run import STAGES, Figure, Run
+from inferkit.report.labels import (
     BATCH,
     DEVICE,
     DIRECTION,
     ENGINE,
     GPU,
+    HOST_COPY,
     MEMORY,
     MODEL,
     NODE,
@@ -26,15 +24,19 @@ from inferkit.report.words import (
     axis_text,
     figure_text,
     gpu_name,
+    link,
     network_text,
     number_text,
     point_text,
     quoting_text,
-    rank,
+    series_names,
     share_text,
+    sort_key,
     verdict_text,
 )
-from inferkit.run import STAGES, Figure, Run
+from inferkit.report.reference import normal_text
+from inferkit.report.scaling import winners
+from inferkit.report.tables import text_table
 from inferkit.units import bandwidth, gibibytes
 
 Key = TypeVar("Key")
@@ -88,7 +90,7 @@ def conclude(runs: Iterable[Run]) -> Conclusion:
     if not kept:
         return Conclusion([Sentence("No result", "there is no record to conclude from")])
     sentences: list[Sentence] = []
-    for (_, measure), group in _grouped(kept, [(run.stage, run.measure) for run in kept]):
+    for (_, measure), group in _grouped(kept, [(run.notebook, run.measure) for run in kept]):
         sentences += starmap(Sentence, winners(group))
         sentences += _MEASURES.get(measure, _others)(group)
     return Conclusion([*sentences, *_remarks(kept)])
@@ -96,7 +98,7 @@ def conclude(runs: Iterable[Run]) -> Conclusion:
 
 def _answer_first(run: Run) -> tuple[str, bool, str]:
     """Sort a notebook's pipelines before the stages alone."""
-    return run.stage, run.measure != "pipeline", run.measure
+    return run.notebook, run.measure != "pipeline", run.measure
 
 
 def _dataset(runs: Sequence[Run]) -> Iterator[Sentence]:
@@ -135,7 +137,7 @@ def _normal_copy(run: Run) -> str:
 
 def _reads(runs: Sequence[Run]) -> Iterator[Sentence]:
     """Word the fastest point of each reader, the fastest reader first, and the peer that ran beside it."""
-    bests = sorted((min(line, key=rank) for _, line in _grouped(runs, _axis(runs, READER))), key=rank)
+    bests = sorted((min(line, key=sort_key) for _, line in _grouped(runs, _axis(runs, READER))), key=sort_key)
     for place, run in enumerate(run for run in bests if run.measured):
         lead = "Fastest reader" if place == 0 and len(bests) > 1 else "Reader"
         peers = [f"{peer.ratio:.2f} of {peer.name}" for peer in run.peers if peer.ratio is not None]
@@ -155,13 +157,13 @@ def _pipelines(runs: Sequence[Run]) -> Iterator[Sentence]:
 def _limits(run: Run) -> Iterator[str]:
     if run.predicted is not None:
         yield f"{share_text(run.reached)} of the predicted {number_text(run.predicted.images_per_s)}"
-    if run.binding:
-        yield f"{run.binding} binds"
+    if run.bottleneck:
+        yield f"{run.bottleneck} is the bottleneck"
 
 
 def _others(runs: Sequence[Run]) -> Iterator[Sentence]:
     """Word the best point of a stage alone, which is a ceiling."""
-    run = min(runs, key=rank)
+    run = min(runs, key=sort_key)
     if run.measured is not None:
         yield Sentence(f"{run.measure} alone", f"{figure_text(run.measured)} at {point_text(run)}; {_verdict(run)}")
 
@@ -222,13 +224,13 @@ def best_of(runs: Sequence[Run]) -> list[Run]:
     """Return the best pipeline run of each engine, model and precision: VALID first, then the faster."""
     pipelines = [run for run in runs if run.measure == "pipeline"]
     keys = [" ".join(str(run.point.get(name, "")) for name in (ENGINE, MODEL, PRECISION)) for run in pipelines]
-    return [min(group, key=rank) for _, group in _grouped(pipelines, keys)]
+    return [min(group, key=sort_key) for _, group in _grouped(pipelines, keys)]
 
 
 def screen(runs: Iterable[Run]) -> str:
     """Word the answer for a terminal of 100 columns: one block per storage.
 
-    Per engine and network: images per second, predicted, the binding stage, each ceiling and the verdict. Stages
+    Per engine and network: images per second, predicted, the bottleneck, each ceiling and the verdict. Stages
     without a pipeline are told in sentences.
     """
     kept = list(runs)
@@ -239,9 +241,9 @@ def screen(runs: Iterable[Run]) -> str:
 def _storage_block(storage: str, runs: Sequence[Run]) -> Iterator[str]:
     demo = " (demo profile: not for quoting)" if any(run.profile == "demo" for run in runs) else ""
     yield f"{storage or 'results'}{demo}"
-    stages = dict.fromkeys(run.stage for run in runs)
+    stages = dict.fromkeys(run.notebook for run in runs)
     for stage in sorted(stages):
-        own = [run for run in runs if run.stage == stage]
+        own = [run for run in runs if run.notebook == stage]
         yield f"  {stage} {STAGE_TITLES.get(stage, '')}".rstrip()
         pipelines = best_of(own)
         lines = _pipeline_table(pipelines) if pipelines else _sentence_lines(own)
@@ -264,18 +266,18 @@ def _wrapped(text: str) -> list[str]:
 
 def _pipeline_table(runs: Sequence[Run]) -> list[str]:
     ceilings = [name for name in STAGES if any(name in run.ceilings for run in runs)]
-    head = ["engine", "model", "images/s", "predicted", "reached", "binds", *ceilings, "verdict"]
+    head = ["engine", "model", "images/s", "predicted", "reached", "bottleneck", *ceilings, "verdict"]
     rows = [_pipeline_row(run, ceilings) for run in runs]
     return text_table(rows, head, numbers=[2, 3, 4, *range(6, 6 + len(ceilings))])
 
 
 def _pipeline_row(run: Run, ceilings: Sequence[str]) -> list[str]:
     network = " ".join(filter(None, (axis_text(name, run.point.get(name, "")) for name in (MODEL, PRECISION))))
-    figures = [_images(run.measured), _images(run.predicted), share_text(run.reached), run.binding or "–"]
+    figures = [_images(run.measured), _images(run.predicted), share_text(run.reached), run.bottleneck or "–"]
     limits = [_images(run.ceilings.get(name)) for name in ceilings]
     return [
         str(run.point.get(ENGINE, "")),
-        _cut(network or "–", 24),
+        _cut(network or "–", 22),
         *figures,
         *limits,
         run.verdict,

@@ -8,7 +8,7 @@ from IPython.display import Image as Picture
 from PIL import Image
 
 from inferkit.dataset.format import open_dataset
-from inferkit.run import Run
+from inferkit.records.run import Run
 
 COLUMNS, ROWS = 8, 3
 SIDE = 112

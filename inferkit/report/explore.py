@@ -6,13 +6,15 @@ from typing import Any
 import pandas as pd
 
 from inferkit.errors import ParameterError
-from inferkit.report import charts
+from inferkit.report.charts.pipeline import comparison
 from inferkit.report.display import display_chart
 
 ANY = "all"
-AXES = ("storage", "stage", "measure", "model", "reader", "verdict")
-SHOWN = ("storage", "stage", "measure", "engine", "model", "reader", "threads", "batch_size", "images_per_s", "reached",
-         "binding", "verdict")  # fmt: skip
+AXES = ("storage", "notebook", "measure", "model", "reader", "verdict")
+SHOWN = (
+    *("storage", "notebook", "measure", "engine", "model", "reader", "threads", "batch_size"),
+    *("images_per_s", "reached", "bottleneck", "verdict"),
+)
 
 
 def select(frame: pd.DataFrame, chosen: dict[str, str]) -> pd.DataFrame:
@@ -58,7 +60,7 @@ def explore(frame: pd.DataFrame) -> Any:
         rows = select(frame, chosen)
         display(rows[[column for column in SHOWN if column in rows.columns]])
         if (rows["measure"] == "pipeline").any():
-            display_chart(charts.comparison(rows))
+            display_chart(comparison(rows))
 
     return widgets.VBox([widgets.HBox(list(menus.values()), layout={"flex_flow": "row wrap"}),
                          widgets.interactive_output(show, menus)])  # fmt: skip

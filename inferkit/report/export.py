@@ -9,8 +9,9 @@ import nbformat
 from nbconvert import HTMLExporter
 
 from inferkit.errors import RecordError
-from inferkit.report.store import Stored, load_runs, read_notebook, table
-from inferkit.run import MIME
+from inferkit.records.notebooks import Stored, load_runs, read_notebook
+from inferkit.records.run import MIME
+from inferkit.report.store import table
 
 Format = Literal["html", "csv", "json"]
 

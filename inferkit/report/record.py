@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 from html import escape
 
 from inferkit.errors import RecordError
+from inferkit.records.run import MIME, Json, Peer, Repeat, Run, Stage
 from inferkit.report import tables
-from inferkit.report.colours import VERDICT_COLOURS, stage_order
-from inferkit.report.words import figure_text, flatten, point_text, share_text, title, verdict_text
-from inferkit.run import MIME, Json, Peer, Repeat, Run, Stage
+from inferkit.report.labels import figure_text, flatten, point_text, share_text, title, verdict_text
+from inferkit.report.palette import VERDICT_COLOURS, stage_order
 from inferkit.units import bandwidth, duration, gigabytes, rate
 
 
@@ -53,8 +53,8 @@ def summary_rows(run: Run) -> list[tuple[str, str]]:
     rows = [("measured", figure_text(run.measured))]
     if run.predicted is not None:
         rows += [("predicted", figure_text(run.predicted)), ("reached", f"{share_text(run.reached)} of predicted")]
-    if run.binding:
-        rows.append(("binding stage", run.binding))
+    if run.bottleneck:
+        rows.append(("bottleneck", run.bottleneck))
     if reading := _reading(run.facts.get("reading") or {}):
         rows.append(("reader threads", reading))
     if run.cores is not None:

@@ -7,11 +7,8 @@ the batch shrinks as processes are added. *Exploration*: every combination.
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TypeVar
 
-import altair as alt
-
-from inferkit.report.tables import html_table, text_table
-from inferkit.report.theme import WIDTH, Chart, Rows, base, message, series_scale, styled
-from inferkit.report.words import (
+from inferkit.records.run import Run
+from inferkit.report.labels import (
     BATCH,
     READER,
     THREADS,
@@ -19,15 +16,14 @@ from inferkit.report.words import (
     network_text,
     number_text,
     quoting_text,
-    rank,
     share_text,
+    sort_key,
 )
-from inferkit.run import Run
+from inferkit.report.tables import html_table, text_table
 from inferkit.units import duration
 
 RANKS, GPUS, CORES = "ranks", "gpus", "cores"
 Key = TypeVar("Key", bound=Hashable)
-STEP = 24
 
 
 def multi(runs: Sequence[Run]) -> list[Run]:
@@ -58,14 +54,15 @@ def setting(run: Run) -> str:
     return ", ".join([*words, f"{ranks} process{'es' if ranks > 1 else ''}"])
 
 
-def _work(run: Run) -> str:
+def work(run: Run) -> str:
     """Word what is the same among runs that are compared, but for the batch."""
     words = [network_text(run), axis_text(READER, run.point.get(READER, ""))]
     words += [axis_text(THREADS, run.point[THREADS])] if THREADS in run.point else []
     return " · ".join(word for word in words if word)
 
 
-def _grouped(runs: Sequence[Run], key: Callable[[Run], Key]) -> Iterator[tuple[Key, list[Run]]]:
+def grouped(runs: Sequence[Run], key: Callable[[Run], Key]) -> Iterator[tuple[Key, list[Run]]]:
+    """Yield each value of a key, in the order of appearance, with the runs that have it."""
     for wanted in dict.fromkeys(map(key, runs)):
         yield wanted, [run for run in runs if key(run) == wanted]
 
@@ -114,8 +111,8 @@ class ScalingTable:
 def weak_scaling(runs: Sequence[Run]) -> ScalingTable:
     """Return, for each batch size, what each number of processes reaches: batch time, rate, speedup, efficiency."""
     rows = []
-    for (work, batch), group in _grouped(multi(runs), lambda run: (_work(run), int(run.point[BATCH]))):
-        rows += [[work, f"{batch}", *_row(run, smallest_of(group), batch)] for run in group]
+    for (name, batch), group in grouped(multi(runs), lambda run: (work(run), int(run.point[BATCH]))):
+        rows += [[name, f"{batch}", *_row(run, smallest_of(group), batch)] for run in group]
     head = ["work", "batch per process", *_COLUMNS]
     return ScalingTable(head, rows, "weak scaling: no run of several processes")
 
@@ -123,9 +120,9 @@ def weak_scaling(runs: Sequence[Run]) -> ScalingTable:
 def strong_scaling(runs: Sequence[Run]) -> ScalingTable:
     """Return what each number of processes makes of as many images under way together."""
     rows = []
-    for (work, total), group in _grouped(multi(runs), lambda run: (_work(run), int(run.point[BATCH]) * workers(run))):
+    for (name, total), group in grouped(multi(runs), lambda run: (work(run), int(run.point[BATCH]) * workers(run))):
         if len({workers(run) for run in group}) > 1:
-            rows += [[work, f"{total}", *_row(run, smallest_of(group), total // workers(run))] for run in group]
+            rows += [[name, f"{total}", *_row(run, smallest_of(group), total // workers(run))] for run in group]
     head = ["work", "images under way", *_COLUMNS]
     return ScalingTable(
         head, rows, "strong scaling: name batch sizes such as [32, 64, 128], so that processes × batch comes out equal"
@@ -145,7 +142,7 @@ def _row(run: Run, smallest: Run, batch: int) -> list[str]:
 
 def error_text(run: Run) -> str:
     """Word the error of the sum, in percent of it."""
-    relative = run.facts.get("together", {}).get("relative_error")
+    relative = run.facts.get("group", {}).get("relative_error")
     return "–" if relative is None else f"{relative * 100:.2f} %"
 
 
@@ -154,11 +151,11 @@ def exploration(runs: Sequence[Run]) -> ScalingTable:
     kept = multi(runs)
     settings = list(dict.fromkeys(map(setting, kept)))
     rows = []
-    for work, group in _grouped(kept, _work):
-        best = min(group, key=rank)
-        for batch, own in _grouped(group, lambda run: int(run.point[BATCH])):
+    for name, group in grouped(kept, work):
+        best = min(group, key=sort_key)
+        for batch, own in grouped(group, lambda run: int(run.point[BATCH])):
             by_setting = {setting(run): run for run in own}
-            rows.append([work, f"{batch}", *(_cell(by_setting.get(name), best) for name in settings)])
+            rows.append([name, f"{batch}", *(_cell(by_setting.get(name), best) for name in settings)])
     return ScalingTable(["work", "batch per process", *settings], rows, "exploration: no run of several processes")
 
 
@@ -171,18 +168,18 @@ def _cell(run: Run | None, best: Run) -> str:
 
 def winners(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
     """Name, for each work, the setting that wins on the most resources, and by how much over one process."""
-    for work, group in _grouped(multi(runs), _work):
+    for name, group in grouped(multi(runs), work):
         most = max(resources(run) for run in group)
         rivals = [run for run in group if resources(run) == most or CORES in run.point]
-        best = min(rivals, key=rank)
+        best = min(rivals, key=sort_key)
         if rate_of(best) is None:
             continue
         single = [run for run in rivals if int(run.point[RANKS]) == 1 and run is not best and rate_of(run)]
         told = [f"{number_text(rate_of(best))} images/s (± {error_text(best)}) with batches of {best.point[BATCH]}"]
-        told += [_against(best, min(single, key=rank))] if single else []
-        told += [f"{best.binding} binds"] if best.binding else []
+        told += [_against(best, min(single, key=sort_key))] if single else []
+        told += [f"{best.bottleneck} is the bottleneck"] if best.bottleneck else []
         yield (
-            f"{work}: {setting(best)} win{'s' if best.point[RANKS] == 1 else ''}",
+            f"{name}: {setting(best)} win{'s' if best.point[RANKS] == 1 else ''}",
             "; ".join([*told, quoting_text(best.verdict, best.profile)]),
         )
 
@@ -191,91 +188,3 @@ def _against(best: Run, single: Run) -> str:
     ratio = (rate_of(best) or 0.0) / (rate_of(single) or 1.0)
     same = "one process on the same resources" if resources(best) == resources(single) else setting(single)
     return f"{ratio:.2f} times {same} ({number_text(rate_of(single))})"
-
-
-def scaling(runs: Sequence[Run]) -> Chart:
-    """Draw a bar per setting, with the error of the sum, and beside it speedup and efficiency."""
-    rows = [row for _, group in _groups(runs) for row in _bars(group)]
-    if not rows:
-        return message("scaling: no run of several processes")
-    order = list(dict.fromkeys(row["setting"] for row in rows))
-    panels = list(dict.fromkeys(row["panel"] for row in rows))
-    y, x = alt.Y("setting:N", sort=order, title=None), alt.X("value:Q", title="images/s", axis=alt.Axis(tickCount=6))
-    plot = alt.Chart().properties(width=WIDTH, height=alt.Step(STEP))
-    opacity = alt.condition("datum.verdict == 'VALID'", alt.value(1.0), alt.value(0.35))
-    layers = [
-        plot.mark_bar(height=14, color="#0072B2").encode(y=y, x=x, opacity=opacity),
-        plot.mark_rule(color="#222222", strokeWidth=1.5).encode(y=y, x=alt.X("low:Q"), x2="high:Q"),
-        plot.mark_text(align="left", fontSize=11).encode(y=y, x=alt.value(WIDTH + 10), text="note:N"),
-    ]
-    header = alt.Header(labelOrient="top", labelAnchor="start", labelAngle=0, labelPadding=4)
-    facet = alt.Facet("panel:N", sort=panels, header=header, title=None)
-    chart = alt.layer(*layers).facet(facet=facet, columns=1, data=base(rows).data, spacing=14)
-    chart = chart.resolve_scale(x="independent", y="independent")
-    return styled(
-        chart, "Several processes (images/s)", "line: ± error of the sum · pale: no valid result", demo_text(runs)
-    )
-
-
-def demo_text(runs: Sequence[Run]) -> str:
-    """Word that figures of the demo profile are not for quoting; empty where there are none."""
-    return "demo profile: not for quoting" if any(run.profile == "demo" for run in runs) else ""
-
-
-def _groups(runs: Sequence[Run]) -> Iterator[tuple[str, list[Run]]]:
-    def name(run: Run) -> str:
-        return f"{_work(run)} · {axis_text(BATCH, run.point[BATCH])}"
-
-    yield from _grouped(multi(runs), name)
-
-
-def _bars(group: Sequence[Run]) -> Rows:
-    smallest = smallest_of(group)
-    rows: Rows = []
-    for run in group:
-        value, gain = rate_of(run), Gain(run, smallest)
-        error = (value or 0.0) * (run.facts.get("together", {}).get("relative_error") or 0.0)
-        words = [
-            number_text(value),
-            "" if gain.speedup is None else f"× {gain.speedup:.2f}",
-            share_text(gain.efficiency),
-        ]
-        words += [] if run.verdict == "VALID" else [run.verdict]
-        rows.append(
-            {
-                "panel": f"{_work(run)} · {axis_text(BATCH, run.point[BATCH])}",
-                "setting": setting(run),
-                "value": value,
-                "low": None if value is None else value - error,
-                "high": None if value is None else value + error,
-                "note": " · ".join(filter(None, words)),
-                "verdict": run.verdict,
-            }
-        )
-    return rows
-
-
-def speedup(runs: Sequence[Run]) -> Chart:
-    """Draw the speedup over the batches inferred side by side, and what would be ideal (dashed)."""
-    rows: Rows = []
-    for name, group in _groups(runs):
-        smallest = smallest_of(group)
-        for count, own in _grouped(sorted(group, key=workers), workers):
-            best = min(own, key=rank)
-            gain = Gain(best, smallest).speedup
-            if gain is not None:
-                rows.append({"series": name, "workers": count, "speedup": gain})
-    if not rows:
-        return message("speedup: no run of several processes")
-    least = min(row["workers"] for row in rows)
-    counts = sorted({row["workers"] for row in rows})
-    ideal = [{"workers": n, "speedup": n / least} for n in counts]
-    axis = alt.Axis(values=counts, format="d")
-    x = alt.X("workers:Q", title="processes, or GPUs of one process", axis=axis, scale=alt.Scale(zero=False))
-    y = alt.Y("speedup:Q", title="speedup over the smallest", scale=alt.Scale(domainMin=0))
-    colour = alt.Color("series:N", scale=series_scale(str(row["series"]) for row in rows), title=None)
-    line = base(rows).mark_line(point=alt.OverlayMarkDef(size=40)).encode(x=x, y=y, color=colour)
-    dashed = base(ideal).mark_line(strokeDash=[5, 3], color="#222222").encode(x=x, y=y)
-    chart = alt.layer(dashed, line).properties(width=WIDTH, height=220)
-    key = "dashed: as many times as there are processes, which needs as many times the resources"
-    return styled(chart, "Speedup", key, demo_text(runs))

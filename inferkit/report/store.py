@@ -1,114 +1,20 @@
-"""Read executed notebooks: their records, and nothing else of them.
+"""One table over the records of any number of executed notebooks."""
 
-A Run lies in a cell's output under its own MIME type. No printed text, no HTML and no variable is read, so notebooks of
-any origin, edited and commented by people, load the same.
-"""
-
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
-from inferkit.errors import RecordError
-from inferkit.report.words import gpu_name
-from inferkit.run import MIME, Figure, Json, Run, Scalar
-
-
-class Stored(NamedTuple):
-    """A run and the notebook that it was found in."""
-
-    run: Run
-    notebook: Path
-
-
-Paths = Path | str | Iterable[Path | str]
-
-
-def load_runs(paths: Paths) -> list[Stored]:
-    """Read the records of notebooks.
-
-    Parameters
-    ----------
-    paths
-        An executed notebook, a folder (searched recursively, checkpoints left out), or several of either.
-
-    Returns
-    -------
-    stored
-        Each run once, even where a notebook was copied, in the order of files and cells.
-
-    Raises
-    ------
-    RecordError
-        Naming every notebook that cannot be read, or if there is not a single record.
-    """
-    notebooks = _notebooks([paths] if isinstance(paths, Path | str) else list(paths))
-    found: dict[str, Stored] = {}
-    faults: list[str] = []
-    for notebook in notebooks:
-        try:
-            for run in read_notebook(notebook):
-                found.setdefault(run.id, Stored(run, notebook))
-        except RecordError as error:
-            faults.append(str(error))
-    if faults:
-        raise RecordError("\n".join(faults))
-    if not found:
-        msg = f"no record in {len(notebooks)} notebook(s) under {paths}: run one first, as by `inferkit run quickstart`"
-        raise RecordError(msg)
-    return list(found.values())
-
-
-def read_notebook(notebook: Path) -> list[Run]:
-    """Read the records of one notebook, in the order of its cells; none if it holds none.
-
-    Raises
-    ------
-    RecordError
-        If the file is no notebook, or a record is of an unknown schema or does not fit its own.
-    """
-    try:
-        content = json.loads(notebook.read_text(encoding="utf-8"))
-        outputs = [output for cell in content["cells"] for output in cell.get("outputs", ())]
-        records = [output["data"][MIME] for output in outputs if MIME in output.get("data", {})]
-    except OSError as error:
-        msg = f"{notebook}: cannot be read: {error.strerror}"
-        raise RecordError(msg) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        found = f"{type(error).__name__}: {error}"
-        msg = f"{notebook}: is not a notebook of format 4 ({found}): execute it again or move it away"
-        raise RecordError(msg) from error
-    return [_run(record, notebook) for record in records]
-
-
-def _run(record: Json, notebook: Path) -> Run:
-    if not isinstance(record, dict):
-        msg = f"{notebook}: record is a {type(record).__name__}, expected a JSON object"
-        raise RecordError(msg)
-    try:
-        return Run.from_dict(record)
-    except RecordError as error:
-        msg = f"{notebook}: {error}"
-        raise RecordError(msg) from error
-
-
-def _notebooks(paths: list[Path | str]) -> list[Path]:
-    found: dict[Path, None] = {}
-    for path in map(Path, paths):
-        if not path.exists():
-            msg = f"{path}: no such notebook or folder"
-            raise RecordError(msg)
-        inside = sorted(path.rglob("*.ipynb")) if path.is_dir() else [path]
-        found |= dict.fromkeys(item for item in inside if ".ipynb_checkpoints" not in item.parts)
-    return list(found)
+from inferkit.records.notebooks import Paths, Stored, load_runs
+from inferkit.records.run import Figure, Json, Run, Scalar
+from inferkit.report.labels import gpu_name
 
 
 def load(paths: Paths) -> pd.DataFrame:
     """Return one tidy table over any number of notebooks, one row per run; failed runs stay in it.
 
-    See :func:`load_runs` for what is read and raised, :func:`table` for the columns.
+    See :func:`inferkit.records.notebooks.load_runs` for what is read and raised, :func:`table` for the columns.
     """
     return table(load_runs(paths))
 
@@ -118,11 +24,13 @@ def table(stored: Iterable[Stored]) -> pd.DataFrame:
 
     Columns
     -------
-    id, stage, measure, storage, profile, scope, verdict, quotable, started, notebook
+    id, notebook, measure, storage, profile, scope, verdict, quotable, started
         As in the record.
+    path
+        The notebook's file.
     one per axis of a point
         Under the axis' own name, ``point_<name>`` where that is another column's.
-    images_per_s, bytes_per_s, cov, predicted_images_per_s, predicted_bytes_per_s, reached, binding, ceiling_<stage>
+    images_per_s, bytes_per_s, cov, predicted_images_per_s, predicted_bytes_per_s, reached, bottleneck, ceiling_<stage>
         Figures; ceilings in images per second.
     cpu, gpu, dtype, shape
         What has to be equal for storages to be compared.
@@ -144,14 +52,14 @@ def _row(run: Run, notebook: Path) -> dict[str, Any]:
         **_machine(run),
         **_texts(run),
         "started": run.started,
-        "notebook": str(notebook),
+        "path": str(notebook),
     }
     axes = {f"point_{name}" if name in row else name: value for name, value in run.point.items()}
     return {**row, **axes}
 
 
 def _head(run: Run) -> dict[str, Scalar]:
-    names = ("id", "stage", "measure", "storage", "profile", "scope", "verdict", "quotable")
+    names = ("id", "notebook", "measure", "storage", "profile", "scope", "verdict", "quotable")
     return {name: getattr(run, name) for name in names}
 
 
@@ -164,7 +72,7 @@ def _figures(run: Run) -> dict[str, Scalar | None]:
         "predicted_images_per_s": predicted.images_per_s,
         "predicted_bytes_per_s": predicted.bytes_per_s,
         "reached": run.reached,
-        "binding": run.binding,
+        "bottleneck": run.bottleneck,
         **ceilings,
     }
 

@@ -8,8 +8,7 @@ from PIL import Image
 
 from inferkit.dataset.decode import MAX_PIXELS, Decoder, ImageError, orientation
 from inferkit.dataset.manifest import Resize
-
-from .pictures import Pixels, jpeg, photograph
+from tests.dataset.pictures import Pixels, jpeg, photograph
 
 
 def decode(data: bytes, size: int = 32, *, resize: Resize = "stretch", fast: bool = False) -> Pixels:

@@ -20,8 +20,7 @@ from inferkit.dataset.format import open_dataset, verify
 from inferkit.dataset.images import find_images, make_from_images
 from inferkit.dataset.manifest import Skipped, read_manifest
 from inferkit.errors import DatasetError, ParameterError
-
-from .pictures import contents, folder_of, jpeg, photograph
+from tests.dataset.pictures import contents, folder_of, jpeg, photograph
 
 PROGRAM = """
 import sys

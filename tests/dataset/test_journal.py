@@ -8,8 +8,7 @@ from inferkit.dataset.job import Job
 from inferkit.dataset.journal import Journal, Part, sidecar_hex
 from inferkit.dataset.tensors import image_hash
 from inferkit.errors import DatasetError
-
-from .pictures import contents
+from tests.dataset.pictures import contents
 
 
 def job(folder: Path, seed: int = 0) -> Job:

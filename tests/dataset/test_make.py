@@ -13,8 +13,7 @@ from inferkit.dataset.format import open_dataset
 from inferkit.dataset.make import MakeReport
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.errors import DatasetError
-
-from .pictures import contents
+from tests.dataset.pictures import contents
 
 
 class Stop(Exception):

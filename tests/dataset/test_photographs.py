@@ -8,8 +8,7 @@ import pytest
 from inferkit.dataset import photographs
 from inferkit.dataset.photographs import make_photographs
 from inferkit.errors import DatasetError, ParameterError
-
-from .pictures import contents
+from tests.dataset.pictures import contents
 
 
 def test_photographs_are_distinct_colourful_and_of_usual_sizes(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from inferkit.dataset.staging_copy import PART, copy_file, pages_of
 from inferkit.dataset.staging_record import RECORD_NAME, copy_for, first_copy, read_record
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.errors import DatasetError, ParameterError
-from inferkit.topology import Core, Part, Topology, topology
+from inferkit.machine.topology import Core, Part, Topology, topology
 from tests.machines import dgx, write
 
 NODE = topology().cores[0].node

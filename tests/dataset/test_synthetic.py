@@ -8,8 +8,7 @@ from inferkit.dataset.format import open_dataset, verify
 from inferkit.dataset.manifest import read_manifest
 from inferkit.dataset.synthetic import make_synthetic, random_image
 from inferkit.errors import ParameterError
-
-from .pictures import contents
+from tests.dataset.pictures import contents
 
 
 @pytest.mark.parametrize("images_per_file", [1, 4, 5, 6, 7, 100])

@@ -6,8 +6,7 @@ import pytest
 
 from inferkit.dataset.writing import check_space, new_file, remove_temporary_files, storage_errors
 from inferkit.errors import DatasetError
-
-from .pictures import contents
+from tests.dataset.pictures import contents
 
 
 def test_a_file_appears_whole_when_the_block_ends(tmp_path: Path) -> None:

@@ -17,20 +17,19 @@ from inferkit.devices.cpu import CpuDevice
 from inferkit.engines.base import Engine
 from inferkit.engines.null import NullEngine
 from inferkit.errors import DeviceError, EngineError, ReadError
-from inferkit.iouring import ReadQueue
-from inferkit.pipeline.job import Window
+from inferkit.linux.io_uring import ReadQueue
 from inferkit.pipeline.loop import Loop, read_only
 from inferkit.pipeline.ring import POISON, Ring
 from inferkit.pipeline.timeline import Timeline
-from inferkit.pipeline.verify import Verifier
 from inferkit.readers import READERS
 from inferkit.readers.base import Reader
 from inferkit.readers.direct import direct_io_block
 from inferkit.readers.memory import MemoryReader, in_memory
 from inferkit.readers.split import split
+from inferkit.records.job import Window
+from inferkit.validity.checksums import Verifier
 from tests.conftest import Known, Pixels, write_dataset
-
-from .conftest import KINDS, SETTINGS, open_or_skip
+from tests.devices.conftest import KINDS, SETTINGS, open_or_skip
 
 FOREVER = Window(warmup_s=3600.0)
 # 105 bytes: many images in a page; 4551: a page and a bit, so that segments begin anywhere; 12288: whole pages.

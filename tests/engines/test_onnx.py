@@ -13,16 +13,15 @@ from inferkit.devices.cpu import CpuDevice
 from inferkit.engines.base import Options
 from inferkit.engines.onnx import OnnxEngine
 from inferkit.errors import DeviceError, EngineError
-from inferkit.host import cpus
-from inferkit.pipeline.job import Window
+from inferkit.linux.cgroups import cpus
 from inferkit.pipeline.loop import Loop, infer_resident
 from inferkit.pipeline.ring import Ring
 from inferkit.pipeline.timeline import Timeline
 from inferkit.readers.buffered import BufferedReader
 from inferkit.readers.split import split
+from inferkit.records.job import Window
 from tests.conftest import Known, MakeDataset
-
-from .conftest import MakeModel, weights
+from tests.engines.conftest import MakeModel, weights
 
 SHAPE = (3, 5, 7)
 Values = NDArray[np.float32]

@@ -14,8 +14,7 @@ from inferkit.devices.cpu import CpuDevice
 from inferkit.engines import ENGINES, engine_class
 from inferkit.errors import EngineError
 from inferkit.models.cache import model_path
-
-from .conftest import MakeModel
+from tests.engines.conftest import MakeModel
 
 SHAPE = (3, 5, 7)
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from inferkit.dataset.synthetic import make_synthetic
-from inferkit.mounts import filesystem
+from inferkit.linux.mounts import filesystem
 
 SHAPE = (3, 32, 32)
 IMAGE_BYTES = 3 * 32 * 32

@@ -12,23 +12,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inferkit import measure as measure_module
 from inferkit.batch import Piece
-from inferkit.configure import configure
+from inferkit.cli.configure import configure
+from inferkit.cli.execute import execute
 from inferkit.dataset.format import open_dataset
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.devices.cpu import CpuDevice
 from inferkit.errors import ReadError
-from inferkit.execute import execute
-from inferkit.measure import Status, measure
-from inferkit.params import StorageToHost
-from inferkit.pipeline import launch
-from inferkit.plan import plan
+from inferkit.measure import measure as measure_module
+from inferkit.measure.measure import Status, measure
+from inferkit.plan.build import plan
+from inferkit.ranks import launch
 from inferkit.readers.buffered import BufferedReader
-from inferkit.run import Run
+from inferkit.records.params import StorageToHost
+from inferkit.records.run import Run
+from tests.faults.conftest import IMAGE_BYTES, IMAGES, PER_FILE, Storage
 from tests.readers.conftest import content
-
-from .conftest import IMAGE_BYTES, IMAGES, PER_FILE, Storage
 
 LONG = 30.0
 

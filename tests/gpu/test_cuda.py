@@ -24,10 +24,10 @@ from inferkit.engines import engine_class
 from inferkit.engines.base import Engine, Options
 from inferkit.errors import DeviceError, EngineError
 from inferkit.models.cache import ModelFile, model_path
-from inferkit.pipeline.job import Job, Outcome, Progress, Window
+from inferkit.pipeline.copies import pattern
 from inferkit.pipeline.timeline import Timeline
-from inferkit.pipeline.works import WORKS
-from inferkit.probes.h2d import pattern
+from inferkit.pipeline.workloads import WORKS
+from inferkit.records.job import Job, Outcome, Progress, Window
 
 if TYPE_CHECKING:
     from inferkit.devices.cuda import CudaDevice

@@ -13,10 +13,10 @@ from inferkit.errors import ModelError
 from inferkit.models import agreement
 from inferkit.models.agreement import top1_agreement
 from inferkit.models.cache import ModelFile, model_path
-from inferkit.models.chosen import network, shape_for
 from inferkit.models.reference import reference_session
-from inferkit.params import SingleProcess
+from inferkit.plan.networks import network, shape_for
 from inferkit.readers.memory import in_memory
+from inferkit.records.params import SingleProcess
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,7 @@ import pytest
 
 from inferkit.models.precision import convert
 from inferkit.models.reference import quantised_to
-
-from .test_quantize import network, pixels
+from tests.models.test_quantize import network, pixels
 
 
 @pytest.mark.parametrize(("precision", "told"), [("float32", ""), ("float16", ""), ("int8", "int8"), ("fp8", "fp8")])

@@ -6,9 +6,9 @@ from typing import Any
 import papermill
 import pytest
 
-from inferkit.params import NOTEBOOKS, project_root
-from inferkit.report.store import read_notebook
-from inferkit.run import Run
+from inferkit.records.notebooks import read_notebook
+from inferkit.records.params import NOTEBOOKS, project_root
+from inferkit.records.run import Run
 
 TINY = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 2}
 
@@ -18,7 +18,7 @@ def execute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Execute a stage's notebook by plain papermill and return its records; the last cell may raise."""
 
     def run(stage: str, *, fails: bool = False, **parameters: Any) -> list[Run]:
-        name = NOTEBOOKS[stage].notebook
+        name = NOTEBOOKS[stage].file_stem
         out = tmp_path / f"{name}.ipynb"
         source = project_root() / "notebooks" / f"{name}.ipynb"
         options = {"progress_bar": False, "kernel_name": "python3", "cwd": tmp_path}

@@ -27,7 +27,7 @@ def test_03c_compares_processes_and_names_the_winner(execute: Any, tmp_path: Pat
     for run in runs:
         assert run.verdict == "VALID", (run.failure, run.reasons)
         assert len(run.facts["ranks"]) == run.point["ranks"]
-        assert run.facts["together"]["overlap"] > 0.9
+        assert run.facts["group"]["overlap"] > 0.9
     text = (tmp_path / "03c_multi_process.ipynb").read_text()
     for told in ("memory node", "Where the ranks run", "speedup", "efficiency", "win"):
         assert told in text

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from inferkit.dataset.synthetic import make_synthetic
-from inferkit.params import project_root
-from inferkit.report.store import read_notebook
-from inferkit.run import Run
+from inferkit.records.notebooks import read_notebook
+from inferkit.records.params import project_root
+from inferkit.records.run import Run
 from tests.notebooks.conftest import TINY
 
 pytestmark = pytest.mark.filterwarnings("default")  # papermill and its kernels warn of their own
@@ -85,7 +85,7 @@ def test_03b_names_the_binding_stage_and_reuses_ceilings(execute: Any, data: str
         assert run.measured is not None
         assert run.predicted is not None
         lowest = min(run.ceilings, key=lambda stage: run.ceilings[stage].images_per_s or 0)
-        assert run.binding == lowest
+        assert run.bottleneck == lowest
         assert run.predicted.images_per_s == run.ceilings[lowest].images_per_s
     assert set(null.stages) == {"read", "copy"}
     assert set(onnx.stages) == {"read", "copy", "infer"}

@@ -3,8 +3,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from inferkit.devices.cpu import CpuDevice
-from inferkit.pipeline.job import Job, Progress, Window
 from inferkit.pipeline.timeline import Timeline
+from inferkit.records.job import Job, Progress, Window
 from tests.engines.conftest import make_model
 
 __all__ = ["FOREVER", "SHORT", "begin", "device", "ignore", "make_model"]

@@ -4,10 +4,10 @@ import pytest
 
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.errors import ParameterError
-from inferkit.measure import measure
-from inferkit.params import SingleProcess
+from inferkit.measure.measure import measure
 from inferkit.pipeline.batch_log import check_batch_log
-from inferkit.plan import plan
+from inferkit.plan.build import plan
+from inferkit.records.params import SingleProcess
 
 
 def test_every_batch_of_every_point_is_in_a_parquet_file(tmp_path: Path) -> None:

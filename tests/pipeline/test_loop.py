@@ -11,18 +11,17 @@ from inferkit.devices.base import Slot, Span
 from inferkit.devices.cpu import CpuDevice
 from inferkit.engines.null import NullEngine
 from inferkit.errors import EngineError, ReadError
-from inferkit.pipeline.handout import Handout
-from inferkit.pipeline.job import Window
 from inferkit.pipeline.loop import Loop, infer_resident, read_only
+from inferkit.pipeline.resident_source import ResidentSource
 from inferkit.pipeline.ring import Ring
 from inferkit.pipeline.timeline import Timeline
-from inferkit.pipeline.verify import Verifier
 from inferkit.readers import READERS
 from inferkit.readers.base import Reader
 from inferkit.readers.split import split
+from inferkit.records.job import Window
+from inferkit.validity.checksums import Verifier
 from tests.conftest import Known, write_dataset
-
-from .conftest import FOREVER, SHORT, ignore
+from tests.pipeline.conftest import FOREVER, SHORT, ignore
 
 STAGES = ("read", "copy", "infer")
 
@@ -69,11 +68,11 @@ def reader(request: pytest.FixtureRequest, known: Known, device: CpuDevice) -> I
         yield reader
 
 
-def ring_of(reader: Reader, device: CpuDevice, epochs: int | None = None) -> Ring | Handout:
+def ring_of(reader: Reader, device: CpuDevice, epochs: int | None = None) -> Ring | ResidentSource:
     shares = split([20, 20], 2, "uniform")
     if reader.has_ceiling:
         return Ring(reader, device, shares, 4, buffers=4, epochs=epochs)
-    return Handout(reader, shares, 4, epochs=epochs)
+    return ResidentSource(reader, shares, 4, epochs=epochs)
 
 
 def slots_of(device: CpuDevice, count: int) -> list[Slot]:

@@ -5,10 +5,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inferkit.pipeline import timeline as timeline_module
-from inferkit.pipeline.job import Progress, Window
 from inferkit.pipeline.timeline import Timeline
-
-from .conftest import ignore
+from inferkit.records.job import Progress, Window
+from tests.pipeline.conftest import ignore
 
 START = 7_000_000_000_123  # whose distances are no round floats
 MS = 1_000_000

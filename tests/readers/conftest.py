@@ -8,7 +8,7 @@ from inferkit.batch import Piece, Segment
 from inferkit.devices.base import bytes_at
 from inferkit.devices.cpu import CpuDevice
 from inferkit.errors import ReadError
-from inferkit.iouring import ReadQueue
+from inferkit.linux.io_uring import ReadQueue
 from inferkit.readers.base import Reader
 from inferkit.readers.direct import DirectReader, direct_io_block
 from inferkit.readers.split import batches, split

@@ -10,13 +10,12 @@ from inferkit.batch import Piece
 from inferkit.dataset.tensors import Dataset, TensorFile
 from inferkit.devices.cpu import CpuDevice
 from inferkit.errors import ReadError
-from inferkit.mounts import filesystem
+from inferkit.linux.mounts import filesystem
+from inferkit.linux.page_cache import evict, resident_share
 from inferkit.readers import files as base
 from inferkit.readers.buffered import BufferedReader
-from inferkit.residency import evict, resident_share
 from tests.conftest import MakeDataset
-
-from .conftest import assert_delivers, assert_reads_every_image
+from tests.readers.conftest import assert_delivers, assert_reads_every_image
 
 
 def open_files() -> int:

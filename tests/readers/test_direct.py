@@ -6,16 +6,15 @@ import pytest
 
 from inferkit.batch import Piece
 from inferkit.devices.cpu import CpuDevice
-from inferkit.directio import DirectIo
 from inferkit.errors import ReadError
-from inferkit.mounts import filesystem
+from inferkit.linux.direct_io import DirectIo
+from inferkit.linux.mounts import filesystem
+from inferkit.linux.page_cache import evict, resident_share
 from inferkit.readers import direct
 from inferkit.readers import files as base
 from inferkit.readers.direct import DirectReader, direct_io_block, probe
-from inferkit.residency import evict, resident_share
 from tests.conftest import MakeDataset
-
-from .conftest import assert_reads_every_image, content
+from tests.readers.conftest import assert_reads_every_image, content
 
 
 # 105 bytes: many images in a block; 4551: a block and a bit; 12288: whole blocks; the files have odd lengths.

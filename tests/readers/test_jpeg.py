@@ -12,21 +12,20 @@ from inferkit.devices.base import Slot
 from inferkit.devices.cpu import CpuDevice
 from inferkit.engines.null import NullEngine
 from inferkit.errors import DatasetError, ParameterError, ReadError
-from inferkit.measure import measure
-from inferkit.params import SingleProcess, StorageToHost
-from inferkit.pipeline.job import Window
+from inferkit.linux.page_cache import resident_share
+from inferkit.measure.measure import measure
 from inferkit.pipeline.loop import Loop
 from inferkit.pipeline.ring import Ring
 from inferkit.pipeline.timeline import Timeline
-from inferkit.pipeline.verify import Verifier
-from inferkit.plan import plan
+from inferkit.plan.build import plan
 from inferkit.readers.jpeg import JpegReader
 from inferkit.readers.split import batches, split
-from inferkit.residency import resident_share
+from inferkit.records.job import Window
+from inferkit.records.params import SingleProcess, StorageToHost
+from inferkit.validity.checksums import Verifier
 from tests.conftest import Known
 from tests.dataset.pictures import folder_of
-
-from .conftest import assert_delivers, assert_reads_every_image
+from tests.readers.conftest import assert_delivers, assert_reads_every_image
 
 SIZE, COUNT = 24, 11
 

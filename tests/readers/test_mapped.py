@@ -9,11 +9,10 @@ import pytest
 
 from inferkit.devices.cpu import CpuDevice
 from inferkit.errors import DeviceError, ReadError
-from inferkit.mounts import filesystem
+from inferkit.linux.mounts import filesystem
 from inferkit.readers.mapped import MappedReader
 from tests.conftest import MakeDataset
-
-from .conftest import assert_reads_every_image
+from tests.readers.conftest import assert_reads_every_image
 
 
 class Recorder(CpuDevice):

@@ -6,8 +6,7 @@ from inferkit.devices.base import bytes_at
 from inferkit.devices.cpu import CpuDevice
 from inferkit.readers.memory import SYNTHETIC_BYTES, MemoryReader, in_memory
 from tests.conftest import Known
-
-from .conftest import assert_reads_every_image
+from tests.readers.conftest import assert_reads_every_image
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])

@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 from inferkit.batch import Piece
 from inferkit.devices.cpu import CpuDevice
 from inferkit.errors import ReadError
-from inferkit.iouring import Read, ReadQueue
+from inferkit.linux.io_uring import Read, ReadQueue
 from inferkit.readers import files, uring
 from inferkit.readers.uring import UringReader
 from tests.conftest import MakeDataset, write_dataset
-
-from .conftest import assert_delivers, assert_reads_every_image
+from tests.readers.conftest import assert_delivers, assert_reads_every_image
 
 pytestmark = pytest.mark.usefixtures("io_uring")
 

@@ -8,10 +8,10 @@ import pytest
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 
-from inferkit import host as host_module
-from inferkit.host import Host
+from inferkit.machine import facts as host_module
+from inferkit.records.host import Host
+from inferkit.records.run import Figure, Histogram, Peer, Quantiles, Repeat, Run, Series, Stage, figure_of
 from inferkit.report import record
-from inferkit.run import Figure, Histogram, Peer, Quantiles, Repeat, Run, Series, Stage, figure_of
 
 MakeRun = Callable[..., Run]
 WriteNotebook = Callable[..., Path]
@@ -67,7 +67,7 @@ def make_run(host: Host) -> MakeRun:
     def make(rate: float = 58.0, **changes: Any) -> Run:
         repeats = windows(rate)
         values: dict[str, Any] = {
-            "stage": "03b",
+            "notebook": "03b",
             "measure": "pipeline",
             "storage": "shm",
             "point": {
@@ -88,7 +88,7 @@ def make_run(host: Host) -> MakeRun:
             },
             "ceilings": {"read": Figure(images_per_s=rate * 22), "infer": Figure(images_per_s=rate * 1.04)},
             "predicted": Figure(images_per_s=rate * 1.04),
-            "binding": "infer",
+            "bottleneck": "infer",
             "verdict": "VALID",
             "facts": {"resident_before": 0.98},
             "series": {"images_per_s": Series(unit="images/s", values=[rate * 0.7, rate, None, rate * 1.02])},
@@ -107,7 +107,7 @@ def failed(make_run: MakeRun) -> Run:
         "stages": {},
         "ceilings": {},
         "predicted": None,
-        "binding": None,
+        "bottleneck": None,
         "series": {},
     }
     return make_run(verdict="FAILED", failure=failure, point={"engine": "onnx", "model": "vgg19"}, **empty)
@@ -118,13 +118,13 @@ def make_copy(make_run: MakeRun) -> MakeRun:
     def make(nbytes: int, memory: str, bytes_per_s: float, device: str = "cpu", **changes: Any) -> Run:
         point = {"device": device, "memory": memory, "transfer_bytes": nbytes}
         own = {
-            "stage": "02",
+            "notebook": "02",
             "measure": "copy",
             "point": point,
             "params": {},
             "ceilings": {},
             "predicted": None,
-            "binding": None,
+            "bottleneck": None,
         }
         return make_run(**{"measured": Figure(bytes_per_s=bytes_per_s, cov=0.01), **own, **changes})
 
@@ -143,7 +143,14 @@ def make_read(make_run: MakeRun) -> MakeRun:
             else [Peer(name="fio psync", command="fio …", figure=Figure(bytes_per_s=fio), ratio=bytes_per_s / fio)]
         )
         figure = Figure(bytes_per_s=bytes_per_s, images_per_s=bytes_per_s / 150_528, cov=0.02)
-        own = {"stage": "03a", "measure": "read", "point": point, "ceilings": {}, "predicted": None, "binding": None}
+        own = {
+            "notebook": "03a",
+            "measure": "read",
+            "point": point,
+            "ceilings": {},
+            "predicted": None,
+            "bottleneck": None,
+        }
         return make_run(**{"measured": figure, "peers": peers, **own, **changes})
 
     return make

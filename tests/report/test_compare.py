@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 
 from inferkit.errors import RecordError
-from inferkit.host import Host
+from inferkit.records.host import Host
+from inferkit.records.notebooks import Stored
+from inferkit.records.run import Run
 from inferkit.report.compare import best, compare, text
-from inferkit.report.store import Stored, table
-from inferkit.run import Run
-
-from .conftest import MakeRun
+from inferkit.report.store import table
+from tests.report.conftest import MakeRun
 
 
 def frame_of(*runs: Run) -> pd.DataFrame:
@@ -37,7 +37,7 @@ def test_each_storage_is_told_by_its_best_valid_point(storages: pd.DataFrame) ->
     assert list(dict.fromkeys(wide.columns.get_level_values(0))) == ["shm", "nas"]
     assert (row["shm", "images_per_s"], row["shm", "batch_size"], row["shm", "verdict"]) == (61, 32, "VALID")
     assert (row["nas", "images_per_s"], row["nas", "verdict"]) == (44, "INVALID")
-    assert row["shm", "binding"] == "infer"
+    assert row["shm", "bottleneck"] == "infer"
     assert row["shm", "ceiling_read"] == pytest.approx(61 * 22)
     assert list(wide.index) == [("onnx", "resnet18", "float32"), ("onnx", "vgg19", "")]
     assert failed["shm", "verdict"] == "FAILED"
@@ -90,9 +90,9 @@ def test_text_for_a_terminal(storages: pd.DataFrame) -> None:
     lines = text(compare(storages)).splitlines()
     assert lines[:5] == [
         "onnx · resnet18 · float32",
-        "  storage  images/s  predicted  reached  binds   read  infer  verdict",
-        "  shm            61       63.4     96 %  infer  1,342   63.4  VALID",
-        "  nas            44       45.8     96 %  infer    968   45.8  INVALID",
+        "  storage  images/s  predicted  reached  bottleneck   read  infer  verdict",
+        "  shm            61       63.4     96 %  infer       1,342   63.4  VALID",
+        "  nas            44       45.8     96 %  infer         968   45.8  INVALID",
         "  demo profile: not for quoting",
     ]
     assert "FAILED" in lines[-3]

@@ -2,11 +2,10 @@ from typing import Any
 
 import pytest
 
-from inferkit.host import Host
+from inferkit.records.host import Host
+from inferkit.records.run import Figure, Run
 from inferkit.report.conclusion import conclude, screen
-from inferkit.run import Figure, Run
-
-from .conftest import MakeRun
+from tests.report.conftest import MakeRun
 
 
 def lines_of(*runs: Run) -> list[str]:
@@ -17,7 +16,7 @@ def test_pipeline(make_run: MakeRun) -> None:
     first = lines_of(make_run(58), make_run(40))[0]
     assert first == (
         "onnx resnet18 float32 with buffered reads: 58 images/s · 8.73 MB/s · ± 1.0 %; 96 % of the predicted 60.3; "
-        "infer binds; batch size 32; VALID, not for quoting (demo profile)"
+        "infer is the bottleneck; batch size 32; VALID, not for quoting (demo profile)"
     )
     assert lines_of(make_run(58, profile="quick"))[0].endswith("batch size 32; VALID")
 
@@ -72,7 +71,7 @@ def test_reads_are_told_from_the_fastest_reader_on(make_read: MakeRun, failed: R
 )
 def test_data_set(skipped: object, make_run: MakeRun) -> None:
     facts: dict[str, Any] = {"images": 1234, "skipped": skipped}
-    run = make_run(stage="01", measure="dataset", facts=facts, params={"data": "data/x"})
+    run = make_run(notebook="01", measure="dataset", facts=facts, params={"data": "data/x"})
     assert lines_of(run)[0].startswith("Data set data/x: 1,234 images made, 2 skipped, at 58 images/s")
 
 
@@ -96,7 +95,7 @@ def test_markdown_shows_texts_as_they_are(make_run: MakeRun) -> None:
 def test_screen_answers_per_storage(make_run: MakeRun, make_copy: MakeRun, make_read: MakeRun, failed: Run) -> None:
     limits = {"read": Figure(images_per_s=640), "copy": Figure(images_per_s=90_000), "infer": Figure(images_per_s=1200)}
     null = make_run(
-        600, point={"engine": "null", "model": ""}, ceilings=limits, binding="read", storage="nvme", profile="quick"
+        600, point={"engine": "null", "model": ""}, ceilings=limits, bottleneck="read", storage="nvme", profile="quick"
     )
     long = make_run(
         20, point={"engine": "onnx", "model": "a_network_with_a_very_long_name_indeed", "precision": "float16"}
@@ -115,7 +114,7 @@ def test_screen_answers_per_storage(make_run: MakeRun, make_copy: MakeRun, make_
     assert any("onnx" in line and "resnet18 float32" in line and "60.3     96 %  infer" in line for line in lines)
     assert any("host-to-host copy (no GPU), pinned: 20 GB/s" in line for line in lines)
     assert any("    ! onnx · vgg19: FAILED: EngineError" in line for line in lines)
-    assert any("a_network_with_a_very_l…" in line for line in lines)
+    assert any("a_network_with_a_very…" in line for line in lines)
     assert any("INVALID: served from memory" in line for line in lines)
 
 

@@ -6,13 +6,12 @@ import pandas as pd
 import pytest
 
 from inferkit.errors import RecordError
-from inferkit.host import Host
+from inferkit.records.host import Host
+from inferkit.records.run import Run
 from inferkit.report.charts import CHARTS
 from inferkit.report.display import chart_bundle
 from inferkit.report.export import Format, export
-from inferkit.run import Run
-
-from .conftest import MakeRun, WriteNotebook
+from tests.report.conftest import MakeRun, WriteNotebook
 
 LOADS = re.compile(r"""(?:src|href)\s*=\s*["']?\s*(?:https?:)?//|@import|import\(["']https?:|url\(\s*["']?https?:""")
 
@@ -50,7 +49,7 @@ def test_json_reads_back(notebook: Path, tmp_path: Path) -> None:
 def test_csv_is_the_table(notebook: Path, tmp_path: Path) -> None:
     frame = pd.read_csv(export(notebook, "csv", tmp_path / "a.csv"))
     assert frame["images_per_s"].tolist() == [58.0]
-    assert frame["notebook"].tolist() == [str(notebook)]
+    assert frame["path"].tolist() == [str(notebook)]
 
 
 @pytest.mark.parametrize("to", ["html", "csv", "json"])

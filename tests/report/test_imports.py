@@ -2,7 +2,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .conftest import MakeRun, WriteNotebook
+from tests.report.conftest import MakeRun, WriteNotebook
 
 SCRIPT = """
 import importlib, pkgutil, sys

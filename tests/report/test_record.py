@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 from IPython.core.displaypub import CapturingDisplayPublisher
 
 from inferkit.errors import RecordError
-from inferkit.host import Host
+from inferkit.records.host import Host
+from inferkit.records.run import MIME, Peer, Run
 from inferkit.report.record import bundle, raise_for_failures, show_all
-from inferkit.run import MIME, Peer, Run
-
-from .conftest import MakeRun
+from tests.report.conftest import MakeRun
 
 SURVIVES = {"div", "b", "span", "table", "thead", "tbody", "tr", "th", "td", "details", "summary", "pre"}
 
@@ -104,7 +103,7 @@ def test_nothing_in_a_record_becomes_markup(text: str) -> None:
         "params": {text: [{"a": text}]},
         "facts": {"b": {text: text}},
     }
-    run = Run(stage="03b", measure=text, storage=text, host=Host(), verdict="INVALID", reasons=[text], **values)
+    run = Run(notebook="03b", measure=text, storage=text, host=Host(), verdict="INVALID", reasons=[text], **values)
     assert "script" not in read(run).tags
 
 

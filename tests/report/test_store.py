@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 from inferkit.errors import RecordError
+from inferkit.records.notebooks import load_runs
+from inferkit.records.run import MIME, Run
 from inferkit.report.compare import compare, text
-from inferkit.report.store import load, load_runs
-from inferkit.run import MIME, Run
-
-from .conftest import MakeRun, WriteNotebook
+from inferkit.report.store import load
+from tests.report.conftest import MakeRun, WriteNotebook
 
 
 def test_one_row_per_run_of_all_notebooks(
@@ -29,7 +29,7 @@ def test_one_row_per_run_of_all_notebooks(
     assert frame["failure"][2] == "EngineError: out of memory <b>"
     assert (frame["dtype"] == "uint8").all()
     assert (frame["shape"] == "3 × 224 × 224").all()
-    assert frame["notebook"][1] == str(tmp_path / "shm" / "b.ipynb")
+    assert frame["path"][1] == str(tmp_path / "shm" / "b.ipynb")
 
 
 def test_a_copied_notebook_counts_once_and_checkpoints_not_at_all(
@@ -64,7 +64,7 @@ def test_all_bad_notebooks_are_named_at_once(make_run: MakeRun, write_notebook: 
     (tmp_path / "cut.ipynb").write_text(good.read_text()[:-40])
     (tmp_path / "list.ipynb").write_text("[]")
     (tmp_path / "bytes.ipynb").write_bytes(b"\xff\xfe\x00")
-    future = good.read_text().replace('"schema": 1', '"schema": 7')
+    future = good.read_text().replace('"schema": 2', '"schema": 7')
     (tmp_path / "future.ipynb").write_text(future)
     wrong = json.loads(good.read_text())
     wrong["cells"][1]["outputs"][1]["data"][MIME] = "text"

@@ -1,0 +1,1 @@
+"""The doors: the command ``inferkit``, parameter files, and notebooks executed by papermill."""

@@ -1,0 +1,164 @@
+"""A parameter file, read, checked and planned, before the first notebook starts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from inferkit.dataset.record import check_sources, expected, holds_images, lies_there, target
+from inferkit.errors import InferkitError, ParameterError
+from inferkit.plan.build import Plan, plan
+from inferkit.plan.networks import DEFAULT_SHAPE, shape_for
+from inferkit.readers import READERS
+from inferkit.records.params import (
+    NOTEBOOKS,
+    MakeDataset,
+    MultiProcess,
+    Parameters,
+    StorageToHost,
+    project_root,
+    resolve,
+    unknown_parameter,
+)
+
+STAGES = tuple(stage for stage in NOTEBOOKS if stage != "compare")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A parameter file, checked: what each stage's notebook gets.
+
+    Parameters
+    ----------
+    name
+        The storage's name.
+    stages
+        Parameters of each stage that runs, in order.
+    skipped
+        Stages that do not apply, and why.
+    plans
+        What the stages measure.
+    """
+
+    name: str
+    stages: dict[str, Parameters]
+    skipped: dict[str, str] = field(default_factory=dict)
+    plans: dict[str, Plan] = field(default_factory=dict)
+
+
+def configure(
+    config: str, *, only: Sequence[str] = (), changes: Mapping[str, Any] | None = None, out: Path | None = None
+) -> Configuration:
+    """Read, check and plan a parameter file.
+
+    Parameters
+    ----------
+    config
+        A name in ``parameters/``, or a path.
+    only
+        Stages to run; empty: all that apply.
+    changes
+        Values that replace those of the file.
+    out
+        Where executed notebooks go; ``rerun`` looks there for earlier ones.
+
+    Raises
+    ------
+    InferkitError
+        If it cannot run, naming file, key, what was found and what is allowed.
+    """
+    path = _parameter_file(config)
+    values = _read(path) | dict(changes or {})
+    _refuse_unknown(path, values)
+    values.setdefault("storage", path.stem)
+    if out is not None:
+        values.setdefault("earlier", str(out.absolute()))
+    values = _shape_of_models(values) | values
+    models = {stage: _model(stage) for stage in (only or STAGES)}
+    params = {stage: model.check(_declared(model, values), where=str(path)) for stage, model in models.items()}
+    skipped = {} if only else {stage: why for stage, p in params.items() if (why := _does_not_apply(p, values))}
+    stages = {stage: params[stage] for stage in STAGES if stage in params and stage not in skipped}
+    plans: dict[str, Plan] = {}
+    try:
+        maker = stages.get("01")
+        if isinstance(maker, MakeDataset):
+            check_sources(maker)
+        pending = expected(maker) if isinstance(maker, MakeDataset) else None
+        for stage, stage_params in stages.items():
+            plans[stage] = plan(stage_params, pending=pending)
+    except InferkitError as error:
+        msg = f"{path}: {error}"
+        raise type(error)(msg) from error
+    return Configuration(str(values["storage"]), stages, skipped, plans)
+
+
+def _parameter_file(config: str) -> Path:
+    folder = project_root() / "parameters"
+    for path in (Path(config), folder / f"{config}.yaml"):
+        if path.is_file():
+            return path.resolve()
+    names = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
+    msg = f"{config!r} is neither a file nor one of {names}"
+    raise ParameterError(msg)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        msg = f"{path} is no YAML: {error}"
+        raise ParameterError(msg) from error
+    if not isinstance(values, dict):
+        msg = f"{path} holds {type(values).__name__}, expected `name: value` lines"
+        raise ParameterError(msg)
+    for key in values:
+        if not isinstance(key, str):
+            msg = f"{path}: a key was read as {key!r}: YAML takes on, off, yes, no and numbers for values; quote it"
+            raise ParameterError(msg)
+    return values
+
+
+def _model(stage: str) -> type[Parameters]:
+    if stage not in STAGES:
+        msg = f"--only {stage}: stages are {', '.join(STAGES)}"
+        raise ParameterError(msg)
+    return NOTEBOOKS[stage]
+
+
+def _declared(model: type[Parameters], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name in model.model_fields}
+
+
+def _refuse_unknown(path: Path, values: Mapping[str, Any]) -> None:
+    """Refuse a key that no notebook declares, with the message that any one of them has for it."""
+    known = {name for stage in STAGES for name in NOTEBOOKS[stage].model_fields}
+    for name in values:
+        if name not in known:
+            raise ParameterError(unknown_parameter(name, known, str(path)))
+
+
+def _shape_of_models(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the shape of random images for models that want others than photographs; nothing where none are made."""
+    models, data = values.get("models"), values.get("data")
+    there = bool(data) and isinstance(data, str) and holds_images(resolve(data))
+    if there or values.get("images") or "size" in values or not isinstance(models, list):
+        return {}
+    shape = shape_for(models)
+    return {} if shape == DEFAULT_SHAPE else {"shape": list(shape)}
+
+
+def _does_not_apply(params: Parameters, values: Mapping[str, Any]) -> str:
+    """Return why a stage has nothing to do with such parameters; empty if it has."""
+    readers = values.get("readers", [])
+    if isinstance(params, MakeDataset):
+        if readers == ["memory"]:
+            return "reader memory needs no data set"
+        if not params.images and lies_there(params):
+            return f"{target(params)} holds a data set already, and no images are named"
+    if isinstance(params, StorageToHost) and not any(READERS[r].has_ceiling for r in params.readers if r in READERS):
+        return f"readers {', '.join(params.readers)} read nothing"
+    if isinstance(params, MultiProcess) and "ranks" not in values:
+        return "it says nothing of ranks (write ranks: auto to compare processes, or use --only 03c)"
+    return ""

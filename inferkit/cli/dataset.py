@@ -1,0 +1,146 @@
+"""The commands ``inferkit dataset …``, and how commands refuse."""
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import click
+import yaml
+
+from inferkit.errors import InferkitError
+from inferkit.units import gigabytes, rate
+
+OK, FAILED, REFUSED, INVALID = 0, 1, 2, 3
+"""Exit codes: all VALID, something failed, refused before anything ran, something INVALID."""
+P = ParamSpec("P")
+
+
+def refusals(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn our own errors into a message and exit code 2."""
+
+    @wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except InferkitError as error:
+            click.echo(f"inferkit: {error}", err=True)
+            sys.exit(REFUSED)
+
+    return wrapped
+
+
+@click.group()
+def dataset() -> None:
+    """Make and check data sets of raw tensors."""
+
+
+def _bar(name: str) -> Any:
+    from inferkit.measure.progress import Progress, TerminalSink
+
+    return Progress(TerminalSink(name))
+
+
+@dataset.command("make")
+@click.argument("images")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--size", default=224, show_default=True, help="Height and width in pixels.")
+@click.option("--shape", default="", help="Of random images, such as 1,28,28 (default: 3,size,size).")
+@click.option("--dtype", type=click.Choice(["uint8", "float32"]), default="uint8", show_default=True)
+@click.option("--resize", type=click.Choice(["stretch", "crop"]), default="stretch", show_default=True)
+@click.option("--fast", is_flag=True, help="Decode at 1/2, 1/4 or 1/8 where that stays near the size or above.")
+@click.option("--shuffle", is_flag=True, help="Shuffle the files with the seed.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--limit", default=0, help="Images to make; 0: all.")
+@click.option("--images-per-file", default=250, show_default=True)
+@click.option("--workers", default=0, help="Processes; 0: one per core.")
+@click.option("--overwrite", is_flag=True, help="Replace a data set that was made otherwise.")
+@refusals
+def make(images: str, out: Path, *, shape: str, overwrite: bool, **options: Any) -> None:
+    """Make a data set in OUT of the JPEG files in IMAGES ("demo": photographs of scikit-image, "": random images)."""
+    from inferkit.dataset.record import check_sources, make_dataset
+    from inferkit.records.params import MakeDataset
+
+    lengths = [int(length) if length.isdecimal() else length for length in shape.split(",") if length]
+    source = images if images in ("", "demo") else str(Path(images).absolute())
+    params = MakeDataset.check(
+        {**options, "shape": lengths, "images": source, "data": str(out.absolute())}, where="inferkit dataset make"
+    )
+    check_sources(params)
+    with _bar("make") as progress:
+        made = make_dataset(params, progress.making, overwrite=overwrite)
+    if made.failure is not None:
+        click.echo(f"inferkit: {made.failure.message}", err=True)
+        sys.exit(FAILED)
+    for name, reason in made.facts["skipped"].items():
+        click.echo(f"skipped {name}: {reason}", err=True)
+    speed = f", {rate(made.measured.images_per_s)}" if made.measured and made.measured.images_per_s else ""
+    click.echo(
+        f"{out}: {made.facts['images']} images, {gigabytes(made.facts['dataset_bytes'])}, "
+        f"{made.facts['made']} made now{speed}, {made.facts['skipped_count']} skipped"
+    )
+
+
+@dataset.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@refusals
+def verify(folder: Path) -> None:
+    """Hash every image of FOLDER and compare with what was written when it was made."""
+    from inferkit.dataset.format import open_dataset
+    from inferkit.dataset.format import verify as verify_dataset
+
+    opened = open_dataset(folder)
+    with _bar("verify") as progress:
+        report = verify_dataset(opened, progress.making)
+    for name, index in report.altered:
+        click.echo(f"altered: image {index} of {name}", err=True)
+    click.echo(f"{folder}: {report.images} images checked, {len(report.altered)} altered")
+    sys.exit(OK if report.ok else FAILED)
+
+
+@dataset.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@refusals
+def info(folder: Path) -> None:
+    """Tell what a data set holds."""
+    from inferkit.dataset.format import open_dataset
+    from inferkit.dataset.manifest import read_manifest
+
+    opened = open_dataset(folder)
+    manifest = read_manifest(folder)
+    size = f"{gigabytes(opened.nbytes)} in {len(opened.files)} files"
+    click.echo(f"{folder}: {opened.images} images {opened.dtype} {opened.shape}, {size}")
+    if manifest is not None:
+        told = manifest.model_dump(mode="json", exclude={"files", "skipped"}, exclude_none=True)
+        click.echo(yaml.safe_dump(told, sort_keys=False, default_flow_style=None).rstrip())
+        for skipped in manifest.skipped:
+            click.echo(f"skipped {skipped.name}: {skipped.reason}")
+
+
+@dataset.command("stage")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--to", "target", type=click.Path(path_type=Path), help="Folder in memory [default: in /dev/shm].")
+@click.option("--per", type=click.Choice(["node", "gpu"]), default="node", show_default=True, help="A copy for each.")
+@click.option("--separate", is_flag=True, help="A second copy on a node gets bytes of its own, not hard links.")
+@refusals
+def stage_dataset(source: Path, target: Path | None, *, per: str, separate: bool) -> None:
+    """Copy the data set SOURCE to memory, on each NUMA node, by processes bound to it."""
+    from inferkit.dataset.staging import TARGET, stage
+
+    with _bar("stage") as progress:
+        staged = stage(source, target or TARGET, per=per, separate=separate, progress=progress.staging)
+    click.echo(staged.table(target or TARGET))
+
+
+@dataset.command("unstage")
+@click.argument("target", type=click.Path(path_type=Path), required=False)
+@refusals
+def unstage_dataset(target: Path | None) -> None:
+    """Remove exactly what was staged in TARGET."""
+    from inferkit.dataset.staging import TARGET, unstage
+
+    removed, left = unstage(target or TARGET)
+    for path in left:
+        click.echo(f"left, since it was not staged: {path}", err=True)
+    click.echo(f"{target or TARGET}: {removed} files removed")

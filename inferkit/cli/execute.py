@@ -1,0 +1,207 @@
+"""Run the notebooks: a parameter file's stages through papermill, one storage after the other.
+
+The executed notebooks are the result; what this module knows of them it reads back from their records.
+"""
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
+from types import FrameType
+from typing import Any
+
+import nbformat
+import papermill
+from jupyter_core.paths import jupyter_data_dir
+from nbclient.exceptions import DeadKernelError
+from nbformat.sign import NotebookNotary
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NBClientEngine, papermill_engines
+from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
+
+from inferkit.cli.configure import Configuration
+from inferkit.errors import ParameterError
+from inferkit.measure.progress import MIME as PROGRESS_MIME
+from inferkit.measure.progress import Sink
+from inferkit.records.notebooks import read_notebook
+from inferkit.records.params import NOTEBOOKS, Parameters, project_root
+from inferkit.records.run import Run
+
+ENGINE = "inferkit"
+LONGEST_FOLDER = 48
+"""Characters of the folder for sockets: with the names below it, no more than the 107 of a socket's path."""
+KILLED_AFTER = 3
+"""Interrupts until a kernel that does not answer is killed."""
+
+
+@dataclass(frozen=True)
+class Executed:
+    """An executed notebook, why it ended early if it did, and whether the user stopped it."""
+
+    notebook: Path
+    runs: list[Run]
+    error: str = ""
+    stopped: bool = False
+
+
+def execute(configuration: Configuration, out: Path, sink: Sink | None = None) -> Iterator[Executed]:
+    """Execute a configuration's notebooks into a folder of their own.
+
+    Parameters
+    ----------
+    configuration
+        From :func:`configure`.
+    out
+        Folder for all runs; the notebooks go to ``out/<storage>/<time>/``.
+    sink
+        Where the notebooks' progress is shown.
+
+    Yields
+    ------
+    Executed
+        As soon as a notebook is written and signed; one whose last cell raised is written too. The one that the user
+        stopped is the last.
+    """
+    folder = out / configuration.name / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+    folder.mkdir(parents=True)
+    for stage, params in configuration.stages.items():
+        executed = execute_notebook(stage, params, folder / f"{NOTEBOOKS[stage].file_stem}.ipynb", sink)
+        yield executed
+        if executed.stopped:
+            return
+
+
+def execute_notebook(stage: str, params: Parameters, output: Path, sink: Sink | None = None) -> Executed:
+    """Execute one notebook through papermill, sign it, and read its records back."""
+    _Client.sink = sink
+    error = ""
+    try:
+        with _interrupts_relayed() as presses:
+            papermill.execute_notebook(
+                project_root() / "notebooks" / f"{NOTEBOOKS[stage].file_stem}.ipynb",
+                output,
+                parameters=params.model_dump(mode="json"),
+                engine_name=ENGINE,
+                kernel_name="python3",
+                cwd=project_root(),
+                progress_bar=False,
+            )
+    except PapermillExecutionError as failed:
+        error = f"{failed.ename}: {failed.evalue}"
+    except DeadKernelError as dead:
+        error = f"the notebook's kernel died: {dead}"
+    _sign(output)
+    return Executed(output, read_notebook(output), error, stopped=bool(presses))
+
+
+class _Client(PapermillNotebookClient):
+    """Passes on the progress that a notebook shows, and is known while it runs so that Ctrl-C can reach its kernel."""
+
+    sink: Sink | None = None
+    running: "_Client | None" = None
+
+    def execute(self, **kwargs: Any) -> Any:
+        _Client.running = self
+        try:
+            return super().execute(**kwargs)  # type: ignore[no-untyped-call]
+        finally:
+            _Client.running = None
+
+    def process_message(self, *args: Any, **kwargs: Any) -> Any:
+        data = args[0]["content"].get("data", {})
+        if self.sink is not None and PROGRESS_MIME in data:
+            self.sink.show(data[PROGRESS_MIME]["fraction"], data[PROGRESS_MIME]["text"])
+        return super().process_message(*args, **kwargs)  # type: ignore[no-untyped-call]
+
+
+class _Engine(NBClientEngine):
+    """papermill's own engine with our client.
+
+    It speaks to the kernel through sockets in a folder of this user's own, not TCP ports that anybody on the machine
+    can listen to, nor files in the current folder.
+    """
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, *args: Any, **kwargs: Any) -> Any:
+        place = _short_folder()
+        _sweep(place)
+        with TemporaryDirectory(prefix=f"{_own_prefix()}{os.getpid()}-", dir=place) as folder:
+            private = Config({"ConnectionFileMixin": {"transport": "ipc", "ip": f"{folder}/kernel"}})
+            client = _Client(nb_man, kernel_name=kernel_name, timeout=None, startup_timeout=60, config=private)  # type: ignore[no-untyped-call]
+            return client.execute()
+
+
+def _short_folder() -> str:
+    """Return a folder for sockets, whose paths have 107 characters at most (unix(7)).
+
+    Raises
+    ------
+    ParameterError
+        If there is none.
+    """
+    places = [os.environ.get("XDG_RUNTIME_DIR", ""), gettempdir(), "/tmp"]
+    for place in places:
+        if place and len(place) <= LONGEST_FOLDER and os.access(place, os.W_OK | os.X_OK):
+            return place
+    msg = (
+        f"none of {', '.join(filter(None, places))} is writable and short enough for sockets: set TMPDIR to one that is"
+    )
+    raise ParameterError(msg)
+
+
+def _own_prefix() -> str:
+    """Return how the names of sockets' folders begin among whose process ids this process's is one.
+
+    Containers with a folder in common have ids of their own, so that one cannot tell whether another's run is alive.
+    """
+    return f"inferkit-{os.getuid()}-{Path('/proc/self/ns/pid').stat().st_ino}-"
+
+
+def _sweep(place: str) -> None:
+    """Remove the sockets of this user's runs that were killed and could not do so."""
+    prefix = _own_prefix()
+    for folder in Path(place).glob(f"{prefix}*-*"):
+        pid = folder.name.removeprefix(prefix).split("-")[0]
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            shutil.rmtree(folder, ignore_errors=True)  # another run may be removing it as well
+
+
+papermill_engines.register(ENGINE, _Engine)
+
+
+@contextmanager
+def _interrupts_relayed() -> Iterator[list[int]]:
+    """Send each Ctrl-C on to the kernel, which lives in a session of its own; a third one kills it.
+
+    While a notebook measures, the first lets the point under way be finished and the second ends it.
+    """
+    presses: list[int] = []
+
+    def relay(number: int, frame: FrameType | None) -> None:
+        presses.append(number)
+        client = _Client.running
+        kernel = getattr(getattr(getattr(client, "km", None), "provisioner", None), "pid", None)
+        if kernel is None:
+            raise KeyboardInterrupt
+        os.kill(kernel, signal.SIGINT if len(presses) < KILLED_AFTER else signal.SIGKILL)
+
+    before = {number: signal.signal(number, relay) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield presses
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _sign(notebook: Path) -> None:
+    """Sign an executed notebook, so that JupyterLab on this machine shows all of its outputs."""
+    Path(jupyter_data_dir()).mkdir(parents=True, exist_ok=True)
+    notary = NotebookNotary()
+    notary.sign(nbformat.read(notebook, as_version=4))
+    notary.store.close()

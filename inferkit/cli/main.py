@@ -1,0 +1,183 @@
+"""The command ``inferkit``."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from inferkit import __version__
+from inferkit.cli.dataset import FAILED, INVALID, OK, REFUSED, dataset, refusals
+from inferkit.errors import InferkitError
+from inferkit.units import duration
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="inferkit")
+def main() -> None:
+    """Measure how many images a second this server infers from this storage, and what is the limit."""
+
+
+@main.command()
+@click.argument("path", type=click.Path(path_type=Path), default=".")
+@refusals
+def doctor(path: Path) -> None:
+    """Tell what this machine has and lacks, why it matters, and the fix. PATH: where data sets lie."""
+    from inferkit.machine.doctor import examine, table
+
+    click.echo(table(examine(path)))
+
+
+@main.command()
+@click.argument("configs", nargs=-1, required=True, metavar="CONFIG…")
+@click.option("--only", default="", help="Stages to run, such as 02,03b.")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Replace a value of the file (YAML).")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for executed notebooks (default: runs).")
+@click.option("--dry-run", is_flag=True, help="Show the points, bytes and time, and run nothing.")
+@refusals
+def run(configs: tuple[str, ...], only: str, changes: tuple[str, ...], out: Path | None, *, dry_run: bool) -> None:
+    """Run the stages of each CONFIG: a name in parameters/, or the path of a parameter file.
+
+    Exit code: 0 every point VALID, 1 a point failed, 2 refused before anything ran, 3 a result INVALID. Ctrl-C finishes
+    the point under way, writes everything and exits with 1; a second one stops at once.
+    """
+    from inferkit.cli.configure import configure
+    from inferkit.records.params import project_root
+
+    values = dict(_change(text) for text in changes)
+    stages = [stage for stage in only.split(",") if stage]
+    planned = []
+    refused = False
+    for config in configs:
+        try:
+            planned.append(configure(config, only=stages, changes=values, out=out))
+        except InferkitError as error:
+            refused = True
+            click.echo(f"inferkit: {error}", err=True)
+    if refused:
+        sys.exit(REFUSED)
+    if dry_run:
+        for configuration in planned:
+            _show_plan(configuration)
+        return
+    sys.exit(_execute(planned, out or project_root() / "runs"))
+
+
+def _change(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        msg = f"--set {text}: write KEY=VALUE, such as --set batch_sizes=[128,256]"
+        raise click.UsageError(msg)
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        msg = f"--set {text}: {value!r} is no YAML: {error}"
+        raise click.UsageError(msg) from error
+
+
+def _show_plan(configuration: Any) -> None:
+    for stage in configuration.stages:
+        click.secho(f"{configuration.name} {stage}", bold=True)
+        click.echo(str(configuration.plans[stage]) if configuration.plans[stage].points else "makes the data set")
+    for stage, why in configuration.skipped.items():
+        click.echo(f"{configuration.name} {stage} does not run: {why}")
+    click.echo(
+        f"{configuration.name}: at least {duration(sum(plan.seconds for plan in configuration.plans.values()))}\n"
+    )
+
+
+def _execute(planned: list[Any], out: Path) -> int:
+    """Execute configurations, print the answer, and return the exit code."""
+    from inferkit.cli.execute import execute
+    from inferkit.measure.progress import TerminalSink
+    from inferkit.report.conclusion import screen
+
+    done = []
+    for configuration in planned:
+        for stage, why in configuration.skipped.items():
+            click.echo(f"{configuration.name} {stage} does not run: {why}", err=True)
+        sink = TerminalSink(configuration.name)
+        try:
+            for executed in execute(configuration, out, sink):
+                sink.write(
+                    f"{configuration.name}: {executed.notebook}" + (f"\n  {executed.error}" if executed.error else "")
+                )
+                done.append(executed)
+        finally:
+            sink.close()
+        if done and done[-1].stopped:
+            break
+    runs = [run for executed in done for run in executed.runs]
+    click.echo("\n" + screen(runs))
+    folders = sorted({str(executed.notebook.parent) for executed in done})
+    click.echo(
+        "\nExecuted notebooks: " + ", ".join(folders) + "\nOpen them with `make lab`, or share them as they are."
+    )
+    verdicts = {run.verdict for run in runs}
+    if "FAILED" in verdicts or any(executed.error or executed.stopped for executed in done):
+        return FAILED
+    return INVALID if "INVALID" in verdicts else OK
+
+
+main.add_command(dataset)
+
+
+@main.command()
+def models() -> None:
+    """List the networks that are built on the spot."""
+    from inferkit.models.zoo import MODELS
+
+    for name, model in MODELS.items():
+        shape = "x".join(map(str, model.input_shape))
+        size = f"{model.parameters / 1e6:7.2f} M parameters {model.multiply_adds / 1e9:6.2f} G multiply-adds"
+        click.echo(f"{name:20} {shape:10} {size}  {model.source}")
+
+
+@main.command()
+@click.argument("notebook", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="The records themselves.")
+@refusals
+def show(notebook: Path, *, as_json: bool) -> None:
+    """Show the records of an executed NOTEBOOK as a table."""
+    from inferkit.records.notebooks import read_notebook
+    from inferkit.report.conclusion import conclude
+
+    runs = read_notebook(notebook)
+    if as_json:
+        click.echo(json.dumps([run.to_dict() for run in runs], indent=1))
+    else:
+        from inferkit.report.overview import overview
+
+        click.echo(overview(runs))
+        click.echo("\n" + str(conclude(runs)))
+
+
+@main.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH…")
+@click.option("--allow-different", is_flag=True, help="Compare across machines and data sets as well, marked.")
+@refusals
+def compare(paths: tuple[str, ...], *, allow_different: bool) -> None:
+    """Put the storages in executed notebooks (or folders of them) side by side."""
+    from inferkit.report import compare as comparison
+    from inferkit.report.store import load
+
+    click.echo(comparison.text(comparison.compare(load(paths), allow_different=allow_different)))
+
+
+@main.command()
+@click.argument("notebook", type=click.Path(path_type=Path))
+@click.option("--to", "form", type=click.Choice(["html", "csv", "json"]), required=True)
+@click.option("--out", type=click.Path(path_type=Path), help="File to write (default: beside the notebook).")
+@click.option("--without-identity", is_flag=True, help="Leave out host name, user and serial numbers.")
+@refusals
+def export(notebook: Path, form: Any, out: Path | None, *, without_identity: bool) -> None:
+    """Export an executed NOTEBOOK; the HTML loads nothing from a network."""
+    from inferkit.report.export import export as write
+
+    click.echo(write(notebook, form, out or notebook.with_suffix(f".{form}"), identity=not without_identity))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""What the kernel lets this process use of the machine: CPUs (affinity), CPU time and memory (control groups).
+
+A container on a 128-core server may have 4 CPUs' worth of time and 16 GiB; figures depend on these, not on the server.
+Control groups exist in two versions with other file names; hosts may run both side by side. A group's limit holds for
+all groups inside it, so the lowest one on the way up counts.
+"""
+
+import math
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from inferkit.linux.procfs import ROOT, cpu_list, fields, integer, text
+
+
+def affinity(root: Path = ROOT) -> set[int]:
+    """Return the logical CPUs that the scheduler may use for the calling thread (of a recorded tree: its process)."""
+    if root == ROOT:
+        return os.sched_getaffinity(0)
+    return set(cpu_list(fields(text(root / "proc/self/status")).get("Cpus_allowed_list")))
+
+
+def memory_nodes(root: Path = ROOT) -> set[int]:
+    """Return the NUMA nodes whose memory this process may use: those that have some, and that its cpuset allows."""
+    allowed = cpu_list(fields(text(root / "proc/self/status")).get("Mems_allowed_list"))
+    folders = {node: root / f"sys/devices/system/node/node{node}/meminfo" for node in allowed}
+    return {node for node, file in folders.items() if _has_memory(text(file))}
+
+
+def _has_memory(meminfo: str | None) -> bool:
+    found = re.search(r"MemTotal:\s+(\d+)", meminfo or "")
+    return found is not None and int(found[1]) > 0
+
+
+def cpu_quota(root: Path = ROOT) -> float | None:
+    """Return how many CPUs' worth of time the control groups allow; None where they set no quota."""
+    quotas = [quota for group in _groups("cpu", root) if (quota := _quota(group)) is not None]
+    return min(quotas, default=None)
+
+
+def memory_limit(root: Path = ROOT) -> int | None:
+    """Return the control groups' lowest memory limit in bytes; None where they set none.
+
+    Notes
+    -----
+    Version 1 writes "no limit" as the largest multiple of the page size below 2**63, which is more than any memory:
+    compare with the machine's memory.
+    """
+    files = (group / name for group in _groups("memory", root) for name in ("memory.max", "memory.limit_in_bytes"))
+    return min((limit for file in files if (limit := integer(file)) is not None), default=None)
+
+
+def cpus() -> int:
+    """Return how many CPUs this process may use: its affinity, or its control group's quota (rounded up) if lower."""
+    quota = cpu_quota()
+    allowed = len(affinity())
+    return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
+
+
+def _groups(controller: str, root: Path) -> Iterator[Path]:
+    """Yield the folders of this process's groups under ``controller``, the innermost first.
+
+    In a container the path in /proc/self/cgroup may be the host's while /sys/fs/cgroup shows the container's group
+    as the top; then only the top exists, and it is the right one.
+    """
+    mounts = root / "sys/fs/cgroup"
+    for line in (text(root / "proc/self/cgroup") or "").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        tops = [mounts / controller, mounts / controllers] if controllers else [mounts, mounts / "unified"]
+        inside = [part for part in path.split("/") if part and part != ".."]
+        for top in tops:
+            yield from (top.joinpath(*inside[:depth]) for depth in range(len(inside), -1, -1))
+
+
+def _quota(group: Path) -> float | None:
+    """Return a group's quota in CPUs: version 2 ``cpu.max`` is "quota period", version 1 has a file for each."""
+    unified = text(group / "cpu.max")
+    files = unified.split() if unified else [text(group / "cpu.cfs_quota_us"), text(group / "cpu.cfs_period_us")]
+    match files:
+        case [str(quota), str(period)] if quota not in ("max", "-1"):
+            return int(quota) / int(period)
+        case _:
+            return None

@@ -1,0 +1,162 @@
+"""Which file system a path lies on, and which disk is behind it."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from inferkit.errors import ParameterError
+from inferkit.linux.procfs import ROOT, decode_octal, text
+
+IN_MEMORY = frozenset({"tmpfs", "ramfs", "devtmpfs", "hugetlbfs"})
+NETWORK = frozenset(
+    {"nfs", "nfs4", "lustre", "gpfs", "ceph", "beegfs", "cifs", "smb3", "smbfs", "wekafs", "panfs"}
+    | {"pvfs2", "afs", "9p", "virtiofs"}
+)
+"""Types whose bytes another kernel delivers, over a network or (9p, virtiofs) from the host of a virtual machine."""
+
+IDENTIFYING = frozenset(
+    {"addr", "clientaddr", "mountaddr", "srcaddr", "ip", "mon_addr", "mon_host", "fsid", "name", "secret", "domain"}
+    | {"user", "username", "password", "lowerdir", "upperdir", "workdir", "source", "cfgFile", "unc"}
+)
+"""Mount options (mount(8), nfs(5), mount.cifs(8), mount.ceph(8), overlay, BeeGFS) that do not belong in a record."""
+
+_MEMORY_DISK = re.compile(r"(zram|ram)\d+$")
+_PROC_MOUNTS = ROOT / "proc/self/mountinfo"
+
+
+@dataclass(frozen=True)
+class Filesystem:
+    """The file system that holds a path.
+
+    Parameters
+    ----------
+    path
+        The path that was asked for, absolute and without symbolic links.
+    mount_point, fstype, device, options
+        As /proc/self/mountinfo tells; ``device`` is a block device, ``server:/export``, or a mere word.
+        ``options`` are those of the mount and then those of the file system.
+    major_minor
+        Device number, such as ``259:2``; major 0 is no block device.
+    block_device
+        Name of the whole disk under /sys/block; None where there is none, it is unknown, or the device is stacked on
+        others (device mapper, md, loop), whose counters say nothing sure about the disks underneath.
+    in_memory
+        Whether its bytes lie in memory: tmpfs and the like, or a disk of memory (zram, ram).
+    network
+        Whether another kernel delivers its bytes.
+    fuse
+        Whether a program delivers them (FUSE): from where is unknown.
+    stacked
+        Whether its block device is made of others, or of a file.
+    """
+
+    path: Path
+    mount_point: Path
+    fstype: str
+    device: str
+    options: tuple[str, ...]
+    major_minor: str | None
+    block_device: str | None
+    in_memory: bool
+    network: bool
+    fuse: bool
+    stacked: bool = False
+
+
+@dataclass(frozen=True)
+class _Mount:
+    """One line of mountinfo; see proc_pid_mountinfo(5)."""
+
+    point: Path
+    fstype: str
+    device: str
+    options: tuple[str, ...]
+    major_minor: str
+
+
+def public(options: Iterable[str]) -> list[str]:
+    """Return mount options without those that name a machine, a person or a folder."""
+    return [option for option in options if option.partition("=")[0] not in IDENTIFYING]
+
+
+def existing(path: Path) -> Path:
+    """Return ``path``, absolute and without symbolic links, or its nearest parent that exists."""
+    path = path.resolve()
+    return next((candidate for candidate in (path, *path.parents) if candidate.exists()), ROOT)
+
+
+def filesystem(path: Path, mountinfo: str | None = None, sys: Path = ROOT / "sys") -> Filesystem:
+    """Return the file system that holds ``path``, which need not exist yet.
+
+    Parameters
+    ----------
+    path
+        File or folder; relative ones start at the current folder, symbolic links are followed.
+    mountinfo
+        Text of a mount table in the format of /proc/self/mountinfo; None reads this process's.
+    sys
+        Where sysfs is mounted.
+
+    Raises
+    ------
+    ParameterError
+        If the mount table cannot be read or no mount point holds the path.
+    """
+    path = path.resolve()
+    table = text(_PROC_MOUNTS) if mountinfo is None else mountinfo
+    mounts = [mount for line in (table or "").splitlines() if (mount := _parse(line))]
+    holders = [mount for mount in mounts if path.is_relative_to(mount.point)]
+    if not holders:
+        msg = f"no mount point holds {path}: expected at least '/' in {_PROC_MOUNTS}; is /proc mounted?"
+        raise ParameterError(msg)
+    # Reversed, because of several mounts on one point the last covers the others.
+    mount = max(reversed(holders), key=lambda holder: len(holder.point.parts))
+    kernel_name = _block_name(mount.major_minor, sys)
+    disk = _whole_disk(mount.major_minor, sys)
+    return Filesystem(
+        path=path,
+        mount_point=mount.point,
+        fstype=mount.fstype,
+        device=mount.device,
+        options=mount.options,
+        major_minor=mount.major_minor,
+        block_device=disk,
+        in_memory=mount.fstype in IN_MEMORY or bool(_MEMORY_DISK.match(kernel_name)),
+        network=mount.fstype in NETWORK,
+        fuse=mount.fstype in ("fuse", "fuseblk") or mount.fstype.startswith("fuse."),
+        stacked=bool(kernel_name) and disk is None,
+    )
+
+
+def _parse(line: str) -> _Mount | None:
+    """Read ``id parent major:minor root point options [tag…] - type device options``; None for anything else."""
+    front, dash, back = line.partition(" - ")
+    head, tail = front.split(" "), back.split(" ")
+    if not dash or len(head) < 6 or len(tail) < 2:
+        return None
+    options = [*head[5].split(","), *(tail[2].split(",") if len(tail) > 2 else [])]
+    return _Mount(
+        point=Path(decode_octal(head[4])),
+        fstype=tail[0],
+        device=decode_octal(tail[1]),
+        options=tuple(dict.fromkeys(options)),
+        major_minor=head[2],
+    )
+
+
+def _block_name(major_minor: str, sys: Path) -> str:
+    link = sys / "dev/block" / major_minor
+    return link.resolve().name if link.exists() else ""
+
+
+def _whole_disk(major_minor: str, sys: Path) -> str | None:
+    """Return the disk's name: of a partition its parent folder's; None where other devices or a file lie underneath."""
+    link = sys / "dev/block" / major_minor
+    if not link.exists():
+        return None
+    folder = link.resolve()
+    disk = folder.parent if (folder / "partition").exists() else folder
+    slaves = disk / "slaves"
+    stacked = (slaves.is_dir() and any(slaves.iterdir())) or (disk / "loop").exists()
+    return None if stacked else disk.name

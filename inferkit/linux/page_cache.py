@@ -1,0 +1,115 @@
+"""Was it really the storage? Pages in the page cache, and bytes that devices delivered."""
+
+import ctypes
+import mmap
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from inferkit.errors import ReadError
+from inferkit.linux.procfs import ROOT, fields, text
+
+SECTOR_BYTES = 512
+"""Unit of /sys/block/*/stat, whatever the disk's own sector size (kernel: Documentation/block/stat.rst)."""
+
+_WINDOW_BYTES = 1 << 30  # mapped at a time: mincore answers one byte per page, 256 KiB for such a window
+_LOWEST_BIT = bytes(value & 1 for value in range(256))  # the other bits of mincore's answer are reserved
+
+
+def resident_share(paths: Iterable[Path]) -> float | None:
+    """Return which share of the files' pages lies in the page cache (0 … 1).
+
+    None where that cannot be known: a file that the caller neither owns nor may write (there the kernel pretends that
+    every page is resident), one that cannot be read, or no pages at all.
+    """
+    resident = pages = 0
+    for path in paths:
+        counted = _count(path)
+        if counted is None:
+            return None
+        resident, pages = resident + counted[0], pages + counted[1]
+    return resident / pages if pages else None
+
+
+def evict(path: Path) -> None:
+    """Drop a file's pages from the page cache, after writing back what is dirty.
+
+    Notes
+    -----
+    Pages that some process has mapped stay, and so does everything on tmpfs: `resident_share` tells.
+
+    Raises
+    ------
+    ReadError
+        If the file cannot be opened or written back.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        msg = f"cannot evict {path} from the page cache: {error.strerror}; expected a readable file"
+        raise ReadError(msg) from error
+
+
+def evict_all(paths: Iterable[Path]) -> None:
+    """Drop the pages of several files, as :func:`evict` does."""
+    for path in paths:
+        evict(path)
+
+
+def disk_read_bytes(block_device: str) -> int | None:
+    """Return the bytes read from a whole disk (its name under /sys/block) since boot; None where there is none."""
+    counters = (text(ROOT / "sys/block" / block_device / "stat") or "").split()
+    return int(counters[2]) * SECTOR_BYTES if len(counters) > 2 else None
+
+
+def process_read_bytes() -> int | None:
+    """Return the bytes that this process's threads caused to be read from block devices; None where not told.
+
+    Network file systems count too where they report it (NFS does); what the page cache answers does not.
+    """
+    value = fields(text(ROOT / "proc/self/io")).get("read_bytes", "")
+    return int(value) if value.isdigit() else None
+
+
+def _count(path: Path) -> tuple[int, int] | None:
+    """Return (resident pages, pages) of a file; None where the kernel does not answer truly."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(descriptor)
+        if status.st_uid != os.geteuid() and not os.access(path, os.W_OK, effective_ids=True):
+            return None
+        windows = range(0, status.st_size, _WINDOW_BYTES)
+        lengths = [min(_WINDOW_BYTES, status.st_size - start) for start in windows]
+        resident = sum(_resident(descriptor, start, length) for start, length in zip(windows, lengths, strict=True))
+        return resident, sum(map(_pages, lengths))
+    except (OSError, ValueError):  # mmap raises ValueError where the file was cut off meanwhile
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _pages(length: int) -> int:
+    return -(-length // mmap.PAGESIZE)
+
+
+def _resident(descriptor: int, start: int, length: int) -> int:
+    """Count the resident pages of one window by mincore(2); mapping it touches no page."""
+    answer = (ctypes.c_ubyte * _pages(length))()
+    # A private copy-on-write mapping lends its address to ctypes even where the file is open for reading only.
+    with mmap.mmap(descriptor, length, access=mmap.ACCESS_COPY, offset=start) as window:
+        first = ctypes.c_ubyte.from_buffer(window)
+        libc = ctypes.CDLL(None, use_errno=True)
+        failed = libc.mincore(ctypes.c_void_p(ctypes.addressof(first)), ctypes.c_size_t(length), answer)
+        del first  # the mapping cannot be closed while it is lent
+    if failed:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return bytes(answer).translate(_LOWEST_BIT).count(1)

@@ -1,0 +1,1 @@
+"""The machine: what it has, where it lies, who uses it, and what it does meanwhile."""

@@ -1,0 +1,68 @@
+"""Which processes compute on a GPU, as NVML tells it, and which of them through NVIDIA's MPS.
+
+The Multi-Process Service lets several processes compute on a GPU at the same time; without it they take turns.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from inferkit.linux.procfs import ROOT, command
+
+MPS_SERVER = b"nvidia-cuda-mps-server"
+"""The service's own process: it lies on every GPU that was ever shared, and computes nothing."""
+
+
+class Users(NamedTuple):
+    """Process ids of those that compute on a GPU, and of those among them that do so through MPS.
+
+    In a container NVML may tell other ids than the container does, or none.
+    """
+
+    all: list[int]
+    by_mps: list[int]
+
+
+def users_of(nvml: Any, handle: Any, proc: Path = ROOT / "proc") -> Users | None:
+    """Return who computes on a GPU; None where NVML does not tell.
+
+    Parameters
+    ----------
+    nvml, handle
+        The library's module, initialised, and its handle of a GPU.
+    """
+    try:
+        running = [process.pid for process in nvml.nvmlDeviceGetComputeRunningProcesses(handle)]
+    except nvml.NVMLError:
+        return None
+    try:
+        by_mps = [process.pid for process in nvml.nvmlDeviceGetMPSComputeRunningProcesses(handle)]
+    except nvml.NVMLError:  # a driver without it
+        by_mps = []
+    return Users([pid for pid in sorted({*running, *by_mps}) if not _is_server(proc / str(pid))], by_mps)
+
+
+def users(gpus: Sequence[int]) -> dict[int, list[int]]:
+    """Return the processes that compute on some GPUs (NVML's numbers); nothing where NVML does not tell."""
+    if not gpus:
+        return {}
+    try:
+        import pynvml
+    except ImportError:
+        return {}
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return {}
+    try:
+        told = {gpu: users_of(pynvml, pynvml.nvmlDeviceGetHandleByIndex(gpu)) for gpu in gpus}
+    except pynvml.NVMLError:
+        return {}
+    finally:
+        pynvml.nvmlShutdown()
+    return {gpu: found.all for gpu, found in told.items() if found is not None}
+
+
+def _is_server(process: Path) -> bool:
+    program = next(iter(command(process)), b"")
+    return program.rsplit(b"/", 1)[-1].strip() == MPS_SERVER

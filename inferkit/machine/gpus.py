@@ -1,0 +1,121 @@
+"""The NVIDIA GPUs of a machine, as NVML tells them, else as /proc and /sys do. No CUDA context is made."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from inferkit.linux.procfs import ROOT, fields, integer, text
+from inferkit.records.host import Gpu
+
+_PCIE_GENERATION = {"2.5": 1, "5.0": 2, "8.0": 3, "16.0": 4, "32.0": 5, "64.0": 6}
+"""Transfer rate of a PCIe lane in GT/s and the generation of the specification that introduced it."""
+
+
+Serials = dict[str, str]
+
+
+def detect(root: Path = ROOT) -> list[tuple[Gpu, Serials]]:
+    """Return each GPU and its serial numbers, by NVML where it answers (only for this machine's own root)."""
+    return (_from_nvml(root) if root == ROOT else []) or _from_proc(root)
+
+
+def driver_version(root: Path = ROOT) -> str | None:
+    """Return the version of the loaded NVIDIA kernel module; None where none is loaded."""
+    # NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar … (older) / … for x86_64  580.82.07 Release …
+    words = (text(root / "proc/driver/nvidia/version") or "").split("GCC version")[0].split()
+    return next((word for word in words if word[0].isdigit() and word.replace(".", "").isdigit()), None)
+
+
+def _from_nvml(root: Path) -> list[tuple[Gpu, Serials]]:
+    try:
+        import pynvml
+    except ImportError:
+        return []
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    try:
+        return [_nvml_gpu(pynvml, index, root) for index in range(pynvml.nvmlDeviceGetCount())]
+    except pynvml.NVMLError:  # a driver that cannot even count its GPUs
+        return []
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _nvml_gpu(nvml: Any, index: int, root: Path) -> tuple[Gpu, Serials]:
+    def ask(function: str, *arguments: Any) -> Any:
+        """Return NVML's answer; None where this GPU, driver or right of access does not give it."""
+        try:
+            return getattr(nvml, function)(*arguments)
+        except nvml.NVMLError:
+            return None
+
+    handle = ask("nvmlDeviceGetHandleByIndex", index)
+    if handle is None:  # lost from the bus, or not this user's
+        return Gpu(index=index, name="NVIDIA GPU, out of reach"), {}
+    memory, pci = ask("nvmlDeviceGetMemoryInfo", handle), ask("nvmlDeviceGetPciInfo", handle)
+    capability = ask("nvmlDeviceGetCudaComputeCapability", handle)
+    power_mw = ask("nvmlDeviceGetEnforcedPowerLimit", handle)
+    ecc, mig = ask("nvmlDeviceGetEccMode", handle), ask("nvmlDeviceGetMigMode", handle)
+    address = linux_address(_words(pci.busId)) if pci else None
+    gpu = Gpu(
+        index=index,
+        name=_words(ask("nvmlDeviceGetName", handle) or "NVIDIA GPU"),
+        memory_bytes=memory.total if memory else None,
+        pci_bus_id=address,
+        numa_node=_numa_node(address, root),
+        driver=_words(ask("nvmlSystemGetDriverVersion")) or driver_version(root),
+        compute_capability=f"{capability[0]}.{capability[1]}" if capability else None,
+        pcie_generation=ask("nvmlDeviceGetMaxPcieLinkGeneration", handle),
+        pcie_width=ask("nvmlDeviceGetMaxPcieLinkWidth", handle),
+        power_limit_w=power_mw / 1000 if power_mw else None,
+        ecc=bool(ecc[0]) if ecc else None,
+        mig=bool(mig[0]) if mig else None,
+    )
+    return gpu, _serials(index, ask, handle)
+
+
+def _serials(index: int, ask: Callable[..., Any], handle: Any) -> Serials:
+    found = {"uuid": ask("nvmlDeviceGetUUID", handle), "serial": ask("nvmlDeviceGetSerial", handle)}
+    return {f"gpu{index} {what}": _words(value) for what, value in found.items() if value}
+
+
+def _from_proc(root: Path) -> list[tuple[Gpu, Serials]]:
+    """Read /proc/driver/nvidia/gpus/<address>/information, which the kernel module writes."""
+    folders = sorted((root / "proc/driver/nvidia/gpus").glob("*/information"))
+    return [_proc_gpu(index, file, root) for index, file in enumerate(folders)]
+
+
+def _proc_gpu(index: int, information: Path, root: Path) -> tuple[Gpu, Serials]:
+    told = fields(text(information))
+    address = linux_address(told.get("Bus Location") or information.parent.name)
+    device = root / "sys/bus/pci/devices" / address
+    lane_rate = (text(device / "max_link_speed") or "").split(" ")[0]
+    gpu = Gpu(
+        index=index,
+        name=told.get("Model", "NVIDIA GPU"),
+        pci_bus_id=address,
+        numa_node=_numa_node(address, root),
+        driver=driver_version(root),
+        pcie_generation=_PCIE_GENERATION.get(lane_rate),
+        pcie_width=integer(device / "max_link_width"),
+    )
+    uuid = told.get("GPU UUID")
+    return gpu, {f"gpu{index} uuid": uuid} if uuid else {}
+
+
+def linux_address(bus_id: str) -> str:
+    """Return a PCI address as /sys writes it: NVML's ``00000000:3B:00.0`` is ``0000:3b:00.0``."""
+    domain, _, rest = bus_id.lower().partition(":")
+    return f"{int(domain, 16):04x}:{rest}"
+
+
+def _numa_node(address: str | None, root: Path) -> int | None:
+    node = integer(root / "sys/bus/pci/devices" / address / "numa_node") if address else None
+    return None if node is None or node < 0 else node
+
+
+def _words(value: Any) -> str:
+    """Return NVML's text, which older bindings give as bytes."""
+    return value.decode() if isinstance(value, bytes) else str(value or "")

@@ -1,0 +1,72 @@
+"""What the host does meanwhile: sampled in a thread of its own."""
+
+import threading
+from collections.abc import Callable, Mapping
+from time import monotonic
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from inferkit.records.run import Series
+
+PERIOD_S = 0.2
+
+
+def host_cpu() -> float:
+    """Return the busy share of all CPUs since the last call (0 … 1)."""
+    return psutil.cpu_percent() / 100
+
+
+Sources = Mapping[str, tuple[str, Callable[[], float | None]]]
+"""By name: a unit, and what takes a sample; None where there is nothing to know."""
+
+SOURCES: Sources = {"host_cpu": ("share", host_cpu)}
+
+
+class Monitor:
+    """Samples every source five times a second while entered; the record gets means over one second."""
+
+    def __init__(self, sources: Sources | None = None) -> None:
+        self._sources = SOURCES if sources is None else sources
+        self.samples: dict[str, list[tuple[float, float]]] = {name: [] for name in self._sources}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        for _, sample in self._sources.values():
+            sample()
+        while not self._stop.wait(PERIOD_S):
+            for name, (_, sample) in self._sources.items():
+                value = sample()
+                if value is not None:
+                    self.samples[name].append((monotonic(), value))
+
+    def series(self, start_s: float) -> dict[str, Series]:
+        """Return the means over each second since ``start_s`` (``CLOCK_MONOTONIC``); what was before is left out."""
+        since = {
+            name: [(at - start_s, value) for at, value in samples if at >= start_s]
+            for name, samples in self.samples.items()
+        }
+        return {
+            name: Series(unit=self._sources[name][0], values=_means(samples))
+            for name, samples in since.items()
+            if samples
+        }
+
+
+def _means(samples: list[tuple[float, float]]) -> list[float | None]:
+    bins: list[list[float]] = [[] for _ in range(int(samples[-1][0]) + 1)]
+    for at, value in samples:
+        bins[int(at)].append(value)
+    return [sum(values) / len(values) if values else None for values in bins]

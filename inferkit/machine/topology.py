@@ -1,0 +1,229 @@
+"""Where cores, memory, GPUs, network cards and NVMe disks lie in this machine, as /sys tells it.
+
+A virtual machine may tell nothing, or -1, or that a device is as near to several nodes: then its node is None, which
+reads "unknown". Nothing is guessed, not even where there is one node only.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from inferkit.linux.procfs import ROOT, cpu_list, integer, text
+from inferkit.machine import gpus
+
+_CLASSES: dict[str, Literal["network", "nvme"]] = {
+    "net/*": "network",
+    "infiniband/*": "network",
+    "nvme/nvme*": "nvme",
+    "block/nvme*n1": "nvme",  # kernels before 3.15 have no class nvme
+}
+"""Where /sys/class lists the devices that matter here."""
+
+_ADDRESS = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-9a-f]$")
+
+
+class _Facts(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Core(_Facts):
+    """A physical core.
+
+    Parameters
+    ----------
+    cpus
+        Its logical CPUs (hyper-threads), the first of them the lowest number.
+    node, socket
+        None where the machine does not tell.
+    """
+
+    cpus: tuple[int, ...]
+    node: int | None = None
+    socket: int | None = None
+
+
+class Part(_Facts):
+    """A GPU, network card or NVMe disk.
+
+    Parameters
+    ----------
+    kind, name
+        Such as ``network`` and ``eth0``; of a GPU NVML's number.
+    address
+        On the PCI bus; None where it has none that is told.
+    node
+        The NUMA node that it is nearest to; None: unknown.
+    bridges
+        PCI bridges and switches above it, from the root down; empty: directly at the root, or unknown.
+    """
+
+    kind: Literal["gpu", "network", "nvme"]
+    name: str
+    address: str | None = None
+    node: int | None = None
+    bridges: tuple[str, ...] = ()
+
+
+class Topology(_Facts):
+    """A machine: its cores in the order of sockets, nodes and numbers, its NUMA nodes, and what is on its PCI bus."""
+
+    cores: tuple[Core, ...] = ()
+    nodes: tuple[int, ...] = ()
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def gpus(self) -> dict[int, Part]:
+        """The GPUs by NVML's number."""
+        return {int(part.name): part for part in self.parts if part.kind == "gpu"}
+
+    def socket_of(self, node: int | None) -> int | None:
+        """Return the socket of a node's cores; None where it has none or the machine does not tell."""
+        return next((core.socket for core in self.cores if node is not None and core.node == node), None)
+
+    def unknown(self) -> list[str]:
+        """Say what the machine does not tell."""
+        told = []
+        if not self.nodes:
+            told.append("NUMA nodes: the kernel tells none")
+        lost = {
+            kind: [p.name for p in self.parts if p.kind == kind and p.node is None]
+            for kind in ("gpu", "network", "nvme")
+        }
+        return told + [f"NUMA node of {kind} {', '.join(names)}" for kind, names in lost.items() if names]
+
+    def __str__(self) -> str:
+        """Return one line per NUMA node: its socket, cores, logical CPUs and what lies on it."""
+        nodes = [*self.nodes, *([None] if any(p.node is None for p in self.parts) or not self.nodes else [])]
+        return "\n".join(self._line(node) for node in nodes)
+
+    def _line(self, node: int | None) -> str:
+        cores = [core for core in self.cores if core.node == node]
+        threads = sum(len(core.cpus) for core in cores)
+        parts = [f"{part.kind} {part.name}" for part in self.parts if part.node == node]
+        name = "node unknown" if node is None else f"node {node}, socket {_told(self.socket_of(node))}"
+        return f"{name}: " + ", ".join(
+            [f"{len(cores)} cores, {threads} logical CPUs"] * bool(cores) + parts or ["memory only"]
+        )
+
+
+def _told(value: int | None) -> str:
+    return "unknown" if value is None else str(value)
+
+
+@cache
+def topology(root: Path = ROOT) -> Topology:
+    """Read a machine's topology.
+
+    Parameters
+    ----------
+    root
+        Where /proc and /sys lie; tests feed recorded trees.
+    """
+    node_cpus = _node_cpus(root)
+    cores = sorted(_cores(root, node_cpus), key=lambda core: (_last(core.socket), _last(core.node), core.cpus))
+    found = [*_gpus(root, node_cpus), *_parts(root, node_cpus)]
+    return Topology(cores=tuple(cores), nodes=tuple(sorted(node_cpus)), parts=tuple(found))
+
+
+def _last(value: int | None) -> float:
+    return float("inf") if value is None else value
+
+
+def node_of_cpu(cpu: int, node_cpus: dict[int, set[int]]) -> int | None:
+    """Return the node that lists a CPU."""
+    return next((node for node, cpus in node_cpus.items() if cpu in cpus), None)
+
+
+def _node_cpus(root: Path) -> dict[int, set[int]]:
+    folders = (root / "sys/devices/system/node").glob("node[0-9]*")
+    return {int(folder.name[4:]): _cpu_set(folder, "cpulist", "cpumap") for folder in folders}
+
+
+def _cpu_set(folder: Path, listed: str, masked: str) -> set[int]:
+    """Read a set of CPUs: as a list, or as older kernels write it, a mask in hexadecimal words."""
+    content = text(folder / listed)
+    if content is not None:
+        return set(cpu_list(content))
+    mask = int((text(folder / masked) or "0").replace(",", ""), 16)
+    return {bit for bit in range(mask.bit_length()) if mask >> bit & 1}
+
+
+def _cores(root: Path, node_cpus: dict[int, set[int]]) -> Iterator[Core]:
+    system = root / "sys/devices/system/cpu"
+    online = set(cpu_list(text(system / "online")))
+    seen: set[int] = set()
+    for folder in sorted(system.glob("cpu[0-9]*"), key=lambda folder: int(folder.name[3:])):
+        cpu = int(folder.name[3:])
+        if cpu in seen or (online and cpu not in online):
+            continue
+        threads = _cpu_set(folder / "topology", "thread_siblings_list", "thread_siblings") or {cpu}
+        seen |= threads
+        socket = integer(folder / "topology/physical_package_id")
+        yield Core(
+            cpus=tuple(sorted(threads)),
+            node=node_of_cpu(cpu, node_cpus),
+            socket=None if socket is None or socket < 0 else socket,
+        )
+
+
+def _gpus(root: Path, node_cpus: dict[int, set[int]]) -> Iterator[Part]:
+    for gpu, _ in gpus.detect(root):
+        link = root / "sys/bus/pci/devices" / (gpu.pci_bus_id or "none")
+        addresses = _addresses(link)
+        yield Part(
+            kind="gpu",
+            name=str(gpu.index),
+            address=gpu.pci_bus_id,
+            node=_node(link.resolve(), node_cpus) if gpu.pci_bus_id else None,
+            bridges=tuple(addresses[:-1]),
+        )
+
+
+def _parts(root: Path, node_cpus: dict[int, set[int]]) -> Iterator[Part]:
+    seen: set[tuple[str, str]] = set()
+    for pattern, kind in _CLASSES.items():
+        for link in sorted((root / "sys/class").glob(pattern)):
+            addresses = _addresses(link)
+            if not addresses or (kind, addresses[-1]) in seen:
+                continue  # a bridge or a tunnel; or the same card under another name
+            seen.add((kind, addresses[-1]))
+            yield Part(
+                kind=kind,
+                name=link.name,
+                address=addresses[-1],
+                node=_node(_pci_folder(link), node_cpus),
+                bridges=tuple(addresses[:-1]),
+            )
+
+
+def _addresses(link: Path) -> list[str]:
+    """Return the PCI addresses on the way from the root to a device."""
+    return [part for part in link.resolve().parts if _ADDRESS.match(part)]
+
+
+def _pci_folder(link: Path) -> Path:
+    folder = link.resolve()
+    return next(path for path in (folder, *folder.parents) if _ADDRESS.match(path.name))
+
+
+def _node(folder: Path, node_cpus: dict[int, set[int]]) -> int | None:
+    """Return a PCI device's node; None where it is -1, or where the CPUs near it are not that node's alone."""
+    node = integer(folder / "numa_node")
+    if node is None or node < 0:
+        return None
+    near = _cpu_set(folder, "local_cpulist", "local_cpus")
+    strange = near and node_cpus.get(node) and not near <= node_cpus[node]
+    return None if strange else node
+
+
+def allowed_cores(machine: Topology, allowed: Iterable[int]) -> list[Core]:
+    """Return the cores with those of their logical CPUs that may be used; cores without any are left out."""
+    usable = set(allowed)
+    cores = [core.model_copy(update={"cpus": tuple(c for c in core.cpus if c in usable)}) for core in machine.cores]
+    known = {cpu for core in cores for cpu in core.cpus}
+    bare = [Core(cpus=(cpu,)) for cpu in sorted(usable - known)]  # a kernel that tells no topology
+    return [core for core in cores if core.cpus] + bare

@@ -1,0 +1,259 @@
+"""The conductor: a plan's points, one after another, each in a process of its own, each a Run."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from time import monotonic, sleep
+
+from inferkit.errors import RankError
+from inferkit.machine.facts import facts
+from inferkit.measure.interrupts import Interrupts
+from inferkit.measure.metrics import agreement, beside_ceiling, images_per_joule, link_of, measured_of, predict
+from inferkit.measure.peers import Peers
+from inferkit.plan.points import Plan, Point, seconds_of
+from inferkit.plan.reuse import FINGERPRINT, shown_again
+from inferkit.ranks.group import Group
+from inferkit.ranks.launch import Handle, RankFailure, launch
+from inferkit.records.job import Job, Outcome
+from inferkit.records.params import Parameters, Windows
+from inferkit.records.run import Failure, Run
+from inferkit.validity.verdict import judge
+
+READY_S = 900.0
+"""Longest time to build an engine and to register memory."""
+STALL_S = 120.0
+"""A rank that completes no batch for so long hangs."""
+PERIOD_S = 0.1
+STOPPED = "KeyboardInterrupt"
+"""The kind of failure of what was not measured because the user stopped."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a notebook is.
+
+    Parameters
+    ----------
+    index, total
+        The point that is measured, from 0, and how many there are to measure.
+    point
+        That point.
+    fraction
+        How much of it is done.
+    images_per_s, bytes_per_s
+        What it reaches at the moment.
+    seconds_left
+        For all points, at least.
+    stopping
+        Whether this point is the last because the user interrupted.
+    note
+        What a rank is preparing, such as a build of an engine.
+    """
+
+    index: int
+    total: int
+    point: Point
+    fraction: float = 0.0
+    images_per_s: float = 0.0
+    bytes_per_s: float = 0.0
+    seconds_left: float = 0.0
+    stopping: bool = False
+    note: str = ""
+
+
+Show = Callable[[Status], None]
+
+
+def measure(plan: Plan, show: Show | None = None) -> Iterator[Run]:
+    """Measure a plan's points.
+
+    A point that fails is a Run too, and the rest goes on. One that was measured before, and need not be again, is that
+    earlier Run. A first Ctrl-C lets the point under way be finished, and a last Run tells what was not measured. A
+    second one ends that point at once: its Run says so, and KeyboardInterrupt is raised after it.
+
+    Parameters
+    ----------
+    plan
+        What to measure.
+    show
+        Is told ten times a second how far it is.
+
+    Yields
+    ------
+    Run
+        As soon as its point is measured.
+    """
+    if plan.failure is not None:
+        yield Run.model_validate(
+            _about(plan.params) | {"measure": "plan", "verdict": "FAILED", "failure": plan.failure}
+        )
+    with Interrupts() as patience:
+        yield from _measured_points(plan, patience, show and _told(show, patience))
+
+
+def _told(show: Show, patience: Interrupts) -> Show:
+    """Let progress tell that the point under way is the last."""
+    return lambda status: show(replace(status, stopping=patience.asked))
+
+
+def _measured_points(plan: Plan, patience: Interrupts, show: Show | None) -> Iterator[Run]:
+    done: dict[str, Run] = {}
+    left: list[Point] = []
+    index = -1
+    beside = Peers(plan.params)
+    for point in plan.points:
+        if point.fingerprint in plan.earlier:
+            done[point.key] = shown_again(plan.earlier[point.fingerprint])
+            yield done[point.key]
+            continue
+        if patience.asked:
+            left.append(point)
+            continue
+        index += 1
+        stopped = False
+        try:
+            outcome = _run(plan, index, show)
+            run = _record(plan, point, outcome, done)
+            peers = beside.peers(point.job, outcome, partial(_run, plan, index, show))
+            run = run.model_copy(update={"peers": peers})
+        except RankFailure as failure:
+            run = _failed(plan, point, Failure(kind=failure.kind, message=str(failure), detail=failure.detail))
+        except RankError as error:
+            run = _failed(plan, point, Failure(kind=type(error).__name__, message=str(error)))
+        except KeyboardInterrupt:
+            stopped = True
+            run = _failed(plan, point, Failure(kind=STOPPED, message="stopped at once by the user"))
+        done[point.key] = run
+        yield run
+        if stopped:
+            raise KeyboardInterrupt
+    if left:
+        yield _stopped(plan, left)
+
+
+def _stopped(plan: Plan, left: list[Point]) -> Run:
+    message = f"stopped by the user: {len(left)} points were not measured; rerun: failed measures no others"
+    about = {"measure": "plan", "verdict": "FAILED", "failure": Failure(kind=STOPPED, message=message)}
+    return Run.model_validate(_about(plan.params) | about)
+
+
+def _run(plan: Plan, index: int, show: Show | None, again: Job | None = None) -> Outcome:
+    """Measure one point in a rank, or ranks, of its own; or another job in the point's place."""
+    point = plan.todo[index]
+    with Group(point.jobs) if point.jobs and again is None else launch(again or point.job) as rank:
+        _prepare(rank, plan, index, show)
+        rank.start()
+        _watch(rank, plan, index, show)
+        return rank.result(timeout_s=STALL_S)
+
+
+def _prepare(rank: Handle | Group, plan: Plan, index: int, show: Show | None) -> None:
+    end = monotonic() + READY_S
+    while not rank.ready() and monotonic() < end:
+        _show(rank, plan, index, show)
+        sleep(PERIOD_S / 5)
+    if not rank.ready():
+        rank.stop()
+        msg = f"rank {rank.pid} was not ready after {READY_S:.0f} s and was stopped: {rank.last_words()}"
+        raise RankError(msg)
+
+
+def _watch(rank: Handle | Group, plan: Plan, index: int, show: Show | None) -> None:
+    """Show progress until the rank has answered; stop it if it makes none."""
+    seen, since = rank.progress, monotonic()
+    while not rank.answered():
+        if rank.progress is not seen:
+            seen, since = rank.progress, monotonic()
+        elif monotonic() - since > STALL_S + rank.job.window.warmup_s:
+            rank.stop()
+            msg = f"no batch was completed for {STALL_S:.0f} s: storage, GPU or engine hangs; the rank was stopped"
+            raise RankFailure(msg, "RankError", rank.last_words())
+        _show(rank, plan, index, show)
+        sleep(PERIOD_S)
+
+
+def _show(rank: Handle | Group, plan: Plan, index: int, show: Show | None) -> None:
+    if show is None:
+        return
+    now = rank.progress
+    fraction = now.fraction if now else 0.0
+    todo = plan.todo
+    left = (1 - fraction) * todo[index].job.window.seconds + seconds_of(todo[index + 1 :])
+    show(
+        Status(
+            index=index,
+            total=len(todo),
+            point=todo[index],
+            fraction=fraction,
+            images_per_s=now.images_per_s if now else 0.0,
+            bytes_per_s=now.bytes_per_s if now else 0.0,
+            seconds_left=left,
+            note=rank.note,
+        )
+    )
+
+
+def _about(params: Parameters) -> dict[str, object]:
+    """Return what every Run of a notebook says."""
+    return {
+        "notebook": params.notebook,
+        "storage": params.storage,
+        "profile": params.profile,
+        "params": params.model_dump(mode="json"),
+        "host": facts(),
+    }
+
+
+def _base(plan: Plan, point: Point) -> dict[str, object]:
+    """Return what a point's Run says whatever became of it."""
+    scope = "rank" if point.job.device == "cpu" else "gpu" if len(point.job.devices) == 1 else "server"
+    scope = "server" if len(point.jobs) > 1 else scope
+    facts = {FINGERPRINT: point.fingerprint}
+    return _about(plan.params) | {"measure": point.measure, "point": point.axes, "scope": scope, "facts": facts}
+
+
+def _failed(plan: Plan, point: Point, failure: Failure) -> Run:
+    return Run.model_validate(_base(plan, point) | {"verdict": "FAILED", "failure": failure})
+
+
+def _record(plan: Plan, point: Point, outcome: Outcome, done: Mapping[str, Run]) -> Run:
+    """Make a Run of what a rank measured."""
+    assert isinstance(plan.params, Windows)
+    measured = measured_of(point.job, outcome)
+    found = judge(plan.params, point.job, outcome, measured)
+    if measured is None:
+        found.warnings.append(
+            f"reader {point.job.reader} reads nothing, so there is no bandwidth: see its time per batch"
+        )
+    runs = {stage: done[ceiling.key] for stage, ceiling in point.ceilings.items()}
+    ceilings = {stage: run.measured for stage, run in runs.items() if run.measured is not None}
+    lacking = sorted(set(runs) - set(ceilings))
+    if lacking:
+        found.warnings.append(
+            f"no ceiling of {', '.join(lacking)}: measuring it alone failed, so the prediction lacks it"
+        )
+    bottleneck, predicted = predict(ceilings)
+    facts = outcome.facts | {FINGERPRINT: point.fingerprint} | agreement(point, found)
+    if link := link_of(point.job, facts):
+        ceilings, predicted = {"link": link}, link
+    if per_joule := images_per_joule(measured, facts):
+        facts["images_per_joule"] = per_joule
+    run = Run.model_validate(
+        _base(plan, point)
+        | {
+            "repeats": outcome.repeats,
+            "stages": outcome.stages,
+            "series": outcome.series,
+            "facts": facts,
+            "measured": measured,
+            "predicted": predicted,
+            "bottleneck": bottleneck,
+            "ceilings": ceilings,
+            "ceilings_from": [run.id for run in runs.values()],
+            "verdict": "INVALID" if found.reasons else "VALID",
+            "reasons": found.reasons,
+            "unverified": found.unverified,
+            "warnings": found.warnings,
+        }
+    )
+    return run.model_copy(update={"warnings": [*run.warnings, *beside_ceiling(run, point.job)]})

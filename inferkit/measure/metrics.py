@@ -1,0 +1,79 @@
+"""From what ranks measured to what a Run says of it: throughput, prediction, and what lies beside them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from inferkit.errors import ModelError
+from inferkit.linux.cgroups import cpus
+from inferkit.machine.gpu_monitor import pcie_bytes_per_s
+from inferkit.plan.points import Point
+from inferkit.readers import READERS
+from inferkit.records.job import Job, Outcome
+from inferkit.records.run import STAGES, Figure, Run, figure_of
+from inferkit.validity.verdict import Judgement
+
+CLOSE_TO_CEILING = 0.95
+
+
+def measured_of(job: Job, outcome: Outcome) -> Figure | None:
+    """Return the throughput: of bare copies without the gaps between them; None where nothing was really read."""
+    figure = figure_of(outcome.repeats)
+    if job.work == "read" and not READERS[job.reader].has_ceiling:
+        return None
+    if job.work == "copy" and figure is not None and "copy" in outcome.stages:
+        return Figure(bytes_per_s=outcome.stages["copy"].bytes_per_s, cov=figure.cov)
+    return outcome.measured or figure
+
+
+def agreement(point: Point, found: Judgement) -> dict[str, Any]:
+    """Return how often a network of less precision names the same class as that of float32, where there is one."""
+    try:
+        share = point.network.top1_agreement if point.network else None
+    except ModelError as error:
+        found.warnings.append(f"no agreement of {point.axes['precision']} with float32: {error}")
+        return {}
+    return {} if share is None else {"top1_agreement": share}
+
+
+def link_of(job: Job, facts: Mapping[str, Any]) -> Figure | None:
+    """Return what the PCIe links of a copy's GPUs carry one way, as they were under load."""
+    gpus = facts.get("gpus", {})
+    if job.work != "copy" or not gpus or "missing" in gpus:
+        return None
+    links = [
+        pcie_bytes_per_s(told.get("pcie_generation_max", 0), told.get("pcie_width_max", 0)) for told in gpus.values()
+    ]
+    return Figure(bytes_per_s=sum(link for link in links if link)) if all(links) else None
+
+
+def images_per_joule(measured: Figure | None, facts: Mapping[str, Any]) -> float | None:
+    """Return images ÷ energy of the GPUs, where their counters ran for long enough."""
+    gpus = facts.get("gpus", {})
+    watts = [told.get("mean_power_w") for told in gpus.values()] if "missing" not in gpus else []
+    if measured is None or not measured.images_per_s or not watts or None in watts:
+        return None
+    return float(measured.images_per_s / sum(watts))
+
+
+def predict(ceilings: Mapping[str, Figure]) -> tuple[str | None, Figure | None]:
+    """Return the bottleneck and its throughput: the lowest ceiling, the earlier stage where two are equal."""
+    known = {stage: ceilings[stage] for stage in STAGES if stage in ceilings and ceilings[stage].images_per_s}
+    if not known:
+        return None, None
+    bottleneck = min(known, key=lambda stage: known[stage].images_per_s or 0.0)
+    return bottleneck, Figure(images_per_s=known[bottleneck].images_per_s, bytes_per_s=known[bottleneck].bytes_per_s)
+
+
+def beside_ceiling(run: Run, job: Job) -> list[str]:
+    """Say why a pipeline may lie off its prediction."""
+    reached = run.reached
+    if reached is None:
+        return []
+    if reached > 1 / CLOSE_TO_CEILING:
+        return [
+            f"faster than the {run.bottleneck} ceiling ({reached:.2f} of it): "
+            "a cache answered, or the machine is unsteady"
+        ]
+    if reached < CLOSE_TO_CEILING and job.device == "cpu":
+        return [f"all stages share this machine's {cpus()} CPUs, so that together they stay below their ceilings"]
+    return []

@@ -1,0 +1,136 @@
+"""Progress where people look: a line in a notebook, a bar in a terminal.
+
+In a notebook the line is a display that is updated in place. Its text is under our own MIME type as well, so that
+whoever executes the notebook (``inferkit run``) can show it elsewhere; the executed notebook keeps the last one.
+"""
+
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from tqdm import tqdm
+
+from inferkit.measure.measure import Status
+from inferkit.units import bandwidth, duration, gigabytes, rate
+
+MIME = "application/vnd.inferkit.progress+json"
+BAR = 20
+
+
+class Sink(Protocol):
+    """Where progress is shown."""
+
+    def show(self, fraction: float, text: str) -> None:
+        """Show how much is done (0 … 1), and what is under way."""
+
+    def close(self) -> None:
+        """Show no more."""
+
+
+class Progress:
+    """Shows the progress of measuring, and of making data sets.
+
+    Parameters
+    ----------
+    sink
+        Where; None finds out whether this is a notebook.
+    """
+
+    def __init__(self, sink: Sink | None = None) -> None:
+        self._sink = sink if sink is not None else _sink()
+
+    def measuring(self, status: Status) -> None:
+        """Show how far a plan is."""
+        axes = " · ".join(str(value) for value in status.point.axes.values() if value != "")
+        speed = rate(status.images_per_s) if status.images_per_s else bandwidth(status.bytes_per_s)
+        what = f"{status.index + 1}/{status.total} {status.point.measure} {axes}"
+        left = f"{duration(round(status.seconds_left))} left"
+        if status.stopping:
+            left = "the last point: interrupt again to stop at once"
+        self._sink.show(
+            (status.index + status.fraction) / status.total,
+            " · ".join([what, speed if status.bytes_per_s else _waiting(status), left]),
+        )
+
+    def making(self, done: int, total: int) -> None:
+        """Show how many images of a data set are made."""
+        self._sink.show(done / total if total else 1.0, f"{done:,} of {total:,} images")
+
+    def staging(self, done: int, total: int) -> None:
+        """Show how many bytes are staged."""
+        self._sink.show(done / total if total else 1.0, f"{gigabytes(done)} of {gigabytes(total)}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._sink.close()
+
+
+def _waiting(status: Status) -> str:
+    return "measuring" if status.fraction else status.note or "starting"
+
+
+class TerminalSink:
+    """A line of tqdm on standard error, where that is a terminal."""
+
+    def __init__(self, name: str = "") -> None:
+        self._name = f"{name} " if name else ""
+        self._bar = tqdm(total=100, bar_format="{desc}", leave=False, disable=None)
+
+    def show(self, fraction: float, text: str) -> None:
+        """Show how much is done, and what is under way."""
+        self._bar.set_description_str(f"{self._name}{drawn(fraction)} {text}")
+
+    def write(self, text: str) -> None:
+        """Print a line above the bar."""
+        self._bar.write(text)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._bar.close()
+
+
+class NotebookSink:
+    """One line under the cell."""
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+        self._shown = ""
+
+    def show(self, fraction: float, text: str) -> None:
+        """Update the line."""
+        from IPython.display import display  # a terminal needs no IPython
+
+        line = f"{drawn(fraction)} {text}"
+        if line == self._shown:
+            return
+        self._shown = line
+        bundle = {"text/plain": line, MIME: {"fraction": fraction, "text": text}}
+        if self._handle is None:
+            self._handle = display(bundle, raw=True, display_id=True)
+        else:
+            self._handle.update(bundle, raw=True)
+
+    def close(self) -> None:
+        """Say that it is done."""
+        if self._handle is not None:
+            self._handle.update({"text/plain": "done", MIME: {"fraction": 1.0, "text": "done"}}, raw=True)
+
+
+def drawn(fraction: float) -> str:
+    """Draw a share (0 … 1) as a bar with its percentage."""
+    full = round(fraction * BAR)
+    return f"{'█' * full}{'░' * (BAR - full)} {fraction:4.0%} "
+
+
+def in_notebook() -> bool:
+    """Tell whether this process is a notebook's kernel."""
+    from IPython.core.getipython import get_ipython  # a terminal needs no IPython
+
+    return getattr(get_ipython(), "kernel", None) is not None
+
+
+def _sink() -> Sink:
+    return NotebookSink() if in_notebook() else TerminalSink()

@@ -1,0 +1,1 @@
+"""From parameters to points: what will be measured, checked before anything runs."""

@@ -1,0 +1,86 @@
+"""The points of notebook 02: copies by GPU, kind of memory, direction and size, and from each NUMA node's memory."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from inferkit.devices import MEMORIES
+from inferkit.errors import ParameterError
+from inferkit.linux.cgroups import affinity, memory_nodes
+from inferkit.machine.topology import allowed_cores, topology
+from inferkit.plan.devices import batch_log_of, chosen_gpus, device_axes
+from inferkit.plan.groups import job_at
+from inferkit.plan.points import Point
+from inferkit.records.job import Job, window_of
+from inferkit.records.params import HostToDevice
+from inferkit.records.place import Place
+from inferkit.records.run import Scalar
+
+
+def copy_points(params: HostToDevice) -> tuple[list[Point], tuple[str, ...]]:
+    """Plan a point for each GPU alone and for all at once; then for each GPU and NUMA node, where there are several.
+
+    Returns
+    -------
+    points, remarks
+        The remarks name nodes that are left out: this process has no core there, or may not use the memory.
+
+    Raises
+    ------
+    ParameterError
+        If the device has no such memory or direction, or there is no such GPU.
+    """
+    memories = params.memories or MEMORIES[params.device]
+    for memory in memories:
+        if memory not in MEMORIES[params.device]:
+            msg = f"memories: device {params.device} has no {memory} memory: use {', '.join(MEMORIES[params.device])}"
+            raise ParameterError(msg)
+    if params.device == "cpu" and params.directions != ["in"]:
+        msg = "directions: device cpu has no memory of its own to copy back from: use in"
+        raise ParameterError(msg)
+    gpus = chosen_gpus(params.device, params.gpus)
+    points = [
+        _point(params, own, memory, direction, nbytes)
+        for own in [*([gpu] for gpu in gpus), *([gpus] if len(gpus) > 1 else [])]
+        for direction in params.directions
+        for memory in memories
+        for nbytes in params.transfer_bytes
+    ]
+    largest = max(params.transfer_bytes)
+    whole = [_point(params, [gpu], memories[0], way, largest) for way in params.directions for gpu in gpus]
+    nodes, remarks = _nodes() if params.device == "cuda" else ({}, ())
+    return points + [point for one in whole for point in _by_node(one, nodes)], remarks
+
+
+def _point(params: HostToDevice, gpus: Sequence[int], memory: str, direction: str, nbytes: int) -> Point:
+    job = Job(
+        work="copy",
+        window=window_of(params),
+        batch_log=batch_log_of(params),
+        device=params.device,
+        gpus=tuple(gpus),
+        memory=memory,
+        direction=direction,
+        transfer_bytes=nbytes,
+    )
+    axes: dict[str, Scalar] = {"memory": memory, "direction": direction, "transfer_bytes": nbytes}
+    return Point("copy", {**device_axes(params.device, gpus), **axes}, job)
+
+
+def _nodes() -> tuple[dict[int, tuple[int, ...]], tuple[str, ...]]:
+    """Return the logical CPUs of each NUMA node to copy from, none where there is one node; and what is left out."""
+    machine = topology()
+    if len(machine.nodes) < 2:
+        return {}, ()
+    cores, with_memory = allowed_cores(machine, affinity()), memory_nodes()
+    cpus = {node: tuple(cpu for core in cores if core.node == node for cpu in core.cpus) for node in machine.nodes}
+    usable = {node: own for node, own in cpus.items() if own and node in with_memory}
+    lacking = [str(node) for node in machine.nodes if node not in usable]
+    remark = f"NUMA node {', '.join(lacking)}: no copies from there, this process has no core or no memory on it"
+    return usable, (remark,) if lacking else ()
+
+
+def _by_node(point: Point, nodes: Mapping[int, tuple[int, ...]]) -> Iterator[Point]:
+    """Yield a GPU's copies from each NUMA node: in a process whose cores and memory are bound there."""
+    for node, cpus in nodes.items():
+        job = job_at(point.job, Place(gpus=point.job.gpus, cpus=cpus, node=node))
+        yield replace(point, axes={**point.axes, "node": node}, job=job, jobs=(job,))

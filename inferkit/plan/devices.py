@@ -1,0 +1,70 @@
+"""What all plans need: which GPUs, how points name them, readers for each, where batches are logged."""
+
+import os
+from collections.abc import Sequence
+
+from inferkit.errors import ParameterError
+from inferkit.machine.facts import facts
+from inferkit.readers import READERS
+from inferkit.records.job import Job
+from inferkit.records.params import Windows, resolve
+from inferkit.records.run import Scalar
+
+
+def chosen_gpus(device: str, gpus: list[int]) -> list[int]:
+    """Return NVML's numbers of the GPUs to use: where none are named those that CUDA_VISIBLE_DEVICES leaves, else all.
+
+    The CPU counts as one device, 0.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such GPU here.
+    """
+    if device == "cpu":
+        if gpus not in ([], [0]):
+            msg = f"gpus is {gpus}, but device is cpu: set device: cuda, or leave gpus empty"
+            raise ParameterError(msg)
+        return [0]
+    found = [gpu.index for gpu in facts().gpus]
+    missing = sorted(set(gpus) - set(found))
+    if not found or missing:
+        what = f"no GPU {missing}, only {found}" if found else "no NVIDIA GPU that its driver shows"
+        msg = f"device is cuda, but this machine has {what}: `inferkit doctor` tells why; device: cpu needs none"
+        raise ParameterError(msg)
+    return gpus or _visible(found)
+
+
+def _visible(there: list[int]) -> list[int]:
+    """Return the GPUs that CUDA_VISIBLE_DEVICES leaves, if it is set."""
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is None:
+        return there
+    names = [name.strip() for name in listed.split(",")]
+    left = [int(name) for name in names if name.isdigit() and int(name) in there]
+    if len(left) < len(names):
+        msg = (
+            f"CUDA_VISIBLE_DEVICES is {listed!r}, and the GPUs are {there}: name those to use in gpus, as nvidia-smi "
+            "numbers them, or unset it"
+        )
+        raise ParameterError(msg)
+    return left
+
+
+def device_axes(device: str, gpus: Sequence[int]) -> dict[str, Scalar]:
+    """Return the axes that say where; the CPU has no number, and several GPUs at once are joined by +."""
+    if device == "cpu":
+        return {"device": device}
+    return {"device": device, "gpu": gpus[0] if len(gpus) == 1 else "+".join(map(str, gpus))}
+
+
+def batch_log_of(params: Windows) -> str:
+    """Return the folder for every batch's times; empty where none are asked for."""
+    return str(resolve(params.batch_log)) if params.batch_log else ""
+
+
+def with_readers_for(gpus: int, job: Job) -> Job:
+    """Give a process as many readers for each of its GPUs as it would have for a single one."""
+    if gpus < 2 or not READERS[job.reader].has_ceiling:
+        return job
+    return job.model_copy(update={"threads": job.threads * gpus})

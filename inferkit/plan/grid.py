@@ -1,0 +1,184 @@
+"""Rules over the product of the axes: which points are left out, and which are measured otherwise.
+
+A rule is plain YAML. ``when`` names axes and the values for which it holds (left out: always); ``skip: true`` leaves
+such points out and ``skip: false`` brings them back; ``set`` changes their windows. Later rules win::
+
+    grid:
+      - skip: true
+      - {when: {model: resnet50, batch_size: [128, 256]}, skip: false, set: {batches: 300}}
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from inferkit.errors import ParameterError
+from inferkit.plan.networks import stem
+from inferkit.records.job import Window
+from inferkit.records.run import Scalar
+
+if TYPE_CHECKING:
+    from inferkit.plan.points import Point
+
+AXES = ("device", "gpus", "ranks", "batch_size", "engine", "model", "precision", "reader", "threads")
+"""What rules can ask for: ``gpus`` and ``ranks`` are numbers of them."""
+KEYS = ("when", "set", "skip")
+SETTINGS: dict[str, type[int] | type[float]] = {"batches": int, "repeats": int, "warmup_s": float, "duration_s": float}
+"""What rules can set. A window lasts at least so many batches (on each GPU) and so many seconds."""
+
+Settings = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule, checked.
+
+    Parameters
+    ----------
+    when
+        Values of axes for which it holds.
+    settings
+        What it sets.
+    skip
+        Whether it leaves points out; None leaves that as it is.
+    """
+
+    when: dict[str, tuple[Scalar, ...]] = field(default_factory=dict)
+    settings: Settings = field(default_factory=dict)
+    skip: bool | None = None
+
+    def holds(self, axes: Mapping[str, Scalar]) -> bool:
+        """Tell whether the rule is about a point; an axis that the point has not is equal to nothing."""
+        return all(axis in axes and _among(axes[axis], values) for axis, values in self.when.items())
+
+
+def _among(found: Scalar, values: Sequence[Scalar]) -> bool:
+    return any(type(found) is type(value) and found == value for value in values)  # True is no 1
+
+
+class Grid:
+    """Rules, and how many points each was about.
+
+    Parameters
+    ----------
+    rules
+        As the parameter ``grid`` holds them.
+
+    Raises
+    ------
+    ParameterError
+        Naming the rule, what was found in it, and the nearest that is allowed.
+    """
+
+    def __init__(self, rules: Sequence[Mapping[str, Any]]) -> None:
+        self._rules = [_rule(f"grid, rule {number}", rule) for number, rule in enumerate(rules, 1)]
+        self._points = [0] * len(self._rules)
+        self.skipped = 0
+
+    def settle(self, axes: Mapping[str, Scalar]) -> Settings | None:
+        """Return what the rules set for a point; None if they leave it out."""
+        settings: Settings = {}
+        skip = False
+        for number, rule in enumerate(self._rules):
+            if rule.holds(axes):
+                self._points[number] += 1
+                settings |= rule.settings
+                skip = skip if rule.skip is None else rule.skip
+        self.skipped += skip
+        return None if skip else settings
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """How many points were left out, and which rules were about none."""
+        told = [f"grid: {self.skipped} points of the product are left out"] if self.skipped else []
+        idle = [str(number) for number, points in enumerate(self._points, 1) if not points]
+        return (*told, *(f"grid, rule {number} is about no point" for number in idle))
+
+
+def ruled(points: "Sequence[Point]", rules: Sequence[Mapping[str, Any]]) -> "tuple[list[Point], tuple[str, ...]]":
+    """Apply rules to the pipelines among points, and keep the ceilings of those that are left.
+
+    Returns
+    -------
+    points, remarks
+        In their order; what a reader should know of the rules.
+
+    Raises
+    ------
+    ParameterError
+        If a rule is wrong, or nothing is left.
+    """
+    grid = Grid(rules)
+    pipelines = [changed for point in points if point.measure == "pipeline" and (changed := _changed(point, grid))]
+    if not pipelines:
+        message = f"grid: its rules leave out all {grid.skipped} points: let one of them bring some back (skip: false)"
+        raise ParameterError(message)
+    used = {ceiling.key for point in pipelines for ceiling in point.ceilings.values()}
+    return [*(point for point in points if point.key in used), *pipelines], grid.remarks
+
+
+def _changed(point: "Point", grid: Grid) -> "Point | None":
+    job = point.job
+    gpus = len(job.devices) if job.device == "cuda" else 1
+    settings = grid.settle({"gpus": gpus, "ranks": 1, **point.axes})
+    if settings is None:
+        return None
+    window = windowed(job.window, settings, job.batch_size * gpus)
+    jobs = tuple(each.model_copy(update={"window": window}) for each in point.jobs)
+    return replace(point, job=job.model_copy(update={"window": window}), jobs=jobs)
+
+
+def windowed(window: Window, settings: Settings, images_per_batch: int) -> Window:
+    """Return a window with what rules set; a batch on every GPU holds ``images_per_batch`` images."""
+    changes: dict[str, float] = {name: value for name, value in settings.items() if name != "batches"}
+    if "batches" in settings:
+        changes["images"] = max(window.images, int(settings["batches"]) * images_per_batch)
+    return window.model_copy(update=changes)
+
+
+def _rule(place: str, rule: Mapping[str, Any]) -> Rule:
+    _known(place, rule, KEYS)
+    skip, settings, when = rule.get("skip"), rule.get("set") or {}, rule.get("when") or {}
+    if skip is not None and not isinstance(skip, bool):
+        message = f"{place}: skip is {skip!r}; expected true or false"
+        raise ParameterError(message)
+    for key, value in (("when", when), ("set", settings)):
+        if not isinstance(value, Mapping):
+            message = f"{place}: {key} is {value!r}; expected `name: value` pairs"
+            raise ParameterError(message)
+    if (skip is None and not settings) or (skip and settings):
+        message = f"{place} has {'both' if skip else 'neither'} skip: true and set; expected one of them"
+        raise ParameterError(message)
+    _known(f"{place}, when", when, AXES)
+    _known(f"{place}, set", settings, SETTINGS)
+    values = {axis: _values(f"{place}, when: {axis}", axis, found) for axis, found in when.items()}
+    changes = {name: _setting(f"{place}, set: {name}", name, found) for name, found in settings.items()}
+    return Rule(values, changes, skip)
+
+
+def _known(place: str, found: Mapping[str, Any], allowed: Collection[str]) -> None:
+    for name in found:
+        if name not in allowed:
+            near = get_close_matches(str(name), allowed, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"allowed are {', '.join(allowed)}"
+            message = f"{place}: {name!r} is unknown: {hint}"
+            raise ParameterError(message)
+
+
+def _values(place: str, axis: str, found: object) -> tuple[Scalar, ...]:
+    # The engine is meant: YAML reads a bare null as None.
+    values = ["null" if value is None else value for value in (found if isinstance(found, list) else [found])]
+    scalars = [value for value in values if isinstance(value, str | int | float)]
+    if not values or len(scalars) != len(values):
+        message = f"{place} is {found!r}; expected a value, or a list of values"
+        raise ParameterError(message)
+    return tuple(stem(value) if axis == "model" and isinstance(value, str) else value for value in scalars)
+
+
+def _setting(place: str, name: str, found: object) -> float:
+    whole = SETTINGS[name] is int
+    if isinstance(found, int if whole else int | float) and not isinstance(found, bool) and found > 0:
+        return found
+    message = f"{place} is {found!r}; expected {'a whole number' if whole else 'seconds'} above 0"
+    raise ParameterError(message)

@@ -1,0 +1,115 @@
+"""Points and plans: what is to be measured, and how it is shown before it is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from inferkit.dataset.format import Dataset
+from inferkit.machine.placement import picture
+from inferkit.plan.networks import Network
+from inferkit.records.job import Job
+from inferkit.records.notebooks import Stored
+from inferkit.records.params import Parameters
+from inferkit.records.place import Placement
+from inferkit.records.run import Failure, Scalar
+from inferkit.units import duration, gigabytes
+
+START_S = 1.5
+"""What starting a rank takes, for the estimate."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One thing to measure.
+
+    Parameters
+    ----------
+    measure
+        ``read``, ``copy``, ``infer`` (ceilings) or ``pipeline``.
+    axes
+        What distinguishes the point from others, for the record.
+    job
+        What a rank is told to do.
+    ceilings
+        The points that measure this one's stages alone, by stage.
+    jobs
+        What each of several ranks is told to do; empty: one rank does ``job``.
+    network
+        That infers; None where none does.
+    fingerprint
+        The same for the same measurement, whenever it is made.
+    """
+
+    measure: str
+    axes: dict[str, Scalar]
+    job: Job
+    ceilings: dict[str, "Point"] = field(default_factory=dict)
+    jobs: tuple[Job, ...] = ()
+    network: Network | None = None
+    fingerprint: str = ""
+
+    @property
+    def key(self) -> str:
+        """What makes two points the same measurement."""
+        return f"{self.measure} {sorted(self.axes.items())}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All points of a notebook, ceilings before the points that refer to them.
+
+    Parameters
+    ----------
+    remarks
+        What a reader should know of the rules of ``grid``.
+    earlier
+        Runs that stand in place of measuring points again, by fingerprint.
+    """
+
+    params: Parameters
+    points: list[Point]
+    dataset: Dataset | None = None
+    failure: Failure | None = None
+    placements: list[Placement] = field(default_factory=list)
+    remarks: tuple[str, ...] = ()
+    earlier: dict[str, Stored] = field(default_factory=dict)
+
+    @property
+    def todo(self) -> list[Point]:
+        """The points that are measured now."""
+        return [point for point in self.points if point.fingerprint not in self.earlier]
+
+    @property
+    def seconds(self) -> float:
+        """The least time that it takes."""
+        return seconds_of(self.todo)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Show the table in a notebook."""
+        printer.text(str(self))
+
+    def __str__(self) -> str:
+        """Return the points as a plain table, with the bytes and the time that they take."""
+        if self.failure is not None:
+            return f"cannot run: {self.failure.message}"
+        names = list(dict.fromkeys(name for point in self.points for name in point.axes))
+        rows = [["measure", *names]]
+        rows += [[point.measure, *(str(point.axes.get(name, "")) for name in names)] for point in self.points]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        reading = sum(point.job.window.seconds for point in self.todo if point.job.folder)
+        if self.dataset is not None and self.dataset.files and reading:
+            lines.append(
+                f"data set: {self.dataset.images} images, {gigabytes(self.dataset.nbytes)}, "
+                f"read again and again for {duration(reading)}"
+            )
+        lines += self.remarks
+        if again := len(self.points) - len(self.todo):
+            lines.append(f"{again} of {len(self.points)} points were measured before and are shown again, not measured")
+        lines.append(f"{len(self.todo)} points, at least {duration(self.seconds)}")
+        return "\n".join([*lines, "", picture(self.placements)] if self.placements else lines)
+
+
+def seconds_of(points: Sequence[Point]) -> float:
+    """Return the least time that points take, one after another."""
+    return sum(point.job.window.seconds + START_S for point in points)

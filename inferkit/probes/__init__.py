@@ -1,1 +1,0 @@
-"""Probes: stages measured alone."""

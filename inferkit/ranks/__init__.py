@@ -1,0 +1,1 @@
+"""The processes that measure: started, watched, and put together to one outcome."""

@@ -1,0 +1,170 @@
+"""One figure of several ranks: the sum of their rates while all were running, with its error."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inferkit.records.job import Outcome, ProgressTrace, Window
+from inferkit.records.run import Histogram, Quantiles, Repeat, Series, Stage
+
+SUB_WINDOWS = 10
+"""At least so many parts of the common window, whose spread gives the error of the sum."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Sum:
+    """What several ranks reached together.
+
+    Parameters
+    ----------
+    begin_s, end_s
+        The part of the agreed windows in which all were running, since the agreed start.
+    overlap
+        That part ÷ the agreed windows, the warm-up left out.
+    images_per_s, bytes_per_s
+        Rates in it, one row per sub-window and one column per rank.
+    batches
+        That each rank completed in it.
+    """
+
+    begin_s: float
+    end_s: float
+    overlap: float
+    images_per_s: Floats
+    bytes_per_s: Floats
+    batches: Floats
+
+    @property
+    def rates(self) -> Floats:
+        """Images per second where there are images, else bytes: sub-windows × ranks."""
+        return self.images_per_s if self.images_per_s.any() else self.bytes_per_s
+
+    @property
+    def error(self) -> float:
+        """Standard error of the sum: of the mean over the sub-windows' sums."""
+        return standard_error(self.rates.sum(axis=1))
+
+
+def standard_error(values: Floats) -> float:
+    """Return the standard error of a mean: standard deviation ÷ root of the number of values."""
+    return float(np.std(values, ddof=1) / np.sqrt(len(values)))
+
+
+def add_up(courses: Sequence[ProgressTrace], window: Window) -> Sum:
+    """Add up the ranks' rates inside the window in which all were running.
+
+    Notes
+    -----
+    A least-squares line through cumulative counts would give a flattering error, since their residuals are not
+    independent; sub-windows are nearly so.
+    """
+    last = end_of(courses, window)
+    begin = max(window.warmup_s, *(course.began_s for course in courses))
+    end = min(last, *(course.ended_s for course in courses))
+    whole = last - window.warmup_s
+    overlap = max(0.0, end - begin) / whole
+    edges = np.linspace(begin, max(end, begin + 1e-9), SUB_WINDOWS * max(1, window.repeats) + 1)
+    images, nbytes = (
+        np.stack([_rates(course, getattr(course, name), edges) for course in courses], axis=1)
+        for name in ("images", "nbytes")
+    )
+    batches = np.array([np.ptp(_at(course, course.batches, edges[[0, -1]])) for course in courses])
+    return Sum(begin, end, min(1.0, overlap), images, nbytes, batches)
+
+
+def end_of(courses: Sequence[ProgressTrace], window: Window) -> float:
+    """Return when the windows end: at the agreed instant; where images are demanded, once all ranks have theirs."""
+    counted = min(course.ended_s for course in courses)
+    return max(window.seconds, counted) if window.images else window.seconds
+
+
+def _at(course: ProgressTrace, values: Sequence[float], instants: Floats) -> Floats:
+    times = np.arange(len(values)) * course.step_s
+    return np.asarray(np.interp(instants, times, values), np.float64)
+
+
+def _rates(course: ProgressTrace, values: Sequence[float], edges: Floats) -> Floats:
+    return np.asarray(np.diff(_at(course, values, edges)) / np.diff(edges), np.float64)
+
+
+def common_repeats(outcomes: Sequence[Outcome], courses: Sequence[ProgressTrace], window: Window) -> list[Repeat]:
+    """Return the agreed windows, the warm-up first, with what all ranks completed in them."""
+    inside = np.linspace(window.warmup_s, end_of(courses, window), window.repeats + 1)
+    edges = np.concatenate([[0.0], inside])
+    sums = {
+        name: np.diff(sum(_at(course, getattr(course, name), edges) for course in courses))
+        for name in ("images", "nbytes", "batches")
+    }
+    cpu = [sum(outcome.repeats[k].cpu_s or 0.0 for outcome in outcomes) for k in range(window.repeats + 1)]
+    return [
+        Repeat(
+            start_s=float(edges[k]),
+            seconds=max(float(edges[k + 1] - edges[k]), 1e-9),
+            images=round(sums["images"][k]),
+            nbytes=round(sums["nbytes"][k]),
+            batches=round(sums["batches"][k]),
+            warmup=k == 0,
+            cpu_s=cpu[k],
+        )
+        for k in range(window.repeats + 1)
+    ]
+
+
+def common_series(outcomes: Sequence[Outcome], courses: Sequence[ProgressTrace], window: Window) -> dict[str, Series]:
+    """Return the throughput of all ranks in bins of one second, and what the first rank sampled of the machine."""
+    edges = np.arange(0.0, window.seconds + 1e-9, 1.0)
+    series = dict(outcomes[0].series)
+    for outcome in outcomes:
+        series |= {name: own for name, own in outcome.series.items() if name.startswith("gpu")}
+    for name, unit, field in (("images_per_s", "images/s", "images"), ("bytes_per_s", "bytes/s", "nbytes")):
+        if name in series and len(edges) > 1:
+            values = [_rates(course, getattr(course, field), edges) for course in courses]
+            series[name] = Series(unit=unit, values=np.sum(values, axis=0).tolist())
+        else:
+            series.pop(name, None)
+    return series
+
+
+def common_stages(outcomes: Sequence[Outcome]) -> dict[str, Stage]:
+    """Put the ranks' stages together: rates and workers added, quantiles those of the slowest rank at each."""
+    names = [name for name in outcomes[0].stages if all(name in outcome.stages for outcome in outcomes)]
+    return {name: _stage([outcome.stages[name] for outcome in outcomes]) for name in names}
+
+
+def _stage(stages: Sequence[Stage]) -> Stage:
+    def total(field: str) -> float | None:
+        values = [getattr(stage, field) for stage in stages]
+        return None if None in values else sum(values)
+
+    busy = total("busy")
+    quantiles = [stage.quantiles for stage in stages if stage.quantiles is not None]
+    slowest = (
+        {name: max(getattr(own, name) for own in quantiles) for name in Quantiles.model_fields} if quantiles else {}
+    )
+    return Stage(
+        images_per_s=total("images_per_s"),
+        bytes_per_s=total("bytes_per_s"),
+        busy=None if busy is None else busy / len(stages),
+        workers=sum(stage.workers for stage in stages),
+        quantiles=Quantiles(**slowest) if slowest else None,
+        histogram=_merged([stage.histogram for stage in stages if stage.histogram is not None]),
+    )
+
+
+def _merged(histograms: Sequence[Histogram]) -> Histogram | None:
+    """Add histograms up; their edges are powers of the same base, so that they lie on one grid."""
+    if not histograms:
+        return None
+    base = min((own.edges_s for own in histograms), key=lambda edges: edges[0])
+    step = np.log10(base[1] / base[0])
+    last = max(own.edges_s[-1] for own in histograms)
+    counts = np.zeros(round(np.log10(last / base[0]) / step), np.int64)
+    for own in histograms:
+        first = round(np.log10(own.edges_s[0] / base[0]) / step)
+        counts[first : first + len(own.counts)] += own.counts
+    edges = base[0] * 10.0 ** (step * np.arange(len(counts) + 1))
+    return Histogram(edges_s=edges.tolist(), counts=counts.tolist())

@@ -1,0 +1,202 @@
+"""From what several ranks answered to one outcome: their sum, what each did, and what speaks against the figure."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from inferkit.machine.affinity import check_whereabouts
+from inferkit.machine.contention import FOREIGN
+from inferkit.machine.topology import topology
+from inferkit.ranks.aggregate import (
+    SUB_WINDOWS,
+    Sum,
+    add_up,
+    common_repeats,
+    common_series,
+    common_stages,
+    standard_error,
+)
+from inferkit.records.job import Job, Outcome, ProgressTrace, Window
+from inferkit.records.place import Place, cpu_ranges
+from inferkit.records.run import Figure, Json, figure_of
+from inferkit.units import duration, percent
+
+LEAST_OVERLAP = 0.9
+"""Share of the agreed windows in which all ranks must have been running (patatrack drops repeats below the same)."""
+UNEVEN = 0.9
+LATE_S = 0.25
+PAUSE_S = 0.5
+PAUSE_BATCHES = 20.0
+FEW_BATCHES = 3.0
+"""Batches per rank and sub-window below which the error says little."""
+
+
+def combine(jobs: Sequence[Job], outcomes: Sequence[Outcome], more: Mapping[str, Json]) -> Outcome:
+    """Put the ranks' outcomes together.
+
+    Parameters
+    ----------
+    jobs, outcomes
+        Of each rank.
+    more
+        Facts of the group as such: seconds to the barrier, what others took of its CPUs.
+    """
+    window = jobs[0].window
+    courses = [outcome.course for outcome in outcomes if outcome.course is not None]
+    total = add_up(courses, window)
+    repeats = common_repeats(outcomes, courses, window)
+    spread = figure_of(repeats)
+    images, nbytes = (float(rates.mean(axis=0).sum()) for rates in (total.images_per_s, total.bytes_per_s))
+    reasons, unverified = _placement(jobs, outcomes)
+    return Outcome(
+        repeats=repeats,
+        stages=common_stages(outcomes),
+        series=common_series(outcomes, courses, window),
+        measured=Figure(images_per_s=images or None, bytes_per_s=nbytes or None, cov=spread.cov if spread else None),
+        facts=_facts(jobs, outcomes, courses, total) | {"group": _together(total) | dict(more)},
+        warnings=[
+            *_shared(outcomes, "warnings"),
+            *_warnings(jobs, courses, total, more.get("foreign_cpu")),
+            *_taking_turns(jobs, outcomes),
+        ],
+        unverified=[*_shared(outcomes, "unverified"), *unverified],
+        reasons=[*_shared(outcomes, "reasons"), *_reasons(total, window, repeats[1:]), *reasons],
+    )
+
+
+def _shared(outcomes: Sequence[Outcome], field: str) -> list[str]:
+    """Say once what several ranks say."""
+    return list(dict.fromkeys(text for outcome in outcomes for text in getattr(outcome, field)))
+
+
+def _together(total: Sum) -> dict[str, Json]:
+    rates = total.rates.sum(axis=1)
+    mean = float(rates.mean())
+    return {
+        "overlap": total.overlap,
+        "begin_s": total.begin_s,
+        "end_s": total.end_s,
+        "sum": mean,
+        "unit": "images/s" if total.images_per_s.any() else "bytes/s",
+        "error": total.error,
+        "relative_error": total.error / mean if mean else None,
+        "sub_windows": rates.tolist(),
+    }
+
+
+def _facts(
+    jobs: Sequence[Job], outcomes: Sequence[Outcome], courses: Sequence[ProgressTrace], total: Sum
+) -> dict[str, Json]:
+    facts: dict[str, Json] = {
+        name: value
+        for name, value in outcomes[0].facts.items()
+        if name not in {"whereabouts", "gpus", "storage", "verified_images", "batch_log"}
+    }
+    facts["ranks"] = [_rank(*each) for each in zip(jobs, outcomes, courses, total.rates.T, strict=True)]
+    gpus = [outcome.facts["gpus"] for outcome in outcomes if "gpus" in outcome.facts]
+    if gpus:
+        facts["gpus"] = {gpu: told for own in gpus for gpu, told in own.items()}
+    verified = [outcome.facts.get("verified_images") for outcome in outcomes]
+    if None not in verified:
+        facts["verified_images"] = sum(verified) if all(verified) else 0
+    storage = [outcome.facts["storage"] for outcome in outcomes if "storage" in outcome.facts]
+    if storage:
+        facts["storage"] = _storage(storage)
+    return facts
+
+
+def _rank(job: Job, outcome: Outcome, course: ProgressTrace, rates: Any) -> dict[str, Json]:
+    place = job.place or Place()
+    return {
+        **place.model_dump(mode="json", exclude={"ranks"}),
+        "rate": float(rates.mean()),
+        "error": standard_error(rates),
+        "began_s": course.began_s,
+        "ended_s": course.ended_s,
+        "longest_gap_s": course.longest_gap_s,
+        "found": outcome.facts.get("whereabouts"),
+        **({"batch_log": outcome.facts["batch_log"]} if "batch_log" in outcome.facts else {}),
+    }
+
+
+def _storage(told: Sequence[dict[str, Json]]) -> dict[str, Json]:
+    """Add up where the ranks' bytes came from: a process counts for itself, disk and mount for all of them."""
+
+    def put_together(name: str, how: Callable[[list[int]], int]) -> int | None:
+        values = [int(own[name]) for own in told if own.get(name) is not None]
+        return how(values) if len(values) == len(told) else None
+
+    sums = {name: put_together(name, sum) for name in ("delivered_bytes", "read_bytes", "process_read_bytes")}
+    common = {name: put_together(name, max) for name in ("disk_bytes", "wire_bytes")}
+    counted = sums["process_read_bytes"] if common["wire_bytes"] is None else common["wire_bytes"]
+    read, known = sums["read_bytes"], all(own["from_storage"] is not None for own in told)
+    share = counted / read if known and read and counted is not None else None
+    return {**told[0], **sums, **common, "from_storage": share}
+
+
+def _reasons(total: Sum, window: Window, repeats: Sequence[Any]) -> Iterator[str]:
+    if total.overlap < LEAST_OVERLAP:
+        yield (
+            f"all ranks were running for only {percent(total.overlap)} of the windows, {percent(LEAST_OVERLAP)} is the "
+            f"least (from {duration(max(total.begin_s, 0.0))} to {duration(max(total.end_s, 0.0))}): lengthen warmup_s"
+        )
+    if any(repeat.images < window.images for repeat in repeats):
+        yield f"a window holds fewer than the {window.images:,} images that the profile demands: lengthen duration_s"
+
+
+def _placement(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> tuple[list[str], list[str]]:
+    reasons: list[str] = []
+    unverified: list[str] = []
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        place, found = job.place or Place(), outcome.facts.get("whereabouts")
+        if found:
+            bad, unknown = check_whereabouts(place, found)
+            reasons += bad
+            unverified += unknown
+    known = topology().gpus
+    lost = sorted(
+        {gpu for job in jobs if job.place for gpu in job.place.gpus if gpu not in known or known[gpu].node is None}
+    )
+    if lost:
+        unverified.append(f"NUMA node of GPU {cpu_ranges(lost)}: unknown, so nobody knows if cores and memory are near")
+    return reasons, unverified
+
+
+def _warnings(
+    jobs: Sequence[Job], courses: Sequence[ProgressTrace], total: Sum, foreign: float | None
+) -> Iterator[str]:
+    rates = total.rates.mean(axis=0)
+    slow, fast = int(rates.argmin()), int(rates.argmax())
+    if rates[fast] and rates[slow] < UNEVEN * rates[fast]:
+        yield f"rank {slow} reached only {percent(rates[slow] / rates[fast])} of the rate of rank {fast}"
+    window = jobs[0].window
+    for rank, course in enumerate(courses):
+        if course.began_s > LATE_S:
+            yield f"rank {rank} started {duration(course.began_s)} late"
+        batches = total.batches[rank]
+        usual = (total.end_s - total.begin_s) / batches if batches else 0.0
+        if course.longest_gap_s > max(PAUSE_S, PAUSE_BATCHES * usual):
+            yield f"rank {rank} completed nothing for {duration(course.longest_gap_s)}"
+        if batches / (SUB_WINDOWS * max(1, window.repeats)) < FEW_BATCHES:
+            yield f"rank {rank} completed {batches:.0f} batches: too few for an error of the sum; lengthen duration_s"
+    yield from _crowded(jobs, foreign)
+
+
+def _crowded(jobs: Sequence[Job], foreign: float | None) -> Iterator[str]:
+    cpus = [cpu for job in jobs if job.place for cpu in job.place.cpus]
+    if len(cpus) > len(set(cpus)):
+        yield f"{len(jobs)} ranks shared CPUs {cpu_ranges(set(cpus))}: there are not enough for one each"
+    if foreign is not None and foreign > FOREIGN:
+        yield f"other programs took {percent(foreign)} of the time of CPUs {cpu_ranges(set(cpus))}: another run?"
+
+
+def _taking_turns(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """Say where ranks computed on one GPU in turn, which they need not."""
+    ranks = Counter(gpu for job in jobs if job.place for gpu in job.place.gpus)
+    told = {gpu: own for outcome in outcomes for gpu, own in outcome.facts.get("gpus", {}).items() if gpu != "missing"}
+    for gpu, count in sorted(ranks.items()):
+        if count > 1 and told.get(str(gpu), {}).get("mps") is False:
+            yield (
+                f"{count} ranks took turns on GPU {gpu}: NVIDIA's MPS lets them compute at the same time "
+                "(nvidia-cuda-mps-control -d)"
+            )

@@ -1,0 +1,218 @@
+"""Several ranks as one measurement: started together, watched together, and one figure of all."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from time import monotonic, monotonic_ns, sleep
+from types import TracebackType
+from typing import Self
+
+from inferkit.machine.contention import CoreWatch, already_there
+from inferkit.ranks.combine import combine
+from inferkit.ranks.launch import Handle, RankFailure, launch
+from inferkit.ranks.watchdog import state
+from inferkit.records.job import Job, Outcome, Progress
+from inferkit.records.place import Place
+
+BARRIER_S = 0.1
+"""From the last rank's ready to the agreed start, so that every rank has heard of it."""
+FIRST_BATCH_S = 60.0
+HANG_S = 5.0
+HANG_GAPS = 10.0
+"""A rank hangs that completes nothing for so long, or for so many times the longest pause that was seen before."""
+
+
+class Group:
+    """Ranks that measure at the same time; to be used as one :class:`~inferkit.ranks.launch.Handle` is.
+
+    If one fails, hangs or dies, the others are stopped at once. Nothing is left of any afterwards.
+
+    Parameters
+    ----------
+    jobs
+        One for each rank, with its place.
+
+    Raises
+    ------
+    RankFailure
+        If a rank cannot be started.
+    """
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.job = jobs[0]
+        self.jobs = list(jobs)
+        self.ranks: list[Handle] = []
+        self._failure: RankFailure | None = None
+        self._outcomes: dict[int, Outcome] = {}
+        self._ready_s: dict[int, float] = {}
+        self._start_ns = 0
+        self._finished = False
+        self._pace = [_Pace() for _ in jobs]
+        self._busy_reasons, self._busy_warnings = already_there([job.place or Place() for job in jobs])
+        self._began = monotonic()
+        with ExitStack() as stack:
+            stack.callback(self.close)
+            for job in self.jobs:
+                self.ranks.append(_start(job))
+            self._watch = CoreWatch(
+                {c for job in jobs if job.place for c in job.place.cpus}, [r.pid for r in self.ranks]
+            )
+            stack.pop_all()
+
+    @property
+    def pid(self) -> int:
+        """The process id of the first rank that is not ready, else of the first."""
+        return next((rank.pid for rank in self.ranks if not rank.ready()), self.ranks[0].pid)
+
+    @property
+    def note(self) -> str:
+        """What the ranks are preparing."""
+        return " · ".join(dict.fromkeys(rank.note for rank in self.ranks if rank.note))
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far the slowest rank is, and what all reach; None until every rank has told."""
+        told = [rank.progress for rank in self.ranks]
+        known = [progress for progress in told if progress is not None]
+        if len(known) < len(told):
+            return None
+        return Progress(
+            fraction=min(progress.fraction for progress in known),
+            images_per_s=sum(progress.images_per_s for progress in known),
+            bytes_per_s=sum(progress.bytes_per_s for progress in known),
+        )
+
+    def ready(self) -> bool:
+        """Tell whether every rank has prepared everything, or one has failed already."""
+        for index, rank in enumerate(self.ranks):
+            if rank.ready():
+                self._ready_s.setdefault(index, monotonic() - self._began)
+        self._look()
+        return self._failure is not None or len(self._ready_s) == len(self.ranks)
+
+    def start(self, at_ns: int | None = None) -> None:
+        """Agree with every rank on the instant (``CLOCK_MONOTONIC``; None: soon) at which the clocks start."""
+        self._start_ns = at_ns or monotonic_ns() + int(BARRIER_S * 1e9)
+        for rank, pace in zip(self.ranks, self._pace, strict=True):
+            rank.start(self._start_ns)
+            pace.begin(self._start_ns / 1e9)
+
+    def answered(self) -> bool:
+        """Tell whether :meth:`result` would return or raise at once; looks after the ranks."""
+        self._look()
+        return self._failure is not None or len(self._outcomes) == len(self.ranks)
+
+    def _look(self) -> None:
+        """Take what ranks answered; release them when all have passed the end; stop all when one is lost."""
+        for index, rank in enumerate(self.ranks):
+            if self._failure is None and index not in self._outcomes and rank.answered():
+                try:
+                    self._outcomes[index] = rank.result(0)
+                except RankFailure as failure:
+                    self._fail(index, str(failure), failure.kind, failure.detail)
+        if self._start_ns and self._failure is None and not self._finished:
+            self._keep_time()
+
+    def _keep_time(self) -> None:
+        if monotonic_ns() < self._start_ns + int(self.job.window.warmup_s * 1e9):
+            self._watch.begin()
+        if all(rank.passed() for rank in self.ranks):
+            self._watch.end()
+            self._finished = True
+            for rank in self.ranks:
+                rank.finish()
+            return
+        longest = max(pace.longest_s for pace in self._pace)
+        for index, (rank, pace) in enumerate(zip(self.ranks, self._pace, strict=True)):
+            silent_s = pace.note(rank.progress)
+            if silent_s > (max(HANG_S, HANG_GAPS * longest) if rank.progress else FIRST_BATCH_S):
+                why = f"it completed no batch for {silent_s:.0f} s: {state(rank.pid)}"
+                self._fail(index, why, "RankError", rank.last_words())
+                return
+
+    def _fail(self, index: int, why: str, kind: str, detail: str) -> None:
+        others = "; the others were stopped" if len(self.ranks) > 1 else ""
+        place = self.jobs[index].place or Place(rank=index)
+        self._failure = RankFailure(f"{place}: {why}{others}", kind, detail)
+        self.stop()
+
+    def stop(self) -> None:
+        """End all ranks at once."""
+        for rank in self.ranks:
+            rank.stop()
+
+    def last_words(self) -> str:
+        """Return the end of what each rank wrote to its standard error."""
+        told = ((index, rank.last_words()) for index, rank in enumerate(self.ranks))
+        return "\n".join(f"rank {index}: {words}" for index, words in told if words)
+
+    def result(self, timeout_s: float | None = None) -> Outcome:
+        """Wait for all ranks, and return one outcome of all.
+
+        Raises
+        ------
+        RankFailure
+            If a rank failed, died, hung or was stopped, or if they took longer than ``timeout_s``.
+        """
+        end = None if timeout_s is None else monotonic() + timeout_s
+        while not self.answered():
+            sleep(0.02)
+            if end is not None and monotonic() > end:
+                late = next(index for index in range(len(self.ranks)) if index not in self._outcomes)
+                self._fail(late, f"it did not finish within {timeout_s:.0f} s", "RankError", self.last_words())
+        if self._failure is not None:
+            raise self._failure
+        outcomes = [self._outcomes[index] for index in range(len(self.ranks))]
+        barrier = [self._ready_s[index] for index in range(len(self.ranks))]
+        more = {"ready_s": barrier, "barrier_s": max(barrier), "foreign_cpu": self._watch.foreign}
+        found = combine(self.jobs, outcomes, more)
+        lacking = [text for rank in self.ranks for text in rank.binding.lacking]
+        return found.model_copy(
+            update={
+                "warnings": [*found.warnings, *self._busy_warnings],
+                "reasons": [*found.reasons, *self._busy_reasons],
+                "unverified": [*found.unverified, *lacking],
+            }
+        )
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        self.stop()
+        for rank in self.ranks:
+            rank.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Pace:
+    """How long a rank has told nothing, and how long it did at most before."""
+
+    def __init__(self) -> None:
+        self.longest_s = 0.0
+        self._seen: Progress | None = None
+        self._since = monotonic()
+
+    def begin(self, at_s: float) -> None:
+        self._since = at_s
+
+    def note(self, progress: Progress | None) -> float:
+        now = monotonic()
+        silent = max(0.0, now - self._since)
+        if progress is self._seen:
+            return silent
+        self.longest_s = max(self.longest_s, silent)
+        self._seen, self._since = progress, now
+        return 0.0
+
+
+def _start(job: Job) -> Handle:
+    try:
+        return launch(job)
+    except OSError as error:
+        msg = f"{job.place or 'the rank'} cannot start: {error}"
+        raise RankFailure(msg, type(error).__name__, "") from error

@@ -1,0 +1,236 @@
+"""Start a rank and keep a handle on it: poll, stop, result."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic, monotonic_ns
+from types import TracebackType
+from typing import IO, Any, Self
+
+from inferkit.errors import InferkitError, RankError
+from inferkit.machine.affinity import Binding, binding, environment, inherited
+from inferkit.ranks import watchdog as stillness
+from inferkit.readers import READERS
+from inferkit.records.job import Job, Outcome, Progress
+from inferkit.records.place import Place
+
+STUCK_S = 5.0
+"""How long to wait for a killed rank to end: one that waits for storage ends with the storage's answer."""
+STDERR_KEPT = 4000
+"""Characters of a rank's last words that go into the record."""
+
+
+class Handle:
+    """One rank.
+
+    Used as a context manager, nothing is left of the rank afterwards. The rank runs in a session of its own, so that a
+    Ctrl-C in a terminal does not reach it: whoever holds the handle stops it. It ends with the thread that made the
+    handle, at the latest.
+
+    Parameters
+    ----------
+    job
+        What it is to measure.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.progress: Progress | None = None
+        self.note = ""
+        self._answer: dict[str, Any] | None = None
+        self._stopped = False
+        self._ready = threading.Event()
+        self._passed = threading.Event()
+        self.binding = binding(job.place) if job.place else Binding()
+        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the handle; it has no name
+        with inherited(self.binding.cpus):
+            self._process = subprocess.Popen(
+                [*self.binding.prefix, sys.executable, "-m", "inferkit.ranks.rank"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                text=True,
+                start_new_session=True,
+                env=environment(job.place or Place()),
+            )
+        self._stillness = stillness.Watchdog(self.pid)
+        self._listener = threading.Thread(target=self._listen, name="rank events", daemon=True)
+        self._listener.start()
+        self._say(job.model_dump_json())
+
+    @property
+    def pid(self) -> int:
+        """The rank's process id."""
+        return self._process.pid
+
+    def _say(self, line: str) -> None:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # the rank died; its exit tells why
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as events:  # nobody else can close it while it is read
+            for line in events:
+                if not line.endswith("\n"):
+                    break  # it died while it spoke
+                self._hear(json.loads(line))
+        self._ready.set()
+
+    def _hear(self, event: dict[str, Any]) -> None:
+        kind = event.pop("event")
+        if kind == "ready":
+            self._ready.set()
+        elif kind == "passed":
+            self._passed.set()
+        elif kind == "note":
+            self.note = str(event["text"])
+        elif kind == "progress":
+            self.progress = Progress(**event)
+        else:
+            self._answer = {"kind": kind, **event}
+
+    def ready(self) -> bool:
+        """Tell whether the rank has prepared everything, or has ended already (its result then tells why).
+
+        One that hangs while it prepares is stopped.
+        """
+        if not self._ready.is_set() and (still_s := self._stillness.seconds(self.note)) > stillness.STILL_S:
+            self._give_up(f"it prepared nothing for {still_s:.0f} s: {stillness.state(self.pid)}")
+        return self._ready.is_set()
+
+    def _give_up(self, why: str) -> None:
+        """Answer in the rank's place, and stop it: what waits for storage may not even end when it is killed."""
+        told = {"message": f"rank {self.pid} was stopped: {why}", "detail": self.last_words()}
+        self._answer = {"kind": "failure", "error": "RankError", **told}
+        self.stop()
+        self._ready.set()
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until the rank is ready, at most so long."""
+        self._ready.wait(timeout_s)
+
+    def passed(self) -> bool:
+        """Tell whether the rank, one of several, has completed a batch after the agreed end."""
+        return self._passed.is_set()
+
+    def finish(self) -> None:
+        """Tell the rank, one of several, that it need not keep its load up any longer."""
+        self._say(json.dumps({"finish": True}))
+
+    def answered(self) -> bool:
+        """Tell whether :meth:`result` would return or raise at once."""
+        return self._answer is not None or self.poll()
+
+    def start(self, at_ns: int | None = None) -> None:
+        """Agree on the instant (``CLOCK_MONOTONIC``; None: now) at which the clock starts."""
+        self._say(json.dumps({"start_ns": monotonic_ns() if at_ns is None else at_ns}))
+
+    def poll(self) -> bool:
+        """Tell whether the rank has ended."""
+        return self._process.poll() is not None and not self._listener.is_alive()
+
+    def stop(self) -> None:
+        """End the rank at once; its result is then a :class:`RankError`."""
+        if self._process.poll() is None:
+            self._stopped = True
+            os.killpg(self.pid, signal.SIGKILL)  # the rank leads a group: with whatever it started
+        with suppress(subprocess.TimeoutExpired):  # storage that never answers holds even a killed reader
+            self._process.wait(STUCK_S)
+
+    def result(self, timeout_s: float | None = None) -> Outcome:
+        """Wait for the rank's outcome.
+
+        Raises
+        ------
+        RankError
+            If the rank failed, died, was stopped, or took longer than ``timeout_s``. ``kind`` and ``detail`` of what
+            it said are kept as attributes.
+        """
+        end = None if timeout_s is None else monotonic() + timeout_s
+        while not self.answered():
+            self._listener.join(0.05)
+            if end is not None and monotonic() > end:
+                self.stop()
+                msg = f"rank {self.pid} did not finish within {timeout_s:.0f} s and was stopped: storage or GPU hangs"
+                raise RankFailure(msg, "RankError", self.last_words())
+        if self._answer is None:
+            raise self._death()
+        if self._answer["kind"] == "failure":
+            raise RankFailure(self._answer["message"], self._answer["error"], self._answer["detail"])
+        return Outcome.model_validate(self._answer["outcome"])
+
+    def _death(self) -> "RankFailure":
+        code = self._process.wait()
+        if self._stopped:
+            msg = f"rank {self.pid} was stopped"
+        elif code < 0:
+            name = signal.Signals(-code).name
+            hint = {"SIGKILL": "out of memory?", "SIGBUS": self._damage()}.get(name)
+            msg = f"rank {self.pid} was killed by {name}" + (f" ({hint})" if hint else "")
+        else:
+            msg = f"rank {self.pid} ended with exit code {code} and no result"
+        return RankFailure(msg, "RankError", self.last_words())
+
+    def _damage(self) -> str:
+        """Say which file is not what it was when its pages were mapped."""
+        job = self.job
+        try:
+            READERS[job.reader].find(Path(job.folder), job.dtype, job.shape, resize=job.resize, fast=job.fast)
+        except InferkitError as error:
+            return f"a mapped file was truncated: {error}"
+        return "the storage of a mapped file failed, or memory ran out on tmpfs"
+
+    def last_words(self) -> str:
+        """Return the end of what the rank wrote to its standard error."""
+        descriptor = self._stderr.fileno()  # shared with the rank, which writes where a seek would lead
+        start = max(0, os.fstat(descriptor).st_size - STDERR_KEPT)
+        return os.pread(descriptor, STDERR_KEPT, start).decode(errors="replace").strip()
+
+    def close(self) -> None:
+        """Leave nothing behind: no process, no pipe."""
+        self.stop()
+        self._listener.join(STUCK_S)
+        if self._process.poll() is None:  # one that storage holds is reaped when it lets go
+            threading.Thread(target=self._process.wait, name="reaper", daemon=True).start()
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        self._stderr.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class RankFailure(RankError):
+    """What a rank told, or what became of it.
+
+    Attributes
+    ----------
+    kind
+        The name of the exception in the rank.
+    detail
+        Its traceback, or the end of the rank's standard error.
+    """
+
+    def __init__(self, message: str, kind: str, detail: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.detail = detail
+
+
+def launch(job: Job) -> Handle:
+    """Start a rank for a job and return at once."""
+    return Handle(job)

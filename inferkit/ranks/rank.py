@@ -1,0 +1,157 @@
+"""A rank: a process that measures one job and tells its parent, in JSON lines, how it goes.
+
+In: the job, then ``{"start_ns": …}`` (the agreed instant on ``CLOCK_MONOTONIC``), and ``{"finish": true}`` to one of
+several ranks, which keep their load up until then. When the pipe closes the parent is gone or wants no more, and the
+rank ends at once.
+Out: ``{"event": "ready"}``, ``{"event": "progress", …}`` …, ``{"event": "passed"}`` (the agreed end, by one of
+several), then ``result`` or ``failure``.
+"""
+
+import ctypes
+import gc
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import traceback
+from time import monotonic_ns, sleep
+from typing import Any, TextIO
+
+from inferkit.errors import InferkitError
+from inferkit.machine.affinity import whereabouts
+from inferkit.machine.gpu_monitor import GpuMonitor
+from inferkit.machine.monitor import SOURCES, Monitor
+from inferkit.pipeline.timeline import Timeline
+from inferkit.pipeline.workloads import WORKS, Begin
+from inferkit.ranks.group_timeline import GroupTimeline
+from inferkit.records.job import Job, Outcome, Progress
+
+SHOWN_UNITS = {"share", "W", "Hz", "°C", "bytes/s"}
+"""Units of the samples that become series; counters and bits are summarised."""
+
+
+NOTE_NS = 200_000_000
+PR_SET_PDEATHSIG = 1
+"""Of prctl(2)."""
+
+
+class _Parent:
+    """The two pipes to the parent."""
+
+    def __init__(self, commands: TextIO, events: TextIO) -> None:
+        self._commands = commands
+        self._events = events
+        self._lock = threading.Lock()
+        self._start = threading.Event()
+        self._finish = threading.Event()
+        self.together: GroupTimeline | None = None
+        self.found: dict[str, Any] = {}
+        self.start_ns = 0
+        self._noted_ns = 0
+        self.job = Job.model_validate_json(self._commands.readline() or self._gone())
+        threading.Thread(target=self._listen, name="commands", daemon=True).start()
+
+    def _gone(self) -> str:
+        os._exit(1)
+
+    def _listen(self) -> None:
+        for line in self._commands:
+            command = json.loads(line)
+            if "start_ns" in command:
+                self.start_ns = command["start_ns"]
+                self._start.set()
+            if "finish" in command:
+                self._finish.set()
+        self._gone()
+
+    def tell(self, event: str, **content: Any) -> None:
+        with self._lock:
+            self._events.write(json.dumps({"event": event, **content}, allow_nan=False) + "\n")
+            self._events.flush()
+
+    def note(self, record: logging.LogRecord) -> bool:
+        """Tell what is being prepared (a filter of logging's); only every fifth of a second, or a build would flood."""
+        if monotonic_ns() - self._noted_ns > NOTE_NS:
+            self._noted_ns = monotonic_ns()
+            self.tell("note", text=record.getMessage())
+        return False
+
+    def begin(self, stages: tuple[str, ...]) -> Timeline:
+        if self.job.place is not None:
+            self.found = whereabouts(self.job.place)  # now that all memory is there
+        # The collector's pauses would be in the times; nothing here makes cycles.
+        gc.collect()
+        gc.freeze()
+        self.tell("ready")
+        self._start.wait()
+        sleep(max(0.0, (self.start_ns - monotonic_ns()) / 1e9))
+        if self.job.place is None:
+            return Timeline(self.job.window, stages, self.progress)
+        self.together = GroupTimeline(
+            self.job.window, stages, self.progress, self.start_ns, lambda: self.tell("passed"), self._finish
+        )
+        return self.together
+
+    def progress(self, progress: Progress) -> None:
+        self.tell("progress", **progress.model_dump())
+
+
+def _end_with_parent() -> None:
+    """Let the kernel kill this process when the thread that started it ends, whatever it is stuck in then."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
+
+
+def main() -> None:
+    """Measure the job that comes on standard input."""
+    _end_with_parent()
+    events = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a library prints must not get between the events
+    parent = _Parent(sys.stdin, events)
+    job = parent.job
+    progress = logging.getLogger("inferkit.progress")
+    progress.setLevel(logging.INFO)
+    progress.addFilter(parent.note)
+    watch = GpuMonitor(job.place.gpus if job.place else job.devices) if job.device == "cuda" else None
+    try:
+        with Monitor({**SOURCES, **(watch.sources() if watch else {})}) as monitor:
+            outcome = WORKS[job.work](job, lambda stages: _looked_at(watch, parent.begin, stages))
+        outcome = _with_samples(outcome, parent.start_ns / 1e9, monitor, watch)
+        if parent.together is not None:
+            facts = outcome.facts | {"whereabouts": parent.found}
+            outcome = outcome.model_copy(update={"course": parent.together.course(), "facts": facts})
+    except (InferkitError, OSError, MemoryError) as error:
+        first = _first(error)
+        parent.tell("failure", error=type(first).__name__, message=str(first), detail=traceback.format_exc())
+    else:
+        parent.tell("result", outcome=outcome.model_dump(mode="json"))
+
+
+def _looked_at(watch: GpuMonitor | None, begin: Begin, stages: tuple[str, ...]) -> Timeline:
+    """Begin, once it was seen how this process, which has prepared everything, is on its GPUs."""
+    if watch is not None:
+        watch.look()
+    return begin(stages)
+
+
+def _first(error: BaseException) -> BaseException:
+    """Return what failed first: after it, closing what was open may have failed as well."""
+    while error.__cause__ is None and isinstance(error.__context__, InferkitError):
+        error = error.__context__
+    return error
+
+
+def _with_samples(outcome: Outcome, start_s: float, monitor: Monitor, watch: GpuMonitor | None) -> Outcome:
+    """Add what was sampled: series since the start, and what the GPUs did in the measured windows."""
+    series = {name: own for name, own in monitor.series(start_s).items() if own.unit in SHOWN_UNITS}
+    facts = dict(outcome.facts)
+    if watch is not None:
+        windows = [repeat for repeat in outcome.repeats if not repeat.warmup]
+        first, last = windows[0].start_s, windows[-1].start_s + windows[-1].seconds
+        facts["gpus"] = watch.facts(monitor.samples, start_s + first, start_s + last)
+    return outcome.model_copy(update={"series": outcome.series | series, "facts": facts})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""Executed notebooks: their records, and nothing else of them.
+
+A Run lies in a cell's output under its own MIME type. No printed text, no HTML and no variable is read, so notebooks of
+any origin, edited and commented by people, load the same.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from inferkit.errors import RecordError
+from inferkit.records.run import MIME, Json, Run
+
+Paths = Path | str | Iterable[Path | str]
+
+
+class Stored(NamedTuple):
+    """A run and the notebook that it was found in."""
+
+    run: Run
+    notebook: Path
+
+
+def load_runs(paths: Paths) -> list[Stored]:
+    """Read the records of notebooks.
+
+    Parameters
+    ----------
+    paths
+        An executed notebook, a folder (searched recursively, checkpoints left out), or several of either.
+
+    Returns
+    -------
+    stored
+        Each run once, even where a notebook was copied, in the order of files and cells.
+
+    Raises
+    ------
+    RecordError
+        Naming every notebook that cannot be read, or if there is not a single record.
+    """
+    notebooks = _notebooks([paths] if isinstance(paths, Path | str) else list(paths))
+    found: dict[str, Stored] = {}
+    faults: list[str] = []
+    for notebook in notebooks:
+        try:
+            for run in read_notebook(notebook):
+                found.setdefault(run.id, Stored(run, notebook))
+        except RecordError as error:
+            faults.append(str(error))
+    if faults:
+        raise RecordError("\n".join(faults))
+    if not found:
+        message = (
+            f"no record in {len(notebooks)} notebook(s) under {paths}: run one first, as by `inferkit run quickstart`"
+        )
+        raise RecordError(message)
+    return list(found.values())
+
+
+def read_notebook(notebook: Path) -> list[Run]:
+    """Read the records of one notebook, in the order of its cells; none if it holds none.
+
+    Raises
+    ------
+    RecordError
+        If the file is no notebook, or a record is of an unknown schema or does not fit its own.
+    """
+    return [_run(record, notebook) for record in raw_records(notebook)]
+
+
+def raw_records(notebook: Path) -> list[dict[str, Json]]:
+    """Read the JSON of one notebook's records, whatever their schema.
+
+    Raises
+    ------
+    RecordError
+        If the file is no notebook.
+    """
+    try:
+        content = json.loads(notebook.read_text(encoding="utf-8"))
+        outputs = [output for cell in content["cells"] for output in cell.get("outputs", ())]
+        records = [output["data"][MIME] for output in outputs if MIME in output.get("data", {})]
+    except OSError as error:
+        message = f"{notebook}: cannot be read: {error.strerror}"
+        raise RecordError(message) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        found = f"{type(error).__name__}: {error}"
+        message = f"{notebook}: is not a notebook of format 4 ({found}): execute it again or move it away"
+        raise RecordError(message) from error
+    for record in records:
+        if not isinstance(record, dict):
+            message = f"{notebook}: record is a {type(record).__name__}, expected a JSON object"
+            raise RecordError(message)
+    return records
+
+
+def _run(record: dict[str, Json], notebook: Path) -> Run:
+    try:
+        return Run.from_dict(record)
+    except RecordError as error:
+        message = f"{notebook}: {error}"
+        raise RecordError(message) from error
+
+
+def _notebooks(paths: list[Path | str]) -> list[Path]:
+    found: dict[Path, None] = {}
+    for path in map(Path, paths):
+        if not path.exists():
+            message = f"{path}: no such notebook or folder"
+            raise RecordError(message)
+        found |= dict.fromkeys(notebooks_under(path) if path.is_dir() else [path])
+    return list(found)
+
+
+def notebooks_under(folder: Path) -> Iterator[Path]:
+    """Yield the notebooks in a folder and below, in order; none if it is missing. Checkpoints are left out."""
+    yield from (path for path in sorted(folder.rglob("*.ipynb")) if ".ipynb_checkpoints" not in path.parts)

@@ -1,0 +1,301 @@
+"""What is asked: one model per notebook, put together from groups so that a name means the same everywhere.
+
+A notebook's parameters cell holds the same names, annotations and defaults as literals; a parameter file holds values
+for any of them. Types are strict: papermill's YAML reads ``1e6`` as text, and ``-p`` passes text.
+"""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from inferkit.errors import ParameterError
+
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(ge=0)]
+# YAML reads a bare null as None; the engine of that name is meant.
+EngineName = Annotated[str, BeforeValidator(lambda value: "null" if value is None else value)]
+
+# `ranks: 2` and `ranks: auto` are as good as lists.
+Counts = Annotated[list[Positive], BeforeValidator(lambda value: _counts(value))]
+
+
+def _counts(value: object) -> object:
+    if value == "auto":
+        return []
+    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class Parameters(BaseModel):
+    """What every notebook declares."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    notebook: ClassVar[str]
+    file_stem: ClassVar[str]
+
+    storage: str = Field(default="", description="name of the storage configuration, for the record")
+    profile: Literal["demo", "quick", "mlperf"] = Field(
+        default="demo", description="demo, quick or mlperf: how long to measure"
+    )
+    seed: Count = Field(default=0, description="seed of everything random")
+
+    @classmethod
+    def collect(cls, namespace: Mapping[str, Any]) -> Self:
+        """Take this notebook's parameters out of its namespace and check them.
+
+        Parameters
+        ----------
+        namespace
+            The notebook's ``globals()``.
+
+        Raises
+        ------
+        ParameterError
+            If a value is refused, or if a literal lies there under a name that no notebook declares.
+        """
+        known = {name for model in NOTEBOOKS.values() for name in model.model_fields}
+        for name, value in namespace.items():
+            if _is_literal(name, value) and name not in known:
+                raise ParameterError(unknown_parameter(name, known, f"notebook {cls.file_stem}"))
+        return cls.check({name: namespace[name] for name in cls.model_fields if name in namespace})
+
+    @classmethod
+    def check(cls, values: Mapping[str, Any], *, where: str = "") -> Self:
+        """Validate values.
+
+        Parameters
+        ----------
+        values
+            Parameters by name; what is left out keeps its default.
+        where
+            The file that they come from, for the message.
+
+        Raises
+        ------
+        ParameterError
+            Naming file, key, the value found and what is allowed.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            place = where or f"notebook {cls.file_stem}"
+            raise ParameterError("\n".join(_explain(place, cls, detail) for detail in error.errors())) from error
+
+
+class Windows(Parameters):
+    """How long to measure; 0 takes the profile's value."""
+
+    warmup_s: Seconds = Field(default=0.0, description="seconds before the first window; 0: the profile's")
+    duration_s: Seconds = Field(default=0.0, description="seconds of each window; 0: the profile's")
+    repeats: Count = Field(default=0, description="windows; 0: the profile's")
+    batch_log: str = Field(default="", description='folder for parquet files with every batch; "": none are written')
+    rerun: Literal["never", "failed", "always"] = Field(
+        default="always", description="points measured before: never again, failed or invalid ones again, always again"
+    )
+    earlier: str = Field(default="runs", description="folder of executed notebooks in which rerun looks for them")
+
+
+class Tensors(Parameters):
+    """A folder of raw tensors."""
+
+    data: str = Field(default="", description='folder of *.tensors files; "": a small set of random images')
+    dtype: Literal["", "uint8", "float32"] = Field(
+        default="", description='uint8 or float32; "": as the manifest says, uint8 if made here'
+    )
+    shape: list[Positive] = Field(
+        default=[], description="channels, height, width; empty: as the manifest says, or as models need"
+    )
+
+
+class Data(Tensors):
+    """Where images lie, and what is known of them."""
+
+    source: Literal["storage", "memory"] = Field(
+        default="memory", description="storage or memory: where the bytes are declared to come from"
+    )
+
+
+class Photographs(Parameters):
+    """JPEG files, and how they become images: beforehand (stage 01), or on the fly (reader jpeg)."""
+
+    images: str = Field(
+        default="", description='folder of JPEG files; "demo": photographs that scikit-image ships; "": random images'
+    )
+    size: Positive = Field(default=224, description="height and width that JPEG files are resized to")
+    resize: Literal["stretch", "crop"] = Field(
+        default="stretch", description="stretch, or resize the short side and crop the centre"
+    )
+    fast: bool = Field(default=False, description="decode at 1/2, 1/4 or 1/8 where that stays near the size or above")
+
+
+class Reading(Data, Photographs):
+    """How images are read."""
+
+    readers: list[str] = Field(default=["buffered"], min_length=1, description="readers to compare")
+    threads: list[Positive] = Field(
+        default=[2], min_length=1, description="reader threads per process, and per GPU where it feeds several"
+    )
+    batch_sizes: list[Positive] = Field(default=[32], min_length=1, description="images per batch and GPU")
+    split: Literal["uniform", "all"] = Field(
+        default="uniform", description="uniform: each image once per epoch; all: by each thread"
+    )
+    evict: bool = Field(
+        default=False, description="drop pages from the page cache behind each batch (readers buffered, jpeg)"
+    )
+    host_batches: Count = Field(
+        default=0, description="batch buffers in host memory; 0: enough for the threads and slots"
+    )
+    verify_batches: Count = Field(default=4, description="batches whose images are hashed before measuring")
+
+
+class Hardware(Parameters):
+    """Which device receives the images."""
+
+    device: Literal["cpu", "cuda"] = Field(default="cpu", description="cpu or cuda")
+    gpus: list[Count] = Field(default=[], description="ids of the GPUs to use; empty: all")
+
+
+class MakeDataset(Tensors, Photographs):
+    """Notebook 01: make a data set of tensors."""
+
+    notebook: ClassVar[str] = "01"
+    file_stem: ClassVar[str] = "01_dataset"
+
+    shuffle: bool = Field(default=False, description="shuffle the files with the seed")
+    limit: Count = Field(default=0, description="images to make; 0: all (random images: 1000)")
+    images_per_file: Positive = Field(default=250, description="images per output file")
+    workers: Count = Field(default=0, description="decoding processes; 0: one per core")
+
+
+class HostToDevice(Windows, Hardware):
+    """Notebook 02: copies from host to device, alone."""
+
+    notebook: ClassVar[str] = "02"
+    file_stem: ClassVar[str] = "02_host_to_device"
+
+    transfer_bytes: list[Positive] = Field(
+        default=[65536, 1048576, 4816896, 16777216, 67108864], min_length=1, description="bytes per copy"
+    )
+    directions: list[Literal["in", "out", "both"]] = Field(
+        default=["in"], min_length=1, description="in: to the device; out: from it; both: to it while results go back"
+    )
+    memories: list[Literal["pinned", "pageable", "mapped"]] = Field(
+        default=[], description="kinds of host memory; empty: all that the device has"
+    )
+
+
+class StorageToHost(Windows, Reading):
+    """Notebook 03a: reading alone."""
+
+    notebook: ClassVar[str] = "03a"
+    file_stem: ClassVar[str] = "03a_storage_to_host"
+
+    peer: Literal["", "fio"] = Field(default="", description='program to measure beside; "": none')
+
+
+class SingleProcess(Windows, Reading, Hardware):
+    """Notebook 03b: read, copy and infer in one process."""
+
+    notebook: ClassVar[str] = "03b"
+    file_stem: ClassVar[str] = "03b_single_process"
+
+    engines: list[EngineName] = Field(
+        default=["null", "onnx"], min_length=1, description="null (no inference), onnx or tensorrt"
+    )
+    models: list[str] = Field(
+        default=["resnet18"], min_length=1, description="names from inferkit models, or ONNX files"
+    )
+    precisions: list[str] = Field(default=["float32"], min_length=1, description="float32, float16, int8 or fp8")
+    mean: list[float] = Field(default=[], description="subtracted per channel in a user's model; empty: nothing")
+    std: list[float] = Field(default=[], description="divisor per channel in a user's model; empty: nothing")
+    scale: float = Field(
+        default=1.0, gt=0, description="factor on pixels before mean and std, such as 0.00392156862745098"
+    )
+    engine_threads: Count = Field(default=0, description="threads of the onnx engine; 0: one per core")
+    contexts: Positive = Field(default=2, description="batches that a GPU infers side by side")
+    cuda_graph: bool = Field(default=True, description="launch each batch as one CUDA graph")
+    layer_profile: bool = Field(default=False, description="time each layer of the network")
+    slots: Positive = Field(default=3, description="batches on the device at a time, per context")
+    overlap: bool = Field(default=True, description="copy the next batch while one is inferred")
+    gpu_counts: Counts = Field(
+        default=[], description="numbers of GPUs to compare; empty: all of gpus (in 03c also 1, 2, 4 … of them)"
+    )
+    grid: list[dict[str, Any]] = Field(
+        default=[], description="rules that skip or set points of the product: when, set, skip"
+    )
+
+
+class MultiProcess(SingleProcess):
+    """Notebook 03c: several pinned processes as one measurement."""
+
+    notebook: ClassVar[str] = "03c"
+    file_stem: ClassVar[str] = "03c_multi_process"
+
+    ranks: Counts = Field(default=[], description="numbers of processes to compare; empty: 1, 2, 4 … per GPU or core")
+    cores: Count = Field(default=0, description="physical cores per process; 0: all, shared out evenly")
+    placement: list[str] = Field(default=[], description="overrides of the plan of ranks, a line each (see the README)")
+
+
+class Compare(Parameters):
+    """Notebook compare: storages side by side."""
+
+    notebook: ClassVar[str] = "compare"
+    file_stem: ClassVar[str] = "compare"
+
+    paths: list[str] = Field(default=["runs"], min_length=1, description="executed notebooks, or folders of them")
+
+
+NOTEBOOKS: dict[str, type[Parameters]] = {
+    model.notebook: model for model in (MakeDataset, HostToDevice, StorageToHost, SingleProcess, MultiProcess, Compare)
+}
+
+
+def project_root() -> Path:
+    """Return the folder that holds ``notebooks/`` and ``parameters/``; relative paths resolve against it.
+
+    Raises
+    ------
+    ParameterError
+        If neither the package's checkout nor any folder above the current one is such a project.
+    """
+    for folder in (Path(__file__).resolve().parents[2], Path.cwd(), *Path.cwd().parents):
+        if (folder / "notebooks").is_dir() and (folder / "parameters").is_dir():
+            return folder
+    msg = f"no folder above {Path.cwd()} holds notebooks/ and parameters/: change to a checkout of inferkit"
+    raise ParameterError(msg)
+
+
+def resolve(path: str) -> Path:
+    """Resolve a path of a parameter against the project's root; ``~`` is the home folder."""
+    return (project_root() / Path(path).expanduser()).resolve()
+
+
+def _is_literal(name: str, value: object) -> bool:
+    """Tell a parameter from imports, functions and what IPython puts into a notebook's namespace."""
+    return (
+        not name.startswith("_")
+        and name not in {"In", "Out"}
+        and isinstance(value, str | int | float | list | dict | None)
+    )
+
+
+def unknown_parameter(name: str, known: set[str], place: str) -> str:
+    """Word the refusal of a name that nobody declares, with the nearest that somebody does."""
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+    return f"{place}: {name!r} is not a parameter: {hint}"
+
+
+def _explain(place: str, model: type[Parameters], detail: ErrorDetails) -> str:
+    name = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return unknown_parameter(name, set(model.model_fields), place)
+    found = detail["input"]
+    hint = ""
+    if isinstance(found, str) and "string" not in detail["type"] and detail["type"] != "literal_error":
+        hint = " (text: YAML reads 1e6 as text, write 1.0e+6 or 1000000; papermill -p passes text, use -y)"
+    return f"{place}: {name} is {found!r}: {detail['msg']}{hint}"

@@ -1,0 +1,303 @@
+"""The record: one immutable Run per measured point, the only thing that the two wings of inferkit share.
+
+History of the schema (a Run of an unknown version is refused by name):
+
+1   2026-11: first version. Still read: :func:`_from_schema_1` says what became of it.
+2   2026-11: ``stage`` is ``notebook``, ``binding`` is ``bottleneck``, and among the facts ``together`` is ``group``.
+"""
+
+import json
+import statistics
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from inferkit.errors import RecordError
+from inferkit.records.host import Host
+
+SCHEMA = 2
+MIME = "application/vnd.inferkit.run+json"
+STAGES = ("read", "decode", "copy", "infer", "out")
+"""The stages in the order in which a batch meets them; an open list."""
+
+Scalar = str | int | float | bool
+Json = Any
+Verdict = Literal["VALID", "INVALID", "FAILED"]
+
+
+class Record(BaseModel):
+    """Base of everything inside a Run: immutable, no unknown fields, no NaN and no infinity."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
+
+
+class Figure(Record):
+    """A throughput: images and bytes per second, and how far its repeats lie apart.
+
+    ``cov`` is the coefficient of variation of the repeats (standard deviation ÷ mean); None with fewer than two.
+    """
+
+    images_per_s: float | None = None
+    bytes_per_s: float | None = None
+    cov: float | None = None
+
+
+class Repeat(Record):
+    """One window: what was completed between two completions, the warm-up included and flagged.
+
+    Parameters
+    ----------
+    start_s, seconds
+        Start (since the first batch was asked for) and length of the window.
+    images, nbytes, batches
+        What was completed in it.
+    cpu_s
+        CPU time that the measuring process used in it.
+    """
+
+    start_s: float
+    seconds: float = Field(gt=0)
+    images: int
+    nbytes: int
+    batches: int
+    warmup: bool = False
+    cpu_s: float | None = None
+
+    @property
+    def images_per_s(self) -> float:
+        """Images per second of this window."""
+        return self.images / self.seconds
+
+    @property
+    def bytes_per_s(self) -> float:
+        """Bytes per second of this window."""
+        return self.nbytes / self.seconds
+
+
+class Quantiles(Record):
+    """Quantiles of the time that a stage took for one batch, in seconds."""
+
+    p50_s: float
+    p90_s: float
+    p95_s: float
+    p99_s: float
+    p999_s: float
+    max_s: float
+
+
+class Histogram(Record):
+    """Counts of batches between ``edges_s`` (seconds, logarithmic; one more edge than counts)."""
+
+    edges_s: list[float]
+    counts: list[int]
+
+
+class Stage(Record):
+    """What one stage did in the measured windows of a run.
+
+    Parameters
+    ----------
+    images_per_s, bytes_per_s
+        Its speed while at work: images (bytes) ÷ busy time, with all its workers at work.
+    busy
+        Share of the window in which it was at work, averaged over its workers (0 … 1).
+    workers
+        Threads or streams that do this stage's work side by side.
+    quantiles, histogram
+        Time per batch.
+    """
+
+    images_per_s: float | None = None
+    bytes_per_s: float | None = None
+    busy: float | None = None
+    workers: int = 1
+    quantiles: Quantiles | None = None
+    histogram: Histogram | None = None
+
+
+class Series(Record):
+    """A quantity over time in equal bins: ``values[i]`` covers ``start_s + i * step_s``; None: unknown."""
+
+    unit: str
+    start_s: float = 0.0
+    step_s: float = Field(default=1.0, gt=0)
+    values: list[float | None]
+
+
+class Peer(Record):
+    """A figure that another program reached on the same work, or why there is none.
+
+    ``ratio`` is ours ÷ theirs, of rounds in alternation, and ``interval`` its 95 % interval.
+    """
+
+    name: str
+    command: str = ""
+    figure: Figure | None = None
+    ratio: float | None = None
+    interval: list[float] | None = None
+    missing: str = ""
+
+
+class Failure(Record):
+    """Why a point has no figure."""
+
+    kind: str
+    message: str
+    detail: str = ""
+
+
+class Run(Record):
+    """Everything about one measured point.
+
+    Parameters
+    ----------
+    notebook
+        Which notebook: ``01``, ``02``, ``03a``, ``03b`` or ``03c``.
+    measure
+        What was measured: a stage alone (``read``, ``copy``, ``infer``: a *ceiling*), ``pipeline``, or ``dataset``.
+    storage
+        The storage configuration, as in ``parameters/<storage>.yaml``.
+    point
+        The axes' values at this point.
+    params
+        All parameters of the notebook, resolved.
+    scope
+        What the figure covers: one ``gpu``, one process (``rank``) or the ``server``.
+    repeats
+        The windows, the warm-up among them and flagged.
+    stages
+        What each stage did in the measured windows.
+    measured, predicted
+        Throughput reached, and the lowest of the ceilings that apply.
+    bottleneck
+        The stage with the lowest ceiling; None where there is no ceiling.
+    ceilings, ceilings_from
+        Each stage's throughput alone, and the ids of the runs that measured them.
+    verdict, reasons
+        ``VALID``; ``INVALID`` with reasons; ``FAILED`` with ``failure``.
+    unverified
+        What the machine does not tell, so that nobody takes it for checked.
+    facts
+        What was found out while measuring: resident share of the files, bytes read from the device, images verified …
+    """
+
+    schema_version: Literal[2] = Field(default=2, alias="schema")
+    id: str = Field(default_factory=lambda: uuid4().hex[:16])
+    notebook: str
+    measure: str
+    storage: str = ""
+    profile: str = "demo"
+    started: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    point: dict[str, Scalar] = Field(default_factory=dict)
+    params: dict[str, Json] = Field(default_factory=dict)
+    host: Host
+    scope: Literal["gpu", "rank", "server"] = "rank"
+    repeats: list[Repeat] = Field(default_factory=list)
+    stages: dict[str, Stage] = Field(default_factory=dict)
+    measured: Figure | None = None
+    predicted: Figure | None = None
+    bottleneck: str | None = None
+    ceilings: dict[str, Figure] = Field(default_factory=dict)
+    ceilings_from: list[str] = Field(default_factory=list)
+    verdict: Verdict
+    reasons: list[str] = Field(default_factory=list)
+    unverified: list[str] = Field(default_factory=list)
+    warnings: list[str] = Field(default_factory=list)
+    failure: Failure | None = None
+    facts: dict[str, Json] = Field(default_factory=dict)
+    series: dict[str, Series] = Field(default_factory=dict)
+    peers: list[Peer] = Field(default_factory=list)
+
+    @property
+    def quotable(self) -> bool:
+        """Whether the figure may be quoted: VALID and of a profile that is long enough."""
+        return self.verdict == "VALID" and self.profile != "demo"
+
+    @property
+    def cores(self) -> float | None:
+        """CPU cores that the measuring processes used in the windows, the warm-up left out; None where unknown."""
+        kept = [(repeat.cpu_s, repeat.seconds) for repeat in self.repeats if not repeat.warmup]
+        used = [cpu_s for cpu_s, _ in kept if cpu_s is not None]
+        return sum(used) / sum(seconds for _, seconds in kept) if used and len(used) == len(kept) else None
+
+    @property
+    def reached(self) -> float | None:
+        """Measured ÷ predicted images per second (bytes where there are no images); None where either lacks."""
+        if self.measured is None or self.predicted is None:
+            return None
+        ours, ceiling = self.measured.images_per_s, self.predicted.images_per_s
+        if ours is None or ceiling is None:
+            ours, ceiling = self.measured.bytes_per_s, self.predicted.bytes_per_s
+        return ours / ceiling if ours is not None and ceiling else None
+
+    def to_dict(self, *, identity: bool = True) -> dict[str, Json]:
+        """Return the JSON form; without ``identity`` nothing is left that identifies a machine or a person."""
+        data: dict[str, Json] = self.model_dump(mode="json", by_alias=True)
+        if not identity:
+            data["host"]["identity"] = None
+        return data
+
+    def to_json(self) -> str:
+        """Return the JSON text; NaN and infinity are refused."""
+        return json.dumps(self.to_dict(), allow_nan=False)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Json]) -> "Run":
+        """Read the JSON form.
+
+        Raises
+        ------
+        RecordError
+            If the schema version is unknown or the content does not fit it.
+        """
+        version = data.get("schema")
+        if version == 1:
+            data = _from_schema_1(data)
+        elif version != SCHEMA:
+            message = f"record has schema {version!r}, this inferkit reads 1 and {SCHEMA}: upgrade inferkit"
+            raise RecordError(message)
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            message = f"record {data.get('id')!r} does not fit schema {version}: {error}"
+            raise RecordError(message) from error
+
+
+def _from_schema_1(data: Mapping[str, Json]) -> dict[str, Json]:
+    """Return a record of schema 1 as schema 2 has it; what else does not fit is told of where it is validated."""
+    names = {"stage": "notebook", "binding": "bottleneck"}
+    renamed = {names.get(name, name): value for name, value in data.items()} | {"schema": SCHEMA}
+    facts = data.get("facts")
+    if isinstance(facts, dict) and "together" in facts:
+        renamed["facts"] = {"group" if name == "together" else name: value for name, value in facts.items()}
+    return renamed
+
+
+def json_schema() -> dict[str, Json]:
+    """Return the JSON Schema (draft 2020-12) of a Run."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Run.model_json_schema(by_alias=True)}
+
+
+def figure_of(repeats: list[Repeat]) -> Figure | None:
+    """Summarise windows: the median of the measured repeats' rates and their coefficient of variation.
+
+    Warm-up windows do not count. None where no measured window is left.
+    """
+    kept = [repeat for repeat in repeats if not repeat.warmup]
+    if not kept:
+        return None
+    images = [repeat.images_per_s for repeat in kept]
+    nbytes = [repeat.bytes_per_s for repeat in kept]
+    return Figure(
+        images_per_s=statistics.median(images) or None,
+        bytes_per_s=statistics.median(nbytes) or None,
+        cov=_cov(images if any(images) else nbytes),
+    )
+
+
+def _cov(values: list[float]) -> float | None:
+    mean = statistics.fmean(values)
+    return statistics.stdev(values) / mean if len(values) > 1 and mean else None

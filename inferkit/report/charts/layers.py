@@ -1,0 +1,36 @@
+"""Where a network's time goes: its layers, as the engine timed them one by one."""
+
+from collections.abc import Sequence
+
+import altair as alt
+
+from inferkit.records.run import Run
+from inferkit.report.charts.theme import WIDTH, Chart, Rows, base, message, styled
+from inferkit.report.labels import network_text
+from inferkit.report.palette import STAGE_COLOURS
+
+LONGEST = 25
+"""Layers that the chart shows; the others are summed up in one bar."""
+NAME = 60
+
+
+def layer_rows(run: Run) -> Rows:
+    """Return the longest layers of a run, and one row for all others."""
+    times = sorted(((str(name), float(ms)) for name, ms in run.facts["layers_ms"]), key=lambda entry: -entry[1])
+    rest = sum(ms for _, ms in times[LONGEST:])
+    shown = times[:LONGEST] + ([(f"{len(times) - LONGEST} others", rest)] if rest else [])
+    return [{"layer": f"{place + 1}. {name[:NAME]}", "ms": ms} for place, (name, ms) in enumerate(shown)]
+
+
+def layer_times(runs: Sequence[Run]) -> Chart:
+    """Draw the time of each layer of one batch, the longest first; of several profiled runs the last."""
+    profiled = [run for run in runs if run.facts.get("layers_ms")]
+    if not profiled:
+        return message("no layers were timed: set layer_profile: true (engine tensorrt)")
+    rows = layer_rows(profiled[-1])
+    y = alt.Y("layer:N", sort=[str(row["layer"]) for row in rows], title=None, axis=alt.Axis(labelLimit=400))
+    bars = base(rows).mark_bar(height=12, color=STAGE_COLOURS["infer"])
+    chart = bars.encode(y=y, x=alt.X("ms:Q", title="time in one batch (ms)"), tooltip=["layer:N", "ms:Q"])
+    demo = "demo profile: not for quoting" if profiled[-1].profile == "demo" else ""
+    heading = f"Layers of {network_text(profiled[-1])} (ms)"
+    return styled(chart.properties(width=WIDTH, height=alt.Step(16)), heading, "timed one by one: for comparing", demo)

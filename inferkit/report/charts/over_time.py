@@ -1,0 +1,92 @@
+"""What the machine did while a point ran: throughput above, GPUs and CPU below, on one axis of time."""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import altair as alt
+
+from inferkit.records.run import Run
+from inferkit.report.charts.theme import WIDTH, Chart, Rows, base, message, series_scale, styled
+from inferkit.report.labels import ENGINE, labels, sort_key
+
+HEIGHT = 70
+HOST = "all together"
+
+
+class _Panel(NamedTuple):
+    """A quantity: its title and unit, what to divide by, and the end of its axis where that is known."""
+
+    title: str
+    scale: float = 1.0
+    top: float | None = None
+
+
+_PANELS = {
+    "images_per_s": _Panel("images/s"),
+    "host_cpu": _Panel("host CPU (%)", 0.01, 100),
+    "busy": _Panel("GPU busy (%)", 0.01, 100),
+    "power_w": _Panel("power (W)"),
+    "clock_hz": _Panel("SM clock (GHz)", 1e9),
+    "temperature_c": _Panel("temperature (°C)"),
+    "pcie_in": _Panel("to the GPU (GB/s)", 1e9),
+    "pcie_out": _Panel("from the GPU (GB/s)", 1e9),
+}
+"""By the name of the series, without the GPU's number."""
+
+
+def machine_over_time(runs: Sequence[Run]) -> Chart:
+    """Draw what was sampled while the best pipeline ran, one that infers if there is one; one line per GPU."""
+    pipelines = [run for run in runs if run.measure == "pipeline" and run.series]
+    if not pipelines:
+        return message("the machine over time: no pipeline ran")
+    run = min(pipelines, key=lambda run: (run.point.get(ENGINE) == "null", *sort_key(run)))
+    rows = _rows(run)
+    if not rows:
+        return message("the machine over time: the best pipeline has no such samples")
+    names = sorted({str(row["series"]) for row in rows} - {HOST})
+    there = [name for name in _PANELS if any(row["name"] == name for row in rows)]
+    end = max(float(row["t"]) for row in rows) + 0.5
+    panels = [_panel(name, rows, run, names, end, last=name == there[-1]) for name in there]
+    chart = alt.vconcat(*panels, spacing=8)
+    label = next(label for label, other in zip(labels(runs), runs, strict=True) if other is run)
+    demo = "demo profile: not for quoting" if run.profile == "demo" else ""
+    key = "grey: warm-up, not counted · a point: the mean over a second"
+    traffic = "traffic to and from the GPU: a sample of 20 ms" if {"pcie_in", "pcie_out"} & set(there) else ""
+    return styled(chart, "The machine while the best pipeline ran", label, key, traffic, demo)
+
+
+def _rows(run: Run) -> Rows:
+    """Return one row per second and series that has a panel."""
+    rows: Rows = []
+    for key, series in run.series.items():
+        gpu = re.fullmatch(r"gpu(\d+)_(.+)", key)
+        name = gpu[2] if gpu else key
+        if name in _PANELS:
+            place = f"GPU {gpu[1]}" if gpu else HOST
+            times = [series.start_s + (k + 0.5) * series.step_s for k in range(len(series.values))]
+            rows += [
+                {"name": name, "series": place, "t": t, "value": value / _PANELS[name].scale}
+                for t, value in zip(times, series.values, strict=True)
+                if value is not None
+            ]
+    return rows
+
+
+def _panel(name: str, rows: Rows, run: Run, names: Sequence[str], end: float, *, last: bool) -> alt.LayerChart:
+    axis = (
+        alt.Axis(title="time since the first batch was asked for (s)") if last else alt.Axis(title=None, labels=False)
+    )
+    x = alt.X("t:Q", scale=alt.Scale(domain=[0, end], nice=False), axis=axis)
+    title, _, top = _PANELS[name]
+    limits = alt.Scale(zero=True) if top is None else alt.Scale(domain=[0, top])
+    y = alt.Y("value:Q", title=title, scale=limits, axis=alt.Axis(tickCount=3))
+    legend = alt.Legend() if names else None  # without GPUs there is nothing to tell apart
+    colour = alt.Color("series:N", scale=series_scale(names, plain=[HOST]), title=None, legend=legend)
+    warm: Rows = [
+        {"start": repeat.start_s, "end": repeat.start_s + repeat.seconds} for repeat in run.repeats if repeat.warmup
+    ]
+    shade = base(warm).mark_rect(color="#999999", opacity=0.25).encode(x=alt.X("start:Q", axis=axis), x2="end:Q")
+    own = base([row for row in rows if row["name"] == name])
+    line = own.mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=18)).encode(x=x, y=y, color=colour)
+    return alt.layer(shade, line).properties(width=WIDTH, height=HEIGHT)

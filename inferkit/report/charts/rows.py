@@ -1,0 +1,186 @@
+"""From runs to the few rows that a chart draws: never raw batches, only figures, quantiles and bins."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from inferkit.records.run import Figure, Run, Series
+from inferkit.report.labels import figure_text, labels, number_text, share_text, sort_key
+from inferkit.report.palette import NO_STAGE, stage_order
+from inferkit.units import bandwidth, duration
+
+Rows = list[dict[str, object]]
+BARS = 40
+PANELS = 8
+BINS = 4000
+"""How many bars, panels and bins a chart shows at most; what is left out is said in its subtitle."""
+
+
+class Quantity(NamedTuple):
+    """What an axis shows: a field of Figure, divided by ``scale``, in ``unit``."""
+
+    field: str
+    unit: str
+    scale: float
+
+    def of(self, figure: Figure | None) -> float | None:
+        """Return a figure's value in the unit; None where it lacks it."""
+        value: float | None = None if figure is None else getattr(figure, self.field)
+        return None if value is None else value / self.scale
+
+    def text(self, value: float | None) -> str:
+        """Word a value of this quantity, with its unit where that is not images per second."""
+        if value is None or self.scale == 1.0:
+            return number_text(value)
+        return bandwidth(value * self.scale)
+
+
+IMAGES = Quantity("images_per_s", "images/s", 1.0)
+BYTES = Quantity("bytes_per_s", "GB/s", 1e9)
+
+
+def quantity(runs: Sequence[Run]) -> Quantity:
+    """Return images per second where the runs have them, else bandwidth."""
+    return IMAGES if any(IMAGES.of(run.measured) is not None for run in runs) else BYTES
+
+
+def fastest(runs: Sequence[Run], limit: int) -> tuple[list[Run], str]:
+    """Return the ``limit`` best runs in their given order, and a note on the others.
+
+    FAILED and INVALID points stay among them where there is room, so that they are seen.
+    """
+    if len(runs) <= limit:
+        return list(runs), ""
+    kept = sorted(sorted(range(len(runs)), key=lambda i: sort_key(runs[i]))[:limit])
+    return [runs[i] for i in kept], f"the best {limit} of {len(runs)} points"
+
+
+def throughput_rows(runs: Sequence[Run]) -> tuple[Rows, Rows]:
+    """Return one row per bar and one row per mark (ceilings, prediction) beside it.
+
+    Ceilings far above what was measured would squeeze the bars: what lies beyond 1.6 times the largest of the measured
+    and predicted figures is drawn at the edge, as ``beyond``.
+    """
+    unit = quantity(runs)
+    near = [value for run in runs for figure in (run.measured, run.predicted) if (value := unit.of(figure)) is not None]
+    edge = 1.6 * max(near, default=0.0)
+    bars: Rows = []
+    marks: Rows = []
+    for label, run in zip(labels(runs), runs, strict=True):
+        bars.append({"label": label, **_bar(run, unit)})
+        ceilings = [(name, "ceiling", run.ceilings[name]) for name in stage_order(run.ceilings)]
+        predicted = [(run.bottleneck or NO_STAGE, "predicted", run.predicted)] if run.predicted else []
+        for stage, kind, figure in [*ceilings, *predicted]:
+            if (value := unit.of(figure)) is not None:
+                beyond = value > edge > 0
+                shown = min(value, edge) if edge else value
+                marks.append(
+                    {
+                        "label": label,
+                        "stage": stage,
+                        "kind": "beyond" if beyond else kind,
+                        "value": shown,
+                        "actual": value,
+                    }
+                )
+    return bars, marks
+
+
+def _bar(run: Run, unit: Quantity) -> dict[str, object]:
+    value = unit.of(run.measured)
+    spread = (run.measured.cov or 0.0) if run.measured else 0.0
+    low, high = (None, None) if value is None else (value * (1 - spread), value * (1 + spread))
+    note = " · ".join(filter(None, [unit.text(value) if value is not None else "", _reached(run), _flag(run)]))
+    return {
+        "value": value,
+        "low": low,
+        "high": high,
+        "stage": run.bottleneck or NO_STAGE,
+        "verdict": run.verdict,
+        "note": note,
+    }
+
+
+def _reached(run: Run) -> str:
+    return "" if run.reached is None else share_text(run.reached)
+
+
+def _flag(run: Run) -> str:
+    """Return what a reader must see beside a bar that is no VALID result."""
+    if run.verdict == "FAILED":
+        return f"FAILED: {run.failure.kind}" if run.failure else "FAILED"
+    return "" if run.verdict == "VALID" else run.verdict
+
+
+def ceiling_rows(runs: Sequence[Run]) -> Rows:
+    """Return one row per run and ceiling, with what was measured; ceilings beyond 3 times the lowest are cut."""
+    rows: Rows = []
+    for label, run in zip(labels(runs), runs, strict=True):
+        unit = quantity([run])
+        values = {
+            name: value for name in stage_order(run.ceilings) if (value := unit.of(run.ceilings[name])) is not None
+        }
+        measured = unit.of(run.measured)
+        edge = 3.0 * max(min(values.values(), default=0.0), measured or 0.0)
+        panel = f"{label}: {_found(run)}"
+        for name, value in values.items():
+            note = (
+                f"{unit.text(value)}{' →' if value > edge else ''}{' · bottleneck' if name == run.bottleneck else ''}"
+            )
+            own = {"stage": name, "value": min(value, edge), "actual": value, "measured": measured, "note": note}
+            rows.append({"panel": panel, **own, "bottleneck": name == run.bottleneck})
+    return rows
+
+
+def _found(run: Run) -> str:
+    if run.measured is None:
+        return _flag(run)
+    reached = "" if run.reached is None else f", {share_text(run.reached)} of predicted"
+    return ", ".join(
+        filter(None, [f"measured {figure_text(Figure(images_per_s=run.measured.images_per_s))}{reached}", _flag(run)])
+    )
+
+
+def time_rows(runs: Sequence[Run]) -> Rows:
+    """Return one row per run and stage: quantiles of its time per batch, in milliseconds."""
+    rows: Rows = []
+    for label, run in zip(labels(runs), runs, strict=True):
+        flag = _flag(run)
+        for name in stage_order(run.stages):
+            times = run.stages[name].quantiles
+            if times is not None:
+                spans = {"p50": times.p50_s, "p90": times.p90_s, "p99": times.p99_s}
+                note = f"{duration(times.p50_s)} … {duration(times.p99_s)}"
+                # A logarithmic axis has no zero: nothing takes less than a nanosecond.
+                values = {key: max(value, 1e-9) * 1e3 for key, value in spans.items()}
+                rows.append({"panel": f"{label}: {flag}" if flag else label, "stage": name, "note": note, **values})
+    return rows
+
+
+def series_rows(runs: Sequence[Run], name: str) -> tuple[Rows, str]:
+    """Return the bins of a series per run, the windows of its warm-up, and the unit; GB/s of a bandwidth."""
+    rows: Rows = []
+    kept = [(label, run) for label, run in zip(labels(runs), runs, strict=True) if name in run.series]
+    unit, scale = (
+        (BYTES.unit, BYTES.scale) if name == BYTES.field else (kept[0][1].series[name].unit if kept else "", 1.0)
+    )
+    for label, run in kept:
+        panel = f"{label}: {_flag(run)}" if _flag(run) else label
+        bins = _thinned(run.series[name], BINS // len(kept))
+        values = [(t, None if value is None else value / scale) for t, value in bins]
+        rows += [{"panel": panel, "kind": "bin", "t": t, "value": value} for t, value in values]
+        warm = [(repeat.start_s, repeat.start_s + repeat.seconds) for repeat in run.repeats if repeat.warmup]
+        rows += [{"panel": panel, "kind": "warm-up", "t": start, "end": end} for start, end in warm]
+    return rows, unit
+
+
+def _thinned(series: Series, most: int) -> list[tuple[float, float | None]]:
+    """Average neighbouring bins until there are at most ``most``; time is the middle of a bin."""
+    step = -(-len(series.values) // most)
+    groups = [series.values[i : i + step] for i in range(0, len(series.values), step)] if step else []
+    middles = [series.start_s + series.step_s * (i * step + len(group) / 2) for i, group in enumerate(groups)]
+    return [(middle, _mean(group)) for middle, group in zip(middles, groups, strict=True)]
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

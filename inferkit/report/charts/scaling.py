@@ -1,0 +1,95 @@
+"""Several processes: a bar per setting with its error, and the speedup over the number of them."""
+
+from collections.abc import Iterator, Sequence
+
+import altair as alt
+
+from inferkit.records.run import Run
+from inferkit.report.charts.theme import WIDTH, Chart, Rows, base, demo_text, message, series_scale, styled
+from inferkit.report.labels import BATCH, axis_text, number_text, share_text, sort_key
+from inferkit.report.scaling import Gain, grouped, multi, rate_of, setting, smallest_of, work, workers
+
+STEP = 24
+
+
+def scaling(runs: Sequence[Run]) -> Chart:
+    """Draw a bar per setting, with the error of the sum, and beside it speedup and efficiency."""
+    rows = [row for _, group in _groups(runs) for row in _bars(group)]
+    if not rows:
+        return message("scaling: no run of several processes")
+    order = list(dict.fromkeys(row["setting"] for row in rows))
+    panels = list(dict.fromkeys(row["panel"] for row in rows))
+    y, x = alt.Y("setting:N", sort=order, title=None), alt.X("value:Q", title="images/s", axis=alt.Axis(tickCount=6))
+    plot = alt.Chart().properties(width=WIDTH, height=alt.Step(STEP))
+    opacity = alt.condition("datum.verdict == 'VALID'", alt.value(1.0), alt.value(0.35))
+    layers = [
+        plot.mark_bar(height=14, color="#0072B2").encode(y=y, x=x, opacity=opacity),
+        plot.mark_rule(color="#222222", strokeWidth=1.5).encode(y=y, x=alt.X("low:Q"), x2="high:Q"),
+        plot.mark_text(align="left", fontSize=11).encode(y=y, x=alt.value(WIDTH + 10), text="note:N"),
+    ]
+    header = alt.Header(labelOrient="top", labelAnchor="start", labelAngle=0, labelPadding=4)
+    facet = alt.Facet("panel:N", sort=panels, header=header, title=None)
+    chart = alt.layer(*layers).facet(facet=facet, columns=1, data=base(rows).data, spacing=14)
+    chart = chart.resolve_scale(x="independent", y="independent")
+    return styled(
+        chart, "Several processes (images/s)", "line: ± error of the sum · pale: no valid result", demo_text(runs)
+    )
+
+
+def _groups(runs: Sequence[Run]) -> Iterator[tuple[str, list[Run]]]:
+    def name(run: Run) -> str:
+        return f"{work(run)} · {axis_text(BATCH, run.point[BATCH])}"
+
+    yield from grouped(multi(runs), name)
+
+
+def _bars(group: Sequence[Run]) -> Rows:
+    smallest = smallest_of(group)
+    rows: Rows = []
+    for run in group:
+        value, gain = rate_of(run), Gain(run, smallest)
+        error = (value or 0.0) * (run.facts.get("group", {}).get("relative_error") or 0.0)
+        words = [
+            number_text(value),
+            "" if gain.speedup is None else f"× {gain.speedup:.2f}",
+            share_text(gain.efficiency),
+        ]
+        words += [] if run.verdict == "VALID" else [run.verdict]
+        rows.append(
+            {
+                "panel": f"{work(run)} · {axis_text(BATCH, run.point[BATCH])}",
+                "setting": setting(run),
+                "value": value,
+                "low": None if value is None else value - error,
+                "high": None if value is None else value + error,
+                "note": " · ".join(filter(None, words)),
+                "verdict": run.verdict,
+            }
+        )
+    return rows
+
+
+def speedup(runs: Sequence[Run]) -> Chart:
+    """Draw the speedup over the batches inferred side by side, and what would be ideal (dashed)."""
+    rows: Rows = []
+    for name, group in _groups(runs):
+        smallest = smallest_of(group)
+        for count, own in grouped(sorted(group, key=workers), workers):
+            best = min(own, key=sort_key)
+            gain = Gain(best, smallest).speedup
+            if gain is not None:
+                rows.append({"series": name, "workers": count, "speedup": gain})
+    if not rows:
+        return message("speedup: no run of several processes")
+    least = min(row["workers"] for row in rows)
+    counts = sorted({row["workers"] for row in rows})
+    ideal = [{"workers": n, "speedup": n / least} for n in counts]
+    axis = alt.Axis(values=counts, format="d")
+    x = alt.X("workers:Q", title="processes, or GPUs of one process", axis=axis, scale=alt.Scale(zero=False))
+    y = alt.Y("speedup:Q", title="speedup over the smallest", scale=alt.Scale(domainMin=0))
+    colour = alt.Color("series:N", scale=series_scale(str(row["series"]) for row in rows), title=None)
+    line = base(rows).mark_line(point=alt.OverlayMarkDef(size=40)).encode(x=x, y=y, color=colour)
+    dashed = base(ideal).mark_line(strokeDash=[5, 3], color="#222222").encode(x=x, y=y)
+    chart = alt.layer(dashed, line).properties(width=WIDTH, height=220)
+    key = "dashed: as many times as there are processes, which needs as many times the resources"
+    return styled(chart, "Speedup", key, demo_text(runs))

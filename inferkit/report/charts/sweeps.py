@@ -1,0 +1,198 @@
+"""Charts of stages measured alone: bandwidth over the size of a transfer, and over threads and batch sizes."""
+
+from collections.abc import Sequence
+
+import altair as alt
+
+from inferkit.records.run import Run
+from inferkit.report.charts.theme import WIDTH, Chart, Rows, base, demo_text, message, series_scale, styled
+from inferkit.report.labels import (
+    BATCH,
+    DEVICE,
+    DIRECTION,
+    GPU,
+    HOST_COPY,
+    MEMORY,
+    NODE,
+    READER,
+    SIZE,
+    THREADS,
+    VERDICTS,
+    axis_text,
+    gpu_name,
+    link,
+    point_text,
+    series_names,
+    varying,
+)
+from inferkit.report.palette import ALARM, INK
+from inferkit.report.reference import normal_text
+from inferkit.units import bandwidth
+
+_SHAPES = alt.Scale(domain=list(VERDICTS), range=["circle", "triangle-up", "cross"])
+# Vega's expressions have no binary prefixes; the sizes are those of buffers, so KiB and MiB are what people look for.
+_BINARY = (
+    "datum.value >= 1073741824 ? format(datum.value / 1073741824, '.3~g') + ' GiB' : "
+    "datum.value >= 1048576 ? format(datum.value / 1048576, '.3~g') + ' MiB' : "
+    "datum.value >= 1024 ? format(datum.value / 1024, '.3~g') + ' KiB' : datum.value + ' B'"
+)
+
+
+def transfer_sweep(runs: Sequence[Run]) -> Chart:
+    """Draw the bandwidth of copies over their size, one line per kind of host memory, one panel per device."""
+    kept = [run for run in runs if SIZE in run.point and NODE not in run.point]
+    if not kept:
+        return message(f"transfer sweep: none of the runs has the axis {SIZE!r}")
+    series = series_names(kept, MEMORY, (SIZE, DEVICE, GPU))
+    several = GPU in varying(kept)
+    links = [" · ".join(filter(None, (link(run), point_text(run, [GPU]) if several else ""))) for run in kept]
+    rows = [
+        {"size": run.point[SIZE], "series": name, "link": where, **_outcome(run)}
+        for run, name, where in zip(kept, series, links, strict=True)
+    ]
+    sizes = sorted({float(run.point[SIZE]) for run in kept})
+    # Decades of sizes need a tick each, but a long sweep has more sizes than room.
+    axis = alt.Axis(labelExpr=_BINARY, values=sizes[:: -(-len(sizes) // 9)], labelOverlap="greedy")
+    x = alt.X(
+        "size:Q", title="bytes per copy (logarithmic)", scale=alt.Scale(type="log", base=2, nice=False), axis=axis
+    )
+    chart = _lines(rows, x, series, "host memory", WIDTH)
+    unique = list(dict.fromkeys(links))
+    whole: Chart = chart if len(unique) == 1 else _faceted(chart, rows, "link", unique, 1)
+    normal = {normal_text(gpu_name(run), "h2d_pinned") for run in kept if link(run) != HOST_COPY}
+    heading = unique[0] if len(unique) == 1 else "copies by device"
+    return styled(whole, f"Bandwidth (GB/s): {heading}", *sorted(normal), *_flags(kept))
+
+
+def copy_matrix(runs: Sequence[Run]) -> Chart:
+    """Draw the bandwidth between each GPU and the memory of each NUMA node, one panel per direction."""
+    kept = [run for run in runs if SIZE in run.point and NODE in run.point]
+    if not kept:
+        return message("GPU × NUMA node: this machine has one node, or tells of none; or no GPU was asked for")
+    rows = [
+        {
+            "gpu": point_text(run, [GPU]),
+            "node": point_text(run, [NODE]),
+            "panel": str(run.point.get(DIRECTION, "in")),
+            "value": value / 1e9 if run.verdict == "VALID" else None,
+            "text": " · ".join(
+                filter(None, (bandwidth(value) if value else "", "" if run.verdict == "VALID" else run.verdict))
+            ),
+        }
+        for run in kept
+        for value in [(run.measured.bytes_per_s if run.measured else None) or 0.0]
+    ]
+    panels = list(dict.fromkeys(str(row["panel"]) for row in rows))
+    gpus, nodes = (list(dict.fromkeys(str(row[axis]) for row in rows)) for axis in ("gpu", "node"))
+    plot = base(rows).properties(width=max(WIDTH + 40, 80 * len(nodes)), height=alt.Step(26))
+    x = alt.X("node:O", sort=nodes, title=None, axis=alt.Axis(labelAngle=0, orient="top"))
+    y = alt.Y("gpu:O", sort=gpus, title=None)
+    colour = alt.Color("value:Q", scale=alt.Scale(range=["#F1F1F1", "#E69F00"], zero=True), legend=None)
+    chart = alt.layer(
+        plot.mark_rect(stroke="white").encode(x=x, y=y, color=colour), plot.mark_text().encode(x=x, y=y, text="text:N")
+    )
+    whole: Chart = chart if len(panels) == 1 else _faceted(chart, rows, "panel", panels, 1)
+    what = f"{axis_text(SIZE, kept[0].point[SIZE])}, {kept[0].point.get(MEMORY, '')} memory"
+    demo = demo_text(kept)
+    return styled(whole, "Copies by GPU and NUMA node (GB/s)", what, demo)
+
+
+def read_sweep(runs: Sequence[Run]) -> Chart:
+    """Draw the bandwidth of reading over threads, one line per reader, one panel per batch size.
+
+    Peers, such as fio, are drawn as dashes of the colour of the reader that they were run beside; the device's own
+    ceiling, as far as one was measured, as a dashed line across. Readers that read nothing, such as ``mapped``, have no
+    bandwidth and are left out.
+    """
+    reads = [run for run in runs if READER in run.point and THREADS in run.point]
+    if not reads:
+        return message(f"read sweep: none of the runs has the axes {READER!r} and {THREADS!r}")
+    kept = [run for run in reads if run.measured or run.verdict != "VALID"]
+    nothing = dict.fromkeys(str(run.point[READER]) for run in reads if run not in kept)
+    left_out = f"{', '.join(nothing)}: reads nothing, so it has no bandwidth" if nothing else ""
+    if not kept:
+        return message(left_out)
+    series = series_names(kept, READER, (THREADS, BATCH))
+    rows = []
+    for run, name in zip(kept, series, strict=True):
+        place = {"threads": run.point[THREADS], "panel": axis_text(BATCH, run.point.get(BATCH, ""))}
+        rows.append({**place, "series": name, **_outcome(run)})
+        rows += [{**place, "series": name, **row} for row in _peers(run)]
+    # By length first, so that batch size 64 stands before 128.
+    panels = sorted({str(row["panel"]) for row in rows}, key=lambda panel: (len(panel), panel))
+    threads = sorted({int(run.point[THREADS]) for run in kept})
+    x = alt.X(
+        "threads:O", title="reader threads", sort=threads, scale=alt.Scale(type="band"), axis=alt.Axis(labelAngle=0)
+    )
+    chart = _lines(rows, x, series, "reader", WIDTH if len(panels) == 1 else 250)
+    whole: Chart = chart if len(panels) == 1 else _faceted(chart, rows, "panel", panels, 2)
+    missing = dict.fromkeys(f"{peer.name}: {peer.missing}" for run in kept for peer in run.peers if peer.missing)
+    heading = "Bandwidth (GB/s) of reading"
+    single = "" if len(panels) > 1 else panels[0]
+    return styled(whole, heading, single, _peer_key(rows), left_out, *missing, *_flags(kept))
+
+
+def _peers(run: Run) -> Rows:
+    """Return what others reached beside a run, in GB/s; the device is a ceiling, not a peer."""
+    known = [
+        (peer.name, peer.figure.bytes_per_s / 1e9) for peer in run.peers if peer.figure and peer.figure.bytes_per_s
+    ]
+    return [
+        {"peer": False, "ceiling": value} if name == DEVICE else {"peer": True, "peer_name": name, "value": value}
+        for name, value in known
+    ]
+
+
+def _peer_key(rows: Rows) -> str:
+    names = dict.fromkeys(str(row["peer_name"]) for row in rows if row["peer"])
+    dashes = f"short dash: {', '.join(names)}, beside the reader of its colour" if names else ""
+    across = "dashed line: the device's ceiling" if any("ceiling" in row for row in rows) else ""
+    return " · ".join(filter(None, (dashes, across)))
+
+
+def _outcome(run: Run) -> dict[str, object]:
+    """Return a run's bandwidth in GB/s, 0 where it failed, so that the failure is on the chart."""
+    value = run.measured.bytes_per_s if run.measured else None
+    return {"value": (value or 0.0) / 1e9, "verdict": run.verdict, "peer": False}
+
+
+def _lines(rows: Rows, x: alt.X, series: Sequence[str], legend: str, width: int) -> alt.LayerChart:
+    y = alt.Y("value:Q", title="bandwidth (GB/s)", scale=alt.Scale(zero=True))
+    colour = alt.Color(
+        "series:N",
+        scale=series_scale(series),
+        title=legend,
+        legend=alt.Legend(columns=4, symbolStrokeWidth=0),
+    )
+    shape = alt.Shape("verdict:N", scale=_SHAPES, legend=None)
+    plot = base(rows).properties(width=width, height=260 if width == WIDTH else 180)
+    own = plot.transform_filter("!datum.peer && isValid(datum.value)")
+    alarm = alt.condition("datum.verdict == 'VALID'", alt.value(None), alt.value(ALARM))
+    layers = [
+        own.transform_filter("datum.verdict != 'FAILED'").mark_line(strokeWidth=2).encode(x=x, y=y, color=colour),
+        own.mark_point(filled=True, size=70).encode(x=x, y=y, color=colour, shape=shape, stroke=alarm),
+    ]
+    if any(row["peer"] for row in rows):
+        dashes = plot.transform_filter("datum.peer").mark_tick(thickness=3, orient="horizontal")
+        layers.append(dashes.encode(x=x, y=y, color=colour))
+    if any("ceiling" in row for row in rows):
+        across = plot.transform_filter("isValid(datum.ceiling)").mark_rule(strokeDash=[6, 4], color=INK)
+        layers.append(across.encode(y=alt.Y("mean(ceiling):Q", title="bandwidth (GB/s)")))
+    return alt.layer(*layers)
+
+
+def _faceted(chart: alt.LayerChart, rows: Rows, field: str, order: Sequence[str], columns: int) -> alt.FacetChart:
+    header = alt.Header(labelAnchor="start", labelOrient="top")
+    facet = alt.Facet(f"{field}:N", sort=list(order), title=None, header=header)
+    bare = chart.copy(deep=False)
+    bare.data = alt.Undefined  # a layer with data of its own would show every panel's rows in each panel
+    return bare.facet(facet=facet, columns=columns, data=base(rows).data)
+
+
+def _flags(runs: Sequence[Run]) -> list[str]:
+    """Word how many points are no VALID result, and whether the figures may be quoted."""
+    counts = {
+        mark: sum(run.verdict == mark.split()[0] for run in runs) for mark in ("INVALID (triangle)", "FAILED (cross)")
+    }
+    lines = [f"{count} of {len(runs)} points {mark}" for mark, count in counts.items() if count]
+    return lines + (["demo profile: not for quoting"] if any(run.profile == "demo" for run in runs) else [])

@@ -1,0 +1,154 @@
+"""How a record is put into words: one wording for tables, charts and conclusions."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from inferkit.records.run import Figure, Json, Run, Scalar
+from inferkit.units import bandwidth, gibibytes, percent, rate
+
+STAGE_TITLES = {
+    "01": "data set",
+    "02": "host to device",
+    "03a": "storage to host",
+    "03b": "one process",
+    "03c": "several processes",
+}
+SIZE, MEMORY, DEVICE, GPU, DIRECTION = "transfer_bytes", "memory", "device", "gpu", "direction"
+NODE = "node"
+READER, THREADS, BATCH = "reader", "threads", "batch_size"
+ENGINE, MODEL, PRECISION = "engine", "model", "precision"
+HOST_COPY = "host-to-host copy (no GPU)"
+DEVICE_COPY = "host-to-device copy"
+VERDICTS = ("VALID", "INVALID", "FAILED")
+"""Verdicts from the best to the worst."""
+
+_UNITS = {"images_per_s": "images/s", "bytes_per_s": "bytes/s"}
+
+
+def axis_text(name: str, value: Scalar) -> str:
+    """Word one coordinate of a point: ``threads 4``, ``64 KiB``, ``resnet18``; empty where there is none."""
+    if isinstance(value, bool):
+        return name if value else f"no {name}"
+    if isinstance(value, str):
+        if name == GPU and value:
+            return f"gpus {value}"
+        return Path(value).stem if name == MODEL else value
+    return gibibytes(value) if name == SIZE else f"{name.replace('_', ' ')} {value:g}"
+
+
+def network_text(run: Run) -> str:
+    """Word what infers: ``onnx resnet18 float32``."""
+    words = (axis_text(name, run.point.get(name, "")) for name in (ENGINE, MODEL, PRECISION))
+    return " ".join(word for word in words if word)
+
+
+def point_text(run: Run, names: Sequence[str] | None = None) -> str:
+    """Word a point, or only the axes ``names`` of it."""
+    words = (axis_text(name, value) for name, value in run.point.items() if names is None or name in names)
+    return " · ".join(word for word in words if word)
+
+
+def varying(runs: Sequence[Run]) -> list[str]:
+    """Return the names of the axes on which the runs' points differ, in the order of their first appearance."""
+    names = dict.fromkeys(name for run in runs for name in run.point)
+    return [name for name in names if len({run.point.get(name) for run in runs}) > 1]
+
+
+def labels(runs: Sequence[Run]) -> list[str]:
+    """Name each run by what sets it apart from the others; no two names are equal."""
+    names = varying(runs) or None
+    lead = [run.storage if len({other.storage for other in runs}) > 1 else "" for run in runs]
+    pairs = zip(lead, runs, strict=True)
+    words = [" · ".join(filter(None, (storage, point_text(run, names)))) or run.measure for storage, run in pairs]
+    seen: Counter[str] = Counter()
+    unique = []
+    for word in words:
+        seen[word] += 1
+        unique.append(word if seen[word] == 1 else f"{word} ({seen[word]})")
+    return unique
+
+
+def figure_text(figure: Figure | None) -> str:
+    """Word a throughput with its spread: ``58.1 images/s · 8.75 MB/s · ± 1.2 %``."""
+    if figure is None:
+        return "–"
+    parts = []
+    if figure.images_per_s is not None:
+        parts.append(rate(figure.images_per_s))
+    if figure.bytes_per_s is not None:
+        parts.append(bandwidth(figure.bytes_per_s))
+    if figure.cov is not None:
+        parts.append(f"± {percent(figure.cov)}")
+    return " · ".join(parts) or "–"
+
+
+def share_text(share: float | None) -> str:
+    """Word a share in whole percent, as ``96 %``; a dash where it is unknown."""
+    return "–" if share is None else f"{share * 100:.0f} %"
+
+
+def number_text(value: float | None) -> str:
+    """Word a number of images per second without its unit; a dash where it is unknown."""
+    return "–" if value is None or value != value else rate(value).removesuffix(" images/s")
+
+
+def quoting_text(verdict: str, profile: str) -> str:
+    """Word a verdict and whether its figure may be quoted."""
+    return f"{verdict}, not for quoting (demo profile)" if verdict == "VALID" and profile == "demo" else verdict
+
+
+def verdict_text(run: Run) -> str:
+    """Word the verdict with its reasons."""
+    why = "; ".join(run.reasons)
+    if run.failure is not None:
+        why = f"{run.failure.kind}: {run.failure.message}"
+    verdict = quoting_text(run.verdict, run.profile)
+    return f"{verdict}: {why}" if why else verdict
+
+
+def title(run: Run) -> str:
+    """Name a run: ``03b one process · pipeline · shm``."""
+    stage = f"{run.notebook} {STAGE_TITLES.get(run.notebook, '')}".strip()
+    return " · ".join(filter(None, (stage, run.measure, run.storage)))
+
+
+def sort_key(run: Run) -> tuple[int, float]:
+    """Return what sorts runs from the best to the worst: VALID first, then the faster."""
+    figure = run.measured or Figure()
+    return VERDICTS.index(run.verdict), -(figure.images_per_s or figure.bytes_per_s or 0.0)
+
+
+def gpu_name(run: Run) -> str:
+    """Return the model of the GPU that a run was measured on; empty where it used none."""
+    if run.point.get(DEVICE, run.params.get(DEVICE)) == "cpu":
+        return ""
+    asked = run.point.get(GPU)  # a number, several as in 0+1, or none: all
+    used = [gpu for gpu in run.host.gpus if asked is None or str(gpu.index) in str(asked).split("+")]
+    return " + ".join(dict.fromkeys(gpu.name for gpu in used))
+
+
+def link(run: Run) -> str:
+    """Name what was copied over; a copy within the host must never pass for a GPU's."""
+    if run.point.get(DEVICE, run.params.get(DEVICE)) == "cpu":
+        return HOST_COPY
+    return " · ".join(filter(None, (DEVICE_COPY, gpu_name(run))))
+
+
+def series_names(runs: Sequence[Run], axis: str, drawn: Sequence[str]) -> list[str]:
+    """Name each run's line: its ``axis``, and whatever else varies and is not drawn otherwise."""
+    names = [axis, *(name for name in varying(runs) if name not in (axis, *drawn))]
+    return [point_text(run, names) or "all" for run in runs]
+
+
+def flatten(value: Json, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield ``(path, text)`` for every leaf of nested JSON; a list of plain values is one leaf."""
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from flatten(item, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+        for index, item in enumerate(value):
+            yield from flatten(item, f"{path}[{index}]")
+    else:
+        yield path, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

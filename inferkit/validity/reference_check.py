@@ -1,0 +1,75 @@
+"""Whether an engine computes what the network says: its outputs beside ONNX Runtime's on the CPU."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from inferkit.batch import Piece
+from inferkit.devices.base import Bytes, Device, Slot
+from inferkit.engines.base import Engine
+from inferkit.errors import EngineError
+from inferkit.models.reference import quantised_to, reference_session
+from inferkit.readers.base import Reader
+from inferkit.records.run import Json
+
+IMAGES = 8
+"""Enough to see a wrong network, few enough for the CPU."""
+TOLERANCES = {"float": 0.03, "int8": 0.06, "fp8": 0.15}
+"""Largest difference ÷ largest output that precision explains.
+
+float16, and TF32 in place of float32, have 11 bits, summed over layers. Of a quantised network a value may be rounded
+the other way at every layer, so that two computations differ by no more than quantising itself does: against float32
+that is 0.02 … 0.05 with int8 and 0.05 … 0.13 with fp8 (resnet50, alexnet_owt, mobilenet_v3_large and vit_b16 in ONNX
+Runtime, on photographs; float16 0.001 … 0.003).
+"""
+
+
+def check_outputs(
+    device: Device, engine: Engine, reader: Reader, slot: Slot, model: str, batch_size: int
+) -> dict[str, Json]:
+    """Infer the first images of the data set, and compare with ONNX Runtime.
+
+    Returns
+    -------
+    facts
+        Images compared, the largest difference ÷ the largest output, and the share of equal top-1.
+
+    Raises
+    ------
+    EngineError
+        If the outputs differ by more than the precision explains.
+    """
+    dataset = reader.dataset
+    count = min(IMAGES, batch_size, dataset.files[0].images)
+    pixels = _copy_first(device, reader, slot, [Piece(0, 0, count, 0)])
+    engine.infer(slot, count, None).wait()
+    found = engine.output(slot)
+    assert found is not None
+    session = reference_session(model)
+    images = pixels.view(dataset.dtype).reshape(count, *dataset.shape)
+    expected = np.asarray(session.run(None, {session.get_inputs()[0].name: images})[0], np.float32)
+    expected, found = expected.reshape(count, -1), found[:count].reshape(count, -1)
+    kind = quantised_to(model) or "float"
+    tolerance = TOLERANCES[kind]
+    difference = float(np.abs(found - expected).max() / max(float(np.abs(expected).max()), 1e-9))
+    agreement = float((found.argmax(1) == expected.argmax(1)).mean())
+    if not np.isfinite(found).all() or difference > tolerance:
+        msg = (
+            f"engine {engine.name} computes {model} ({kind}) otherwise than ONNX Runtime: outputs differ by "
+            f"{difference:.3f} of the largest, {tolerance} is allowed; try another precision, and report the model"
+        )
+        raise EngineError(msg)
+    return {"images": count, "largest_difference": difference, "top1_agreement": agreement}
+
+
+def _copy_first(device: Device, reader: Reader, slot: Slot, pieces: Sequence[Piece]) -> Bytes:
+    """Read pieces, copy them to a slot, and return the bytes that arrived there."""
+    nbytes = reader.buffer_bytes(sum(piece.images for piece in pieces))
+    buffer = device.allocate(nbytes) if nbytes else None
+    try:
+        segments = reader.read(pieces, buffer)
+        device.copy_in(segments, slot).wait()
+    finally:
+        if buffer is not None:
+            buffer.close()
+    return device.read_back(slot, sum(segment.nbytes for segment in segments))

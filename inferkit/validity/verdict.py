@@ -1,0 +1,101 @@
+"""The verdict: whether a figure is what it says it is."""
+
+from dataclasses import dataclass, field
+
+from inferkit.readers import READERS
+from inferkit.records.job import PROFILES, Job, Outcome
+from inferkit.records.params import Parameters, Reading
+from inferkit.records.run import Figure, Json
+from inferkit.units import percent
+from inferkit.validity.data_origin import weigh
+
+LARGEST_COV = 0.025
+"""Spread of the repeats above which a figure is called unsteady (trtexec warns at the same)."""
+MLPERF_SPREAD = 0.05
+"""Largest distance of any repeat from the mean in profile mlperf (MLPerf Storage: runs within 5 %)."""
+
+
+@dataclass
+class Judgement:
+    """What speaks against a figure, what nobody could check, and what a reader should know."""
+
+    reasons: list[str] = field(default_factory=list)
+    unverified: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def judge(params: Parameters, job: Job, outcome: Outcome, measured: Figure | None) -> Judgement:
+    """Weigh a finished run.
+
+    Parameters
+    ----------
+    params, job, outcome, measured
+        What was asked, what the rank was told, what it answered, and the figure made of that.
+    """
+    found = Judgement(list(outcome.reasons), list(outcome.unverified), list(outcome.warnings))
+    _window(params, job, found)
+    _spread(params, outcome, measured, found)
+    if isinstance(params, Reading) and job.reader in params.readers:
+        _origin(params.source, job, outcome.facts.get("storage"), found)
+    if job.device == "cuda" and job.work != "read":
+        _gpus(outcome.facts.get("gpus", {}), found)
+    if outcome.facts.get("verified_images") == 0 and job.reader != "memory":
+        found.unverified.append("content of the images: " + _why_not_verified(job))
+    return found
+
+
+def _origin(source: str, job: Job, storage: dict[str, Json] | None, found: Judgement) -> None:
+    lists = {"reason": found.reasons, "unverified": found.unverified, "warning": found.warnings}
+    for kind, text in weigh(source, job, storage):
+        lists[kind].append(text)
+
+
+def _why_not_verified(job: Job) -> str:
+    if READERS[job.reader].decodes:
+        return "nobody hashed what JPEG files decode to (a data set of stage 01 has hashes)"
+    if not job.verify_batches:
+        return "verify_batches is 0"
+    return "the data set has no hashes beside it (inferkit dataset make writes them)"
+
+
+def _gpus(gpus: dict[str, Json], found: Judgement) -> None:
+    """Refuse figures of a GPU that was slowed down or shared; a power cap is normal under load."""
+    if "missing" in gpus:
+        found.unverified.append(f"clocks, slowdown and other processes of the GPU: {gpus['missing']}")
+        return
+    for gpu, told in gpus.items():
+        if told.get("slowed_by"):
+            found.reasons.append(
+                f"GPU {gpu} was slowed down: {', '.join(told['slowed_by'])}; look at cooling and power"
+            )
+        if told.get("power_capped"):
+            found.warnings.append(f"GPU {gpu} ran at its power limit, which is normal under load")
+        if told["others"]:
+            pids = ", ".join(map(str, told["others"]))
+            found.reasons.append(f"GPU {gpu} was shared with process {pids}: end it, or take another GPU")
+        if told["others"] is None or "slowed_by" not in told:
+            found.unverified.append(f"that GPU {gpu} was neither shared nor slowed down: NVML does not tell here")
+
+
+def _window(params: Parameters, job: Job, found: Judgement) -> None:
+    profile = PROFILES[params.profile]
+    if params.profile == "demo":
+        return
+    for name, unit in (("warmup_s", " s"), ("duration_s", " s"), ("repeats", "")):
+        asked, least = getattr(job.window, name), getattr(profile, name)
+        if asked < least:
+            found.reasons.append(f"{name} was {asked}{unit}, profile {params.profile} demands {least}{unit}")
+
+
+def _spread(params: Parameters, outcome: Outcome, measured: Figure | None, found: Judgement) -> None:
+    if measured is None or measured.cov is None:
+        return
+    if measured.cov > LARGEST_COV:
+        found.warnings.append(
+            f"unsteady: the repeats' coefficient of variation is {percent(measured.cov)} (over {percent(LARGEST_COV)})"
+        )
+    rates = [repeat.bytes_per_s for repeat in outcome.repeats if not repeat.warmup]
+    mean = sum(rates) / len(rates)
+    if params.profile == "mlperf" and mean and max(abs(rate - mean) for rate in rates) > MLPERF_SPREAD * mean:
+        far = percent(MLPERF_SPREAD)
+        found.reasons.append(f"a repeat lies over {far} off the mean, which profile mlperf forbids")

@@ -1,0 +1,337 @@
+"""Parameter files, papermill, exit codes, and Ctrl-C."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+import yaml
+from nbformat.sign import NotebookNotary
+
+from inferkit.cli import execute as execute_module
+from inferkit.cli.configure import configure
+from inferkit.dataset.synthetic import make_synthetic
+from inferkit.engines.onnx import OnnxEngine
+from inferkit.errors import InferkitError, ParameterError
+from inferkit.records.host import Gpu, Host
+from inferkit.records.notebooks import load_runs, read_notebook
+from inferkit.records.params import project_root
+
+TINY = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 2}
+NAMES = sorted(path.stem for path in (project_root() / "parameters").glob("*.yaml"))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> str:
+    make_synthetic(tmp_path / "tensors", images=50, shape=(3, 16, 16), images_per_file=20)
+    return str(tmp_path / "tensors")
+
+
+@pytest.fixture
+def config(tmp_path: Path, data: str) -> Any:
+    """Write a parameter file and return its path."""
+
+    def write(text: str = "", **values: Any) -> Path:
+        path = tmp_path / "disk.yaml"
+        base = {"data": data, "engines": ["null"], "transfer_bytes": [4096], "batch_sizes": [8], **TINY}
+        path.write_text(yaml.safe_dump({**base, **values}) + text)
+        return path
+
+    return write
+
+
+def inferkit(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "inferkit.cli.main", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_all_six_parameter_files_are_there() -> None:
+    assert NAMES == ["hps", "nas", "nvme", "quickstart", "shm", "synthetic"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_parameter_file_is_valid_whatever_this_machine_has(name: str) -> None:
+    """Take the hardware away from each: on the CPU, with a data folder that can be made, every file can be planned."""
+    there = {"device": "cpu", "engines": ["null"], "data": "data/nothing-yet", "images": "", "source": "memory"}
+    configuration = configure(name, changes=there)
+    assert configuration.name == name
+    assert all(plan.points for stage, plan in configuration.plans.items() if stage != "01")
+
+
+@pytest.mark.parametrize(("name", "reason"), [("synthetic", "GPU"), ("nvme", "/mnt/nvme"), ("nas", "/mnt/nas")])
+def test_missing_hardware_is_refused_with_the_reason(name: str, reason: str) -> None:
+    with pytest.raises(InferkitError) as caught:
+        configure(name)
+    assert reason in str(caught.value)
+    assert f"{name}.yaml" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("bacth_sizes: [1]\n", "did you mean 'batch_sizes'"),
+        ("on: 1\n", "YAML takes on, off"),
+        ("seed: 1e6\n", "YAML reads 1e6 as text"),
+        ("threads: [0]\n", "threads.0 is 0"),
+        ("]\n", "is no YAML"),
+    ],
+)
+def test_a_bad_file_is_refused_naming_file_and_key(config: Any, text: str, told: str) -> None:
+    with pytest.raises(ParameterError) as caught:
+        configure(str(config(text)))
+    assert told in str(caught.value)
+    assert "disk.yaml" in str(caught.value)
+
+
+def test_a_missing_data_folder_is_refused_unless_an_earlier_stage_makes_it(config: Any, tmp_path: Path) -> None:
+    path = config(data=str(tmp_path / "new"))
+    assert "01" in configure(str(path)).stages
+    with pytest.raises(InferkitError, match="new"):
+        configure(str(path), only=["03a"])
+
+
+def test_a_stage_that_does_not_apply_is_left_out_with_the_reason(config: Any) -> None:
+    configuration = configure(str(config(readers=["memory"])))
+    assert set(configuration.stages) == {"02", "03b"}
+    assert set(configuration.skipped) == {"01", "03a", "03c"}
+
+
+def test_dry_run_shows_the_points_and_runs_nothing(config: Any, tmp_path: Path) -> None:
+    done = inferkit("run", config(), "--dry-run", "--out", tmp_path / "runs")
+    assert done.returncode == 0, done.stderr
+    assert "pipeline" in done.stdout
+    assert "50 images" in done.stdout
+    assert not (tmp_path / "runs").exists()
+
+
+def test_run_executes_signs_and_answers(config: Any, tmp_path: Path) -> None:
+    done = inferkit(
+        "run", config(), "--only", "02,03b", "--set", "threads=[3]", "--out", tmp_path / "runs", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    runs = [stored.run for stored in load_runs(tmp_path / "runs")]
+    assert {run.notebook for run in runs} == {"02", "03b"}
+    assert {run.point.get("threads") for run in runs if run.measure == "pipeline"} == {3}
+    assert "not for quoting" in done.stdout
+    assert "bottleneck" in done.stdout
+    for path in (tmp_path / "runs").rglob("*.ipynb"):
+        notary = NotebookNotary()
+        assert notary.check_signature(nbformat.read(path, as_version=4))
+        notary.store.close()
+        assert str(path) in done.stderr + done.stdout or path.parent.as_posix() in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [({"source": "storage"}, 3), ({"source": "memory"}, 0)],
+    ids=["invalid", "valid"],
+)
+def test_exit_codes_follow_the_verdicts(config: Any, tmp_path: Path, changes: dict[str, Any], code: int) -> None:
+    done = inferkit("run", config(**changes), "--only", "03a", "--out", tmp_path / "runs")
+    assert done.returncode == code, done.stdout + done.stderr
+
+
+def test_a_failed_point_exits_1_and_is_in_the_notebook(config: Any, data: str, tmp_path: Path) -> None:
+    path = config(readers=["buffered"], threads=[1])
+    file = sorted(Path(data).glob("*.tensors"))[0]
+    content = bytearray(file.read_bytes())
+    content[0] ^= 255
+    file.write_bytes(content)
+    done = inferkit("run", path, "--only", "03a", "--out", tmp_path / "runs")
+    assert done.returncode == 1, done.stdout + done.stderr
+    (stored,) = load_runs(tmp_path / "runs")
+    assert stored.run.verdict == "FAILED"
+    assert "image 0 " in done.stdout
+
+
+def test_a_refusal_exits_2_before_anything_runs(config: Any, tmp_path: Path) -> None:
+    done = inferkit("run", config(), "nowhere", "--out", tmp_path / "runs")
+    assert done.returncode == 2
+    assert "nowhere" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def start(*arguments: Any) -> subprocess.Popen[str]:
+    """Start a command in a session of its own, as a terminal does."""
+    command = [sys.executable, "-m", "inferkit.cli.main", *map(str, arguments)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+
+
+def test_ctrl_c_finishes_the_point_writes_everything_and_runs_no_more(config: Any, tmp_path: Path) -> None:
+    path = config(threads=[1, 2, 3], duration_s=1.0)
+    with start("run", path, path, "--only", "03a,03b", "--out", tmp_path / "runs") as running:
+        wait_for(lambda: ranks_below(running.pid), 60)
+        os.killpg(running.pid, signal.SIGINT)
+        out, _ = running.communicate(timeout=60)
+    assert running.returncode == 1, out
+    measured, left = [stored.run for stored in load_runs(tmp_path / "runs")]
+    assert measured.verdict == "VALID"
+    assert left.failure is not None
+    assert left.failure.message.startswith("stopped by the user: 2 points were not measured")
+    (notebook,) = (tmp_path / "runs").rglob("*.ipynb")
+    (answer,) = [cell for cell in nbformat.read(notebook, as_version=4).cells if cell.source == "conclude(runs)"]
+    assert answer.outputs
+
+
+def test_a_second_ctrl_c_stops_at_once_and_nothing_is_left(config: Any, tmp_path: Path) -> None:
+    with start("run", config(duration_s=60.0), "--only", "03a", "--out", tmp_path / "runs") as running:
+        wait_for(lambda: ranks_below(running.pid), 60)
+        family = descendants(running.pid)
+        for _ in range(2):
+            os.killpg(running.pid, signal.SIGINT)
+            time.sleep(0.5)
+        out, _ = running.communicate(timeout=60)
+    assert running.returncode == 1, out
+    (stored,) = load_runs(tmp_path / "runs")
+    assert stored.run.failure is not None
+    assert stored.run.failure.kind == "KeyboardInterrupt"
+    wait_for(lambda: not [pid for pid in family if alive(pid)], 20)
+
+
+def test_rerun_measures_what_is_not_in_the_folder_and_says_so(config: Any, tmp_path: Path) -> None:
+    path, out = config(threads=[1]), tmp_path / "runs"
+    assert inferkit("run", path, "--only", "03a", "--out", out).returncode == 0
+    dry = inferkit("run", path, "--only", "03a", "--out", out, "--set", "rerun=never", "--dry-run")
+    assert "1 of 1 points were measured before" in dry.stdout
+    done = inferkit("run", path, "--only", "03a", "--out", out, "--set", "rerun=never", "--set", "threads=[1,2]")
+    assert done.returncode == 0, done.stdout + done.stderr
+    first, second = sorted(out.rglob("*.ipynb"))
+    again, new = read_notebook(second)
+    assert again.id == read_notebook(first)[0].id
+    assert again.warnings[0].startswith(f"not measured again: from {first} (")
+    assert new.point["threads"] == 2
+
+
+def test_models_that_take_no_photographs_get_images_of_their_shape(config: Any) -> None:
+    path = config(data="", engines=["onnx"], models=["sensor_net"])
+    configuration = configure(str(path), only=["03a", "03b"])
+    assert {plan.dataset.shape for plan in configuration.plans.values() if plan.dataset} == {(1, 1, 784)}
+
+
+def test_models_that_do_not_fit_the_data_set_are_refused_with_its_shape(config: Any) -> None:
+    with pytest.raises(InferkitError, match=r"'sensor_net' cannot take images of \(3, 16, 16\).*shape: \[1, 1, 784\]"):
+        configure(str(config(engines=["onnx"], models=["sensor_net"])))
+
+
+def test_the_recipes_grid_has_24_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 4 numbers of GPUs × 3 networks × 5 batch sizes; on a machine with 8 GPUs, which builds no network here."""
+    gpus = [Gpu(index=index, name="GPU") for index in range(8)]
+    monkeypatch.setattr("inferkit.plan.devices.facts", lambda: Host(gpus=gpus))
+    monkeypatch.setattr("inferkit.plan.build.with_networks", lambda points, params, dataset: points)
+    monkeypatch.setattr("inferkit.plan.build.engine_class", lambda name: OnnxEngine)
+    example = project_root() / "parameters" / "examples" / "recipe_grid.yaml"
+    planned = configure(str(example), only=["03b"]).plans["03b"]
+    pipelines = [point for point in planned.points if point.measure == "pipeline"]
+    assert len(pipelines) == 24
+    assert "36 points of the product are left out" in str(planned)
+    batches = {"alexnet_owt": 500, "resnet152": 250, "resnet50": 300}
+    assert Counter(str(point.axes["model"]) for point in pipelines) == dict.fromkeys(batches, 8)
+    assert Counter(len(point.job.devices) for point in pipelines) == dict.fromkeys((1, 2, 4, 8), 6)
+    for point in pipelines:
+        per_batch = point.job.batch_size * len(point.job.devices)
+        assert point.job.window.images == batches[str(point.axes["model"])] * per_batch
+    assert {point.key for point in planned.points} >= {c.key for point in pipelines for c in point.ceilings.values()}
+
+
+def test_sockets_lie_in_the_first_folder_that_is_short_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setattr(execute_module, "gettempdir", lambda: str(long))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/nowhere")
+    assert execute_module._short_folder() == "/tmp"
+    monkeypatch.setattr(execute_module, "LONGEST_FOLDER", 3)
+    with pytest.raises(ParameterError, match="set TMPDIR"):
+        execute_module._short_folder()
+
+
+def test_what_killed_runs_left_is_removed(tmp_path: Path) -> None:
+    gone = subprocess.run(["sh", "-c", "echo $$"], capture_output=True, text=True, check=True).stdout.strip()
+    own = execute_module._own_prefix()
+    foreign = f"inferkit-{os.getuid()}-1-{gone}-abc"  # of a container with process ids of its own
+    names = [f"{own}{gone}-abc", f"{own}{os.getpid()}-abc", f"{own}x-abc", foreign, "inferkit-other"]
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "kernel-1").touch()
+    execute_module._sweep(str(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
+
+
+def test_a_killed_run_leaves_no_kernel_no_rank_and_no_file_where_it_ran(
+    config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    here = tmp_path / "here"
+    here.mkdir()
+    command = [
+        sys.executable,
+        "-m",
+        "inferkit.cli.main",
+        "run",
+        config(duration_s=60.0),
+        "--only",
+        "03a",
+        "--out",
+        tmp_path / "runs",
+    ]
+    with subprocess.Popen(
+        list(map(str, command)), cwd=here, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as running:
+        wait_for(lambda: ranks_below(running.pid), 60)
+        family = descendants(running.pid)
+        running.kill()
+    wait_for(lambda: not [pid for pid in family if alive(pid)], 30)
+    assert not list(here.iterdir())
+
+
+def wait_for(condition: Any, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def children() -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((path / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        found.setdefault(parent, []).append(int(path.name))
+    return found
+
+
+def descendants(pid: int) -> list[int]:
+    tree = children()
+    found, queue = [], [pid]
+    while queue:
+        for child in tree.get(queue.pop(), []):
+            found.append(child)
+            queue.append(child)
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def ranks_below(pid: int) -> list[int]:
+    ranks = []
+    for child in descendants(pid):
+        try:
+            if b"inferkit.ranks.rank" in (Path("/proc") / str(child) / "cmdline").read_bytes():
+                ranks.append(child)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return ranks

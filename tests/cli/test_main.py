@@ -1,0 +1,136 @@
+"""Every command has help and is in the README; what it prints is what lies there."""
+
+import json
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from inferkit.cli.main import main
+from inferkit.records.params import project_root
+
+
+def commands(group: click.Group, prefix: str = "") -> dict[str, click.Command]:
+    found: dict[str, click.Command] = {}
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            found |= commands(command, f"{prefix}{name} ")
+        else:
+            found[prefix + name] = command
+    return found
+
+
+COMMANDS = commands(main)
+
+
+def test_random_images_of_any_shape_are_made(tmp_path: Path) -> None:
+    out = tmp_path / "set"
+    done = CliRunner().invoke(main, ["dataset", "make", "", str(out), "--shape", "1,1,540", "--limit", "6"])
+    assert done.exit_code == 0, done.output
+    assert "6 images uint8 (1, 1, 540)" in CliRunner().invoke(main, ["dataset", "info", str(out)]).output
+
+
+@pytest.mark.parametrize(("shape", "told"), [("1,x", "'x'"), ("1,0,3", "greater than 0")])
+def test_a_shape_that_is_none_is_refused(tmp_path: Path, shape: str, told: str) -> None:
+    done = CliRunner().invoke(main, ["dataset", "make", "", str(tmp_path / "set"), "--shape", shape])
+    assert done.exit_code == 2
+    assert told in done.output
+
+
+def test_jpeg_files_take_no_other_shape_than_their_size(tmp_path: Path, images: Path) -> None:
+    done = CliRunner().invoke(
+        main, ["dataset", "make", str(images), str(tmp_path / "set"), "--shape", "1,28,28", "--size", "28"]
+    )
+    assert done.exit_code == 2
+    assert "JPEG files become images of (3, 28, 28) here, not (1, 28, 28)" in done.output
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_has_help_and_is_documented(name: str) -> None:
+    done = CliRunner().invoke(main, [*name.split(), "--help"])
+    assert done.exit_code == 0
+    assert COMMANDS[name].help
+    assert f"inferkit {name}" in (project_root() / "README.md").read_text()
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(7):
+        Image.new("RGB", (60, 40), (number * 30, 90, 10)).save(folder / f"{number}.jpg")
+    (folder / "empty.jpg").touch()
+    return folder
+
+
+def test_make_verify_and_info(images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    made = CliRunner().invoke(
+        main, ["dataset", "make", str(images), str(out), "--size", "32", "--images-per-file", "3"]
+    )
+    assert made.exit_code == 0, made.output
+    assert "7 images" in made.output
+    assert "skipped empty.jpg" in made.output
+    assert CliRunner().invoke(main, ["dataset", "verify", str(out)]).exit_code == 0
+    assert "(3, 32, 32)" in CliRunner().invoke(main, ["dataset", "info", str(out)]).output
+    file = sorted(out.glob("*.tensors"))[1]
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    verified = CliRunner().invoke(main, ["dataset", "verify", str(out)])
+    assert verified.exit_code == 1
+    assert f"altered: image 1 of {file.name}" in verified.output or file.name in verified.output
+
+
+def test_another_make_in_the_same_folder_is_refused_unless_told(images: Path, tmp_path: Path) -> None:
+    out = str(tmp_path / "out")
+    assert CliRunner().invoke(main, ["dataset", "make", str(images), out, "--size", "32"]).exit_code == 0
+    again = CliRunner().invoke(main, ["dataset", "make", str(images), out, "--size", "16"])
+    assert again.exit_code == 1
+    assert "--overwrite" in again.output
+    assert CliRunner().invoke(main, ["dataset", "make", str(images), out, "--size", "16", "--overwrite"]).exit_code == 0
+
+
+def test_our_own_errors_exit_2_without_a_traceback(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["dataset", "info", str(tmp_path / "nothing")])
+    assert done.exit_code == 2
+    assert "nothing" in done.output
+    assert "Traceback" not in done.output
+
+
+def test_models_lists_the_zoo() -> None:
+    output = CliRunner().invoke(main, ["models"]).output
+    assert "resnet50" in output
+    assert "25.56 M" in output
+
+
+def test_doctor_tells_what_is_there_and_how_to_fix_the_rest(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["doctor", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert "O_DIRECT" in done.output
+
+
+def test_set_without_a_value_is_a_usage_error() -> None:
+    done = CliRunner().invoke(main, ["run", "quickstart", "--set", "threads"])
+    assert done.exit_code == 2
+    assert "KEY=VALUE" in done.output
+
+
+def test_show_export_and_compare_read_an_executed_notebook(tmp_path: Path, images: Path) -> None:
+    config = tmp_path / "disk.yaml"
+    out = tmp_path / "tensors"
+    CliRunner().invoke(main, ["dataset", "make", str(images), str(out), "--size", "16"])
+    lines = [f"data: {out}", "engines: ['null']", "batch_sizes: [4]", "warmup_s: 0.05", "duration_s: 0.1", "repeats: 2"]
+    config.write_text("\n".join(lines))
+    done = CliRunner().invoke(main, ["run", str(config), "--only", "03b", "--out", str(tmp_path / "runs")])
+    assert done.exit_code == 0, done.output
+    (notebook,) = (tmp_path / "runs").rglob("*.ipynb")
+    assert "pipeline" in CliRunner().invoke(main, ["show", str(notebook)]).output
+    records = json.loads(CliRunner().invoke(main, ["show", str(notebook), "--json"]).output)
+    assert [record["measure"] for record in records] == ["read", "copy", "pipeline"]
+    assert "disk" in CliRunner().invoke(main, ["compare", str(tmp_path / "runs")]).output
+    exported = CliRunner().invoke(main, ["export", str(notebook), "--to", "json", "--without-identity"])
+    assert exported.exit_code == 0, exported.output
+    assert notebook.with_suffix(".json").exists()

@@ -1,0 +1,94 @@
+from pathlib import Path
+
+import pytest
+
+from inferkit.errors import ParameterError
+from inferkit.linux.mounts import existing, filesystem
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "host"
+
+
+@pytest.fixture(scope="module")
+def mountinfo() -> str:
+    return (FIXTURES / "mountinfo.txt").read_text()
+
+
+@pytest.fixture
+def sysfs(tmp_path: Path) -> Path:
+    """Make the links and folders of /sys for a partitioned disk, a whole one, a mapped, a memory and a loop device."""
+    nvme = tmp_path / "devices/pci0000:00/nvme/nvme0"
+    virtual = tmp_path / "devices/virtual/block"
+    folders = {
+        "259:2": nvme / "nvme0n1/nvme0n1p2",
+        "259:3": nvme / "nvme1n1",
+        "253:0": virtual / "dm-0",
+        "252:0": virtual / "zram0",
+        "7:3": virtual / "loop3",
+    }
+    (tmp_path / "dev/block").mkdir(parents=True)
+    for number, folder in folders.items():
+        folder.mkdir(parents=True)
+        (tmp_path / "dev/block" / number).symlink_to(folder)
+    (folders["259:2"] / "partition").write_text("2\n")
+    (folders["253:0"] / "slaves/sda").mkdir(parents=True)
+    (folders["259:3"] / "slaves").mkdir()
+    (folders["7:3"] / "loop").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("path", "mount_point", "fstype", "device", "disk", "flags"),
+    [
+        ("/data/images-0.tensors", "/", "ext4", "/dev/nvme0n1p2", "nvme0n1", ""),
+        ("/mnt/nas/a/b", "/mnt/nas", "nfs4", "filer:/export/images", None, "network"),
+        ("/mnt/nas/scratch/x", "/mnt/nas/scratch", "lustre", "10.0.0.1@o2ib:/scratch", None, "network"),
+        ("/mnt/nas/scratchy", "/mnt/nas", "nfs4", "filer:/export/images", None, "network"),
+        ("/dev/shm", "/dev/shm", "tmpfs", "tmpfs", None, "in_memory"),
+        ("/home/ann/remote/d", "/home/ann/remote", "fuse.sshfs", "ann@gate:/data", None, "fuse"),
+        ("/mnt/two words\\here/d", "/mnt/two words\\here", "xfs", "/dev/mapper/vg0-data", None, "stacked"),
+        (
+            "/var/lib/docker/overlay2/ab/merged/x",
+            "/var/lib/docker/overlay2/ab/merged",
+            "overlay",
+            "overlay",
+            None,
+            "",
+        ),
+        ("/mnt/covered/x", "/mnt/covered", "ext4", "/dev/nvme1n1", "nvme1n1", ""),
+        ("/mnt/zram/x", "/mnt/zram", "ext4", "/dev/zram0", "zram0", "in_memory"),
+        ("/mnt/image/x", "/mnt/image", "ext4", "/dev/loop3", None, "stacked"),
+    ],
+)
+def test_filesystem(
+    mountinfo: str, sysfs: Path, path: str, mount_point: str, fstype: str, device: str, disk: str | None, flags: str
+) -> None:
+    found = filesystem(Path(path), mountinfo, sysfs)
+    assert (found.mount_point, found.fstype, found.device) == (Path(mount_point), fstype, device)
+    assert found.block_device == disk
+    assert [flag for flag in ("in_memory", "network", "fuse", "stacked") if getattr(found, flag)] == flags.split()
+
+
+def test_filesystem_options_are_of_mount_and_superblock(mountinfo: str) -> None:
+    found = filesystem(Path("/x"), mountinfo)
+    assert found.options == ("rw", "relatime", "errors=remount-ro")
+    assert found.major_minor == "259:2"
+
+
+def test_filesystem_of_real_paths(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/dev/shm")
+    through_link = filesystem(tmp_path / "link" / "not-there-yet" / "file")
+    assert (through_link.fstype, through_link.in_memory) == ("tmpfs", True)
+    assert through_link.path == Path("/dev/shm/not-there-yet/file")
+    assert filesystem(Path("/proc/self/io")).fstype == "proc"
+
+
+def test_filesystem_without_mount_table() -> None:
+    with pytest.raises(ParameterError, match="no mount point holds /x"):
+        filesystem(Path("/x"), "not a mount table\n")
+
+
+def test_existing_is_the_nearest_parent(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert existing(tmp_path / "a" / "b") == tmp_path
+    assert existing(tmp_path / "file") == tmp_path / "file"
+    assert existing(Path("/no/such/folder")) == Path("/")

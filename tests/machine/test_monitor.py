@@ -1,0 +1,59 @@
+import threading
+from time import monotonic, sleep
+
+import pytest
+
+from inferkit.machine import monitor as monitor_module
+from inferkit.machine.monitor import SOURCES, Monitor, host_cpu
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor_module, "PERIOD_S", 0.005)
+
+
+def sampled(*samples: tuple[float, float], start: float = 100.0) -> list[float | None]:
+    """Return the series of samples that were taken at these times."""
+    monitor = Monitor({"x": ("W", lambda: 0.0)})
+    monitor.samples["x"] += samples
+    series = monitor.series(start)
+    return series["x"].values if series else []
+
+
+def test_means_over_each_second() -> None:
+    assert sampled((100.2, 2), (100.9, 4), (101.0, 8), (101.99, 8), (102.5, 1)) == [3, 8, 1]
+
+
+def test_a_second_withoutsamples_is_unknown() -> None:
+    assert sampled((100.2, 2), (103.1, 5)) == [2, None, None, 5]
+
+
+def test_what_was_before_the_start_is_left_out() -> None:
+    assert sampled((90.0, 7), (99.99, 9), (100.0, 1), (101.2, 2)) == [1, 2]
+    assert sampled((90.0, 7)) == []
+
+
+def testsamples_while_entered_and_no_longer() -> None:
+    calls: list[float] = []
+
+    def sample() -> float:
+        calls.append(monotonic())
+        return 0.5
+
+    with Monitor({"power": ("W", sample)}) as monitor:
+        start = monotonic()
+        while len(calls) < 4:
+            sleep(0.005)
+    count = len(calls)
+    assert monitor.series(start)["power"].values == [0.5]
+    assert monitor.series(start)["power"].unit == "W"
+    sleep(0.02)
+    assert len(calls) == count
+    assert not [thread for thread in threading.enumerate() if thread.name == "monitor"]
+
+
+def test_host_cpu_is_a_share() -> None:
+    host_cpu()
+    sum(range(10**6))
+    assert 0 <= host_cpu() <= 1
+    assert SOURCES["host_cpu"] == ("share", host_cpu)

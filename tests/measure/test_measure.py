@@ -1,0 +1,200 @@
+"""The conductor: every point becomes a Run, whatever becomes of its rank."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from inferkit.dataset.synthetic import make_synthetic
+from inferkit.measure.measure import Status, measure
+from inferkit.plan.build import plan
+from inferkit.records.params import SingleProcess, StorageToHost
+from inferkit.records.run import Run
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    make_synthetic(tmp_path / "tensors", images=64, shape=(3, 16, 16), images_per_file=20)
+    return tmp_path / "tensors"
+
+
+def asked(folder: Path, **changes: object) -> StorageToHost:
+    values = {"data": str(folder), "warmup_s": 0.05, "duration_s": 0.1, "repeats": 2, "batch_sizes": [8]}
+    return StorageToHost.check({**values, **changes})
+
+
+def test_a_run_tells_what_was_asked_measured_and_on_what_machine(folder: Path) -> None:
+    (run,) = measure(plan(asked(folder, storage="disk", seed=5)))
+    assert (run.notebook, run.measure, run.storage, run.verdict) == ("03a", "read", "disk", "VALID")
+    assert run.params["seed"] == 5
+    assert run.host.threads
+    assert run.facts["verified_images"] == 32
+    assert Run.from_dict(run.to_dict()) == run
+
+
+def test_the_warm_up_is_in_the_record_and_not_in_the_figure(folder: Path) -> None:
+    (run,) = measure(plan(asked(folder)))
+    kept = sorted(repeat.images_per_s for repeat in run.repeats if not repeat.warmup)
+    assert [repeat.warmup for repeat in run.repeats] == [True, False, False]
+    assert run.measured is not None
+    assert run.measured.images_per_s == pytest.approx(sum(kept) / 2)
+
+
+def test_altered_bytes_fail_the_point_and_name_the_image(folder: Path) -> None:
+    file = sorted(folder.glob("*.tensors"))[0]
+    content = bytearray(file.read_bytes())
+    content[3 * 768 + 5] ^= 1
+    file.write_bytes(content)
+    (run,) = measure(plan(asked(folder, threads=[1])))
+    assert run.verdict == "FAILED"
+    assert run.failure is not None
+    assert "image 3 " in run.failure.message
+    assert file.name in run.failure.message
+
+
+def test_storage_that_was_memory_is_invalid(folder: Path) -> None:
+    (run,) = measure(plan(asked(folder, source="storage")))
+    assert run.verdict == "INVALID"
+    assert "page cache" in run.reasons[0]
+
+
+def test_direct_reads_come_from_storage(folder: Path) -> None:
+    (run,) = measure(plan(asked(folder, source="storage", readers=["direct"])))
+    assert run.verdict == "VALID", (run.reasons, run.failure)
+    assert run.facts["storage"]["from_storage"] > 0.9
+
+
+def test_a_short_window_is_invalid_in_a_profile_that_may_be_quoted(folder: Path) -> None:
+    (run,) = measure(plan(asked(folder, profile="quick")))
+    assert run.verdict == "INVALID"
+    assert "duration_s was 0.1 s, profile quick demands 30.0 s" in run.reasons
+
+
+def test_a_killed_rank_is_a_failed_run_and_the_next_point_goes_on(folder: Path) -> None:
+    killed: list[int] = []
+
+    def kill_the_first(status: Status) -> None:
+        if status.index == 0 and not killed and status.fraction > 0:
+            (rank,) = ranks_of(os.getpid())
+            os.kill(rank, signal.SIGKILL)
+            killed.append(rank)
+
+    first, second = measure(plan(asked(folder, threads=[1, 2], duration_s=1.0)), kill_the_first)
+    assert killed
+    assert first.verdict == "FAILED"
+    assert first.failure is not None
+    assert "SIGKILL" in first.failure.message
+    assert second.verdict == "VALID"
+    assert not ranks_of(os.getpid())
+
+
+def test_an_interrupt_records_the_point_and_then_stops(folder: Path) -> None:
+    def interrupt(status: Status) -> None:
+        if status.fraction > 0:
+            raise KeyboardInterrupt
+
+    runs = measure(plan(asked(folder, threads=[1, 2], duration_s=5.0)), interrupt)
+    run = next(runs)
+    assert run.verdict == "FAILED"
+    assert run.failure is not None
+    assert run.failure.kind == "KeyboardInterrupt"
+    with pytest.raises(KeyboardInterrupt):
+        next(runs)
+    assert not ranks_of(os.getpid())
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_the_first_ctrl_c_finishes_the_point_and_the_second_ends_it(folder: Path, presses: int) -> None:
+    pressed: list[Status] = []
+
+    def press(status: Status) -> None:
+        if status.fraction > 0 and len(pressed) < presses:
+            pressed.append(status)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    runs = measure(plan(asked(folder, threads=[1, 2, 3], duration_s=0.5)), press)
+    run = next(runs)
+    assert [status.stopping for status in pressed] == [False, True][:presses]
+    if presses == 1:
+        assert run.verdict == "VALID"
+        (left,) = runs
+        assert (left.measure, left.verdict) == ("plan", "FAILED")
+        assert left.failure is not None
+        assert left.failure.message.startswith("stopped by the user: 2 points were not measured")
+    else:
+        assert run.failure is not None
+        assert run.failure.kind == "KeyboardInterrupt"
+        with pytest.raises(KeyboardInterrupt):
+            next(runs)
+    assert signal.getsignal(signal.SIGINT) == before
+    assert not ranks_of(os.getpid())
+
+
+def test_ctrl_c_is_as_before_once_measuring_is_over_or_given_up(folder: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    list(measure(plan(asked(folder))))
+    assert signal.getsignal(signal.SIGINT) == before
+    runs = measure(plan(asked(folder, threads=[1, 2])))
+    next(runs)
+    runs.close()  # type: ignore[attr-defined]
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_the_time_left_is_that_of_the_points_still_to_measure(folder: Path) -> None:
+    planned = plan(asked(folder, threads=[1, 2]))
+    seen: list[Status] = []
+    list(measure(planned, seen.append))
+    assert max(status.seconds_left for status in seen) <= planned.seconds
+    assert [status.seconds_left for status in seen] == sorted((s.seconds_left for s in seen), reverse=True)
+    last = planned.points[1].job.window.seconds
+    assert {round(status.seconds_left, 6) for status in seen if (status.index, status.fraction) == (1, 0.0)} == {last}
+
+
+def test_a_network_of_less_precision_is_held_against_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    make_synthetic(tmp_path / "bytes", images=40, shape=(1, 1, 784))
+    values = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 1, "batch_sizes": [8], "engines": ["onnx"]}
+    asked = {"data": str(tmp_path / "bytes"), "models": ["sensor_net"], "precisions": ["float32", "int8"], **values}
+    for run in measure(plan(SingleProcess.check(asked))):
+        assert run.verdict == "VALID"
+        told = "top1_agreement" in run.facts
+        assert told == (run.point.get("precision") == "int8")
+        assert 0.5 < run.facts.get("top1_agreement", 1.0) <= 1.0
+
+
+def test_a_vanished_file_fails_the_point(folder: Path) -> None:
+    planned = plan(asked(folder))
+    for file in folder.glob("*.tensors"):
+        file.unlink()
+    (run,) = measure(planned)
+    assert run.verdict == "FAILED"
+    assert run.failure is not None
+    assert ".tensors" in run.failure.message
+
+
+def test_an_engine_that_cannot_load_fails_its_points_and_the_pipeline_says_what_lacks(folder: Path) -> None:
+    values = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 2, "batch_sizes": [8], "engines": ["null"]}
+    planned = plan(SingleProcess.check({"data": str(folder), **values}))
+    broken = planned.points[0].job.model_copy(update={"reader": "direct", "folder": str(folder / "gone")})
+    object.__setattr__(planned.points[0], "job", broken)
+    read, _, pipeline = measure(planned)
+    assert read.verdict == "FAILED"
+    assert pipeline.verdict == "VALID"
+    assert pipeline.bottleneck == "copy"
+    assert any("no ceiling of read" in warning for warning in pipeline.warnings)
+
+
+def ranks_of(parent: int) -> list[int]:
+    """Return the living rank processes that a process started."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (path / "cmdline").read_bytes()
+            state, ppid = (path / "stat").read_text().rsplit(")", 1)[1].split()[:2]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if b"inferkit.ranks.rank" in command and int(ppid) == parent and state != "Z":
+            found.append(int(path.name))
+    return found

@@ -1,0 +1,183 @@
+"""From one process's points to those of several, and from several ranks to records."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inferkit.dataset.staging import stage, unstage
+from inferkit.dataset.synthetic import make_synthetic
+from inferkit.errors import ParameterError
+from inferkit.machine.topology import topology
+from inferkit.measure.measure import Status, measure
+from inferkit.plan import groups as plan_group
+from inferkit.plan.build import Plan, Point, plan, prepare
+from inferkit.plan.groups import placements, several
+from inferkit.records.params import MultiProcess, SingleProcess
+from tests.machines import dgx
+from tests.measure.test_measure import ranks_of
+
+TINY = {"warmup_s": 0.05, "duration_s": 0.15, "repeats": 2}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    make_synthetic(tmp_path / "tensors", images=64, shape=(3, 16, 16), images_per_file=20)
+    return tmp_path / "tensors"
+
+
+def asked(folder: Path, **changes: Any) -> MultiProcess:
+    values = {"data": str(folder), "engines": ["null"], "batch_sizes": [8], "threads": [1], **TINY}
+    return MultiProcess.check({**values, **changes})
+
+
+def test_every_point_and_ceiling_is_shared_out_among_the_ranks(folder: Path) -> None:
+    planned = plan(asked(folder, ranks=[1, 3], cores=1))
+    single = plan(SingleProcess(data=str(folder), engines=["null"], batch_sizes=[8], threads=[1]))
+    measures = [point.measure for point in single.points]
+    assert sorted(point.measure for point in planned.points) == sorted(2 * measures)
+    for point in planned.points:
+        ranks = point.axes["ranks"]
+        assert len(point.jobs) == ranks
+        assert point.axes["cores"] == ranks
+        assert [job.place.rank for job in point.jobs if job.place] == list(range(int(ranks)))
+        assert {ceiling.axes["ranks"] for ceiling in point.ceilings.values()} <= {ranks}
+        assert {ceiling.key for ceiling in point.ceilings.values()} <= {own.key for own in planned.points}
+        assert point.job == point.jobs[0]
+    assert "3 ranks" in str(planned)
+    assert "memory node" in str(planned)
+    assert len({point.key for point in planned.points}) == len(planned.points)
+
+
+@pytest.mark.parametrize(("value", "counts"), [(2, [2]), ("auto", []), ([1, 4], [1, 4])])
+def test_ranks_may_be_a_number_or_auto(value: object, counts: list[int]) -> None:
+    assert MultiProcess.check({"ranks": value}).ranks == counts
+
+
+@pytest.mark.parametrize("value", [0, [0], True, "two", [1.5]])
+def test_ranks_that_make_no_sense_are_refused(value: object) -> None:
+    with pytest.raises(ParameterError, match="ranks"):
+        MultiProcess.check({"ranks": value})
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plan as if this were a server with eight GPUs."""
+    machine = topology(dgx(tmp_path / "dgx"))
+    monkeypatch.setattr(plan_group, "topology", lambda: machine)
+    monkeypatch.setattr(plan_group, "affinity", lambda: {cpu for core in machine.cores for cpu in core.cpus})
+
+
+@pytest.mark.usefixtures("server")
+def test_auto_goes_from_one_gpu_to_all_and_from_one_rank_to_one_each(folder: Path) -> None:
+    params = asked(folder, device="cuda")
+    dataset = plan(asked(folder)).dataset
+    assert dataset is not None
+    plans = placements(params, dataset, range(6))
+    found = [(len({g for p in each.places for g in p.gpus}), len(each.places)) for each in plans]
+    assert found == [(1, 1), (2, 1), (2, 2), (4, 1), (4, 2), (4, 4), (6, 1), (6, 2), (6, 4), (6, 6)]
+    assert [place.gpus for place in plans[2].places] == [(0,), (4,)]  # of both sockets
+    assert [place.node for place in plans[2].places] == [3, 7]
+
+
+@pytest.mark.usefixtures("server")
+def test_a_rank_counts_its_gpus_from_0(folder: Path) -> None:
+    params = asked(folder, device="cuda", gpu_counts=[4], ranks=[2])
+    base = plan(asked(folder))
+    assert base.dataset is not None
+    one = [Point("pipeline", {"device": "cuda", "gpu": "0+1+2+3", "batch_size": 8}, base.points[0].job)]
+    (point,) = several(one, placements(params, base.dataset, range(8)), cores=0)
+    assert [job.gpus for job in point.jobs] == [(0, 1), (0, 1)]
+    assert [job.place.gpus for job in point.jobs if job.place] == [(2, 0), (6, 4)]
+    assert point.axes == {"device": "cuda", "gpus": 4, "ranks": 2, "batch_size": 8}
+
+
+@pytest.mark.usefixtures("server")
+@pytest.mark.parametrize(("reader", "threads"), [("buffered", [24, 12, 6]), ("mapped", [1, 1, 1])])
+def test_gpus_have_as_many_readers_whoever_feeds_them(folder: Path, reader: str, threads: list[int]) -> None:
+    params = asked(folder, device="cuda", gpu_counts=[4], ranks=[1, 2, 4], threads=[6], readers=[reader])
+    base = plan(asked(folder, threads=[6], readers=[reader]))
+    assert base.dataset is not None
+    one = [Point("pipeline", {"device": "cuda", "batch_size": 8}, base.points[-1].job)]
+    points = several(one, placements(params, base.dataset, range(4)), cores=0)
+    assert [{job.threads for job in point.jobs} for point in points] == [{count} for count in threads]
+
+
+@pytest.mark.usefixtures("server")
+def test_readers_for_all_gpus_must_have_images(folder: Path) -> None:
+    dataset = plan(asked(folder)).dataset
+    assert dataset is not None
+    with pytest.raises(ParameterError, match="64 images, which 1 ranks with 72 reader threads"):
+        placements(asked(folder, device="cuda", gpu_counts=[4], ranks=[1], threads=[18]), dataset, range(4))
+
+
+@pytest.mark.usefixtures("server")
+def test_more_gpus_than_there_are_is_refused(folder: Path) -> None:
+    dataset = plan(asked(folder)).dataset
+    assert dataset is not None
+    with pytest.raises(ParameterError, match=r"gpu_counts is \[3\], but there are 2 GPUs"):
+        placements(asked(folder, device="cuda", gpu_counts=3), dataset, [0, 1])
+
+
+def test_what_cannot_be_shared_out_is_refused(folder: Path) -> None:
+    with pytest.raises(ParameterError, match="64 images, which 2 ranks with 33 reader threads"):
+        plan(asked(folder, ranks=[2], threads=[33]))
+    with pytest.raises(ParameterError, match="device is cpu"):
+        plan(asked(folder, gpu_counts=[1]))
+    with pytest.raises(ParameterError, match="names no rank"):
+        plan(asked(folder, placement=["cpus=0"]))
+
+
+def test_a_plan_that_cannot_be_is_a_record(folder: Path) -> None:
+    (run,) = measure(prepare(asked(folder, placement=["cpus=0"])))
+    assert (run.verdict, run.notebook) == ("FAILED", "03c")
+    assert run.failure is not None
+    assert "names no rank" in run.failure.message
+
+
+def test_ranks_read_the_copy_that_was_staged(folder: Path, shm: Path) -> None:
+    record = stage(folder, shm / "staged")
+    try:
+        planned = plan(asked(shm / "staged", ranks=[2]))
+        own = {job.folder for point in planned.points if point.job.reader != "memory" for job in point.jobs}
+        assert own == {str(shm / "staged" / record.copies[0].name)}
+    finally:
+        unstage(shm / "staged")
+
+
+def pipelines(planned: Plan) -> Plan:
+    """Leave the ceilings out."""
+    points = [point for point in planned.points if point.measure == "pipeline"]
+    return Plan(planned.params, [Point(p.measure, p.axes, p.job, {}, p.jobs) for p in points], planned.dataset)
+
+
+def test_records_of_several_processes(folder: Path) -> None:
+    one, two = measure(pipelines(plan(asked(folder, ranks=[1, 2]))))
+    for run, ranks in ((one, 1), (two, 2)):
+        assert (run.notebook, run.verdict, run.point["ranks"]) == ("03c", "VALID", ranks), (run.failure, run.reasons)
+        assert len(run.facts["ranks"]) == ranks
+        assert run.measured is not None
+        assert run.measured.images_per_s == pytest.approx(sum(rank["rate"] for rank in run.facts["ranks"]))
+        assert run.facts["group"]["overlap"] == 1.0
+        assert run.facts["verified_images"] == ranks * 4 * 8
+    assert (one.scope, two.scope) == ("rank", "server")
+
+
+def test_a_rank_that_is_killed_is_a_failed_record_and_the_rest_goes_on(folder: Path) -> None:
+    killed: list[int] = []
+
+    def kill_one(status: Status) -> None:
+        if status.index == 0 and not killed and status.fraction > 0:
+            killed.append(sorted(ranks_of(os.getpid()))[-1])
+            os.kill(killed[0], signal.SIGKILL)
+
+    planned = pipelines(plan(asked(folder, ranks=[2, 1], duration_s=0.4)))
+    first, second = measure(planned, kill_one)
+    assert first.verdict == "FAILED"
+    assert first.failure is not None
+    assert "killed by SIGKILL (out of memory?); the others were stopped" in first.failure.message
+    assert first.failure.message.startswith("rank ")
+    assert second.verdict == "VALID"
+    assert not list(ranks_of(os.getpid()))

@@ -1,0 +1,205 @@
+"""Which points were measured before, and where their records come from."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from inferkit.dataset.synthetic import make_synthetic
+from inferkit.machine.facts import facts
+from inferkit.measure.measure import measure
+from inferkit.plan.build import Plan, plan
+from inferkit.plan.reuse import FINGERPRINT, REUSED, find
+from inferkit.records.host import Host
+from inferkit.records.params import HostToDevice, SingleProcess, StorageToHost
+from inferkit.records.run import MIME, Failure, Run
+
+TINY = {"warmup_s": 0.02, "duration_s": 0.05, "repeats": 1}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    make_synthetic(tmp_path / "set", images=40, shape=(3, 8, 8))
+    return tmp_path / "set"
+
+
+def asked(data: Path, **changes: Any) -> StorageToHost:
+    return StorageToHost.check({"data": str(data), "batch_sizes": [8], "earlier": str(data.parent), **TINY, **changes})
+
+
+def keep(folder: Path, *runs: Run, name: str = "03a") -> Path:
+    """Write a notebook that shows runs."""
+    outputs = [nbformat.v4.new_output("display_data", {MIME: run.to_dict()}) for run in runs]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=outputs)]), path)
+    return path
+
+
+def marks(planned: Plan) -> list[str]:
+    return [point.fingerprint for point in planned.points]
+
+
+class TestFingerprint:
+    def test_is_the_same_for_the_same(self, data: Path) -> None:
+        first = marks(plan(asked(data, threads=[1, 2])))
+        assert first == marks(plan(asked(data, threads=[1, 2], batch_log="", rerun="never", storage="other name")))
+        assert len(set(first)) == 2
+        assert marks(plan(asked(data, threads=[2]))) == first[1:]
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"threads": [3]},
+            {"seed": 1},
+            {"profile": "quick"},
+            {"source": "storage"},
+            {"duration_s": 0.06},
+            {"split": "all"},
+        ],
+        ids=str,
+    )
+    def test_differs_with_each_parameter(self, data: Path, change: dict[str, Any]) -> None:
+        assert marks(plan(asked(data))) != marks(plan(asked(data, **change)))
+
+    def test_differs_with_data_folder_and_content(self, data: Path, tmp_path: Path) -> None:
+        make_synthetic(tmp_path / "same", images=40, shape=(3, 8, 8))
+        make_synthetic(tmp_path / "other" / "set", images=40, shape=(3, 8, 8), seed=1)
+        first = marks(plan(asked(data)))
+        assert first != marks(plan(asked(tmp_path / "same")))
+        manifest = data / "dataset.json"
+        manifest.write_text(manifest.read_text().replace('"seed": 0', '"seed": 1'))
+        assert first != marks(plan(asked(data)))
+
+    def test_differs_with_the_content_of_files_without_a_manifest(self, data: Path) -> None:
+        (data / "dataset.json").unlink()
+        options: dict[str, Any] = {"dtype": "uint8", "shape": [3, 8, 8]}
+        first = marks(plan(asked(data, **options)))
+        assert first == marks(plan(asked(data, **options)))
+        file = sorted(data.glob("*.tensors"))[0]
+        content = bytearray(file.read_bytes())
+        content[0] ^= 1
+        file.write_bytes(content)
+        assert first != marks(plan(asked(data, **options)))
+
+    def test_differs_with_the_machine_and_not_with_who_runs_it(
+        self, data: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first = marks(plan(asked(data)))
+        here = facts()
+        lent = [node.model_copy(update={"memory_bytes": 1}) for node in here.numa_nodes]
+        changes = {"identity": None, "memory_bytes": 1, "numa_nodes": lent}
+        monkeypatch.setattr("inferkit.plan.reuse.facts", lambda: here.model_copy(update=changes))
+        assert first == marks(plan(asked(data)))
+        monkeypatch.setattr("inferkit.plan.reuse.facts", lambda: Host(cpu="another"))
+        assert first != marks(plan(asked(data)))
+
+    def test_differs_with_the_bytes_of_the_model(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        values: dict[str, Any] = {"readers": ["memory"], "engines": ["onnx"], "models": ["sensor_net"]}
+        first, second = (
+            {point.measure: point.fingerprint for point in plan(SingleProcess(**values, precisions=[each])).points}
+            for each in ("float32", "float16")
+        )
+        assert first["copy"] == second["copy"]
+        assert first["infer"] != second["infer"]
+        assert first["pipeline"] != second["pipeline"]
+
+
+class TestRerun:
+    @pytest.fixture
+    def runs(self, data: Path) -> list[Run]:
+        return list(measure(plan(asked(data, threads=[1, 2]))))
+
+    def test_every_run_keeps_its_fingerprint(self, data: Path, runs: list[Run]) -> None:
+        assert [run.facts[FINGERPRINT] for run in runs] == marks(plan(asked(data, threads=[1, 2])))
+
+    def test_never_shows_earlier_runs_again_and_says_where_they_come_from(
+        self, data: Path, tmp_path: Path, runs: list[Run]
+    ) -> None:
+        notebook = keep(tmp_path / "runs", *runs)
+        planned = plan(asked(data, threads=[1, 2, 3], rerun="never"))
+        assert [point.axes["threads"] for point in planned.todo] == [3]
+        assert "2 of 3 points were measured before" in str(planned)
+        assert planned.seconds == planned.todo[0].job.window.seconds + 1.5
+        seen: list[tuple[int, int]] = []
+        again = list(measure(planned, lambda status: seen.append((status.index, status.total))))
+        assert [run.id for run in again[:2]] == [run.id for run in runs]
+        assert all(run.warnings[0] == f"{REUSED}{notebook} ({run.started})" for run in again[:2])
+        assert again[2].verdict == "VALID"
+        assert set(seen) == {(0, 1)}
+
+    def test_a_run_that_was_shown_again_keeps_the_notebook_that_measured_it(
+        self, data: Path, tmp_path: Path, runs: list[Run]
+    ) -> None:
+        first = keep(tmp_path / "runs", *runs)
+        (again,) = measure(plan(asked(data, threads=[1], rerun="never")))
+        keep(tmp_path / "runs", again, name="later")
+        first.unlink()
+        (last,) = measure(plan(asked(data, threads=[1], rerun="never")))
+        assert last.warnings == again.warnings
+        assert str(first) in last.warnings[0]
+
+    @pytest.mark.parametrize(
+        ("rerun", "left"),
+        [("never", []), ("failed", ["FAILED", "INVALID"]), ("always", ["VALID", "FAILED", "INVALID"])],
+    )
+    def test_verdicts_decide(self, data: Path, tmp_path: Path, rerun: str, left: list[str]) -> None:
+        points = plan(asked(data, threads=[1, 2, 3])).points
+        verdicts = {1: "VALID", 2: "FAILED", 3: "INVALID"}
+        keep(
+            tmp_path,
+            *(
+                Run(
+                    notebook="03a",
+                    measure="read",
+                    host=Host(),
+                    verdict=verdicts[point.job.threads],
+                    failure=Failure(kind="x", message="y"),
+                    facts={FINGERPRINT: point.fingerprint},
+                )
+                for point in points
+            ),
+        )
+        todo = plan(asked(data, threads=[1, 2, 3], rerun=rerun)).todo
+        assert [verdicts[point.job.threads] for point in todo] == left
+
+    def test_a_reused_ceiling_serves_a_new_pipeline(self, tmp_path: Path, data: Path) -> None:
+        values = {"data": str(data), "engines": ["null"], "batch_sizes": [8], "earlier": str(tmp_path), **TINY}
+        before = list(measure(plan(SingleProcess.check(values))))
+        keep(tmp_path / "runs", *(run for run in before if run.measure != "pipeline"))
+        *ceilings, pipeline = measure(plan(SingleProcess.check(values | {"rerun": "failed"})))
+        assert [run.id for run in ceilings] == pipeline.ceilings_from == before[-1].ceilings_from
+        assert pipeline.id != before[-1].id
+
+    def test_copies_have_fingerprints_too(self, tmp_path: Path) -> None:
+        values = {"transfer_bytes": [4096], "memories": ["pageable"], "earlier": str(tmp_path), **TINY}
+        keep(tmp_path, *measure(plan(HostToDevice.check(values))))
+        assert plan(HostToDevice.check(values | {"rerun": "never"})).todo == []
+
+
+class TestFind:
+    def run(self, started: str, mark: str = "m") -> Run:
+        return Run(
+            notebook="03a", measure="read", host=Host(), verdict="VALID", started=started, facts={FINGERPRINT: mark}
+        )
+
+    def test_the_latest_is_taken(self, tmp_path: Path) -> None:
+        early, late = self.run("2026-01-01T00:00:00+00:00"), self.run("2026-01-02T00:00:00+00:00")
+        keep(tmp_path / "a", late)
+        keep(tmp_path / "b", early, self.run("2026-01-03T00:00:00+00:00", "other"))
+        assert find(tmp_path, {"m"})["m"].run == late
+        assert set(find(tmp_path, {"m", "other", "neither"})) == {"m", "other"}
+
+    def test_a_missing_folder_and_foreign_files_hold_none(self, tmp_path: Path) -> None:
+        assert find(tmp_path / "gone", {"m"}) == {}
+        (tmp_path / "broken.ipynb").write_text("{")
+        (tmp_path / "list.ipynb").write_text("[]")
+        path = keep(tmp_path, self.run("2026-01-01T00:00:00+00:00"))
+        content = json.loads(path.read_text())
+        content["cells"][0]["outputs"][0]["data"][MIME]["schema"] = 99
+        path.write_text(json.dumps(content))
+        keep(tmp_path / ".ipynb_checkpoints", self.run("2026-01-01T00:00:00+00:00"))
+        assert find(tmp_path, {"m"}) == {}

@@ -1,0 +1,317 @@
+"""Several ranks are real processes here, and whatever becomes of one, nothing of any is left."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic, monotonic_ns, sleep
+
+import psutil
+import pytest
+
+from inferkit.machine.affinity import Binding
+from inferkit.machine.contention import other_ranks
+from inferkit.ranks import group as group_module
+from inferkit.ranks import launch as launch_module
+from inferkit.ranks import watchdog as stillness
+from inferkit.ranks.group import Group
+from inferkit.ranks.launch import Handle, RankFailure
+from inferkit.records.job import Job, Outcome, Window
+from inferkit.records.place import Place
+from tests.conftest import MakeDataset
+from tests.ranks.test_launch import PATIENCE_S, children, gone, until
+
+SHORT = Window(warmup_s=0.1, duration_s=0.2, repeats=2)
+LONG = Window(warmup_s=600.0)
+CPU = min(os.sched_getaffinity(0))
+
+
+def copying(ranks: int, window: Window = SHORT, **changes: object) -> list[Job]:
+    base = Job(work="copy", window=window, transfer_bytes=65536, memory="pageable")
+    return [
+        base.model_copy(update={"place": Place(rank=rank, ranks=ranks, cpus=(CPU,)), **changes})
+        for rank in range(ranks)
+    ]
+
+
+def measuring(group: Group) -> None:
+    until(group.ready)
+    group.start()
+    until(lambda: group.progress is not None)
+
+
+def fails(group: Group, told: str) -> RankFailure:
+    """Every rank must be gone within seconds, and the failure says which it was."""
+    begun = monotonic()
+    with pytest.raises(RankFailure, match=told) as failure:
+        group.result(PATIENCE_S)
+    assert monotonic() - begun < PATIENCE_S / 2
+    assert all(gone(rank.pid) for rank in group.ranks)
+    return failure.value
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Look for processes and temporary files."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    before = children()
+    yield
+    assert children() == before
+    assert list(folder.iterdir()) == []
+
+
+def test_the_figure_is_the_sum_while_all_were_running(make_dataset: MakeDataset) -> None:
+    folder = str(make_dataset((200, 200)).dataset.folder)
+    base = Job(
+        work="pipeline", window=SHORT, folder=folder, dtype="uint8", shape=(3, 5, 7), reader="buffered", batch_size=8
+    )
+    places = [Place(rank=rank, ranks=2, cpus=(CPU,), node=None) for rank in range(2)]
+    with Group([base.model_copy(update={"place": place}) for place in places]) as group:
+        assert group.progress is None
+        until(group.ready)
+        assert not group.answered()
+        group.start()
+        outcome = group.result(PATIENCE_S)
+        assert group.answered()
+    together, ranks = outcome.facts["group"], outcome.facts["ranks"]
+    assert together["overlap"] == 1.0
+    assert outcome.measured is not None
+    assert outcome.measured.images_per_s == pytest.approx(sum(rank["rate"] for rank in ranks))
+    assert len(together["sub_windows"]) == 20
+    assert together["error"] > 0
+    assert len(together["ready_s"]) == 2
+    assert [rank["rank"] for rank in ranks] == [0, 1]
+    assert all(rank["found"]["cpus"] == [CPU] and rank["ended_s"] >= SHORT.seconds for rank in ranks)
+    assert [repeat.warmup for repeat in outcome.repeats] == [True, False, False]
+    assert {"read", "copy"} <= set(outcome.stages)
+    assert f"2 ranks shared CPUs {CPU}" in " ".join(outcome.warnings)
+    assert outcome.reasons == []
+
+
+def test_every_image_is_read_by_one_rank_of_several(make_dataset: MakeDataset) -> None:
+    """Ranks that read the same would answer one another from the page cache."""
+    from contextlib import ExitStack
+
+    from inferkit.devices.cpu import CpuDevice
+    from inferkit.pipeline.workloads import dataset_of, open_ring
+    from inferkit.readers import READERS
+
+    folder = str(make_dataset((7, 5, 9)).dataset.folder)
+    base = Job(work="read", window=SHORT, folder=folder, dtype="uint8", shape=(3, 5, 7), reader="buffered")
+    seen: list[set[int]] = []
+    for rank in range(3):
+        job = base.model_copy(update={"place": Place(rank=rank, ranks=3)})
+        with ExitStack() as stack:
+            device = stack.enter_context(CpuDevice())
+            reader = stack.enter_context(READERS["buffered"](dataset_of(job), device))
+            ring = open_ring(job, reader, device, stack)
+            firsts = set()
+            for _ in range(21):
+                batch = ring.get()
+                assert batch is not None
+                firsts |= {segment.first for segment in batch.segments}
+                batch.release()
+        seen.append(firsts)
+    assert set.union(*seen) == set(range(21))
+    assert sum(map(len, seen)) == 21
+
+
+def test_ranks_hold_no_shared_memory_semaphore_or_file_that_has_a_name() -> None:
+    """What has no name goes with the process, however it ends."""
+    with Group(copying(2, LONG, memory="mapped")) as group:
+        measuring(group)
+        for rank in group.ranks:
+            held = [
+                line.split(None, 5)[5]
+                for line in Path(f"/proc/{rank.pid}/maps").read_text().splitlines()
+                if "/" in line
+            ]
+            held += [str(link.readlink()) for link in Path(f"/proc/{rank.pid}/fd").iterdir()]
+            named = [name for name in held if name.startswith(("/dev/shm", tempfile.gettempdir()))]
+            assert [name for name in named if not name.endswith("(deleted)")] == []
+
+
+def test_a_killed_rank_stops_the_others_and_is_named() -> None:
+    with Group(copying(3, LONG)) as group:
+        measuring(group)
+        os.kill(group.ranks[1].pid, signal.SIGKILL)
+        failure = fails(
+            group, rf"^rank 1 \(CPUs {CPU}\): .* was killed by SIGKILL \(out of memory\?\); the others were"
+        )
+    assert failure.kind == "RankError"
+
+
+def test_a_rank_that_dies_before_the_barrier_stops_the_others() -> None:
+    with Group(copying(2, LONG)) as group:
+        os.kill(group.ranks[0].pid, signal.SIGTERM)
+        until(group.ready)
+        group.start()
+        fails(group, "rank 0 .* was killed by SIGTERM")
+
+
+def test_a_hanging_rank_is_found_and_what_it_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_module, "HANG_S", 0.8)
+    monkeypatch.setattr(group_module, "HANG_GAPS", 1.0)
+    with Group(copying(2, LONG)) as group:
+        measuring(group)
+        os.kill(group.ranks[0].pid, signal.SIGSTOP)
+        fails(group, r"rank 0 .* completed no batch for \d+ s: it was stopped by a signal")
+
+
+def test_a_rank_that_hangs_before_the_barrier_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stillness, "STILL_S", 1.0)
+    with Group(copying(2, LONG)) as group:
+        os.kill(group.ranks[0].pid, signal.SIGSTOP)
+        until(group.ready)
+        group.start()
+        fails(group, r"rank 0 .* was stopped: it prepared nothing for \d+ s: it was stopped by a signal")
+
+
+def test_a_rank_without_memory_fails_with_the_rest() -> None:
+    few, many = copying(2, LONG)
+    with Group([few, many.model_copy(update={"transfer_bytes": 1 << 55})]) as group:
+        until(group.ready)
+        failure = fails(group, "rank 1 ")
+    assert failure.kind in {"DeviceError", "MemoryError", "OSError"}
+    assert failure.detail.startswith("Traceback")
+
+
+def test_a_rank_that_loses_its_data_is_named(make_dataset: MakeDataset, tmp_path: Path) -> None:
+    known = [make_dataset((4000,), folder=tmp_path / name) for name in ("a", "b")]
+    base = Job(work="pipeline", window=LONG, dtype="uint8", shape=(3, 5, 7), reader="mapped")
+    jobs = [
+        base.model_copy(update={"place": Place(rank=rank, ranks=2), "folder": str(own.dataset.folder)})
+        for rank, own in enumerate(known)
+    ]
+    with Group(jobs) as group:
+        measuring(group)
+        os.truncate(known[1].dataset.path(0), 0)
+        fails(group, r"rank 1: .*\(a mapped file was truncated")
+
+
+def test_a_rank_whose_data_is_missing_never_starts() -> None:
+    job = Job(work="read", window=SHORT, folder="/nowhere", reader="buffered", place=Place(rank=1, ranks=2))
+    with Group([copying(2)[0], job]) as group:
+        until(group.ready)
+        failure = fails(group, "rank 1: /nowhere is not a folder")
+    assert failure.kind == "DatasetError"
+
+
+def test_a_rank_that_cannot_be_started_takes_the_started_ones_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Handle] = []
+
+    def launch(job: Job) -> Handle:
+        if started:
+            raise OSError(11, "Resource temporarily unavailable")
+        started.append(launch_module.launch(job))
+        return started[0]
+
+    monkeypatch.setattr(group_module, "launch", launch)
+    with pytest.raises(RankFailure, match=r"rank 1 .* cannot start: .*Resource temporarily unavailable"):
+        Group(copying(2))
+    assert gone(started[0].pid)
+
+
+def test_a_crash_keeps_the_end_of_that_rank_s_standard_error() -> None:
+    bad = copying(2)[1].model_copy(update={"work": "read", "reader": "nonsense", "dtype": "uint8", "shape": (1,)})
+    with Group([copying(2)[0], bad]) as group:
+        until(group.ready)
+        failure = fails(group, "rank 1 ")
+    assert "nonsense" in failure.detail
+
+
+def disturbed(window: Window, act: Callable[[Group, int], None]) -> Outcome:
+    with Group(copying(2, window)) as group:
+        until(group.ready)
+        at = monotonic_ns() + 100_000_000
+        act(group, at)
+        return group.result(PATIENCE_S)
+
+
+def test_a_rank_that_starts_late_makes_the_figure_invalid() -> None:
+    def late(group: Group, at: int) -> None:
+        os.kill(group.ranks[1].pid, signal.SIGSTOP)
+        group.start(at)
+        sleep(0.6)
+        os.kill(group.ranks[1].pid, signal.SIGCONT)
+
+    outcome = disturbed(Window(warmup_s=0.1, duration_s=0.8, repeats=1), late)
+    assert outcome.facts["group"]["overlap"] < 0.9
+    assert "all ranks were running for only" in outcome.reasons[0]
+    assert any(text.startswith("rank 1 started ") and text.endswith(" late") for text in outcome.warnings)
+    assert outcome.facts["ranks"][1]["began_s"] > 0.3
+    assert outcome.facts["ranks"][0]["ended_s"] > outcome.facts["ranks"][1]["began_s"] + 0.8  # the load was kept up
+
+
+def test_a_rank_that_is_slowed_down_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slowed(group: Group, at: int) -> None:
+        group.start(at)
+        while monotonic_ns() < at + 1_300_000_000:
+            group.answered()
+            os.kill(group.ranks[0].pid, signal.SIGSTOP)
+            sleep(0.09)
+            os.kill(group.ranks[0].pid, signal.SIGCONT)
+            sleep(0.01)
+
+    outcome = disturbed(Window(warmup_s=0.2, duration_s=1.0, repeats=1), slowed)
+    slow, fast = (rank["rate"] for rank in outcome.facts["ranks"])
+    assert slow < 0.9 * fast
+    assert any(text.startswith("rank 0 reached only") for text in outcome.warnings)
+
+
+def test_another_run_on_the_same_cores_is_noticed() -> None:
+    """Seen from another process, since a run does not count its own ranks."""
+    code = f"from inferkit.machine.contention import other_ranks; print(sorted(other_ranks({{{CPU}}})))"
+    with Group(copying(1, LONG)) as group:
+        measuring(group)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert group.ranks[0].pid in eval(done.stdout)
+        assert group.ranks[0].pid not in other_ranks({CPU})
+
+
+def test_a_busy_gpu_makes_the_figure_invalid_and_busy_cores_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_module, "already_there", lambda places: (["GPU 0 was in use"], ["another run"]))
+    with Group(copying(1)) as group:
+        until(group.ready)
+        group.start()
+        outcome = group.result(PATIENCE_S)
+    assert "GPU 0 was in use" in outcome.reasons
+    assert "another run" in outcome.warnings
+
+
+def test_memory_that_could_not_be_bound_is_unverified(monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking = "memory of rank 0 is not bound to node 0: numactl is not installed"
+    monkeypatch.setattr(launch_module, "binding", lambda place: Binding(cpus=place.cpus, lacking=(lacking,)))
+    before = os.sched_getaffinity(0)
+    with Group(copying(1)) as group:
+        assert os.sched_getaffinity(group.ranks[0].pid) == {CPU}
+        assert os.sched_getaffinity(0) == before
+        until(group.ready)
+        group.start()
+        assert lacking in group.result(PATIENCE_S).unverified
+
+
+@pytest.mark.parametrize("stuck", [False, True])
+def test_no_rank_outlives_a_killed_parent(stuck: bool) -> None:
+    code = (
+        "import sys, time; from inferkit.records.job import Job; from inferkit.ranks.group import Group\n"
+        "group = Group([Job.model_validate_json(text) for text in sys.argv[1:]])\n"
+        "while not group.ready(): time.sleep(0.01)\n"
+        "group.start(); print(*[rank.pid for rank in group.ranks], flush=True); time.sleep(600)\n"
+    )
+    command = [sys.executable, "-c", code, *(job.model_dump_json() for job in copying(2, LONG))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pids = list(map(int, parent.stdout.readline().split()))
+        assert len(pids) == 2
+        assert all(psutil.pid_exists(pid) for pid in pids)
+        if stuck:  # so that it hears of nothing
+            os.kill(pids[0], signal.SIGSTOP)
+        parent.kill()
+    until(lambda: all(gone(pid) for pid in pids))

@@ -1,0 +1,92 @@
+"""One of several ranks: when it may stop, and what it tells of its course."""
+
+import threading
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inferkit.pipeline import timeline as timeline_module
+from inferkit.ranks import group_timeline as together_module
+from inferkit.ranks.group_timeline import STEP_S, GroupTimeline
+from inferkit.records.job import Window
+from tests.pipeline.conftest import ignore
+
+WINDOW = Window(warmup_s=0.1, duration_s=0.2, repeats=2)
+SECOND = 1_000_000_000
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.ns = 5 * SECOND
+
+    def __call__(self) -> int:
+        return self.ns
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(timeline_module, "monotonic_ns", clock)
+    monkeypatch.setattr(together_module, "monotonic_ns", clock)
+    return clock
+
+
+def test_it_goes_on_until_all_have_passed(clock: Clock) -> None:
+    passed, finish = [], threading.Event()
+    own = GroupTimeline(WINDOW, (), ignore, clock.ns, lambda: passed.append(clock.ns), finish)
+    finished = []
+    for _ in range(20):
+        clock.ns += SECOND // 20
+        finished.append(own.add(4, 400))
+        if clock.ns >= 5.8 * SECOND:
+            finish.set()
+    assert passed == [5.5 * SECOND]  # once, at the first batch from the agreed end on
+    assert finished == [False] * 16 + [True] * 4
+    assert [repeat.warmup for repeat in own.repeats[:3]] == [True, False, False]
+
+
+def test_told_to_finish_before_its_own_windows_are_over_it_completes_them(clock: Clock) -> None:
+    """A rank that started late still has windows to measure; the agreed end has passed."""
+    finish = threading.Event()
+    finish.set()
+    passed: list[int] = []
+    agreed = clock.ns - SECOND
+    own = GroupTimeline(WINDOW, (), ignore, agreed, lambda: passed.append(clock.ns), finish)
+    answers = []
+    for _ in range(12):
+        clock.ns += SECOND // 20
+        answers.append(own.add(1, 1))
+    assert answers == [False] * 9 + [True] * 3
+    assert passed == [clock.ns - 2 * SECOND // 20]
+    assert own.course().began_s == 1.0
+
+
+@given(gaps=st.lists(st.integers(1, 300), min_size=3, max_size=60))
+def test_the_course_is_exact_at_completions_and_straight_between(gaps: list[int]) -> None:
+    clock = Clock()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timeline_module, "monotonic_ns", clock)
+        own = GroupTimeline(WINDOW, (), ignore, clock.ns, lambda: None, threading.Event())
+        for gap in gaps:
+            clock.ns += gap * 1_000_000
+            own.add(7, 70)
+    course = own.course()
+    grid = np.arange(len(course.images)) * STEP_S
+    done = np.cumsum(gaps) / 1e3
+    for at, images, nbytes, batches in zip(grid, course.images, course.nbytes, course.batches, strict=True):
+        assert images == pytest.approx(np.interp(at, [0, *done], 7 * np.arange(len(gaps) + 1)), abs=1e-6)
+        assert nbytes == pytest.approx(10 * images, abs=1e-6)
+        assert batches == pytest.approx(images / 7, abs=1e-6)
+    assert all(a <= b for a, b in pairwise(course.images))
+    assert course.ended_s == pytest.approx(done[-1])
+
+
+def test_the_longest_pause_counts_inside_the_windows_only(clock: Clock) -> None:
+    own = GroupTimeline(WINDOW, (), ignore, clock.ns, lambda: None, threading.Event())
+    for at in (0.01, 0.09, 0.12, 0.30, 0.35, 0.45, 0.9):
+        clock.ns = 5 * SECOND + int(at * SECOND)
+        own.add(1, 1)
+    assert own.course().longest_gap_s == pytest.approx(0.18)

@@ -1,0 +1,335 @@
+import base64
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from IPython.core.displaypub import CapturingDisplayPublisher
+from PIL import Image
+
+from inferkit.records.host import Host
+from inferkit.records.notebooks import Stored
+from inferkit.records.run import STAGES, Figure, Peer, Run, Series
+from inferkit.report.charts import CHARTS
+from inferkit.report.charts import rows as frames
+from inferkit.report.charts.pipeline import comparison
+from inferkit.report.display import VEGALITE_MIME, chart_bundle, display_chart, png
+from inferkit.report.palette import NO_STAGE_COLOUR, STAGE_COLOURS
+from inferkit.report.store import table
+from tests.report.conftest import MakeRun
+
+Spec = dict[str, Any]
+RUN_CHARTS = [name for name in CHARTS if name != "comparison"]
+
+
+def rows_of(spec: Any) -> list[dict[str, Any]]:
+    """Return the rows of all data sets anywhere in a spec."""
+    if isinstance(spec, list):
+        return [row for item in spec for row in rows_of(item)]
+    if not isinstance(spec, dict):
+        return []
+    own: list[dict[str, Any]] = spec["data"]["values"] if "data" in spec else []
+    return own + [row for key, item in spec.items() if key != "data" for row in rows_of(item)]
+
+
+def encodings(spec: Any, channel: str) -> list[dict[str, Any]]:
+    """Return every encoding of a channel anywhere in a spec."""
+    if isinstance(spec, list):
+        return [found for item in spec for found in encodings(item, channel)]
+    if not isinstance(spec, dict):
+        return []
+    own = [spec["encoding"][channel]] if channel in spec.get("encoding", {}) else []
+    return own + [found for item in spec.values() for found in encodings(item, channel)]
+
+
+def titles(spec: Spec, channel: str) -> set[str]:
+    return {encoding["title"] for encoding in encodings(spec, channel) if encoding.get("title")}
+
+
+def colours_of(image: bytes) -> set[tuple[int, ...]]:
+    picture = Image.open(io.BytesIO(image)).convert("RGB")
+    return {colour for _, colour in picture.getcolors(1 << 24)}  # type: ignore[union-attr,misc]
+
+
+def near(colour: str, found: set[tuple[int, ...]]) -> bool:
+    want = bytes.fromhex(colour[1:])
+    return any(max(abs(a - b) for a, b in zip(want, have, strict=True)) <= 12 for have in found)
+
+
+@pytest.fixture
+def mixed(make_run: MakeRun, failed: Run) -> list[Run]:
+    null = {"engine": "null", "model": "", "precision": "", "reader": "buffered", "batch_size": 32}
+    limits = {"read": Figure(images_per_s=1300), "copy": Figure(images_per_s=39_000)}
+    invalid = {"engine": "onnx", "model": "resnet50", "reader": "direct", "batch_size": 8}
+    return [
+        make_run(1200, point=null, ceilings=limits, predicted=Figure(images_per_s=1300), bottleneck="read"),
+        make_run(58),
+        make_run(26, point=invalid, verdict="INVALID", reasons=["short"]),
+        failed,
+    ]
+
+
+@pytest.fixture
+def drawn(mixed: list[Run], make_copy: MakeRun, make_read: MakeRun) -> dict[str, Any]:
+    copies = [make_copy(size, kind, 1e9) for size in (65536, 1 << 20) for kind in ("pinned", "pageable")]
+    nodes = [
+        run.model_copy(update={"point": run.point | {"gpu": gpu, "node": node}})
+        for gpu in range(4)
+        for node in range(2)
+        for run in [make_copy(1 << 28, "pinned", 5e10 - node * 1e10, "cuda")]
+    ]
+    reads = [
+        make_read(kind, n, b, n * 1e9, fio=1.5e9) for kind in ("buffered", "direct") for n in (1, 2) for b in (32, 128)
+    ]
+    frame = table(Stored(run, Path("a.ipynb")) for run in mixed)
+    several = [run.model_copy(update={"point": run.point | {"ranks": n}}) for n in (1, 2) for run in mixed]
+    layers = [mixed[0].model_copy(update={"facts": {"layers_ms": [["conv1", 2.0], ["fc", 0.5]]}})]
+    known = {
+        "transfer_sweep": copies,
+        "copy_matrix": nodes,
+        "layer_times": layers,
+        "read_sweep": reads,
+        "comparison": frame,
+        "scaling": several,
+        "speedup": several,
+    }
+    return {**dict.fromkeys(RUN_CHARTS, mixed), **known}
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_a_chart_is_drawn_offline_in_few_colours(name: str, drawn: dict[str, Any]) -> None:
+    bundle = chart_bundle(CHARTS[name](drawn[name]))
+    assert json.dumps(bundle[VEGALITE_MIME], allow_nan=False)
+    assert "v5" in bundle[VEGALITE_MIME]["$schema"]
+    assert "url" not in json.dumps(bundle[VEGALITE_MIME])
+    image = base64.b64decode(bundle["image/png"])
+    picture = Image.open(io.BytesIO(image))
+    assert picture.format == "PNG"
+    assert 450 <= picture.width / 1.5 <= 800
+    assert len(colours_of(image)) <= 64
+    assert len(image) < 40_000
+    assert bundle["text/plain"].startswith(bundle[VEGALITE_MIME]["title"]["text"])
+    assert "not for quoting" in bundle["text/plain"]
+
+
+def test_a_chart_is_displayed_as_one_bundle(make_run: MakeRun, published: CapturingDisplayPublisher) -> None:
+    display_chart(CHARTS["ceilings"](make_run()))
+    assert [set(output["data"]) for output in published.outputs] == [{VEGALITE_MIME, "image/png", "text/plain"}]
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_without_anything_to_draw_a_chart_says_so(name: str) -> None:
+    chart = CHARTS[name](pd.DataFrame() if name == "comparison" else [])
+    assert "no" in chart.to_dict()["description"]
+    assert png(chart.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("name", "channel", "field", "unit"),
+    [
+        ("throughput", "x", "value", "(images/s)"),
+        ("ceilings", "x", "value", "(images/s)"),
+        ("stage_times", "x", "p50", "(ms, logarithmic)"),
+        ("time_series", "x", "t", "(s)"),
+        ("time_series", "y", "value", "images/s"),
+        ("transfer_sweep", "y", "value", "(GB/s)"),
+        ("transfer_sweep", "x", "size", "bytes"),
+        ("read_sweep", "y", "value", "(GB/s)"),
+        ("read_sweep", "x", "threads", "threads"),
+        ("comparison", "x", "value", "(images/s)"),
+    ],
+)
+def test_axes_have_field_and_unit(name: str, channel: str, field: str, unit: str, drawn: dict[str, Any]) -> None:
+    spec = CHARTS[name](drawn[name]).to_dict()
+    assert any(unit in title for title in titles(spec, channel))
+    assert field in {encoding.get("field") for encoding in encodings(spec, channel)}
+
+
+def test_a_stage_has_the_same_colour_everywhere(drawn: dict[str, Any]) -> None:
+    for name in ("throughput", "ceilings", "stage_times", "comparison"):
+        for encoding in encodings(CHARTS[name](drawn[name]).to_dict(), "color"):
+            scale = encoding.get("scale", {})
+            for stage, colour in zip(scale.get("domain", []), scale.get("range", []), strict=True):
+                assert colour == STAGE_COLOURS.get(stage, NO_STAGE_COLOUR)
+
+
+def test_every_stage_has_a_colour_of_its_own() -> None:
+    assert set(STAGE_COLOURS) == set(STAGES)
+    assert len({*STAGE_COLOURS.values(), NO_STAGE_COLOUR}) == len(STAGES) + 1
+
+
+def test_few_colours_keep_those_of_the_stages(make_run: MakeRun) -> None:
+    limits = {stage: Figure(images_per_s=60.0 + 5 * i) for i, stage in enumerate(STAGES)}
+    found = colours_of(png(CHARTS["throughput"]([make_run(58, ceilings=limits)]).to_dict()))
+    assert all(near(colour, found) for colour in STAGE_COLOURS.values())
+
+
+def test_throughput_shows_figures_ceilings_and_verdicts(mixed: list[Run]) -> None:
+    rows = rows_of(CHARTS["throughput"](mixed).to_dict())
+    notes = [row["note"] for row in rows if "note" in row]
+    assert {"1,212 · 93 %", "58 · 96 %", "26 · 96 % · INVALID", "FAILED: EngineError"} <= set(notes)
+    beyond = [row for row in rows if row.get("kind") == "beyond"]
+    assert ("copy", 39_000) in {(row["stage"], row["actual"]) for row in beyond}
+    assert all(row["actual"] > row["value"] for row in beyond)
+
+
+def test_each_network_has_an_axis_of_its_own_and_ceilings_are_not_bars(make_run: MakeRun, make_read: MakeRun) -> None:
+    fast, slow = (make_run(point={"engine": name, "reader": "buffered"}) for name in ("null", "onnx"))
+    spec = CHARTS["throughput"]([make_read("buffered", 1, 16, 1e9), fast, slow]).to_dict()
+    assert [panel["title"]["text"] for panel in spec["vconcat"]] == ["null", "onnx"]
+
+
+def test_throughput_of_stages_without_images_is_a_bandwidth(make_copy: MakeRun) -> None:
+    spec = CHARTS["throughput"]([make_copy(1 << 20, "pinned", 5e9)]).to_dict()
+    assert titles(spec, "x") == {"throughput (GB/s)"}
+    assert {row["value"] for row in rows_of(spec) if "note" in row} == {5.0}
+
+
+def test_many_points_are_cut_to_the_best_and_the_cut_is_said(make_run: MakeRun) -> None:
+    runs = [make_run(10 + n, point={"threads": n}) for n in range(frames.BARS + 7)]
+    spec = CHARTS["throughput"](runs).to_dict()
+    assert f"the best {frames.BARS} of {len(runs)} points" in spec["description"]
+    shown = {row["label"] for row in rows_of(spec) if "note" in row}
+    assert shown == {f"threads {n}" for n in range(7, frames.BARS + 7)}
+
+
+def test_the_binding_stage_stands_out(mixed: list[Run]) -> None:
+    rows = rows_of(CHARTS["ceilings"](mixed).to_dict())
+    assert {(row["stage"], row["note"]) for row in rows if row["bottleneck"]} >= {("read", "1,300 · bottleneck")}
+    assert "39,000 →" in {row["note"] for row in rows}
+    assert {row["measured"] for row in rows} == {1212.0, 58.0, 26.0}
+
+
+def test_ceilings_takes_a_single_run(make_run: MakeRun) -> None:
+    assert len(rows_of(CHARTS["ceilings"](make_run()).to_dict())) == 2
+
+
+@pytest.mark.parametrize("bins", [1, frames.BINS - 1, frames.BINS, frames.BINS + 1, 12_345])
+def test_a_long_series_is_averaged_and_nothing_of_it_is_lost(bins: int, make_run: MakeRun) -> None:
+    values = [float(i) for i in range(bins)]
+    run = make_run(series={"images_per_s": Series(unit="images/s", values=list(values))})
+    rows = [row for row in rows_of(CHARTS["time_series"]([run]).to_dict()) if row["kind"] == "bin"]
+    step = -(-bins // frames.BINS)
+    assert len(rows) == -(-bins // step)
+    assert rows[0]["value"] == pytest.approx((step - 1) / 2)
+    assert rows[-1]["t"] <= bins
+
+
+def test_warm_up_is_shaded_and_unknown_bins_stay_gaps(make_run: MakeRun) -> None:
+    rows = rows_of(CHARTS["time_series"]([make_run()]).to_dict())
+    assert [(row["t"], row["end"]) for row in rows if row["kind"] == "warm-up"] == [(0.0, 1.0)]
+    assert [row["t"] for row in rows if row["kind"] == "bin" and row["value"] is None] == [2.5]
+
+
+def test_a_bandwidth_over_time_is_in_gigabytes(make_run: MakeRun) -> None:
+    series = {"bytes_per_s": Series(unit="bytes/s", values=[2e9, None, 4e9])}
+    spec = CHARTS["time_series"]([make_run(series=series)], "bytes_per_s").to_dict()
+    assert spec["title"]["text"] == "bandwidth over time (GB/s)"
+    assert [row["value"] for row in rows_of(spec) if row["kind"] == "bin"] == [2.0, None, 4.0]
+
+
+def test_readers_that_read_nothing_are_left_out_of_the_sweep_and_named(make_read: MakeRun) -> None:
+    mapped = make_read("mapped", 1, 32, 1e9, measured=None)
+    spec = CHARTS["read_sweep"]([make_read("buffered", 1, 32, 1e9), mapped]).to_dict()
+    assert {row["series"] for row in rows_of(spec)} == {"buffered"}
+    assert "mapped: reads nothing" in spec["description"]
+    assert "mapped: reads nothing" in json.dumps(CHARTS["read_sweep"]([mapped]).to_dict())
+
+
+def test_a_copy_without_gpu_is_never_called_a_gpus(make_copy: MakeRun) -> None:
+    host = Host.model_validate({"cpu": "x", "gpus": [{"index": 0, "name": "NVIDIA H100 80GB HBM3"}]})
+    on_cpu, on_gpu = (make_copy(1 << 20, "pinned", 5e10, device, host=host) for device in ("cpu", "cuda"))
+    spec = CHARTS["transfer_sweep"]([on_cpu]).to_dict()
+    assert "host-to-host copy (no GPU)" in spec["title"]["text"]
+    assert "H100" not in json.dumps(spec)
+    spec = CHARTS["transfer_sweep"]([on_gpu]).to_dict()
+    assert "host-to-device copy · NVIDIA H100" in spec["title"]["text"]
+    assert "55.3 GB/s" in spec["description"]
+    both = rows_of(CHARTS["transfer_sweep"]([on_cpu, on_gpu]).to_dict())
+    assert len({row["link"] for row in both}) == 2
+
+
+def test_copies_of_several_gpus_have_a_panel_each(make_copy: MakeRun) -> None:
+    gpus = [{"index": k, "name": "NVIDIA H100 80GB HBM3"} for k in range(2)]
+    host = Host.model_validate({"cpu": "x", "gpus": gpus})
+    runs = [
+        run.model_copy(update={"point": run.point | {"gpu": gpu}})
+        for gpu in (0, 1, "0+1")
+        for run in [make_copy(1 << 20, memory, 5e10, "cuda", host=host) for memory in ("pinned", "mapped")]
+    ]
+    rows = rows_of(CHARTS["transfer_sweep"](runs).to_dict())
+    name = "host-to-device copy · NVIDIA H100 80GB HBM3"
+    assert {row["link"] for row in rows} == {f"{name} · gpu 0", f"{name} · gpu 1", f"{name} · gpus 0+1"}
+    assert {row["series"] for row in rows} == {"pinned", "mapped"}
+
+
+def test_copies_by_node_are_a_matrix_and_no_line_of_the_sweep(drawn: dict[str, Any]) -> None:
+    rows = rows_of(CHARTS["copy_matrix"](drawn["copy_matrix"]).to_dict())
+    cells = {(row["gpu"], row["node"]): row["text"] for row in rows}
+    assert cells == {
+        (f"gpu {gpu}", f"node {node}"): ("50 GB/s", "40 GB/s")[node] for gpu in range(4) for node in (0, 1)
+    }
+    both = CHARTS["transfer_sweep"](drawn["transfer_sweep"] + drawn["copy_matrix"]).to_dict()
+    assert len(rows_of(both)) == len(drawn["transfer_sweep"])
+
+
+def test_sweeps_mark_what_is_not_valid(make_copy: MakeRun, make_read: MakeRun) -> None:
+    bad: dict[str, Any] = {"verdict": "FAILED", "failure": {"kind": "ReadError", "message": "x"}, "measured": None}
+    cases: list[tuple[str, Callable[..., Run], tuple[object, ...]]] = [
+        ("transfer_sweep", make_copy, (65536, "pinned", 1e9)),
+        ("read_sweep", make_read, ("direct", 2, 32, 1e9)),
+    ]
+    for name, make, arguments in cases:
+        spec = CHARTS[name]([make(*arguments), make(*arguments, verdict="INVALID"), make(*arguments, **bad)]).to_dict()
+        assert "1 of 3 points INVALID (triangle). 1 of 3 points FAILED (cross)" in spec["description"]
+        shapes = [encoding["scale"] for encoding in encodings(spec, "shape")]
+        assert shapes[0]["range"] == ["circle", "triangle-up", "cross"]
+
+
+def test_peers_are_dashes_of_the_readers_colour(make_read: MakeRun) -> None:
+    spec = CHARTS["read_sweep"]([make_read("direct", n, 32, 1e9, fio=2e9) for n in (1, 2)]).to_dict()
+    peers = [row for row in rows_of(spec) if row["peer"]]
+    assert {(row["threads"], row["value"], row["series"]) for row in peers} == {(n, 2.0, "direct") for n in (1, 2)}
+    assert encodings(spec, "color")[0]["scale"]["domain"] == ["direct"]
+    assert "short dash: fio psync, beside the reader of its colour" in spec["description"]
+
+
+def test_the_devices_ceiling_is_a_line_across(make_read: MakeRun) -> None:
+    device = Peer(name="device", figure=Figure(bytes_per_s=3e9))
+    runs = [run.model_copy(update={"peers": [device]}) for run in (make_read("direct", n, 32, 1e9) for n in (1, 2))]
+    spec = CHARTS["read_sweep"](runs).to_dict()
+    assert {row["ceiling"] for row in rows_of(spec) if "ceiling" in row} == {3.0}
+    assert "dashed line: the device's ceiling" in spec["description"]
+
+
+def test_a_panel_shows_its_own_rows_alone(make_read: MakeRun) -> None:
+    spec = CHARTS["read_sweep"]([make_read("direct", 1, batch, 1e9) for batch in (128, 32)]).to_dict()
+    assert "data" in spec
+    assert "data" not in spec["spec"]
+    assert not any("data" in layer for layer in spec["spec"]["layer"])
+
+
+def test_batch_sizes_are_panels_in_numeric_order(make_read: MakeRun) -> None:
+    spec = CHARTS["read_sweep"]([make_read("direct", 1, batch, 1e9) for batch in (128, 32, 1024)]).to_dict()
+    assert spec["facet"]["sort"] == ["batch size 32", "batch size 128", "batch size 1024"]
+
+
+def test_comparison_takes_the_best_valid_point_of_each_storage(make_run: MakeRun) -> None:
+    wrong = make_run(900, storage="nas", verdict="INVALID", reasons=["cache"])
+    runs = [make_run(58), make_run(70), wrong, make_run(300, storage="nas")]
+    rows = rows_of(comparison(table(Stored(run, Path("a.ipynb")) for run in runs)).to_dict())
+    assert [(row["storage"], row["value"], row["stage"]) for row in rows] == [
+        ("shm", 70.0, "infer"),
+        ("nas", 303.0, "infer"),
+    ]
+
+
+def test_layers_beyond_the_longest_are_summed_up_and_no_time_is_lost(make_run: MakeRun) -> None:
+    times = [[f"layer {k}", float(k)] for k in range(40)]
+    rows = rows_of(CHARTS["layer_times"]([make_run(facts={"layers_ms": times})]).to_dict())
+    assert sum(float(str(row["ms"])) for row in rows) == sum(range(40))
+    assert rows[0]["layer"] == "1. layer 39"
+    assert "15 others" in str(rows[-1]["layer"])

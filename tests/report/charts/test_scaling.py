@@ -1,0 +1,166 @@
+"""Weak scaling, strong scaling, exploration and the winner, from records."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from inferkit.machine.placement import place_ranks
+from inferkit.machine.topology import Topology, topology
+from inferkit.records.run import Figure, Run
+from inferkit.report.charts.placement import IDLE, placement_chart
+from inferkit.report.charts.scaling import scaling, speedup
+from inferkit.report.conclusion import conclude
+from inferkit.report.display import png
+from inferkit.report.scaling import Gain, exploration, setting, strong_scaling, weak_scaling, winners, workers
+from tests.machines import dgx
+from tests.report.charts.test_pipeline import rows_of
+from tests.report.conftest import MakeRun
+
+MakeMulti = Callable[..., Run]
+
+
+@pytest.fixture
+def multi(make_run: MakeRun) -> MakeMulti:
+    def make(rate: float, ranks: int, batch: int = 32, *, gpus: int = 0, cores: int = 0, **changes: Any) -> Run:
+        point = {"device": "cuda" if gpus else "cpu", "ranks": ranks, "batch_size": batch, "engine": "onnx",
+                 "model": "resnet18", "precision": "float32", "reader": "mapped", "threads": 2}  # fmt: skip
+        point |= {"gpus": gpus} if gpus else {}
+        point |= {"cores": cores} if cores else {}
+        values = {
+            "notebook": "03c",
+            "point": point,
+            "measured": Figure(images_per_s=rate, bytes_per_s=rate * 3),
+            "facts": {"group": {"relative_error": 0.01}},
+        }
+        return make_run(rate, **{**values, **changes})
+
+    return make
+
+
+@pytest.fixture
+def runs(multi: MakeMulti) -> list[Run]:
+    return [
+        multi(100.0, 1, gpus=1),
+        multi(180.0, 1, gpus=2),
+        multi(196.0, 2, gpus=2),
+        multi(150.0, 2, 16, gpus=2),
+        multi(120.0, 2, gpus=1),
+    ]
+
+
+def test_settings_are_worded(multi: MakeMulti) -> None:
+    assert setting(multi(1.0, 1, gpus=2)) == "2 GPUs, 1 process"
+    assert setting(multi(1.0, 2, cores=4)) == "4 cores, 2 processes"
+    assert setting(multi(1.0, 3)) == "3 processes"
+    assert [workers(multi(1.0, 1, gpus=2)), workers(multi(1.0, 4, gpus=2)), workers(multi(1.0, 3))] == [2, 4, 3]
+
+
+def test_weak_scaling_compares_with_the_smallest_at_the_same_batch(runs: list[Run]) -> None:
+    rows = weak_scaling(runs).rows
+    by_setting = {row[2]: row for row in rows if row[1] == "32"}
+    assert by_setting["1 GPU, 1 process"][3:8] == ["320 ms", "100", "1.00 %", "1.00", "100 %"]
+    assert by_setting["2 GPUs, 1 process"][3:8] == ["356 ms", "180", "1.00 %", "1.80", "90 %"]
+    assert by_setting["2 GPUs, 2 processes"][3:8] == ["327 ms", "196", "1.00 %", "1.96", "98 %"]
+    assert by_setting["1 GPU, 2 processes"][6:8] == ["1.20", "120 %"]
+    assert len(rows) == 5
+
+
+def test_strong_scaling_compares_as_many_images_under_way(runs: list[Run]) -> None:
+    rows = strong_scaling(runs).rows
+    assert [(row[1], row[2], row[6], row[7]) for row in rows] == [
+        ("32", "1 GPU, 1 process", "1.00", "100 %"),
+        ("32", "2 GPUs, 2 processes", "1.50", "75 %"),
+    ]
+
+
+def test_strong_scaling_says_what_it_needs(multi: MakeMulti) -> None:
+    assert "name batch sizes" in str(strong_scaling([multi(1.0, 1), multi(2.0, 2)]))
+
+
+def test_exploration_marks_the_best(runs: list[Run]) -> None:
+    table = exploration(runs)
+    assert table.head[2:] == ["1 GPU, 1 process", "2 GPUs, 1 process", "2 GPUs, 2 processes", "1 GPU, 2 processes"]
+    assert [row[1:] for row in table.rows] == [["32", "100", "180", "196 ★", "120"], ["16", "", "", "150", ""]]
+    assert "★" in table._repr_mimebundle_()["text/html"]
+
+
+def test_the_winner_is_named_against_one_process_on_the_same_resources(runs: list[Run]) -> None:
+    ((lead, rest),) = winners(runs)
+    assert lead == "onnx resnet18 float32 · mapped · threads 2: 2 GPUs, 2 processes win"
+    assert "196 images/s (± 1.00 %) with batches of 32; 1.09 times one process on the same resources (180)" in rest
+    assert lead in str(conclude(runs))
+
+
+def test_one_process_may_win(multi: MakeMulti) -> None:
+    ((lead, _),) = winners([multi(200.0, 1), multi(190.0, 2)])
+    assert lead.endswith("1 process wins")
+
+
+def test_more_cores_are_not_the_same_resources(multi: MakeMulti) -> None:
+    ((_, rest),) = winners([multi(100.0, 1, cores=1), multi(190.0, 2, cores=2)])
+    assert "1.90 times 1 core, 1 process (100)" in rest
+
+
+def test_a_valid_run_wins_over_a_faster_invalid_one(multi: MakeMulti) -> None:
+    invalid = multi(900.0, 2, verdict="INVALID", reasons=["all ranks were running for only 20.0 %"])
+    ((lead, _),) = winners([multi(100.0, 1), invalid])
+    assert "1 process wins" in lead
+
+
+def test_a_point_that_failed_is_in_the_tables_without_figures(multi: MakeMulti) -> None:
+    failed = multi(1.0, 2, verdict="FAILED", measured=None, repeats=[], stages={}, facts={})
+    rows = weak_scaling([multi(100.0, 1), failed]).rows
+    assert rows[1][2:] == ["2 processes", "–", "–", "–", "–", "–", "FAILED"]
+    assert Gain(failed, failed).speedup is None
+    assert list(winners([failed])) == []
+    assert rows_of(scaling([failed]).to_dict())[0]["value"] is None
+
+
+def test_runs_of_one_process_have_no_scaling(make_run: MakeRun) -> None:
+    for table in (weak_scaling, strong_scaling, exploration):
+        assert not table([make_run()]).rows
+        assert str(table([make_run()]))
+        assert "text/html" in table([])._repr_mimebundle_()
+    assert list(winners([make_run()])) == []
+
+
+def test_bars_show_rate_error_speedup_and_efficiency(runs: list[Run]) -> None:
+    spec = scaling(runs).to_dict()
+    rows = {(row["panel"][-2:], row["setting"]): row for row in rows_of(spec) if "panel" in row}
+    best = rows["32", "2 GPUs, 2 processes"]
+    assert best["note"] == "196 · × 1.96 · 98 %"
+    assert (best["low"], best["high"]) == (pytest.approx(194.04), pytest.approx(197.96))
+    assert png(spec)
+
+
+def test_speedup_is_drawn_beside_the_ideal(runs: list[Run]) -> None:
+    spec = speedup(runs).to_dict()
+    rows = rows_of(spec)
+    assert {"workers": 2, "speedup": 2.0} in rows
+    assert {row["speedup"] for row in rows if row.get("series", "").endswith("32")} == {1.0, 1.96}
+    assert png(spec)
+
+
+def test_the_picture_shows_whose_cores_and_gpus_are_whose(tmp_path: Any) -> None:
+    server = topology(dgx(tmp_path))
+    cpus = {cpu for core in server.cores for cpu in core.cpus}
+    plans = [place_ranks(server, ranks, gpus=[0, 4], cpus=cpus) for ranks in (1, 2)]
+    spec = placement_chart(plans, server).to_dict()
+    rows = rows_of(spec)
+    assert len(rows) == 2 * (32 + 8)
+    two = [row for row in rows if row["panel"] == "2 ranks, 2 GPUs"]
+    assert {row["lane"]: row["rank"] for row in two if row["text"] == "0" and "GPUs" in row["lane"]} == {
+        "node 3: GPUs": "rank 0"
+    }
+    assert {row["rank"] for row in two if row["lane"] == "node 7: cores"} == {"rank 1"}
+    assert {row["rank"] for row in two if row["lane"] == "node 0: cores"} == {IDLE}
+    assert png(spec)
+
+
+def test_unknown_nodes_are_drawn_as_unknown(tmp_path: Any) -> None:
+    server = topology(dgx(tmp_path, told=False))
+    plan = place_ranks(server, 2, gpus=[0, 1], cpus={0, 1})
+    lanes = {row["lane"] for row in rows_of(placement_chart([plan], server).to_dict())}
+    assert "node unknown: GPUs" in lanes
+    assert "no ranks are planned" in str(placement_chart([plan], Topology()).to_dict())

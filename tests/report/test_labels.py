@@ -1,0 +1,64 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inferkit.records.host import Host
+from inferkit.records.run import Figure, Run
+from inferkit.report.labels import axis_text, flatten, gpu_name, labels, sort_key
+from tests.report.conftest import MakeRun
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("transfer_bytes", 65536, "64 KiB"),
+        ("threads", 4, "threads 4"),
+        ("batch_size", 32, "batch size 32"),
+        ("overlap", False, "no overlap"),
+        ("model", "/data/my net.onnx", "my net"),
+        ("model", "", ""),
+    ],
+)
+def test_axis(name: str, value: str | int, expected: str) -> None:
+    assert axis_text(name, value) == expected
+
+
+@given(
+    points=st.lists(st.dictionaries(st.sampled_from("abc"), st.integers(0, 2) | st.sampled_from(["x", ""])), max_size=8)
+)
+def test_each_run_has_a_name_of_its_own(points: list[dict[str, int | str]]) -> None:
+    runs = [
+        Run(notebook="03b", measure="pipeline", host=Host(), verdict="VALID", point=dict(point)) for point in points
+    ]
+    names = labels(runs)
+    assert len(set(names)) == len(runs)
+    assert all(names)
+
+
+def test_labels_hold_what_varies_only(make_run: MakeRun) -> None:
+    runs = [make_run(point={"model": "a", "threads": n}) for n in (1, 2)]
+    assert labels(runs) == ["threads 1", "threads 2"]
+    assert labels(runs[:1]) == ["a · threads 1"]
+    runs.append(make_run(point={"model": "a", "threads": 2}, storage="nas"))
+    assert labels(runs) == ["shm · threads 1", "shm · threads 2", "nas · threads 2"]
+
+
+def test_valid_comes_before_fast(make_run: MakeRun, failed: Run) -> None:
+    slow, fast = make_run(10), make_run(20)
+    invalid = make_run(100, verdict="INVALID", reasons=["x"])
+    bandwidth = make_run(measured=Figure(bytes_per_s=1e9))
+    assert sorted([failed, invalid, slow, fast, bandwidth], key=sort_key) == [bandwidth, fast, slow, invalid, failed]
+
+
+def test_flatten_keeps_every_leaf() -> None:
+    nested = {"a": [{"b": 1}, {"b": None}], "c": [1, 2], "d": {}, "e": "text"}
+    expected = [("a[0].b", "1"), ("a[1].b", "null"), ("c", "[1, 2]"), ("d", "{}"), ("e", "text")]
+    assert list(flatten(nested)) == expected
+
+
+def test_a_run_on_the_cpu_has_no_gpu_though_the_machine_has(make_run: MakeRun) -> None:
+    gpus = [{"index": index, "name": name} for index, name in enumerate(("NVIDIA H100 PCIe", "NVIDIA L4"))]
+    host = Host.model_validate({"cpu": "x", "gpus": gpus})
+    assert gpu_name(make_run(host=host)) == ""
+    assert gpu_name(make_run(host=host, params={"device": "cuda"})) == "NVIDIA H100 PCIe + NVIDIA L4"
+    assert gpu_name(make_run(host=host, point={"device": "cuda", "gpu": 1})) == "NVIDIA L4"
