@@ -82,6 +82,6 @@ class Batch:
         release, self._release = self._release, None
         if release is None:
             firsts = [segment.first for segment in self.segments]
-            msg = f"batch of images {firsts} was given back twice; release it once, after its copy"
-            raise DeviceError(msg)
+            message = f"batch of images {firsts} was given back twice; release it once, after its copy"
+            raise DeviceError(message)
         release()

@@ -89,8 +89,8 @@ def configure(
         for stage, stage_params in stages.items():
             plans[stage] = plan(stage_params, pending=pending)
     except InferkitError as error:
-        msg = f"{path}: {error}"
-        raise type(error)(msg) from error
+        message = f"{path}: {error}"
+        raise type(error)(message) from error
     return Configuration(str(values["storage"]), stages, skipped, plans)
 
 
@@ -100,30 +100,30 @@ def _parameter_file(config: str) -> Path:
         if path.is_file():
             return path.resolve()
     names = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
-    msg = f"{config!r} is neither a file nor one of {names}"
-    raise ParameterError(msg)
+    message = f"{config!r} is neither a file nor one of {names}"
+    raise ParameterError(message)
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
-        msg = f"{path} is no YAML: {error}"
-        raise ParameterError(msg) from error
+        message = f"{path} is no YAML: {error}"
+        raise ParameterError(message) from error
     if not isinstance(values, dict):
-        msg = f"{path} holds {type(values).__name__}, expected `name: value` lines"
-        raise ParameterError(msg)
+        message = f"{path} holds {type(values).__name__}, expected `name: value` lines"
+        raise ParameterError(message)
     for key in values:
         if not isinstance(key, str):
-            msg = f"{path}: a key was read as {key!r}: YAML takes on, off, yes, no and numbers for values; quote it"
-            raise ParameterError(msg)
+            message = f"{path}: a key was read as {key!r}: YAML takes on, off, yes, no and numbers for values; quote it"
+            raise ParameterError(message)
     return values
 
 
 def _model(stage: str) -> type[Parameters]:
     if stage not in STAGES:
-        msg = f"--only {stage}: stages are {', '.join(STAGES)}"
-        raise ParameterError(msg)
+        message = f"--only {stage}: stages are {', '.join(STAGES)}"
+        raise ParameterError(message)
     return NOTEBOOKS[stage]
 
 

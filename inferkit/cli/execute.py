@@ -149,10 +149,10 @@ def _short_folder() -> str:
     for place in places:
         if place and len(place) <= LONGEST_FOLDER and os.access(place, os.W_OK | os.X_OK):
             return place
-    msg = (
+    message = (
         f"none of {', '.join(filter(None, places))} is writable and short enough for sockets: set TMPDIR to one that is"
     )
-    raise ParameterError(msg)
+    raise ParameterError(message)
 
 
 def _own_prefix() -> str:

@@ -68,13 +68,13 @@ def run(configs: tuple[str, ...], only: str, changes: tuple[str, ...], out: Path
 def _change(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals:
-        msg = f"--set {text}: write KEY=VALUE, such as --set batch_sizes=[128,256]"
-        raise click.UsageError(msg)
+        message = f"--set {text}: write KEY=VALUE, such as --set batch_sizes=[128,256]"
+        raise click.UsageError(message)
     try:
         return key, yaml.safe_load(value)
     except yaml.YAMLError as error:
-        msg = f"--set {text}: {value!r} is no YAML: {error}"
-        raise click.UsageError(msg) from error
+        message = f"--set {text}: {value!r} is no YAML: {error}"
+        raise click.UsageError(message) from error
 
 
 def _show_plan(configuration: Any) -> None:

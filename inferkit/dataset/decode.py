@@ -76,12 +76,12 @@ class Decoder:
 
     Parameters
     ----------
-    size : int
+    size
         Height and width of the result in pixels.
-    resize : str
+    resize
         ``stretch`` resizes the whole image, whatever its proportions; ``crop`` the largest square at its centre.
         Both bilinear.
-    fast : bool
+    fast
         Let libjpeg decode at 1/2, 1/4 or 1/8 where both sides stay at least four fifths of ``size``, with its faster
         transforms:
         more images a second, pixels that differ slightly.
@@ -100,9 +100,9 @@ class Decoder:
 
         Parameters
         ----------
-        data : bytes
+        data
             The whole file.
-        out : ndarray, shape (3, size, size), uint8 or float32, contiguous
+        out
             Receives values 0 … 255.
 
         Returns

@@ -29,9 +29,9 @@ def open_dataset(folder: Path, *, dtype: str | None = None, shape: tuple[int, ..
 
     Parameters
     ----------
-    folder : Path
+    folder
         Holds ``*.tensors`` files, in sub-folders too.
-    dtype, shape : optional
+    dtype, shape
         Of one image. Needed where there is no manifest; where there is one, they must agree with it.
 
     Raises
@@ -136,9 +136,9 @@ class VerifyReport:
 
     Attributes
     ----------
-    images : int
+    images
         Images hashed.
-    altered : tuple of (str, int)
+    altered
         File name and index within that file of each image that is not what was made.
     """
 
@@ -156,9 +156,9 @@ def verify(dataset: Dataset, progress: Callable[[int, int], None] | None = None)
 
     Parameters
     ----------
-    dataset : Dataset
+    dataset
         Made by inferkit, so that it has a sidecar.
-    progress : callable, optional
+    progress
         Called with images done and images in all after each file.
 
     Raises

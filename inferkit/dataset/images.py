@@ -52,29 +52,29 @@ def make_from_images(
 
     Parameters
     ----------
-    images : Path
+    images
         Folder of ``.jpg`` and ``.jpeg`` files in any case, sub-folders included.
-    out : Path
+    out
         Folder to make. It may hold an unfinished or finished data set of the same job.
-    size : int
+    size
         Height and width in pixels.
-    dtype : str
+    dtype
         ``uint8``, or ``float32`` with the same values 0 … 255.
-    resize : str
+    resize
         ``stretch`` the whole image to size × size, or ``crop`` the largest square at its centre; both bilinear.
-    fast : bool
+    fast
         Decode at 1/2, 1/4 or 1/8 where both sides stay about ``size``: faster, pixels differ slightly.
     shuffle, seed
         Shuffle the sorted list of files, by this seed.
-    limit : int
+    limit
         Take the first so many files only; 0 takes all.
-    images_per_file : int
+    images_per_file
         Source images per tensor file.
-    workers : int
+    workers
         Processes; 0 starts one per core that this process may use.
-    overwrite : bool
+    overwrite
         Replace a data set that was made otherwise.
-    progress : callable, optional
+    progress
         Called with source images done and in all, after each tensor file.
 
     Raises

@@ -17,17 +17,17 @@ class Job:
 
     Attributes
     ----------
-    folder : Path
+    folder
         Where to.
     dtype, shape
         Of one image.
-    count : int
+    count
         Source images, before any is skipped.
-    images_per_file : int
+    images_per_file
         Source images per file.
-    facts : dict
+    facts
         Fields of the manifest that say how images are made: source, seed and more.
-    sources : str
+    sources
         Digest of the source images' names and sizes.
     """
 

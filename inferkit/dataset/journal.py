@@ -31,17 +31,17 @@ class Part(BaseModel):
 
     Attributes
     ----------
-    index : int
+    index
         Which file.
-    images : int
+    images
         Images in it. With 0 there is no file.
-    hashes : str
+    hashes
         Hexadecimal digits of the sidecar's bytes for this file.
-    skipped : tuple of Skipped
+    skipped
         Source images that are not in it.
-    scales : dict of str to int
+    scales
         Images decoded at each scale.
-    source_bytes : int
+    source_bytes
         Bytes of source files read for it.
     """
 
@@ -67,9 +67,9 @@ class Journal:
 
     Parameters
     ----------
-    job : Job
+    job
         What is being made.
-    overwrite : bool
+    overwrite
         Begin afresh: remove what an earlier make left, finished or not.
 
     Raises

@@ -33,17 +33,17 @@ class MakeReport:
 
     Attributes
     ----------
-    dataset : Dataset
+    dataset
         What was made, opened.
-    made : int
+    made
         Images made now.
-    resumed : int
+    resumed
         Images kept from an earlier run of the same job.
-    skipped : tuple of Skipped
+    skipped
         Source images that could not be used, in this run and earlier ones.
-    seconds : float
+    seconds
         Wall-clock time of this run.
-    bytes_read : int
+    bytes_read
         Bytes of the JPEG files read now.
     """
 
@@ -67,13 +67,13 @@ def make(
 
     Parameters
     ----------
-    job : Job
+    job
         What to make.
-    make_parts : callable
+    make_parts
         Given the indices of missing files, makes them in any order and yields each when it is under its final name.
-    overwrite : bool
+    overwrite
         Remove an earlier data set from the folder first, whatever its job.
-    progress : callable or None
+    progress
         Called with source images done and in all, at the start and after each file.
 
     Raises

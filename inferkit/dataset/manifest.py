@@ -38,9 +38,9 @@ class Skipped(_Record):
 
     Attributes
     ----------
-    name : str
+    name
         Posix path relative to the folder of images.
-    reason : str
+    reason
         Why it is not, for people.
     """
 
@@ -53,11 +53,11 @@ class FileEntry(_Record):
 
     Attributes
     ----------
-    name : str
+    name
         Posix path relative to the folder.
-    images : int
+    images
         Images in the file, back to back.
-    nbytes : int
+    nbytes
         Bytes of the file; the key in JSON is ``bytes``.
     """
 
@@ -71,25 +71,25 @@ class Manifest(_Record):
 
     Attributes
     ----------
-    version : int
+    version
         Version of this format; the key in JSON is ``schema``.
     dtype, shape
         Of one image: ``uint8`` or little-endian ``float32``, (channels, height, width).
-    images : int
+    images
         Images in all files.
-    files : tuple of FileEntry
+    files
         In reading order.
-    source : str
+    source
         ``images`` (decoded JPEG files) or ``synthetic`` (random bytes).
-    job : str
+    job
         Fingerprint of what was asked: sources, options, seed. Only the same job may resume or keep a folder.
-    images_per_file, seed : int
+    images_per_file, seed
         As asked. File k is made of source images k·n … (k+1)·n − 1.
     resize, fast, exif, shuffle, limit
         How images were made; absent from synthetic data. ``exif: applied`` says that photographs are upright.
-    scales : dict of str to int
+    scales
         Images decoded at 1/1, 1/2, 1/4 and 1/8 of their size, keyed by the denominator.
-    skipped : tuple of Skipped
+    skipped
         Source images that could not be used.
     """
 
@@ -135,7 +135,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"]) or "the whole file"
         message = (
-            f"{path} is not a manifest of schema {SCHEMA}: {where}: {first['msg']} "
+            f"{path} is not a manifest of schema {SCHEMA}: {where}: {first['message']} "
             f"({error.error_count()} faults). Make the data set again, or take a folder that inferkit made."
         )
         raise DatasetError(message) from error

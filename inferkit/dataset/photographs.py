@@ -38,11 +38,11 @@ def make_photographs(folder: Path, *, count: int = 400, seed: int = 0) -> int:
 
     Parameters
     ----------
-    folder : Path
+    folder
         Where to; it must hold no other JPEG files.
-    count : int
+    count
         How many.
-    seed : int
+    seed
         Photograph i depends on seed and i alone.
 
     Returns

@@ -55,18 +55,18 @@ def check_sources(params: MakeDataset) -> None:
         Naming the folder and what to do.
     """
     if params.images not in ("", DEMO) and not resolve(params.images).is_dir():
-        msg = f"images: {resolve(params.images)} is no folder: name one that holds JPEG files, or demo"
-        raise ParameterError(msg)
+        message = f"images: {resolve(params.images)} is no folder: name one that holds JPEG files, or demo"
+        raise ParameterError(message)
     if params.images and params.shape not in ([], list(decoded_shape(params))):
-        msg = (
+        message = (
             f"shape: JPEG files become images of {decoded_shape(params)} here, not {tuple(params.shape)}: leave shape "
             'empty and set size, or make random images (images: "")'
         )
-        raise ParameterError(msg)
+        raise ParameterError(message)
     folder = target(params)
     if not folder.is_relative_to(project_root()) and not folder.parent.is_dir():
-        msg = f"data: {folder.parent} is no folder, so nothing can be made in it: mount the storage, or set data"
-        raise ParameterError(msg)
+        message = f"data: {folder.parent} is no folder, so nothing can be made in it: mount the storage, or set data"
+        raise ParameterError(message)
 
 
 def make_dataset(params: MakeDataset, progress: Progress | None = None, *, overwrite: bool = False) -> Run:

@@ -20,8 +20,8 @@ def photographs_folder(params: Photographs) -> Path:
         If the photographs cannot be written.
     """
     if not params.images:
-        msg = "images is empty, but reader jpeg decodes JPEG files: name their folder, or demo"
-        raise ParameterError(msg)
+        message = "images is empty, but reader jpeg decodes JPEG files: name their folder, or demo"
+        raise ParameterError(message)
     if params.images != DEMO:
         return resolve(params.images)
     from inferkit.dataset.photographs import make_photographs

@@ -49,8 +49,8 @@ def plan_copies(machine: Topology, per: str, *, separate: bool = False) -> list[
     lost = [gpu for gpu, part in machine.gpus.items() if part.node is None]
     if not machine.gpus or (lost and len(nodes) > 1):
         found = f"the node of GPU {lost} is unknown" if lost else "there is no GPU"
-        msg = f"per gpu: {found}, so nobody knows where its copy should lie: stage per node"
-        raise ParameterError(msg)
+        message = f"per gpu: {found}, so nobody knows where its copy should lie: stage per node"
+        raise ParameterError(message)
     copies: list[Copy] = []
     for gpu, part in machine.gpus.items():
         node = nodes[0] if part.node is None else part.node
@@ -123,13 +123,13 @@ def _names(dataset: Dataset) -> list[str]:
 def _check_target(target: Path, wanted: Staged) -> Staged | None:
     """Return what is staged there already, if it is the same and whole; refuse anything else."""
     if not filesystem(target).in_memory:
-        msg = f"{target} lies on {filesystem(target).fstype}, which is not memory: stage to a folder in /dev/shm"
-        raise DatasetError(msg)
+        message = f"{target} lies on {filesystem(target).fstype}, which is not memory: stage to a folder in /dev/shm"
+        raise DatasetError(message)
     found = read_record(target)
     if found is None:
         if target.exists() and any(target.iterdir()):
-            msg = f"{target} holds files that were not staged: name another folder with --to, or empty it"
-            raise DatasetError(msg)
+            message = f"{target} holds files that were not staged: name another folder with --to, or empty it"
+            raise DatasetError(message)
         return None
     plan = [(copy.name, copy.node, copy.gpu, copy.same_as) for copy in found.copies]
     same = (found.source, found.files, plan) == (
@@ -139,8 +139,10 @@ def _check_target(target: Path, wanted: Staged) -> Staged | None:
     )
     if same and all(_whole(target, found, copy) for copy in found.copies):
         return found
-    msg = f"{target} holds {found.source} staged otherwise, or only in part: run `inferkit dataset unstage {target}`"
-    raise DatasetError(msg)
+    message = (
+        f"{target} holds {found.source} staged otherwise, or only in part: run `inferkit dataset unstage {target}`"
+    )
+    raise DatasetError(message)
 
 
 def _whole(target: Path, record: Staged, copy: Copy) -> bool:
@@ -160,17 +162,17 @@ def _check_room(target: Path, record: Staged) -> None:
     rooms["memory"] = kibibytes(fields(text(ROOT / "proc/meminfo")).get("MemAvailable"))
     for what, room in rooms.items():
         if room is not None and needed > room:
-            msg = (
+            message = (
                 f"{len(own)} copies of {gibibytes(record.nbytes)} need {gibibytes(needed)}, {what} has "
                 f"{gibibytes(room)}: stage fewer copies (without --separate, --per node), or a smaller data set"
             )
-            raise DatasetError(msg)
+            raise DatasetError(message)
     for node in {copy.node for copy in own} - {None}:
         wanted = record.nbytes * sum(copy.node == node for copy in own)
         free = free_on_node(node) if node is not None else None
         if free is not None and wanted > free:
-            msg = f"node {node} has {gibibytes(free)} free, its copies need {gibibytes(wanted)}: free memory there"
-            raise DatasetError(msg)
+            message = f"node {node} has {gibibytes(free)} free, its copies need {gibibytes(wanted)}: free memory there"
+            raise DatasetError(message)
 
 
 def free_on_node(node: int, root: Path = ROOT) -> int | None:
@@ -191,14 +193,14 @@ def _make_copies(target: Path, record: Staged, machine: Topology, progress: Prog
             assert copier.stdout is not None
             for event in map(json.loads, copier.stdout):
                 if "failed" in event:
-                    msg = f"cannot stage {record.source} to {target / copy.name}: {event['failed']}"
-                    raise DatasetError(msg)
+                    message = f"cannot stage {record.source} to {target / copy.name}: {event['failed']}"
+                    raise DatasetError(message)
                 done += event.get("done", 0)
                 progress(done, total)
                 found[copy.name] = event
             if copier.wait() or "nodes" not in found.get(copy.name, {}):
-                msg = f"the process that staged {target / copy.name} ended with {copier.returncode}: out of memory?"
-                raise DatasetError(msg)
+                message = f"the process that staged {target / copy.name} ended with {copier.returncode}: out of memory?"
+                raise DatasetError(message)
     for copy in record.copies:
         for name in record.files if copy.same_as else ():
             link = target / copy.name / name
@@ -261,8 +263,8 @@ def unstage(target: Path = TARGET) -> tuple[int, list[Path]]:
     """
     record = read_record(target)
     if record is None:
-        msg = f"nothing is staged in {target}: {RECORD_NAME} is not there"
-        raise DatasetError(msg)
+        message = f"nothing is staged in {target}: {RECORD_NAME} is not there"
+        raise DatasetError(message)
     removed = sum(_remove(target, record, copy) for copy in record.copies)
     for name in (RECORD_NAME, f"{RECORD_NAME}.part"):
         (target / name).unlink(missing_ok=True)

@@ -26,19 +26,19 @@ class Copy(_Record):
 
     Attributes
     ----------
-    name : str
+    name
         Its folder, under the staging folder.
-    node : int or None
+    node
         The NUMA node that its pages are to lie on; None where the machine knows no nodes.
-    gpu : int or None
+    gpu
         The GPU that it is for; None: for all of the node.
-    same_as : str
+    same_as
         The copy whose bytes it shares by hard links; empty: bytes of its own.
-    on_node : float or None
+    on_node
         Share of its pages that lie on the node; None is unknown, and ``unknown`` says why.
-    pages : dict
+    pages
         Pages by node.
-    inodes : dict
+    inodes
         Inode of each file, by its name: what is removed again must be the same file. Empty: not finished.
     """
 
@@ -57,11 +57,11 @@ class Staged(_Record):
 
     Attributes
     ----------
-    source : str
+    source
         The folder that was staged.
-    files : dict
+    files
         Bytes of every file of a copy, by its name.
-    made_folder : bool
+    made_folder
         Whether the staging folder itself was made.
     copies : list of Copy
     """
@@ -104,8 +104,8 @@ def read_record(folder: Path) -> Staged | None:
     except FileNotFoundError:
         return None
     except (ValidationError, OSError) as error:
-        msg = f"{path} is no record of staging that this inferkit reads ({error}): remove what was staged by hand"
-        raise DatasetError(msg) from error
+        message = f"{path} is no record of staging that this inferkit reads ({error}): remove what was staged by hand"
+        raise DatasetError(message) from error
 
 
 def write_record(folder: Path, record: Staged) -> None:

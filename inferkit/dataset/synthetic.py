@@ -38,19 +38,19 @@ def make_synthetic(
 
     Parameters
     ----------
-    out : Path
+    out
         Folder to make.
-    images : int
+    images
         How many.
-    size : int
+    size
         Height and width of RGB images in pixels.
-    shape : tuple of int, optional
+    shape
         Of one image, in place of (3, size, size): for networks whose input is no photograph.
-    dtype : str
+    dtype
         ``uint8``, or ``float32`` with the same values 0 … 255.
-    images_per_file : int
+    images_per_file
         Images per tensor file.
-    seed : int
+    seed
         Not negative.
     overwrite, progress
         As in :func:`inferkit.dataset.images.make_from_images`.

@@ -26,11 +26,11 @@ class TensorFile:
 
     Attributes
     ----------
-    name : str
+    name
         Posix path relative to the data set's folder.
-    images : int
+    images
         Images in the file, back to back from its first byte.
-    nbytes : int
+    nbytes
         Bytes of the file.
     """
 
@@ -45,15 +45,15 @@ class Dataset:
 
     Attributes
     ----------
-    folder : Path
+    folder
         Where the files lie.
-    dtype : str
+    dtype
         ``uint8`` or ``float32`` (little-endian).
-    shape : tuple of int
+    shape
         Of one image: (channels, height, width) for photographs.
-    files : tuple of TensorFile
+    files
         In reading order.
-    described : bool
+    described
         True if a manifest was found, False if the caller said what the bytes are.
     """
 
@@ -92,7 +92,7 @@ class Dataset:
 
         Parameters
         ----------
-        start, count : int
+        start, count
             In images, counted over all files in reading order.
 
         Returns

@@ -29,9 +29,9 @@ def new_file(path: Path, nbytes: int) -> Iterator[BinaryIO]:
 
     Parameters
     ----------
-    path : Path
+    path
         Final name. A file that has it is replaced.
-    nbytes : int
+    nbytes
         Bytes that the file will need at most, for the error message.
 
     Raises

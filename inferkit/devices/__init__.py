@@ -31,5 +31,5 @@ def open_device(kind: str, gpu: int = 0) -> Device:
         from inferkit.devices.cuda import CudaDevice
 
         return CudaDevice(gpu)
-    msg = f"device is {kind!r}: it must be cpu or cuda"
-    raise ParameterError(msg)
+    message = f"device is {kind!r}: it must be cpu or cuda"
+    raise ParameterError(message)

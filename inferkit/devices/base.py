@@ -135,8 +135,8 @@ class Device(ABC):
         DeviceError
             If the device has no memory of its own to copy from.
         """
-        msg = f"device {self.kind} has no memory of its own to copy from: leave directions at in"
-        raise DeviceError(msg)
+        message = f"device {self.kind} has no memory of its own to copy from: leave directions at in"
+        raise DeviceError(message)
 
     @abstractmethod
     def synchronize(self) -> None:

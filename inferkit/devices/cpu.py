@@ -101,8 +101,8 @@ class CpuMemory:
         try:
             pages = mmap.mmap(-1, whole + HUGE_PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         except OSError as error:
-            msg = f"cannot allocate {gibibytes(nbytes)} of host memory ({error}): lower host_batches or batch_sizes"
-            raise DeviceError(msg) from error
+            message = f"cannot allocate {gibibytes(nbytes)} of host memory ({error}): lower host_batches or batch_sizes"
+            raise DeviceError(message) from error
         with suppress(OSError):  # a kernel without huge pages
             pages.madvise(mmap.MADV_HUGEPAGE)
         base = int(np.frombuffer(pages, np.uint8, 1).ctypes.data)
@@ -144,8 +144,8 @@ class CpuDevice(Device):
     def allocate(self, nbytes: int, memory: str = "") -> CpuMemory:
         """Allocate host memory; the CPU knows ``pageable`` alone."""
         if memory not in {"", "pageable"}:
-            msg = f"device cpu has no {memory!r} memory to allocate, only pageable: pinned memory needs device cuda"
-            raise DeviceError(msg)
+            message = f"device cpu has no {memory!r} memory to allocate, only pageable: pinned memory needs device cuda"
+            raise DeviceError(message)
         return CpuMemory(nbytes)
 
     def register(self, address: int, nbytes: int, *, writable: bool) -> _NothingToUndo:
@@ -161,8 +161,10 @@ class CpuDevice(Device):
         """Copy the segments to the slot on the copy thread."""
         total = sum(segment.nbytes for segment in segments)
         if total > slot.nbytes:
-            msg = f"batch of {total} bytes does not fit a slot of {slot.nbytes}: allocate slots for the largest batch"
-            raise DeviceError(msg)
+            message = (
+                f"batch of {total} bytes does not fit a slot of {slot.nbytes}: allocate slots for the largest batch"
+            )
+            raise DeviceError(message)
 
         if self.poison:
             ctypes.memset(slot.address, POISON, slot.nbytes)

@@ -83,8 +83,8 @@ def _explained(doing: str) -> Iterator[None]:
     try:
         yield
     except drv.Error as error:
-        msg = f"{error}: {doing}"
-        raise DeviceError(msg) from error
+        message = f"{error}: {doing}"
+        raise DeviceError(message) from error
 
 
 class CudaSlot:
@@ -171,8 +171,8 @@ class CudaDevice(Device):
         ``doing`` is what a DeviceError says of what was being done.
         """
         if self._closed:
-            msg = f"{doing}: {self.name} was closed before; keep the device open until its work is done"
-            raise DeviceError(msg)
+            message = f"{doing}: {self.name} was closed before; keep the device open until its work is done"
+            raise DeviceError(message)
         with _explained(doing) if getattr(self._attached, "here", False) else self._context.pushed(doing):
             yield
 
@@ -192,16 +192,16 @@ class CudaDevice(Device):
             return CpuMemory(nbytes)
         if memory in {"", "pinned"}:
             return PinnedMemory(self._context, nbytes)
-        msg = f"device cuda has no {memory!r} memory to allocate: use pinned or pageable, or register a mapping"
-        raise DeviceError(msg)
+        message = f"device cuda has no {memory!r} memory to allocate: use pinned or pageable, or register a mapping"
+        raise DeviceError(message)
 
     def register(self, address: int, nbytes: int, *, writable: bool) -> CudaRegistration:
         """Lock a mapping's pages for every GPU; devices that register the same share it."""
         if not writable and not self._takes_read_only:
-            msg = (
+            message = (
                 f"{self.name} takes no pages that are mapped read-only: make the files writable, or use reader buffered"
             )
-            raise DeviceError(msg)
+            raise DeviceError(message)
         return CudaRegistration(self._context, address, nbytes, PORTABLE if writable else PORTABLE | READ_ONLY)
 
     def slot(self, nbytes: int) -> CudaSlot:
@@ -218,8 +218,10 @@ class CudaDevice(Device):
         """
         total = sum(segment.nbytes for segment in segments)
         if total > slot.nbytes:
-            msg = f"batch of {total} bytes does not fit a slot of {slot.nbytes}: allocate slots for the largest batch"
-            raise DeviceError(msg)
+            message = (
+                f"batch of {total} bytes does not fit a slot of {slot.nbytes}: allocate slots for the largest batch"
+            )
+            raise DeviceError(message)
         if self.poison:
             with self.pushed("poisoning a slot"):
                 drv.memset_d8_async(slot.address, POISON, slot.nbytes, self._copies)
@@ -293,8 +295,8 @@ def _gpu(gpu: int) -> Any:
         if 0 <= gpu < count:
             return drv.Device(gpu)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
-    msg = f"no GPU {gpu}: CUDA shows {count}, counted from 0; CUDA_VISIBLE_DEVICES is {visible}"
-    raise DeviceError(msg)
+    message = f"no GPU {gpu}: CUDA shows {count}, counted from 0; CUDA_VISIBLE_DEVICES is {visible}"
+    raise DeviceError(message)
 
 
 def _takes_read_only(gpu: int) -> bool:

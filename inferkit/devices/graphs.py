@@ -29,8 +29,8 @@ def capture(stream: Any, work: Callable[[], None]) -> Any:
         _, unfinished = bindings.cuStreamEndCapture(stream.handle)
         if unfinished is not None:
             bindings.cuGraphDestroy(unfinished)
-        msg = f"{CAPTURING}: {error}"
-        raise DeviceError(msg) from error
+        message = f"{CAPTURING}: {error}"
+        raise DeviceError(message) from error
     graph = checked(bindings.cuStreamEndCapture(stream.handle), CAPTURING)
     try:
         return checked(bindings.cuGraphInstantiate(graph, 0), CAPTURING)

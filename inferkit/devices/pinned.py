@@ -42,8 +42,8 @@ def checked(answer: tuple[Any, ...], doing: str) -> Any:
     """
     error, *values = answer
     if error != bindings.CUresult.CUDA_SUCCESS:
-        msg = f"{getattr(error, 'name', error)}: {doing}"
-        raise DeviceError(msg)
+        message = f"{getattr(error, 'name', error)}: {doing}"
+        raise DeviceError(message)
     return values[0] if values else None
 
 
@@ -85,10 +85,10 @@ class CudaRegistration:
         with _LOCK:
             pages = _PAGES.get(address) or _registered(context, address, nbytes, flags)
             if pages.nbytes != nbytes:
-                msg = (
+                message = (
                     f"{pages.nbytes} bytes at {address:#x} are registered, not {nbytes}: close that registration first"
                 )
-                raise DeviceError(msg)
+                raise DeviceError(message)
             pages.holders += 1
         self._address = address
 

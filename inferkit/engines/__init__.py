@@ -24,8 +24,8 @@ def engine_class(name: str) -> type[Engine]:
         If no engine has that name.
     """
     if name not in ENGINES:
-        msg = f"engines: {name!r} is none: use one of {', '.join(ENGINES)}"
-        raise ParameterError(msg)
+        message = f"engines: {name!r} is none: use one of {', '.join(ENGINES)}"
+        raise ParameterError(message)
     module, cls = ENGINES[name].split(":")
     found: type[Engine] = getattr(import_module(module), cls)
     return found

@@ -107,8 +107,8 @@ class Engine(ABC):
         EngineError
             If the engine cannot look at single layers.
         """
-        msg = f"engine {self.name} times no layers: set layer_profile: false"
-        raise EngineError(msg)
+        message = f"engine {self.name} times no layers: set layer_profile: false"
+        raise EngineError(message)
 
     def close(self) -> None:  # noqa: B027 - most engines have nothing to free
         """Free what the engine holds; calling it again does nothing."""

@@ -81,8 +81,8 @@ class PlanFile:
             return None
         plan = content[DIGEST_BYTES:]
         if xxhash.xxh3_128_digest(plan) != content[:DIGEST_BYTES]:
-            msg = f"{self.path.name} in the cache of engines was torn or altered"
-            raise TornPlanError(msg)
+            message = f"{self.path.name} in the cache of engines was torn or altered"
+            raise TornPlanError(message)
         return plan
 
     def read_or_begin(self) -> bytes | None:

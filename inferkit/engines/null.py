@@ -32,8 +32,8 @@ class NullEngine(Engine):
     def infer(self, slot: Slot, images: int, after: Span | None) -> Span:
         """Return the copy's own span."""
         if after is None:
-            msg = "engine null infers nothing, so it has no ceiling to measure: measure the copy"
-            raise EngineError(msg)
+            message = "engine null infers nothing, so it has no ceiling to measure: measure the copy"
+            raise EngineError(message)
         return after
 
     def output(self, slot: Slot) -> NDArray[np.float32] | None:

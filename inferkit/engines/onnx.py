@@ -59,8 +59,8 @@ class OnnxEngine(Engine):
     ) -> Self:
         """Load the model and check its input against the images."""
         if not isinstance(device, CpuDevice):
-            msg = f"engine onnx infers on device cpu, not on {device.kind}: use engine tensorrt there"
-            raise EngineError(msg)
+            message = f"engine onnx infers on device cpu, not on {device.kind}: use engine tensorrt there"
+            raise EngineError(message)
         threads = options.threads or cpus()
         session_options = ort.SessionOptions()
         session_options.intra_op_num_threads = threads
@@ -70,8 +70,8 @@ class OnnxEngine(Engine):
         try:
             session = ort.InferenceSession(model, session_options, providers=["CPUExecutionProvider"])
         except ORT_ERRORS as error:
-            msg = f"ONNX Runtime cannot load {model}: {error}"
-            raise EngineError(msg) from error
+            message = f"ONNX Runtime cannot load {model}: {error}"
+            raise EngineError(message) from error
         _check_input(session, model, batch_size, dtype, shape)
         return cls(device, session, dtype, shape, threads)
 
@@ -88,8 +88,8 @@ class OnnxEngine(Engine):
             try:
                 outputs = self._session.run(None, {self._input: self._view(slot)[:images]})
             except ORT_ERRORS as error:
-                msg = f"ONNX Runtime failed to infer a batch of {images} images: {error}"
-                raise EngineError(msg) from error
+                message = f"ONNX Runtime failed to infer a batch of {images} images: {error}"
+                raise EngineError(message) from error
             self._outputs[address] = outputs[0]
 
         return self._device.compute.submit(run, after=after)
@@ -111,11 +111,11 @@ def _check_input(session: Any, model: str, batch_size: int, dtype: str, shape: t
     inputs = session.get_inputs()
     if [(TENSOR_TYPES.get(i.type), tuple(i.shape[1:])) for i in inputs] != [(dtype, shape)]:
         described = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs) or "no input"
-        msg = (
+        message = (
             f"{model} takes {described}; the images are {dtype} (batch, {', '.join(map(str, shape))}): adapt the model"
         )
-        raise EngineError(msg)
+        raise EngineError(message)
     batch = inputs[0].shape[0]
     if isinstance(batch, int) and batch != batch_size:
-        msg = f"{model} was exported for batches of {batch}, asked for {batch_size}: set batch_sizes to [{batch}]"
-        raise EngineError(msg)
+        message = f"{model} was exported for batches of {batch}, asked for {batch_size}: set batch_sizes to [{batch}]"
+        raise EngineError(message)

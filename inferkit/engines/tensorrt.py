@@ -97,8 +97,8 @@ class TensorRTEngine(Engine):
     ) -> Self:
         """Build the engine or take it from the cache, and infer once, so that nothing is left to be loaded."""
         if device.kind != "cuda":
-            msg = f"engine tensorrt infers on device cuda, not on {device.kind}: use engine onnx there"
-            raise EngineError(msg)
+            message = f"engine tensorrt infers on device cuda, not on {device.kind}: use engine onnx there"
+            raise EngineError(message)
         gpu = cast("CudaDevice", device)
         facts = {"library": trt.__name__, "version": trt.__version__, "tf32": "allowed where the model is float32"}
         facts |= {"contexts": str(options.contexts), "cuda_graph": str(options.cuda_graph)}
@@ -142,8 +142,10 @@ class TensorRTEngine(Engine):
             If there are more images than the engine was built for.
         """
         if images > self._batch_size:
-            msg = f"batch of {images} images, but the engine was built for {self._batch_size}: build it for the largest"
-            raise EngineError(msg)
+            message = (
+                f"batch of {images} images, but the engine was built for {self._batch_size}: build it for the largest"
+            )
+            raise EngineError(message)
         place = self._places.get(slot.address) or self._allocate(slot.address)
         lane = place.lane
         with self._device.span(lane.stream, after) as span:
@@ -181,8 +183,10 @@ class TensorRTEngine(Engine):
         try:
             dtype = np.dtype(trt.nptype(self._type(name)))
         except TypeError as error:
-            msg = f"output {name!r} is {self._type(name)}, which NumPy lacks: let the model end with a Cast to float32"
-            raise EngineError(msg) from error
+            message = (
+                f"output {name!r} is {self._type(name)}, which NumPy lacks: let the model end with a Cast to float32"
+            )
+            raise EngineError(message) from error
         raw = self._device.read_back(place.device[name], prod(shape) * dtype.itemsize)
         values: NDArray[np.float32] = raw.view(dtype).reshape(shape)[: place.images].astype(np.float32)
         return values
@@ -240,8 +244,10 @@ def _engine(
             engine = runtime.deserialize_cuda_engine(plan)
             if engine is None:
                 where = f"{gpu.name} (compute capability {gpu.compute_capability})"
-                msg = f"{trt.__name__} {trt.__version__} built an engine that it does not run on {where}: {LOG.take()}"
-                raise EngineError(msg)
+                message = (
+                    f"{trt.__name__} {trt.__version__} built an engine that it does not run on {where}: {LOG.take()}"
+                )
+                raise EngineError(message)
             file.write(plan)
     return engine
 

@@ -50,8 +50,8 @@ class Lane:
         self._memory = memory
         shape = tuple(engine.get_tensor_shape(image))
         if shape[0] == -1 and not context.set_input_shape(image, (batch_size, *shape[1:])):
-            msg = f"{trt.__name__} takes no batch of {batch_size} images: {LOG.take()}"
-            raise EngineError(msg)
+            message = f"{trt.__name__} takes no batch of {batch_size} images: {LOG.take()}"
+            raise EngineError(message)
 
     def enqueue(self, address: int, outputs: Mapping[str, _Addressed]) -> None:
         """Queue a whole batch; the GPU's context must be pushed.
@@ -65,8 +65,8 @@ class Lane:
         for name, buffer in outputs.items():
             self._context.set_tensor_address(name, buffer.address)
         if not self._context.execute_async_v3(self.stream.handle):
-            msg = f"{trt.__name__} failed to queue a batch: {LOG.take()}"
-            raise EngineError(msg)
+            message = f"{trt.__name__} failed to queue a batch: {LOG.take()}"
+            raise EngineError(message)
 
     def forget(self, address: int, outputs: Mapping[str, _Addressed]) -> None:
         """Forget a slot that is about to be freed; nothing of it may be under way."""
@@ -81,8 +81,10 @@ class Lane:
         """
         shape = tuple(self._context.get_tensor_shape(name))
         if any(length < 0 for length in shape):
-            msg = f"output {name!r} has shape {shape}, which depends on the images' content: cut the model before it"
-            raise EngineError(msg)
+            message = (
+                f"output {name!r} has shape {shape}, which depends on the images' content: cut the model before it"
+            )
+            raise EngineError(message)
         return shape
 
     def profile(self, address: int, outputs: Mapping[str, _Addressed]) -> list[tuple[str, float]]:
@@ -113,8 +115,8 @@ class GraphLane(Lane):
         super().__init__(context, engine, image, stream, *more)
         self._graphs: dict[tuple[int, ...], Any] = {}
         if RTX and not context.is_stream_capturable(stream.handle):
-            msg = f"{trt.__name__} cannot infer this model as a CUDA graph: set cuda_graph: false"
-            raise EngineError(msg)
+            message = f"{trt.__name__} cannot infer this model as a CUDA graph: set cuda_graph: false"
+            raise EngineError(message)
 
     def enqueue(self, address: int, outputs: Mapping[str, _Addressed]) -> None:
         """Launch the slot's graph."""
@@ -231,8 +233,8 @@ def make_lane(
             cache.give(config)
         context = engine.create_execution_context(config)
     if context is None:
-        msg = f"{trt.__name__} made no execution context (is the GPU's memory full?): {LOG.take()}"
-        raise EngineError(msg)
+        message = f"{trt.__name__} made no execution context (is the GPU's memory full?): {LOG.take()}"
+        raise EngineError(message)
     memory = None
     if strategies is not None:
         memory = device.slot(engine.device_memory_size_v2)

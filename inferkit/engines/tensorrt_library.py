@@ -14,8 +14,10 @@ def _library() -> Any:
             return import_module(name)
         except (ImportError, OSError, RuntimeError) as error:  # PyPI's placeholders of tensorrt raise the latter
             reasons.append(f"{name}: {error}")
-    msg = f"engine tensorrt needs TensorRT ({'; '.join(reasons)}): pip install 'inferkit[tensorrt]' or [tensorrt-rtx]"
-    raise EngineError(msg)
+    message = (
+        f"engine tensorrt needs TensorRT ({'; '.join(reasons)}): pip install 'inferkit[tensorrt]' or [tensorrt-rtx]"
+    )
+    raise EngineError(message)
 
 
 trt = _library()

@@ -36,8 +36,8 @@ def build_plan(model: Path, batch_size: int, dtype: str, shape: tuple[int, ...])
     network, _parser = read_network(builder, model)
     _check_input(network, model, batch_size, dtype, shape)
     if slow_in_fp8(trt.__name__, trt.__version__) and trt.fp8 in quantised_to(network):
-        msg = f"{trt.__name__} {trt.__version__} infers fp8 slower than float16, or to NaN: use precision float16"
-        raise EngineError(msg)
+        message = f"{trt.__name__} {trt.__version__} infers fp8 slower than float16, or to NaN: use precision float16"
+        raise EngineError(message)
     config = builder.create_builder_config()
     config.set_flag(trt.BuilderFlag.TF32)  # the default of all versions, and said in the facts
     config.progress_monitor = BuildProgress(model.stem)
@@ -53,10 +53,10 @@ def build_plan(model: Path, batch_size: int, dtype: str, shape: tuple[int, ...])
         reasons = LOG.take()
         if RTX and trt.int8 in quantised_to(network):
             use = "precision float16, or the library tensorrt 10 or 11"
-            msg = f"{trt.__name__} {trt.__version__} builds no network of int8: use {use}"
-            raise EngineError(msg)
-        msg = f"{trt.__name__} {trt.__version__} cannot build {model} for batches of {batch_size}: {reasons}"
-        raise EngineError(msg)
+            message = f"{trt.__name__} {trt.__version__} builds no network of int8: use {use}"
+            raise EngineError(message)
+        message = f"{trt.__name__} {trt.__version__} cannot build {model} for batches of {batch_size}: {reasons}"
+        raise EngineError(message)
     timing.keep()
     return bytes(plan)
 
@@ -74,8 +74,8 @@ def read_network(builder: Any, model: Path) -> tuple[Any, Any]:
     if not parser.parse(_content(model)):
         reasons = "; ".join(_explain(parser.get_error(k)) for k in range(parser.num_errors))
         LOG.take()
-        msg = f"{trt.__name__} {trt.__version__} cannot read {model}: {reasons}"
-        raise EngineError(msg)
+        message = f"{trt.__name__} {trt.__version__} cannot read {model}: {reasons}"
+        raise EngineError(message)
     return network, parser
 
 
@@ -106,8 +106,8 @@ def _content(model: Path) -> bytes:
     try:
         return model.read_bytes()
     except OSError as error:
-        msg = f"{model}: cannot be read ({error.strerror}); expected an ONNX file"
-        raise EngineError(msg) from error
+        message = f"{model}: cannot be read ({error.strerror}); expected an ONNX file"
+        raise EngineError(message) from error
 
 
 def _strongly_typed() -> int:
@@ -128,14 +128,14 @@ def _check_input(network: Any, model: Path, batch_size: int, dtype: str, shape: 
     wanted = {"uint8": trt.uint8, "float32": trt.float32}[dtype]
     if len(inputs) != 1 or inputs[0].dtype != wanted or tuple(inputs[0].shape)[1:] != shape:
         described = ", ".join(f"{i.name} {i.dtype} {tuple(i.shape)}" for i in inputs)
-        msg = (
+        message = (
             f"{model} takes {described}; the images are {dtype} (batch, {', '.join(map(str, shape))}): adapt the model"
         )
-        raise EngineError(msg)
+        raise EngineError(message)
     batch = inputs[0].shape[0]
     if batch not in {-1, batch_size}:
-        msg = f"{model} was exported for batches of {batch}, asked for {batch_size}: set batch_sizes to [{batch}]"
-        raise EngineError(msg)
+        message = f"{model} was exported for batches of {batch}, asked for {batch_size}: set batch_sizes to [{batch}]"
+        raise EngineError(message)
 
 
 def shaped_by(model: Path, batch_size: int, dtype: str, shape: tuple[int, ...]) -> dict[str, object]:

@@ -46,8 +46,8 @@ def direct_io_alignment(path: Path) -> DirectIo | None:
         number = ctypes.get_errno()
         if number in (errno.ENOSYS, errno.EINVAL):
             return None
-        msg = f"cannot examine {path}: {os.strerror(number)}; expected a file that exists and may be reached"
-        raise ReadError(msg)
+        message = f"cannot examine {path}: {os.strerror(number)}; expected a file that exists and may be reached"
+        raise ReadError(message)
     (mask,) = struct.unpack_from("=I", buffer)
     memory, offset = struct.unpack_from("=II", buffer, _DIO_MEM_ALIGN_OFFSET)
     return DirectIo(memory, offset) if mask & _STATX_DIOALIGN and memory and offset else None

@@ -91,21 +91,23 @@ class ReadQueue:
         number = ctypes.get_errno()
         if arguments[0] == _ENTER and number in (errno.EINTR, errno.EAGAIN):
             return 0
-        msg = f"io_uring is refused: {os.strerror(number)} (errno {number}){_WHY.get(number, '')}: use reader direct"
-        raise ReadError(msg)
+        message = (
+            f"io_uring is refused: {os.strerror(number)} (errno {number}){_WHY.get(number, '')}: use reader direct"
+        )
+        raise ReadError(message)
 
     def _map(self, found: list[int]) -> None:
         if not found[_FEATURES] & _READ_CAME_WITH:
-            msg = "io_uring of this kernel has no plain reads, which came with Linux 5.6: use reader direct"
-            raise ReadError(msg)
+            message = "io_uring of this kernel has no plain reads, which came with Linux 5.6: use reader direct"
+            raise ReadError(message)
         requests, completions = found[_REQUESTS], found[_COMPLETIONS]
         nbytes = max(found[_SQ_ARRAY] + 4 * requests, found[_CQ_CQES] + _COMPLETION.size * completions)
         try:
             self._rings = mmap.mmap(self._ring, nbytes)
             self._requests = mmap.mmap(self._ring, _REQUEST.size * requests, offset=_REQUESTS_AT)
         except OSError as error:
-            msg = f"io_uring's rings cannot be mapped: {error.strerror} (errno {error.errno}): use reader direct"
-            raise ReadError(msg) from error
+            message = f"io_uring's rings cannot be mapped: {error.strerror} (errno {error.errno}): use reader direct"
+            raise ReadError(message) from error
         self._words = memoryview(self._rings).cast("I")
         self._taken_at, self._tail_at = found[_SQ_HEAD] // 4, found[_SQ_TAIL] // 4
         self._head_at, self._ended_at = found[_CQ_HEAD] // 4, found[_CQ_TAIL] // 4

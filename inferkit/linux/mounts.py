@@ -108,8 +108,8 @@ def filesystem(path: Path, mountinfo: str | None = None, sys: Path = ROOT / "sys
     mounts = [mount for line in (table or "").splitlines() if (mount := _parse(line))]
     holders = [mount for mount in mounts if path.is_relative_to(mount.point)]
     if not holders:
-        msg = f"no mount point holds {path}: expected at least '/' in {_PROC_MOUNTS}; is /proc mounted?"
-        raise ParameterError(msg)
+        message = f"no mount point holds {path}: expected at least '/' in {_PROC_MOUNTS}; is /proc mounted?"
+        raise ParameterError(message)
     # Reversed, because of several mounts on one point the last covers the others.
     mount = max(reversed(holders), key=lambda holder: len(holder.point.parts))
     kernel_name = _block_name(mount.major_minor, sys)

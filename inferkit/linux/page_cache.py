@@ -51,8 +51,8 @@ def evict(path: Path) -> None:
         finally:
             os.close(descriptor)
     except OSError as error:
-        msg = f"cannot evict {path} from the page cache: {error.strerror}; expected a readable file"
-        raise ReadError(msg) from error
+        message = f"cannot evict {path} from the page cache: {error.strerror}; expected a readable file"
+        raise ReadError(message) from error
 
 
 def evict_all(paths: Iterable[Path]) -> None:

@@ -50,8 +50,8 @@ def _parse(line: str) -> dict[str, str]:
     whole = all(pairs[key].isdigit() for key in ("ranks", "rank") if key in pairs)
     if bad or "rank" not in pairs or not whole:
         found = f"{bad[0]!r} is no key" if bad else "it names no rank by its number"
-        msg = f"placement {line!r}: {found}; write such as 'rank=1 cpus=8-15 node=1 gpus=0,1 data=/dev/shm/x'"
-        raise ParameterError(msg)
+        message = f"placement {line!r}: {found}; write such as 'rank=1 cpus=8-15 node=1 gpus=0,1 data=/dev/shm/x'"
+        raise ParameterError(message)
     return pairs
 
 
@@ -62,15 +62,15 @@ def _values(line: str, wanted: Mapping[str, str], machine: Topology, allowed: se
         if "node" in wanted:
             values["node"] = int(wanted["node"]) if wanted["node"] else None
     except ValueError as error:
-        msg = f"placement {line!r}: numbers are written as 0-3,8 and node as one number ({error})"
-        raise ParameterError(msg) from error
+        message = f"placement {line!r}: numbers are written as 0-3,8 and node as one number ({error})"
+        raise ParameterError(message) from error
     have = {"gpus": set(machine.gpus), "cpus": allowed, "node": set(machine.nodes)}
     for key, known in have.items():
         asked = {values[key]} - {None} if key == "node" and key in values else set(values.get(key, ()))
         if not asked <= known:
             found, have_them = cpu_ranges(asked - known), cpu_ranges(known) or "nothing"
-            msg = f"placement {line!r}: {key} {found} is not to be had here, {have_them} is"
-            raise ParameterError(msg)
+            message = f"placement {line!r}: {key} {found} is not to be had here, {have_them} is"
+            raise ParameterError(message)
     return values | ({"folder": wanted["data"]} if "data" in wanted else {})
 
 
@@ -79,5 +79,5 @@ def _refuse_shared_cpus(places: Sequence[Place]) -> None:
     for place in places:
         for cpu in place.cpus:
             if owner.setdefault(cpu, place.rank) != place.rank:
-                msg = f"placement gives CPU {cpu} to ranks {owner[cpu]} and {place.rank}: name the CPUs of both"
-                raise ParameterError(msg)
+                message = f"placement gives CPU {cpu} to ranks {owner[cpu]} and {place.rank}: name the CPUs of both"
+                raise ParameterError(message)

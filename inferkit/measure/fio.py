@@ -128,12 +128,12 @@ def run(task: Task) -> Result:
             env={**os.environ, **HUGE_PAGES},
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        msg = f"fio did not run: {error}"
-        raise ReadError(msg) from error
+        message = f"fio did not run: {error}"
+        raise ReadError(message) from error
     if done.returncode:
         said = " ".join((done.stderr or done.stdout).split())[:300]
-        msg = f"fio ended with exit code {done.returncode}: {said}"
-        raise ReadError(msg)
+        message = f"fio ended with exit code {done.returncode}: {said}"
+        raise ReadError(message)
     return parse(done.stdout)
 
 
@@ -148,13 +148,13 @@ def parse(output: str) -> Result:
     try:
         jobs = json.loads(output[output.index("{") :])["jobs"]
     except (ValueError, KeyError) as error:
-        msg = f"fio wrote no result: {output[:200]!r}"
-        raise ReadError(msg) from error
+        message = f"fio wrote no result: {output[:200]!r}"
+        raise ReadError(message) from error
     rate = sum(job["read"]["bw_bytes"] for job in jobs)
     nbytes = sum(job["read"]["io_bytes"] for job in jobs)
     if not all(job["read"]["io_bytes"] for job in jobs):
-        msg = "a job of fio read nothing: its files are smaller than one block; lower batch_sizes or threads"
-        raise ReadError(msg)
+        message = "a job of fio read nothing: its files are smaller than one block; lower batch_sizes or threads"
+        raise ReadError(message)
     cpu_s = sum((job["usr_cpu"] + job["sys_cpu"]) / 100 * job["job_runtime"] / 1e3 for job in jobs)
     return Result(float(rate), cpu_s / nbytes * 1e9)
 

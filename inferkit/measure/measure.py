@@ -154,8 +154,8 @@ def _prepare(rank: Handle | Group, plan: Plan, index: int, show: Show | None) ->
         sleep(PERIOD_S / 5)
     if not rank.ready():
         rank.stop()
-        msg = f"rank {rank.pid} was not ready after {READY_S:.0f} s and was stopped: {rank.last_words()}"
-        raise RankError(msg)
+        message = f"rank {rank.pid} was not ready after {READY_S:.0f} s and was stopped: {rank.last_words()}"
+        raise RankError(message)
 
 
 def _watch(rank: Handle | Group, plan: Plan, index: int, show: Show | None) -> None:
@@ -166,8 +166,8 @@ def _watch(rank: Handle | Group, plan: Plan, index: int, show: Show | None) -> N
             seen, since = rank.progress, monotonic()
         elif monotonic() - since > STALL_S + rank.job.window.warmup_s:
             rank.stop()
-            msg = f"no batch was completed for {STALL_S:.0f} s: storage, GPU or engine hangs; the rank was stopped"
-            raise RankFailure(msg, "RankError", rank.last_words())
+            message = f"no batch was completed for {STALL_S:.0f} s: storage, GPU or engine hangs; the rank was stopped"
+            raise RankFailure(message, "RankError", rank.last_words())
         _show(rank, plan, index, show)
         sleep(PERIOD_S)
 

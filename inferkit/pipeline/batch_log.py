@@ -19,8 +19,8 @@ def check_batch_log() -> None:
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:
-        msg = "batch_log needs pyarrow to write parquet: pip install 'inferkit[lab]', or leave batch_log empty"
-        raise ParameterError(msg) from error
+        message = "batch_log needs pyarrow to write parquet: pip install 'inferkit[lab]', or leave batch_log empty"
+        raise ParameterError(message) from error
 
 
 def write_batch_log(folder: Path, timeline: Timeline) -> Path:

@@ -58,10 +58,10 @@ class Link:
         self._host.array[:] = pattern(self.nbytes)
         self.copy_in().wait()
         if not np.array_equal(self._device.read_back(self._slot, self.nbytes), self._host.array):
-            msg = (
+            message = (
                 f"a copy of {self.nbytes} bytes to {self._device.name} arrived altered: the memory or link is at fault"
             )
-            raise DeviceError(msg)
+            raise DeviceError(message)
 
     def repeat(self, direction: str, timeline: Timeline) -> None:
         """Keep copies under way until the timeline's last window has ended."""

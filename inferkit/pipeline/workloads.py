@@ -204,8 +204,8 @@ def _outcome(
     more: dict[str, Json] | None = None,
 ) -> Outcome:
     if len(timeline.repeats) <= job.window.repeats:
-        msg = f"reading ended after {len(timeline.repeats)} of {job.window.repeats + 1} windows: it was stopped"
-        raise RankError(msg)
+        message = f"reading ended after {len(timeline.repeats)} of {job.window.repeats + 1} windows: it was stopped"
+        raise RankError(message)
     facts: dict[str, Json] = dict(more or {})
     if verifier is not None:
         facts["verified_images"] = verifier.images

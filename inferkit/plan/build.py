@@ -116,11 +116,11 @@ class _Inference(NamedTuple):
 
 def _reading_axes(params: Reading) -> Iterator[_Reading]:
     if params.source == "storage" and "memory" in params.readers:
-        msg = "readers: memory reads no storage, but source is storage: leave it out, or set source: memory"
-        raise ParameterError(msg)
+        message = "readers: memory reads no storage, but source is storage: leave it out, or set source: memory"
+        raise ParameterError(message)
     if params.evict and not any(reader_class(reader).can_evict for reader in params.readers):
-        msg = f"evict: {', '.join(params.readers)} leave nothing in the page cache to drop: set evict: false"
-        raise ParameterError(msg)
+        message = f"evict: {', '.join(params.readers)} leave nothing in the page cache to drop: set evict: false"
+        raise ParameterError(message)
     for reader in params.readers:
         # One thread hands over addresses as fast as a device takes them; more would only wait for one another.
         threads = params.threads if reader_class(reader).has_ceiling else [1]
@@ -152,11 +152,11 @@ def _folder(params: Reading, dataset: Dataset, reader: str) -> Path:
     if not reader_class(reader).decodes:
         return dataset.folder
     if dataset.shape != decoded_shape(params):
-        msg = (
+        message = (
             f"size is {params.size}, so reader {reader} decodes to {decoded_shape(params)}, but {dataset.folder} holds "
             f"images of {dataset.shape}: set size, or compare them in two runs"
         )
-        raise ParameterError(msg)
+        raise ParameterError(message)
     return photographs_folder(params)
 
 
@@ -180,8 +180,8 @@ def _gpu_sets(params: SingleProcess) -> list[list[int]]:
         return [gpus]
     if params.device == "cpu" or max(params.gpu_counts) > len(gpus):
         there = "device is cpu" if params.device == "cpu" else f"there are {len(gpus)} GPUs to use"
-        msg = f"gpu_counts is {params.gpu_counts}, but {there}: lower it, or leave it empty"
-        raise ParameterError(msg)
+        message = f"gpu_counts is {params.gpu_counts}, but {there}: lower it, or leave it empty"
+        raise ParameterError(message)
     return [gpus[:count] for count in params.gpu_counts]
 
 

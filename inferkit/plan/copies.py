@@ -32,11 +32,13 @@ def copy_points(params: HostToDevice) -> tuple[list[Point], tuple[str, ...]]:
     memories = params.memories or MEMORIES[params.device]
     for memory in memories:
         if memory not in MEMORIES[params.device]:
-            msg = f"memories: device {params.device} has no {memory} memory: use {', '.join(MEMORIES[params.device])}"
-            raise ParameterError(msg)
+            message = (
+                f"memories: device {params.device} has no {memory} memory: use {', '.join(MEMORIES[params.device])}"
+            )
+            raise ParameterError(message)
     if params.device == "cpu" and params.directions != ["in"]:
-        msg = "directions: device cpu has no memory of its own to copy back from: use in"
-        raise ParameterError(msg)
+        message = "directions: device cpu has no memory of its own to copy back from: use in"
+        raise ParameterError(message)
     gpus = chosen_gpus(params.device, params.gpus)
     points = [
         _point(params, own, memory, direction, nbytes)

@@ -23,15 +23,15 @@ def chosen_gpus(device: str, gpus: list[int]) -> list[int]:
     """
     if device == "cpu":
         if gpus not in ([], [0]):
-            msg = f"gpus is {gpus}, but device is cpu: set device: cuda, or leave gpus empty"
-            raise ParameterError(msg)
+            message = f"gpus is {gpus}, but device is cpu: set device: cuda, or leave gpus empty"
+            raise ParameterError(message)
         return [0]
     found = [gpu.index for gpu in facts().gpus]
     missing = sorted(set(gpus) - set(found))
     if not found or missing:
         what = f"no GPU {missing}, only {found}" if found else "no NVIDIA GPU that its driver shows"
-        msg = f"device is cuda, but this machine has {what}: `inferkit doctor` tells why; device: cpu needs none"
-        raise ParameterError(msg)
+        message = f"device is cuda, but this machine has {what}: `inferkit doctor` tells why; device: cpu needs none"
+        raise ParameterError(message)
     return gpus or _visible(found)
 
 
@@ -43,11 +43,11 @@ def _visible(there: list[int]) -> list[int]:
     names = [name.strip() for name in listed.split(",")]
     left = [int(name) for name in names if name.isdigit() and int(name) in there]
     if len(left) < len(names):
-        msg = (
+        message = (
             f"CUDA_VISIBLE_DEVICES is {listed!r}, and the GPUs are {there}: name those to use in gpus, as nvidia-smi "
             "numbers them, or unset it"
         )
-        raise ParameterError(msg)
+        raise ParameterError(message)
     return left
 
 

@@ -49,12 +49,14 @@ def placements(params: MultiProcess, dataset: Dataset, gpus: Sequence[int]) -> l
 def _gpu_counts(params: MultiProcess, there: int) -> list[int]:
     if not there:
         if params.gpu_counts:
-            msg = f"gpu_counts is {params.gpu_counts}, but device is cpu: leave it empty, or set device: cuda"
-            raise ParameterError(msg)
+            message = f"gpu_counts is {params.gpu_counts}, but device is cpu: leave it empty, or set device: cuda"
+            raise ParameterError(message)
         return [0]
     if max(params.gpu_counts, default=0) > there:
-        msg = f"gpu_counts is {params.gpu_counts}, but there are {there} GPUs to use: lower it, or name more in gpus"
-        raise ParameterError(msg)
+        message = (
+            f"gpu_counts is {params.gpu_counts}, but there are {there} GPUs to use: lower it, or name more in gpus"
+        )
+        raise ParameterError(message)
     return params.gpu_counts or _auto(there)
 
 
@@ -66,11 +68,11 @@ def _auto(most: int) -> list[int]:
 
 def _refuse_small(dataset: Dataset, ranks: int, threads: int) -> None:
     if dataset.described and dataset.files and dataset.images < ranks * threads:
-        msg = (
+        message = (
             f"{dataset.folder} has {dataset.images} images, which {ranks} ranks with {threads} reader threads each "
             "cannot share out: use fewer of them, or a larger data set"
         )
-        raise ParameterError(msg)
+        raise ParameterError(message)
 
 
 def _with_data(plan: Placement, dataset: Dataset) -> Placement:

@@ -121,8 +121,8 @@ def _with_network(
     name, precision = point.job.model, str(point.axes["precision"])
     lacking = engine_class(point.job.engine).lacks
     if precision in lacking:
-        msg = f"precisions: engine {point.job.engine} computes no {precision}: {lacking[precision]}"
-        raise ParameterError(msg)
+        message = f"precisions: engine {point.job.engine} computes no {precision}: {lacking[precision]}"
+        raise ParameterError(message)
     if (name, precision) not in made:
         made[name, precision] = network(params, dataset, name, precision)
     found = made[name, precision]

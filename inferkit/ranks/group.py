@@ -214,5 +214,5 @@ def _start(job: Job) -> Handle:
     try:
         return launch(job)
     except OSError as error:
-        msg = f"{job.place or 'the rank'} cannot start: {error}"
-        raise RankFailure(msg, type(error).__name__, "") from error
+        message = f"{job.place or 'the rank'} cannot start: {error}"
+        raise RankFailure(message, type(error).__name__, "") from error

@@ -159,8 +159,10 @@ class Handle:
             self._listener.join(0.05)
             if end is not None and monotonic() > end:
                 self.stop()
-                msg = f"rank {self.pid} did not finish within {timeout_s:.0f} s and was stopped: storage or GPU hangs"
-                raise RankFailure(msg, "RankError", self.last_words())
+                message = (
+                    f"rank {self.pid} did not finish within {timeout_s:.0f} s and was stopped: storage or GPU hangs"
+                )
+                raise RankFailure(message, "RankError", self.last_words())
         if self._answer is None:
             raise self._death()
         if self._answer["kind"] == "failure":
@@ -170,14 +172,14 @@ class Handle:
     def _death(self) -> "RankFailure":
         code = self._process.wait()
         if self._stopped:
-            msg = f"rank {self.pid} was stopped"
+            message = f"rank {self.pid} was stopped"
         elif code < 0:
             name = signal.Signals(-code).name
             hint = {"SIGKILL": "out of memory?", "SIGBUS": self._damage()}.get(name)
-            msg = f"rank {self.pid} was killed by {name}" + (f" ({hint})" if hint else "")
+            message = f"rank {self.pid} was killed by {name}" + (f" ({hint})" if hint else "")
         else:
-            msg = f"rank {self.pid} ended with exit code {code} and no result"
-        return RankFailure(msg, "RankError", self.last_words())
+            message = f"rank {self.pid} ended with exit code {code} and no result"
+        return RankFailure(message, "RankError", self.last_words())
 
     def _damage(self) -> str:
         """Say which file is not what it was when its pages were mapped."""

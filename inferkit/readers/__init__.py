@@ -24,6 +24,6 @@ def reader_class(name: str) -> type[Reader]:
         If there is none.
     """
     if name not in READERS:
-        msg = f"readers: {name!r} is none: use {', '.join(READERS)}"
-        raise ParameterError(msg)
+        message = f"readers: {name!r} is none: use {', '.join(READERS)}"
+        raise ParameterError(message)
     return READERS[name]

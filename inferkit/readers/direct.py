@@ -31,16 +31,16 @@ def direct_io_block(path: Path) -> tuple[int, str]:
     """
     system = filesystem(path)
     if system.in_memory or system.fstype.startswith("fuse"):
-        msg = (
+        message = (
             f"{path} lies on {system.fstype}, which takes O_DIRECT but copies through memory in silence: "
             "use reader buffered (or mapped, where the files lie in memory)"
         )
-        raise ReadError(msg)
+        raise ReadError(message)
     try:
         os.close(os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC))
     except OSError as error:
-        msg = f"{path} on {system.fstype} does not open with O_DIRECT ({error.strerror}): use reader buffered"
-        raise ReadError(msg) from error
+        message = f"{path} on {system.fstype} does not open with O_DIRECT ({error.strerror}): use reader buffered"
+        raise ReadError(message) from error
     alignment = direct_io_alignment(path)
     if alignment is not None:
         return max(alignment.memory, alignment.offset), "statx DIOALIGN"
@@ -77,8 +77,10 @@ def probe(path: Path, block: int) -> str:
     finally:
         os.close(descriptor)
     if resident_share([path]):
-        msg = f"{path}: a read with O_DIRECT left pages in the page cache, so it goes through it: use reader buffered"
-        raise ReadError(msg)
+        message = (
+            f"{path}: a read with O_DIRECT left pages in the page cache, so it goes through it: use reader buffered"
+        )
+        raise ReadError(message)
     return "a probe read of dropped pages left none resident"
 
 

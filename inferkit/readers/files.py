@@ -79,11 +79,11 @@ class KnownFiles:
         """
         before, now = self._known[file], self._identity(place)
         if now != before:
-            msg = (
+            message = (
                 f"{self._dataset.path(file)} was replaced or written to ({before.nbytes} bytes when reading began, now "
                 f"{now.nbytes}): leave the data set alone while it is read"
             )
-            raise ReadError(msg)
+            raise ReadError(message)
 
 
 class OpenFiles:
@@ -168,9 +168,9 @@ def read_fully(descriptor: int, target: memoryview, offset: int, needed: int, na
         except OSError as error:
             raise cannot(error, "read", name, offset + done) from error
         if not got:
-            msg = (
+            message = (
                 f"{name} ends at byte {offset + done}, {needed - done} bytes early: it was truncated or replaced while "
                 "it was read; make the data set again"
             )
-            raise ReadError(msg)
+            raise ReadError(message)
         done += got

@@ -51,8 +51,10 @@ class JpegReader(DecodingReader):
 
         cv2.setNumThreads(1)  # the reader's own threads are the parallelism
         if not isinstance(dataset, Photographs):
-            msg = f"reader jpeg decodes JPEG files, {dataset.folder} was opened as tensors: open it by JpegReader.find"
-            raise ReadError(msg)
+            message = (
+                f"reader jpeg decodes JPEG files, {dataset.folder} was opened as tensors: open it by JpegReader.find"
+            )
+            raise ReadError(message)
         self._photographs = dataset
         self._decoding = decode
         self._mine = threading.local()
@@ -82,8 +84,10 @@ class JpegReader(DecodingReader):
         from inferkit.dataset.images import find_images
 
         if len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2]:
-            msg = f"shape is {shape}, but JPEG files are decoded to (3, size, size): set size, and leave shape empty"
-            raise ReadError(msg)
+            message = (
+                f"shape is {shape}, but JPEG files are decoded to (3, size, size): set size, and leave shape empty"
+            )
+            raise ReadError(message)
         files = tuple(TensorFile(name, 1, identity(folder / name).nbytes) for name in find_images(folder))
         return Photographs(folder, dtype or "uint8", shape, files, False, cast(Resize, resize), fast)
 
@@ -115,8 +119,8 @@ class JpegReader(DecodingReader):
             try:
                 decoder.decode(data, images[index])
             except self._decoding.ImageError as error:
-                msg = f"{self.dataset.path(piece.file)} {error}: move it out of the folder; stage 01 lists all such"
-                raise ReadError(msg) from error
+                message = f"{self.dataset.path(piece.file)} {error}: move it out of the folder; stage 01 lists all such"
+                raise ReadError(message) from error
             segments.append(Segment("ring", buffer.address + index * size, size, piece.first, 1, piece.file))
         return tuple(segments)
 
@@ -141,8 +145,10 @@ class JpegReader(DecodingReader):
         finally:
             os.close(descriptor)
         if len(data) != expected:
-            msg = f"{path} had {expected} bytes when reading began, now {len(data)} were read: it was replaced or cut"
-            raise ReadError(msg)
+            message = (
+                f"{path} had {expected} bytes when reading began, now {len(data)} were read: it was replaced or cut"
+            )
+            raise ReadError(message)
         return data
 
 

@@ -27,10 +27,10 @@ class _MappedFile:
             raise cannot(error, "open", path) from error
         try:
             if os.fstat(descriptor).st_size < nbytes:
-                msg = (
+                message = (
                     f"{path} has {os.fstat(descriptor).st_size} bytes, {nbytes} were expected: make the data set again"
                 )
-                raise ReadError(msg)
+                raise ReadError(message)
             access = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
             self._map = mmap.mmap(descriptor, nbytes, mmap.MAP_SHARED, access)
         finally:
@@ -61,11 +61,11 @@ class MappedReader(Reader):
         super().__init__(dataset, allocator, evict=evict)
         available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         if dataset.nbytes > available:
-            msg = (
+            message = (
                 f"mapped needs the data set's {gibibytes(dataset.nbytes)} in memory, this machine has "
                 f"{gibibytes(available)}: use reader buffered or direct"
             )
-            raise DeviceError(msg)
+            raise DeviceError(message)
         writable = filesystem(dataset.folder).in_memory and all(
             os.access(dataset.path(k), os.W_OK) for k in range(len(dataset.files))
         )

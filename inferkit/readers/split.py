@@ -34,8 +34,10 @@ def split(images_per_file: Sequence[int], threads: int, mode: str, *, seed: int 
     if mode == "all":
         return [random.Random(f"{seed}/{thread}").sample(files, len(files)) for thread in range(threads)]
     if mode != "uniform":
-        msg = f"split is {mode!r}: it must be uniform (each image once per epoch) or all (each image by every thread)"
-        raise ParameterError(msg)
+        message = (
+            f"split is {mode!r}: it must be uniform (each image once per epoch) or all (each image by every thread)"
+        )
+        raise ParameterError(message)
     total = firsts[-1]
     bounds = [total * thread // threads for thread in range(threads + 1)]
     return [_cut(files, low, high) for low, high in pairwise(bounds)]

@@ -265,8 +265,8 @@ def project_root() -> Path:
     for folder in (Path(__file__).resolve().parents[2], Path.cwd(), *Path.cwd().parents):
         if (folder / "notebooks").is_dir() and (folder / "parameters").is_dir():
             return folder
-    msg = f"no folder above {Path.cwd()} holds notebooks/ and parameters/: change to a checkout of inferkit"
-    raise ParameterError(msg)
+    message = f"no folder above {Path.cwd()} holds notebooks/ and parameters/: change to a checkout of inferkit"
+    raise ParameterError(message)
 
 
 def resolve(path: str) -> Path:
@@ -298,4 +298,4 @@ def _explain(place: str, model: type[Parameters], detail: ErrorDetails) -> str:
     hint = ""
     if isinstance(found, str) and "string" not in detail["type"] and detail["type"] != "literal_error":
         hint = " (text: YAML reads 1e6 as text, write 1.0e+6 or 1000000; papermill -p passes text, use -y)"
-    return f"{place}: {name} is {found!r}: {detail['msg']}{hint}"
+    return f"{place}: {name} is {found!r}: {detail['message']}{hint}"

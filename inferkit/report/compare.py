@@ -31,8 +31,8 @@ def best(frame: pd.DataFrame, by: Sequence[str] = BY) -> pd.DataFrame:
     """
     runs = frame[frame["measure"] == "pipeline"]
     if runs.empty:
-        msg = "no pipeline run among the records: compare needs executed notebooks of stage 03b or 03c"
-        raise RecordError(msg)
+        message = "no pipeline run among the records: compare needs executed notebooks of stage 03b or 03c"
+        raise RecordError(message)
     keys = {name: runs[name].map(_key) if name in runs else "" for name in by}
     order = runs["verdict"].map(VERDICTS.index)
     sorted_runs = runs.assign(**keys, order=order).sort_values(

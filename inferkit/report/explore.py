@@ -46,8 +46,8 @@ def explore(frame: pd.DataFrame) -> Any:
     try:
         import ipywidgets as widgets
     except ImportError as error:
-        msg = "explore needs ipywidgets: pip install 'inferkit[lab]'"
-        raise ParameterError(msg) from error
+        message = "explore needs ipywidgets: pip install 'inferkit[lab]'"
+        raise ParameterError(message) from error
     menus = {
         column: widgets.Dropdown(options=choices(frame, column), description=column)
         for column in AXES

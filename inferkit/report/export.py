@@ -47,8 +47,8 @@ def export(notebook: Path, to: Format, out: Path, *, identity: bool = True) -> P
         If the notebook cannot be read, holds no record (csv and json), or ``to`` is unknown.
     """
     if to not in FORMATS:
-        msg = f"cannot export to {to!r}: choose one of {', '.join(FORMATS)}"
-        raise RecordError(msg)
+        message = f"cannot export to {to!r}: choose one of {', '.join(FORMATS)}"
+        raise RecordError(message)
     out.write_text(FORMATS[to](notebook, identity), encoding="utf-8")
     return out
 

@@ -44,8 +44,8 @@ def raise_for_failures(runs: Iterable[Run]) -> None:
     """
     failed = [f"- {title(run)} · {point_text(run)}: {verdict_text(run)}" for run in runs if run.verdict == "FAILED"]
     if failed:
-        msg = f"{len(failed)} point(s) failed; their records above hold the details:\n" + "\n".join(failed)
-        raise RecordError(msg)
+        message = f"{len(failed)} point(s) failed; their records above hold the details:\n" + "\n".join(failed)
+        raise RecordError(message)
 
 
 def summary_rows(run: Run) -> list[tuple[str, str]]:

@@ -58,8 +58,8 @@ def normal_for(gpu_name: str, figure: str) -> list[Reference]:
     rows = [row for row in references() if row.figure == figure]
     if not rows:
         known = ", ".join(sorted({row.figure for row in references()}))
-        msg = f"no reference figure {figure!r}: {TABLE.name} has {known}"
-        raise RecordError(msg)
+        message = f"no reference figure {figure!r}: {TABLE.name} has {known}"
+        raise RecordError(message)
     return sorted((row for row in rows if re.search(row.match, gpu_name)), key=lambda row: -row.value)
 
 

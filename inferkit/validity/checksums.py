@@ -42,11 +42,11 @@ class Verifier:
         for segment in batch.segments:
             for image in range(segment.first, segment.first + segment.images):
                 if xxhash.xxh3_64_intdigest(view[cursor : cursor + size]) != self._hashes[image]:
-                    msg = (
+                    message = (
                         f"image {image} ({self._dataset.path(segment.file)}) did not arrive as it was made: "
                         "run `inferkit dataset verify` to see whether the file or the way is at fault"
                     )
-                    raise ReadError(msg)
+                    raise ReadError(message)
                 cursor += size
         self.images += batch.images
 

@@ -54,11 +54,11 @@ def check_outputs(
     difference = float(np.abs(found - expected).max() / max(float(np.abs(expected).max()), 1e-9))
     agreement = float((found.argmax(1) == expected.argmax(1)).mean())
     if not np.isfinite(found).all() or difference > tolerance:
-        msg = (
+        message = (
             f"engine {engine.name} computes {model} ({kind}) otherwise than ONNX Runtime: outputs differ by "
             f"{difference:.3f} of the largest, {tolerance} is allowed; try another precision, and report the model"
         )
-        raise EngineError(msg)
+        raise EngineError(message)
     return {"images": count, "largest_difference": difference, "top1_agreement": agreement}
 
 

@@ -103,8 +103,8 @@ def test_nothing_is_in_flight_after_an_error(queue: ReadQueue, pipe: tuple[int, 
     def reads(count: int) -> Iterator[Read]:
         for index in range(count):
             yield (pipe[0] if not index else file), 0, target.address + 5 * index, 5
-        msg = "no such file"
-        raise FileNotFoundError(msg)
+        message = "no such file"
+        raise FileNotFoundError(message)
 
     for count in (1, 4, 5, 11):
         target.array[:] = 0

@@ -124,8 +124,8 @@ def test_a_missing_fio_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_failing_fio_is_said(folder: Path, turns: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(task: fio.Task) -> fio.Result:
-        msg = "fio ended with exit code 1: no such engine"
-        raise ReadError(msg)
+        message = "fio ended with exit code 1: no such engine"
+        raise ReadError(message)
 
     monkeypatch.setattr(fio, "run", refuse)
     (peer,) = Peers(WANTED).peers(job_of(folder), outcome(1), lambda job: outcome(1))

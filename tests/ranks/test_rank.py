@@ -21,8 +21,8 @@ def reword() -> None:
     try:
         fail(DeviceError("illegal address"))
     except DeviceError as cause:
-        msg = "capturing: illegal address"
-        raise DeviceError(msg) from cause
+        message = "capturing: illegal address"
+        raise DeviceError(message) from cause
 
 
 def test_what_failed_first_is_told_not_what_failed_while_closing() -> None:

@@ -181,8 +181,8 @@ def test_where_it_is_forbidden_the_reader_does_not_open(
     make_dataset: MakeDataset, device: CpuDevice, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(depth: int, group: int) -> ReadQueue:
-        msg = "io_uring is refused: use reader direct"
-        raise ReadError(msg)
+        message = "io_uring is refused: use reader direct"
+        raise ReadError(message)
 
     monkeypatch.setattr(uring, "ReadQueue", refuse)
     with pytest.raises(ReadError, match="use reader direct"):
