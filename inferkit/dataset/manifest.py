@@ -135,7 +135,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"]) or "the whole file"
         message = (
-            f"{path} is not a manifest of schema {SCHEMA}: {where}: {first['message']} "
+            f"{path} is not a manifest of schema {SCHEMA}: {where}: {first['msg']} "
             f"({error.error_count()} faults). Make the data set again, or take a folder that inferkit made."
         )
         raise DatasetError(message) from error

@@ -298,4 +298,4 @@ def _explain(place: str, model: type[Parameters], detail: ErrorDetails) -> str:
     hint = ""
     if isinstance(found, str) and "string" not in detail["type"] and detail["type"] != "literal_error":
         hint = " (text: YAML reads 1e6 as text, write 1.0e+6 or 1000000; papermill -p passes text, use -y)"
-    return f"{place}: {name} is {found!r}: {detail['message']}{hint}"
+    return f"{place}: {name} is {found!r}: {detail['msg']}{hint}"
