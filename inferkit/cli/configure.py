@@ -9,8 +9,9 @@ import yaml
 
 from inferkit.dataset.record import check_sources, expected, holds_images, lies_there, target
 from inferkit.errors import InferkitError, ParameterError
-from inferkit.plan.build import Plan, plan
+from inferkit.plan.build import plan
 from inferkit.plan.networks import DEFAULT_SHAPE, shape_for
+from inferkit.plan.points import Plan
 from inferkit.readers import READERS
 from inferkit.records.params import (
     NOTEBOOKS,
@@ -153,11 +154,13 @@ def _does_not_apply(params: Parameters, values: Mapping[str, Any]) -> str:
     """Return why a stage has nothing to do with such parameters; empty if it has."""
     readers = values.get("readers", [])
     if isinstance(params, MakeDataset):
-        if readers == ["memory"]:
-            return "reader memory needs no data set"
+        if readers and not any(READERS[r].capabilities.has_files for r in readers if r in READERS):
+            return f"reader {', '.join(readers)} needs no data set"
         if not params.images and lies_there(params):
             return f"{target(params)} holds a data set already, and no images are named"
-    if isinstance(params, StorageToHost) and not any(READERS[r].has_ceiling for r in params.readers if r in READERS):
+    if isinstance(params, StorageToHost) and not any(
+        READERS[r].capabilities.has_ceiling for r in params.readers if r in READERS
+    ):
         return f"readers {', '.join(params.readers)} read nothing"
     if isinstance(params, MultiProcess) and "ranks" not in values:
         return "it says nothing of ranks (write ranks: auto to compare processes, or use --only 03c)"

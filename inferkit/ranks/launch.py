@@ -8,7 +8,6 @@ import sys
 import tempfile
 import threading
 from contextlib import suppress
-from pathlib import Path
 from time import monotonic, monotonic_ns
 from types import TracebackType
 from typing import IO, Any, Self
@@ -16,8 +15,8 @@ from typing import IO, Any, Self
 from inferkit.errors import InferkitError, RankError
 from inferkit.machine.affinity import Binding, binding, environment, inherited
 from inferkit.ranks import watchdog as stillness
-from inferkit.readers import READERS
-from inferkit.records.job import Job, Outcome, Progress
+from inferkit.readers import find_dataset
+from inferkit.records.job import Job, Outcome, RankProgress, reading_of
 from inferkit.records.place import Place
 
 STUCK_S = 5.0
@@ -41,7 +40,7 @@ class Handle:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.progress: Progress | None = None
+        self.progress: RankProgress | None = None
         self.note = ""
         self._answer: dict[str, Any] | None = None
         self._stopped = False
@@ -93,7 +92,7 @@ class Handle:
         elif kind == "note":
             self.note = str(event["text"])
         elif kind == "progress":
-            self.progress = Progress(**event)
+            self.progress = RankProgress(**event)
         else:
             self._answer = {"kind": kind, **event}
 
@@ -183,9 +182,10 @@ class Handle:
 
     def _damage(self) -> str:
         """Say which file is not what it was when its pages were mapped."""
-        job = self.job
+        reading = reading_of(self.job)
         try:
-            READERS[job.reader].find(Path(job.folder), job.dtype, job.shape, resize=job.resize, fast=job.fast)
+            if reading is not None:
+                find_dataset(reading)
         except InferkitError as error:
             return f"a mapped file was truncated: {error}"
         return "the storage of a mapped file failed, or memory ran out on tmpfs"
