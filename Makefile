@@ -13,10 +13,11 @@ test: .venv/ready-dev ## all tests but those that take minutes
 test-all: .venv/ready-dev ## those that take minutes as well
 	$(BIN)/python -m pytest
 
-check: .venv/ready-dev ## format, lint, types
+check: .venv/ready-dev ## format, lint, types, and which room may import which
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 lab: .venv/ready ## open the notebooks
 	$(BIN)/jupyter lab --notebook-dir=.
