@@ -1,6 +1,7 @@
 """Fixtures that several rooms share; they need no more than numpy, xxhash and pydantic, as on a bare GPU machine."""
 
 import dataclasses
+import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,14 @@ import pytest
 from inferkit.dataset.format import open_dataset
 from inferkit.dataset.manifest import HASHES_NAME
 from inferkit.dataset.tensors import Dataset, image_hash
+
+if importlib.util.find_spec("hypothesis"):
+    from hypothesis import HealthCheck, settings
+
+    # How fast a machine is at the moment is no property of what is tested.
+    slow = [HealthCheck.too_slow]
+    settings.register_profile("inferkit", deadline=None, suppress_health_check=slow)
+    settings.load_profile("inferkit")
 
 Pixels = npt.NDArray[np.uint8]
 

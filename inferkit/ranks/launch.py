@@ -8,13 +8,14 @@ import sys
 import tempfile
 import threading
 from contextlib import suppress
+from functools import partial
 from time import monotonic, monotonic_ns
 from types import TracebackType
 from typing import IO, Any, Self
 
 from inferkit.errors import InferkitError, RankError
 from inferkit.machine.affinity import Binding, binding, environment, inherited
-from inferkit.ranks import watchdog as stillness
+from inferkit.ranks import watchdog
 from inferkit.readers import find_dataset
 from inferkit.records.job import Job, Outcome, RankProgress, reading_of
 from inferkit.records.place import Place
@@ -58,7 +59,7 @@ class Handle:
                 start_new_session=True,
                 env=environment(job.place or Place()),
             )
-        self._stillness = stillness.Watchdog(self.pid)
+        self._watchdog = watchdog.Watchdog(partial(watchdog.signs, self.pid))
         self._listener = threading.Thread(target=self._listen, name="rank events", daemon=True)
         self._listener.start()
         self._say(job.model_dump_json())
@@ -101,8 +102,8 @@ class Handle:
 
         One that hangs while it prepares is stopped.
         """
-        if not self._ready.is_set() and (still_s := self._stillness.seconds(self.note)) > stillness.STILL_S:
-            self._give_up(f"it prepared nothing for {still_s:.0f} s: {stillness.state(self.pid)}")
+        if not self._ready.is_set() and (still_s := self._watchdog.seconds(self.note)) > watchdog.STILL_S:
+            self._give_up(f"it prepared nothing for {still_s:.0f} s: {watchdog.state(self.pid)}")
         return self._ready.is_set()
 
     def _give_up(self, why: str) -> None:

@@ -91,7 +91,7 @@ pieces_of_files = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     wanted=pieces_of_files,
     depth=st.sampled_from([1, 2, 16, 64]),
