@@ -14,6 +14,7 @@ import pytest
 from inferkit.dataset.format import open_dataset
 from inferkit.dataset.manifest import HASHES_NAME
 from inferkit.dataset.tensors import Dataset, image_hash
+from inferkit.devices.cpu import CpuDevice
 
 if importlib.util.find_spec("hypothesis"):
     from hypothesis import HealthCheck, settings
@@ -74,6 +75,13 @@ def make_dataset(tmp_path: Path) -> MakeDataset:
         return write_dataset(folder or tmp_path / "data", *arguments, **options)
 
     return make
+
+
+@pytest.fixture
+def device() -> Iterator[CpuDevice]:
+    """Open the CPU as a device that poisons what is given back."""
+    with CpuDevice(poison=True) as device:
+        yield device
 
 
 @pytest.fixture

@@ -98,7 +98,7 @@ def test_of_several_processes_one_builds(tmp_path: Path) -> None:
 
 
 def test_who_waits_for_the_lock_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", "inferkit.measure.progress")
+    caplog.set_level("INFO", "inferkit.progress")
     file = PlanFile("resnet50", SHAPED_BY)
 
     def lock_too() -> None:
