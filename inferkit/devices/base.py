@@ -4,16 +4,16 @@ Work that was handed to a device is a :class:`Span`. Nothing here blocks but ``S
 """
 
 import ctypes
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inferkit.batch import Segment
+from inferkit.closing import Closing
 from inferkit.errors import DeviceError
 
 Bytes = NDArray[np.uint8]
@@ -67,7 +67,7 @@ class Slot(Protocol):
     nbytes: int
 
 
-class Device(ABC):
+class Device(Closing):
     """A device that receives batches.
 
     Attributes
@@ -149,11 +149,3 @@ class Device(ABC):
     @abstractmethod
     def close(self) -> None:
         """Finish all work and free everything; calling it again does nothing."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from inferkit.closing import Closing
 from inferkit.errors import DeviceError
 from inferkit.linux.procfs import stat
 from inferkit.machine.gpu_processes import users_of
@@ -56,7 +57,7 @@ GPUS_A_TURN = 4
 """With more GPUs these are asked for more rarely, so that the samples between keep their pace."""
 
 
-class GpuMonitor:
+class GpuMonitor(Closing):
     """Reads some GPUs' sensors until it is closed; where NVML does not answer, ``missing`` says why.
 
     Parameters
