@@ -24,6 +24,20 @@ def bytes_at(address: int, nbytes: int) -> Bytes:
     return np.ctypeslib.as_array((ctypes.c_ubyte * nbytes).from_address(address))
 
 
+def check_fits(segments: Sequence[Segment], slot: "Slot") -> None:
+    """Refuse to copy more than a slot holds.
+
+    Raises
+    ------
+    DeviceError
+        If the segments are larger together.
+    """
+    total = sum(segment.nbytes for segment in segments)
+    if total > slot.nbytes:
+        message = f"batch of {total} bytes does not fit a slot of {slot.nbytes}: allocate slots for the largest batch"
+        raise DeviceError(message)
+
+
 class Span(Protocol):
     """A piece of work on a stream: wait for it, then read when it began and ended (``CLOCK_MONOTONIC``)."""
 

@@ -4,14 +4,13 @@ import fcntl
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from time import sleep
 
 import xxhash
 
+from inferkit.caching import cache_folder, write_whole
 from inferkit.errors import EngineError
 
 DIGEST_BYTES = 16
@@ -37,9 +36,7 @@ class PlanFile:
 
     def __init__(self, name: str, shaped_by: Mapping[str, object]) -> None:
         key = xxhash.xxh3_128_hexdigest(json.dumps(shaped_by, sort_keys=True).encode())
-        root = os.environ.get("XDG_CACHE_HOME", "")
-        folder = (Path(root) if root else Path.home() / ".cache") / "inferkit" / "engines"
-        self.path = folder / f"{name[:80]}-{key}.engine"
+        self.path = cache_folder("engines") / f"{name[:80]}-{key}.engine"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -102,14 +99,7 @@ class PlanFile:
             If it cannot be written.
         """
         try:
-            handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(xxhash.xxh3_128_digest(plan))
-                    file.write(plan)
-                Path(temporary).replace(self.path)
-            finally:
-                Path(temporary).unlink(missing_ok=True)
+            write_whole(self.path, xxhash.xxh3_128_digest(plan), plan)
         except OSError as error:
             raise self._unwritable(error) from error
 
