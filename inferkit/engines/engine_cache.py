@@ -20,7 +20,7 @@ PROGRESS = logging.getLogger("inferkit.progress")
 """Where it is told how far an engine is, for people who wait."""
 
 
-class PlanFile:
+class EngineFile:
     """The file of one built engine (TensorRT calls it a plan): a digest of 16 bytes, then the plan.
 
     Files lie in ``$XDG_CACHE_HOME/inferkit/engines`` (default ``~/.cache``). An empty, hidden file beside each is its
@@ -69,7 +69,7 @@ class PlanFile:
 
         Raises
         ------
-        TornPlanError
+        TornEngineError
             If the file is not as it was written.
         """
         try:
@@ -79,14 +79,14 @@ class PlanFile:
         plan = content[DIGEST_BYTES:]
         if xxhash.xxh3_128_digest(plan) != content[:DIGEST_BYTES]:
             message = f"{self.path.name} in the cache of engines was torn or altered"
-            raise TornPlanError(message)
+            raise TornEngineError(message)
         return plan
 
     def read_or_begin(self) -> bytes | None:
         """Return what lies there; None where nothing does, or where it is damaged, which is told: it is begun anew."""
         try:
             return self.read()
-        except TornPlanError as error:
+        except TornEngineError as error:
             PROGRESS.warning("%s: begun anew", error)
             return None
 
@@ -116,5 +116,5 @@ def _taken(lock: int) -> bool:
     return True
 
 
-class TornPlanError(EngineError):
+class TornEngineError(EngineError):
     """A plan's file is not as it was written."""

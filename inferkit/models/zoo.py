@@ -25,7 +25,7 @@ from inferkit.models.convnext import convnext_tiny
 from inferkit.models.efficientnet import efficientnet_b0
 from inferkit.models.googlenet import googlenet
 from inferkit.models.inception import inception3, inception4
-from inferkit.models.layers import Network
+from inferkit.models.layers import GraphBuilder
 from inferkit.models.mobilenet import mobilenet_v3_large
 from inferkit.models.overfeat import overfeat
 from inferkit.models.resnet import basic, bottleneck, resnet
@@ -64,7 +64,7 @@ class ModelInfo:
 
     name: str
     source: str
-    define: Callable[[Network], Var] = field(repr=False)
+    define: Callable[[GraphBuilder], Var] = field(repr=False)
     parameters: int
     multiply_adds: int
     input_shape: tuple[int, int, int] = _IMAGE
@@ -76,7 +76,7 @@ class ModelInfo:
         if dtype not in DTYPES:
             message = f"model {self.name!r}: input dtype {dtype!r} is unknown; choose one of {', '.join(DTYPES)}"
             raise ModelError(message)
-        net = Network(self._accepted(shape), dtype=dtype, seed=seed)
+        net = GraphBuilder(self._accepted(shape), dtype=dtype, seed=seed)
         return net.model(self.name, self.define(net))
 
     def _accepted(self, shape: tuple[int, ...] | None) -> tuple[int, int, int]:
