@@ -22,8 +22,6 @@ from inferkit.machine.facts import PACKAGES, facts, installed, os_release
 from inferkit.records.host import Host
 from inferkit.units import gigabytes
 
-__all__ = ["Check", "examine", "table"]
-
 WIDTH = 100
 """Columns of a table at most."""
 

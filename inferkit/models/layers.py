@@ -6,7 +6,7 @@ the mean square of what passes, however deep the network, so that nothing leaves
 
 Batch normalisation is folded, as every engine folds it: a convolution and its batch norm are one convolution with a
 bias. Such a bias is named ``folded_bias``: unfolded it is two parameters a channel (scale and shift), which is how
-papers and torchvision count, so :func:`inferkit.models.counting.count_parameters` counts it twice.
+papers and torchvision count.
 """
 
 from collections import Counter

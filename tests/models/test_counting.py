@@ -5,8 +5,8 @@ import spox
 import spox.opset.ai.onnx.v17 as op
 
 from inferkit.errors import ModelError
-from inferkit.models.counting import count_multiply_adds, count_parameters
 from inferkit.models.layers import LINEAR, GraphBuilder, flat
+from tests.models.counting import count_multiply_adds, count_parameters
 
 
 def _network() -> GraphBuilder:
