@@ -26,13 +26,14 @@ def name_of(requirement: str) -> str:
 
 def declared() -> dict[str, str]:
     lists = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
-    return {name_of(requirement): requirement for requirements in lists for requirement in requirements}
+    found = {name_of(requirement): requirement for requirements in lists for requirement in requirements}
+    return {name: requirement for name, requirement in found.items() if name != "inferkit"}
 
 
 def test_all_that_the_project_is_built_on_is_declared() -> None:
     built_on = {"jupyterlab", "papermill", "ipywidgets", "tensorrt", "pycuda", "numpy", "pandas", "altair"}
     assert built_on <= set(declared())
-    assert set(PROJECT["optional-dependencies"]) == {"lab", "demo", "tensorrt", "tensorrt-rtx", "cluster", "dev"}
+    assert set(PROJECT["optional-dependencies"]) == {"measure", "lab", "demo", "tensorrt", "tensorrt-rtx", "dev"}
 
 
 def test_environment_yml_holds_the_same_as_pyproject() -> None:
@@ -51,9 +52,7 @@ def test_constraints_pin_every_dependency_exactly_and_name_no_address() -> None:
     lines = (ROOT / "constraints.txt").read_text().split()
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+]+", line) for line in lines)
     pinned = {name_of(line) for line in lines}
-    elsewhere = {
-        name_of(r) for extra in ("tensorrt", "tensorrt-rtx", "cluster") for r in PROJECT["optional-dependencies"][extra]
-    }
+    elsewhere = {name_of(r) for extra in ("tensorrt", "tensorrt-rtx") for r in PROJECT["optional-dependencies"][extra]}
     assert set(declared()) - elsewhere <= pinned
 
 
@@ -83,18 +82,25 @@ def test_every_notebook_has_a_model_and_every_model_a_notebook() -> None:
     assert {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")} == {m.file_stem for m in NOTEBOOKS.values()}
 
 
-def blocked(modules: list[str], code: str) -> None:
+def guarded(modules: list[str], code: str) -> subprocess.CompletedProcess[str]:
     """Run code in a process that cannot import some modules."""
     guard = f"""
 import sys
 class Guard:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in {modules!r}:
-            raise ImportError(f"{{name}} is blocked")
+            raise ModuleNotFoundError(f"{{name}} is blocked", name=name)
+for name in {modules!r}:
+    sys.modules.pop(name, None)
 sys.meta_path.insert(0, Guard())
 {code}
 """
-    done = subprocess.run([sys.executable, "-W", "error", "-c", guard], capture_output=True, text=True, check=False)
+    return subprocess.run([sys.executable, "-W", "error", "-c", guard], capture_output=True, text=True, check=False)
+
+
+def blocked(modules: list[str], code: str) -> None:
+    """Run code in a process that cannot import some modules; it must succeed."""
+    done = guarded(modules, code)
     assert done.returncode == 0, done.stderr
 
 
@@ -124,6 +130,37 @@ def test_only_one_file_each_imports_pycuda_and_tensorrt() -> None:
             if pattern.search(path.read_text())
         }
         assert found <= allowed, found
+
+
+MEASURING = {
+    {"opencv-python-headless": "cv2", "nvidia-ml-py": "pynvml"}.get(name, name.replace("-", "_"))
+    for name in map(name_of, PROJECT["optional-dependencies"]["measure"])
+}
+"""The modules that the extra ``measure`` brings."""
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["show {0}/03b_single_process.ipynb", "compare {0}"]
+    + [f"export {{0}}/03b_single_process.ipynb --to {form} --out {{1}}/out" for form in ("html", "csv", "json")],
+)
+def test_the_base_install_reads_notebooks_even_where_there_is_no_linux(command: str, tmp_path: Path) -> None:
+    arguments = command.format(ROOT / "tests/fixtures/schema_1", tmp_path).split()
+    no_linux = "sys.modules['inferkit.linux'] = None"
+    call = f"from inferkit.cli.main import main; main({arguments!r}, standalone_mode=False)"
+    blocked([*MEASURING, "pwd", "fcntl", "resource"], f"{no_linux}\n{call}")
+
+
+@pytest.mark.parametrize(
+    ("command", "missing"), [("run quickstart", "cv2"), ("models", "onnx"), ("dataset make demo {0}", "cv2")]
+)
+def test_without_the_extra_a_command_that_measures_names_it(command: str, missing: str, tmp_path: Path) -> None:
+    arguments = command.format(tmp_path / "set").split()
+    code = f"from inferkit.cli.main import main; main({arguments!r}, prog_name='inferkit')"
+    done = guarded([*MEASURING], code)
+    words = command.removesuffix(" demo {0}").removesuffix(" quickstart")
+    told = f"`inferkit {words}` needs {missing}, which is not here: pip install 'inferkit[measure]'"
+    assert (done.returncode, done.stderr) == (2, f"inferkit: {told}\n")
 
 
 def test_every_engine_of_the_cpu_can_be_imported() -> None:
