@@ -1,6 +1,6 @@
-"""The contract of a device: it owns memory, and does work in the background on streams.
+"""The contract of a device: it owns memory, and works in the background, on streams.
 
-Work that was handed to a device is a :class:`Span`. Nothing here blocks but ``Span.wait``.
+Work that was handed to a device is a :class:`Span`. Only ``Span.wait`` blocks.
 """
 
 import ctypes
@@ -20,7 +20,7 @@ Bytes = NDArray[np.uint8]
 
 
 def bytes_at(address: int, nbytes: int) -> Bytes:
-    """Show memory as bytes, without a copy; whoever owns it must keep it."""
+    """Return memory as an array of bytes, without a copy; its owner must keep it."""
     return np.ctypeslib.as_array((ctypes.c_ubyte * nbytes).from_address(address))
 
 
@@ -89,11 +89,11 @@ class Device(Closing):
     kind
         ``cpu`` or ``cuda``.
     name
-        What a reader of the record recognises.
+        A name that people recognise in the record.
     memories
-        Kinds of host memory that it can copy from; the first is the one that buffers should use.
+        Kinds of host memory that it can copy from; buffers should use the first.
     poison
-        Whether memory that was given back is overwritten, so that a use after release shows in a test.
+        Whether memory that was given back is overwritten, so that a test sees any use after release.
     """
 
     kind: str
@@ -102,12 +102,12 @@ class Device(Closing):
     poison: bool
 
     def attached(self) -> AbstractContextManager[None]:
-        """Tell the device that this thread will use it often until the ``with`` block ends: calls are then cheaper."""
+        """Make calls of this thread cheaper until the ``with`` block ends; for threads that use the device often."""
         return nullcontext()
 
     @abstractmethod
     def allocate(self, nbytes: int, memory: str = "") -> HostMemory:
-        """Allocate host memory of a kind (default: the best), page-aligned, its pages present.
+        """Allocate page-aligned host memory of a kind (by default the best one), with all its pages present.
 
         Raises
         ------
@@ -117,7 +117,7 @@ class Device(Closing):
 
     @abstractmethod
     def register(self, address: int, nbytes: int, *, writable: bool) -> Registration:
-        """Make existing, page-aligned memory (a file's pages) something to copy from.
+        """Let the device copy from existing, page-aligned memory (a file's pages).
 
         Raises
         ------
@@ -154,7 +154,7 @@ class Device(Closing):
 
     @abstractmethod
     def synchronize(self) -> None:
-        """Block until everything that was submitted has ended, well or not."""
+        """Block until all submitted work has ended, whether it succeeded or not."""
 
     @abstractmethod
     def read_back(self, slot: Slot, nbytes: int) -> Bytes:

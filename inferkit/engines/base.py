@@ -1,4 +1,4 @@
-"""The contract of an engine: it infers what lies in a slot, in the background, once the copy is done."""
+"""The contract of an engine: once the copy is done, it infers in the background what lies in a slot."""
 
 from abc import abstractmethod
 from typing import ClassVar, NamedTuple, Self
@@ -12,12 +12,12 @@ from inferkit.errors import EngineError
 
 
 class Options(NamedTuple):
-    """How an engine infers; each engine takes what it knows.
+    """How an engine infers; each engine uses the options that it knows.
 
     Parameters
     ----------
     threads
-        CPU threads; 0: one per core.
+        CPU threads; 0 means one per core.
     contexts
         Batches that a GPU infers side by side, each in an execution context of its own.
     cuda_graph
@@ -41,7 +41,7 @@ class Engine(Closing):
     has_out
         Whether results are copied to host memory.
     lacks
-        Precisions that it does not compute in, and what to do instead.
+        Precisions that it cannot compute in, and what to do instead.
     """
 
     name: ClassVar[str]
@@ -74,12 +74,12 @@ class Engine(Closing):
         Raises
         ------
         EngineError
-            If the model does not fit the images, or the device is none that the engine knows.
+            If the model does not fit the images, or the engine does not know the device.
         """
 
     @property
     def facts(self) -> dict[str, str]:
-        """The library and version that infers, for the record."""
+        """The library that infers and its version, for the record."""
         return {}
 
     @abstractmethod
@@ -88,10 +88,10 @@ class Engine(Closing):
 
     @abstractmethod
     def output(self, slot: Slot) -> NDArray[np.float32] | None:
-        """Return a copy of what the slot's last, finished inference gave; None where an engine infers nothing."""
+        """Return a copy of the output of the slot's last, finished inference; None if the engine infers nothing."""
 
     def out(self, slot: Slot, after: Span) -> Span:
-        """Bring a slot's results to host memory once ``after`` is done; nothing where they lie there already."""
+        """Bring a slot's results to host memory once ``after`` is done; does nothing if they are there already."""
         return after
 
     def layers(self, slot: Slot) -> tuple[list[tuple[str, float]], str]:
@@ -100,12 +100,12 @@ class Engine(Closing):
         Returns
         -------
         times, description
-            Name and milliseconds of each layer in order; what the library says of the built network, as JSON.
+            Name and milliseconds of each layer, in order; the library's description of the built network, as JSON.
 
         Raises
         ------
         EngineError
-            If the engine cannot look at single layers.
+            If the engine cannot time single layers.
         """
         message = f"engine {self.name} times no layers: set layer_profile: false"
         raise EngineError(message)

@@ -1,4 +1,4 @@
-"""Built engines on disk: found again by everything that shaped them, built by one process where several want one."""
+"""Built engines on disk: found again by everything that shaped them; if several processes want one, one builds it."""
 
 import fcntl
 import json
@@ -15,23 +15,23 @@ from inferkit.errors import EngineError
 
 DIGEST_BYTES = 16
 WAIT_S = 0.2
-"""Time between two tries to get a lock."""
+"""Seconds between two tries to get a lock."""
 PROGRESS = logging.getLogger("inferkit.progress")
-"""Where it is told how far an engine is, for people who wait."""
+"""Says how far an engine is, to people who wait for it."""
 
 
 class EngineFile:
     """The file of one built engine (TensorRT calls it a plan): a digest of 16 bytes, then the plan.
 
-    Files lie in ``$XDG_CACHE_HOME/inferkit/engines`` (default ``~/.cache``). An empty, hidden file beside each is its
-    lock, and stays.
+    Files lie in ``$XDG_CACHE_HOME/inferkit/engines`` (default ``~/.cache``). The empty, hidden file beside each is
+    its lock, and stays.
 
     Parameters
     ----------
     name
-        What a reader of the folder recognises.
+        What people recognise in the folder.
     shaped_by
-        Everything that shapes the engine; whatever differs makes another file.
+        Everything that shapes the engine; any difference makes another file.
     """
 
     def __init__(self, name: str, shaped_by: Mapping[str, object]) -> None:
@@ -40,7 +40,7 @@ class EngineFile:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes out, so that one builds and the others find; the kernel unlocks if this one dies.
+        """Keep other processes out: one builds the engine, the others find it. The kernel unlocks if this one dies.
 
         Raises
         ------
@@ -59,7 +59,7 @@ class EngineFile:
             os.close(lock)
 
     def _wait(self, lock: int) -> None:
-        """Wait for the lock, and say so; trying again and again shows that this process does not hang."""
+        """Wait for the lock and say so; each new try shows that this process does not hang."""
         while not _taken(lock):
             PROGRESS.info("waiting for another process that makes %s", self.path.name)
             sleep(WAIT_S)
@@ -70,7 +70,7 @@ class EngineFile:
         Raises
         ------
         TornEngineError
-            If the file is not as it was written.
+            If the file is damaged.
         """
         try:
             content = self.path.read_bytes()
@@ -83,7 +83,7 @@ class EngineFile:
         return plan
 
     def read_or_begin(self) -> bytes | None:
-        """Return what lies there; None where nothing does, or where it is damaged, which is told: it is begun anew."""
+        """Return what the file holds; None, with a warning if it is damaged, to begin anew."""
         try:
             return self.read()
         except TornEngineError as error:
@@ -117,4 +117,4 @@ def _taken(lock: int) -> bool:
 
 
 class TornEngineError(EngineError):
-    """A plan's file is not as it was written."""
+    """An engine's file is damaged."""

@@ -31,7 +31,7 @@ class OnnxEngine(Engine):
 
     Notes
     -----
-    ONNX Runtime's threads do not spin while they wait: the readers and the copy thread need the same cores.
+    ONNX Runtime's threads do not spin while they wait, because the readers and the copy thread need the same cores.
     """
 
     name = "onnx"
@@ -95,7 +95,7 @@ class OnnxEngine(Engine):
         return self._device.compute.submit(run, after=after)
 
     def _view(self, slot: Slot) -> NDArray[Any]:
-        """Show a slot's memory as images, without a copy."""
+        """Return a slot's memory as images, without a copy."""
         if slot.address not in self._inputs:
             memory = bytes_at(slot.address, slot.nbytes)
             self._inputs[slot.address] = memory.view(self._dtype).reshape(-1, *self._shape)

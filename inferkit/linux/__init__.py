@@ -1,4 +1,4 @@
-"""Linux: one kernel interface a file. What the kernel does not tell is None, never a guess."""
+"""Linux: one kernel interface per file. What the kernel does not say is None, never a guess."""
 
 import sys
 

@@ -37,13 +37,13 @@ class Check:
     name
         What was looked for.
     status
-        ``present``; ``limited``: there, but not wholly of use; ``absent``; ``unknown``: the machine does not tell.
+        ``present``; ``limited``: there, but not fully usable; ``absent``; ``unknown``: the machine does not say.
     found
         What was found.
     why
         Why it matters, in one line.
     fix
-        The command or setting that mends it; empty where it is present.
+        The command or setting that mends it; empty if it is present.
     """
 
     name: str
@@ -79,7 +79,7 @@ def cpu(host: Host) -> Check:
 
 
 def numa(host: Host) -> Check:
-    """Check that NUMA nodes, and the GPUs' places among them, are told."""
+    """Check that the NUMA nodes are known, and on which of them each GPU lies."""
     why = "memory on the wrong node slows copies to a GPU"
     nodes = host.numa_nodes
     if not nodes:
@@ -129,7 +129,7 @@ def driver(root: Path = ROOT) -> Check:
 
 
 def gpu(host: Host) -> Check:
-    """Check the GPUs, and NVML, which tells about them."""
+    """Check the GPUs, and that NVML, which reports on them, answers for each."""
     why = "GPUs are what the images stream to; NVML tells throttling, power and other users"
     has_bindings = bool(installed(["nvidia-ml-py"]))
     if not host.gpus:
@@ -171,7 +171,7 @@ def open_files() -> Check:
 
 
 def page_cache() -> Check:
-    """Check that the kernel tells which pages of a file are in memory, by mincore and cachestat."""
+    """Check that mincore and cachestat tell which pages of a file are in memory."""
     why = "they tell whether storage or the page cache was read"
     with tempfile.NamedTemporaryFile(prefix="inferkit-") as file:
         file.write(bytes(8192))
@@ -186,7 +186,7 @@ def page_cache() -> Check:
 
 
 def _cachestat() -> bool:
-    """Whether the kernel knows cachestat: for a descriptor that does not exist it then says just that."""
+    """Tell whether the kernel knows cachestat: if so, it answers EBADF for a descriptor that does not exist."""
     syscall: Callable[..., int] = ctypes.CDLL(None, use_errno=True).syscall
     nothing = ctypes.c_void_p(None)
     failed = syscall(ctypes.c_long(_CACHESTAT), ctypes.c_int(-1), nothing, nothing, ctypes.c_uint(0))

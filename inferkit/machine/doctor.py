@@ -1,4 +1,4 @@
-"""What this machine has and lacks for inferkit, and the fix for each."""
+"""What inferkit needs that this machine has or lacks, and the fix for each lack."""
 
 import errno
 import importlib
@@ -34,9 +34,9 @@ _RTX_WITHOUT_HOPPER = (1, 5)
 
 
 def examine(path: Path) -> list[Check]:
-    """Return what this machine has and lacks, for data that lie, or will lie, under ``path``.
+    """Return what this machine has and lacks for data that lie, or will lie, under ``path``.
 
-    A temporary file is made there, and removed again.
+    This makes a temporary file there and removes it again.
     """
     host, folder = facts(), existing(path)
     folder = folder if folder.is_dir() else folder.parent
@@ -53,7 +53,7 @@ def examine(path: Path) -> list[Check]:
 
 
 def table(checks: Iterable[Check]) -> str:
-    """Return the checks as text for a terminal: aligned, wrapped to 100 columns, reasons and fixes below each lack."""
+    """Return the checks as text for a terminal, wrapped to 100 columns, with the reason and the fix below each lack."""
     rows = list(checks)
     name_width = max((len(check.name) for check in rows), default=0)
     return "\n".join(line for check in rows for line in _row(check, name_width))
@@ -94,13 +94,13 @@ def tensorrt(host: Host) -> Check:
 
 
 def release(version: str) -> tuple[int, ...]:
-    """Return a version's leading numbers: ``1.4.0.76`` is ``(1, 4, 0, 76)``; empty of an unknown version."""
+    """Return a version's leading numbers: ``1.4.0.76`` is ``(1, 4, 0, 76)``; empty if the version is unknown."""
     numbers = re.match(r"\d+(\.\d+)*", version)
     return tuple(map(int, numbers[0].split("."))) if numbers else ()
 
 
 def pycuda() -> Check:
-    """Check that PyCUDA is there and finds CUDA's library; this loads it into the process, but makes no context."""
+    """Check that PyCUDA is there and finds CUDA's library; this loads the library but makes no context."""
     why = "device cuda allocates, pins and copies through it"
     version = installed(["pycuda"]).get("pycuda")
     if version is None:
@@ -114,7 +114,7 @@ def pycuda() -> Check:
 
 
 def cuda_bindings() -> Check:
-    """Check NVIDIA's bindings of the CUDA driver."""
+    """Check NVIDIA's bindings for the CUDA driver."""
     why = "calls that PyCUDA lacks"
     version = installed(["cuda-bindings"]).get("cuda-bindings")
     if version is None:
@@ -123,7 +123,7 @@ def cuda_bindings() -> Check:
 
 
 def file_system(disk: Filesystem) -> Check:
-    """Check that what is read can be told: which file system, and which disk's counters count."""
+    """Check which file system it is, and whether a disk's counters show what is read from it."""
     why = "the disk's counters prove that storage was read, not the page cache"
     found = f"{disk.fstype} on {disk.mount_point}"
     if disk.block_device:
@@ -136,7 +136,7 @@ def file_system(disk: Filesystem) -> Check:
 
 
 def direct_io(folder: Path, disk: Filesystem) -> Check:
-    """Check O_DIRECT by opening a temporary file with it, and what alignment the file system reports."""
+    """Check O_DIRECT by opening a temporary file with it, and the alignment that the file system reports."""
     why = "reader direct bypasses the page cache by it"
     fix = "use reader buffered, or put the data on ext4 or XFS"
     try:
@@ -161,7 +161,7 @@ def direct_io(folder: Path, disk: Filesystem) -> Check:
 
 
 def io_uring() -> Check:
-    """Check that the kernel, and what confines this process, permit io_uring."""
+    """Check that the kernel and the container permit io_uring."""
     why = "reader uring keeps the files of a batch in flight by it"
     try:
         ReadQueue(1, 1).close()
@@ -223,7 +223,7 @@ def install(name: str) -> str:
 
 
 def package(name: str, extra: str) -> Check:
-    """Check an optional package, which one of inferkit's extras brings."""
+    """Check a package that one of inferkit's extras brings."""
     purposes = {
         "measure": "measuring needs it; reading executed notebooks does not",
         "lab": "for exploring in JupyterLab; batch runs do without",

@@ -1,4 +1,4 @@
-"""Which processes compute on a GPU, as NVML tells it, and which of them through NVIDIA's MPS.
+"""Which processes compute on a GPU, as NVML reports it, and which of them through NVIDIA's MPS.
 
 The Multi-Process Service lets several processes compute on a GPU at the same time; without it they take turns.
 """
@@ -13,13 +13,13 @@ from inferkit.linux.procfs import ROOT, command
 from inferkit.machine.nvml import nvml
 
 MPS_SERVER = b"nvidia-cuda-mps-server"
-"""The service's own process: it lies on every GPU that was ever shared, and computes nothing."""
+"""The service's own process: it stays on every GPU that was ever shared, and computes nothing."""
 
 
 class Users(NamedTuple):
-    """Process ids of those that compute on a GPU, and of those among them that do so through MPS.
+    """Ids of the processes that compute on a GPU, and of those among them that do so through MPS.
 
-    In a container NVML may tell other ids than the container does, or none.
+    In a container NVML may report other ids than the container sees, or none.
     """
 
     all: list[int]
@@ -27,7 +27,7 @@ class Users(NamedTuple):
 
 
 def users_of(library: Any, handle: Any, proc: Path = ROOT / "proc") -> Users | None:
-    """Return who computes on a GPU; None where NVML does not tell.
+    """Return who computes on a GPU; None if NVML does not report it.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def users_of(library: Any, handle: Any, proc: Path = ROOT / "proc") -> Users | N
 
 
 def users(gpus: Sequence[int]) -> dict[int, list[int]]:
-    """Return the processes that compute on some GPUs (NVML's numbers); nothing where NVML does not tell."""
+    """Return the processes that compute on some GPUs (NVML's numbers); nothing if NVML does not report it."""
     told: dict[int, Users | None] = {}
     if gpus:
         with suppress(DeviceError), nvml() as library:

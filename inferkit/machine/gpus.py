@@ -1,4 +1,4 @@
-"""The NVIDIA GPUs of a machine, as NVML tells them, else as /proc and /sys do. No CUDA context is made."""
+"""The NVIDIA GPUs of a machine, as NVML reports them, otherwise /proc and /sys. No CUDA context is made."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,12 +18,12 @@ Serials = dict[str, str]
 
 
 def detect(root: Path = ROOT) -> list[tuple[Gpu, Serials]]:
-    """Return each GPU and its serial numbers, by NVML where it answers (only for this machine's own root)."""
+    """Return each GPU and its serial numbers, from NVML if it answers (it knows only this machine's own root)."""
     return (_from_nvml(root) if root == ROOT else []) or _from_proc(root)
 
 
 def driver_version(root: Path = ROOT) -> str | None:
-    """Return the version of the loaded NVIDIA kernel module; None where none is loaded."""
+    """Return the version of the loaded NVIDIA kernel module; None if none is loaded."""
     # NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar … (older) / … for x86_64  580.82.07 Release …
     words = (text(root / "proc/driver/nvidia/version") or "").split("GCC version")[0].split()
     return next((word for word in words if word[0].isdigit() and word.replace(".", "").isdigit()), None)
@@ -38,7 +38,7 @@ def _from_nvml(root: Path) -> list[tuple[Gpu, Serials]]:
 
 def _nvml_gpu(library: Any, index: int, root: Path) -> tuple[Gpu, Serials]:
     def ask(function: str, *arguments: Any) -> Any:
-        """Return NVML's answer; None where this GPU, driver or right of access does not give it."""
+        """Return NVML's answer; None if this GPU, driver or user does not get one."""
         try:
             return getattr(library, function)(*arguments)
         except library.NVMLError:

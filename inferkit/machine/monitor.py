@@ -1,4 +1,4 @@
-"""What the host does meanwhile: sampled in a thread of its own."""
+"""What the host does during a run, sampled by a thread of its own."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -26,13 +26,13 @@ class HostCpu:
 
 
 Sources = Mapping[str, tuple[str, Callable[[], float | None]]]
-"""By name: a unit, and what takes a sample; None where there is nothing to know."""
+"""By name: a unit, and a function that takes a sample; it returns None if there is none."""
 
 SOURCES: Sources = {"host_cpu": ("share", HostCpu())}
 
 
 class Monitor:
-    """Samples every source five times a second while entered; the record gets means over one second."""
+    """Samples every source five times a second inside its ``with`` block; the record gets means over one second."""
 
     def __init__(self, sources: Sources | None = None) -> None:
         self._sources = SOURCES if sources is None else sources
@@ -60,7 +60,7 @@ class Monitor:
                     self.samples[name].append((monotonic(), value))
 
     def series(self, start_s: float) -> dict[str, Series]:
-        """Return the means over each second since ``start_s`` (``CLOCK_MONOTONIC``); what was before is left out."""
+        """Return the means over each second since ``start_s`` (``CLOCK_MONOTONIC``), without what came before."""
         since = {
             name: [(at - start_s, value) for at, value in samples if at >= start_s]
             for name, samples in self.samples.items()

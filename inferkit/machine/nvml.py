@@ -1,4 +1,4 @@
-"""NVML, NVIDIA's library that tells about GPUs: begun and ended in this one place."""
+"""NVML, NVIDIA's library that reports on GPUs: this is the only place that initialises it and shuts it down."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from inferkit.errors import DeviceError
 
 @contextmanager
 def nvml() -> Iterator[Any]:
-    """Yield the library's module, initialised; afterwards it is shut down.
+    """Yield the library's module, initialised, and shut it down afterwards.
 
     Raises
     ------

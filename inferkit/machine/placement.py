@@ -1,7 +1,7 @@
 """The plan of ranks: which GPUs, cores, memory node and data folder each process gets.
 
 GPUs of different sockets come first, then of different PCIe switches; a rank's cores lie on its GPUs' node where that
-is known. Physical cores are shared out before their hyper-threads, and no core is given to two ranks.
+is known. Physical cores are shared out before their hyper-threads, and no two ranks get the same core.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ from inferkit.records.place import Place, Placement, cpu_ranges
 
 
 def spread(machine: Topology, ids: Sequence[int]) -> list[int]:
-    """Order GPUs so that any first few lie as far apart as can be: other sockets, other nodes, other switches first."""
+    """Order GPUs so that the first few always lie as far apart as possible: by socket, then by node, then by switch."""
     left, chosen = list(ids), list[int]()
     while left:
         best = min(left, key=lambda gpu: _crowding(machine, gpu, chosen))
@@ -77,7 +77,7 @@ def place_ranks(
 
 
 def _gpu_shares(machine: Topology, ranks: int, gpus: Sequence[int]) -> list[tuple[int, ...]]:
-    """Share out GPUs so that one rank's lie near each other."""
+    """Share out GPUs so that those of one rank lie near each other."""
     if not gpus:
         return [()] * ranks
     near = sorted(gpus, key=lambda gpu: _neighbourhood(machine, machine.gpus.get(gpu), gpu))
@@ -97,7 +97,7 @@ def _neighbourhood(machine: Topology, device: PciDevice | None, gpu: int) -> tup
 def _node_shares(
     machine: Topology, usable: Sequence[Core], gpus: Sequence[tuple[int, ...]], remarks: list[str]
 ) -> list[tuple[int | None, ...]]:
-    """Return each rank's nodes: its GPUs' where known, else an even share of those that have cores."""
+    """Return each rank's nodes: those of its GPUs if known, otherwise an even share of the nodes that have cores."""
     have_cores = list(dict.fromkeys(core.node for core in usable))
     ranks = len(gpus)
     shares: list[tuple[int | None, ...]] = []

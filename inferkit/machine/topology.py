@@ -1,7 +1,7 @@
-"""Where cores, memory, GPUs, network cards and NVMe disks lie in this machine, as /sys tells it.
+"""Where cores, memory, GPUs, network cards and NVMe disks lie in this machine, as /sys describes it.
 
-A virtual machine may tell nothing, or -1, or that a device is as near to several nodes: then its node is None, which
-reads "unknown". Nothing is guessed, not even where there is one node only.
+A virtual machine may say nothing, or -1, or that a device is equally near to several nodes. The device's node is then
+None, which reads "unknown". Nothing is guessed, even if there is only one node.
 """
 
 import re
@@ -36,9 +36,9 @@ class Core(_Facts):
     Parameters
     ----------
     cpus
-        Its logical CPUs (hyper-threads), the first of them the lowest number.
+        Its logical CPUs (hyper-threads), the lowest number first.
     node, socket
-        None where the machine does not tell.
+        None if the machine does not say.
     """
 
     cpus: tuple[int, ...]
@@ -52,13 +52,13 @@ class PciDevice(_Facts):
     Parameters
     ----------
     kind, name
-        Such as ``network`` and ``eth0``; of a GPU NVML's number.
+        Such as ``network`` and ``eth0``; the name of a GPU is NVML's number.
     address
-        On the PCI bus; None where it has none that is told.
+        On the PCI bus; None if it is not known.
     node
-        The NUMA node that it is nearest to; None: unknown.
+        The NUMA node that it is nearest to; None if that is unknown.
     bridges
-        PCI bridges and switches above it, from the root down; empty: directly at the root, or unknown.
+        PCI bridges and switches above it, from the root down; empty if it hangs directly on the root, or if unknown.
     """
 
     kind: Literal["gpu", "network", "nvme"]
@@ -81,11 +81,11 @@ class Topology(_Facts):
         return {int(device.name): device for device in self.devices if device.kind == "gpu"}
 
     def socket_of(self, node: int | None) -> int | None:
-        """Return the socket of a node's cores; None where it has none or the machine does not tell."""
+        """Return the socket of a node's cores; None if it has no cores or the machine does not say."""
         return next((core.socket for core in self.cores if node is not None and core.node == node), None)
 
     def unknown(self) -> list[str]:
-        """Say what the machine does not tell."""
+        """List what the machine does not say."""
         told = []
         if not self.nodes:
             told.append("NUMA nodes: the kernel tells none")
@@ -96,7 +96,7 @@ class Topology(_Facts):
         return told + [f"NUMA node of {kind} {', '.join(names)}" for kind, names in lost.items() if names]
 
     def __str__(self) -> str:
-        """Return one line per NUMA node: its socket, cores, logical CPUs and what lies on it."""
+        """Return one line per NUMA node: its socket, cores, logical CPUs and devices."""
         nodes = [*self.nodes, *([None] if any(p.node is None for p in self.devices) or not self.nodes else [])]
         return "\n".join(self._line(node) for node in nodes)
 
@@ -144,7 +144,7 @@ def _node_cpus(root: Path) -> dict[int, set[int]]:
 
 
 def _cpu_set(folder: Path, listed: str, masked: str) -> set[int]:
-    """Read a set of CPUs: as a list, or as older kernels write it, a mask in hexadecimal words."""
+    """Read a set of CPUs: a list, or in older kernels a mask in hexadecimal words."""
     content = text(folder / listed)
     if content is not None:
         return set(cpu_list(content))
@@ -211,7 +211,7 @@ def _pci_folder(link: Path) -> Path:
 
 
 def _node(folder: Path, node_cpus: dict[int, set[int]]) -> int | None:
-    """Return a PCI device's node; None where it is -1, or where the CPUs near it are not that node's alone."""
+    """Return a PCI device's node; None if it is -1, or if CPUs of other nodes are as near to the device."""
     node = integer(folder / "numa_node")
     if node is None or node < 0:
         return None
@@ -221,9 +221,9 @@ def _node(folder: Path, node_cpus: dict[int, set[int]]) -> int | None:
 
 
 def allowed_cores(machine: Topology, allowed: Iterable[int]) -> list[Core]:
-    """Return the cores with those of their logical CPUs that may be used; cores without any are left out."""
+    """Return the cores with only the logical CPUs that may be used; cores without any are left out."""
     usable = set(allowed)
     cores = [core.model_copy(update={"cpus": tuple(c for c in core.cpus if c in usable)}) for core in machine.cores]
     known = {cpu for core in cores for cpu in core.cpus}
-    bare = [Core(cpus=(cpu,)) for cpu in sorted(usable - known)]  # a kernel that tells no topology
+    bare = [Core(cpus=(cpu,)) for cpu in sorted(usable - known)]  # a kernel that reports no topology
     return [core for core in cores if core.cpus] + bare

@@ -1,4 +1,4 @@
-"""The zoo: one line a model, its published size, and the function that builds it.
+"""The zoo: one line per model, with its published size and the function that builds it.
 
 Published figures count a multiply-add as one and batch norm as two parameters a channel. Their sources:
 
@@ -7,8 +7,8 @@ Published figures count a multiply-add as one and batch norm as two parameters a
 - TensorFlow's slim table of ResNet v1: the parameters of ResNet-200.
 - imgclsmob's table, of the weights released by the authors: Inception v4.
 
-The others are not published but added up, layer by layer: OverFeat from its paper's table 1, the multiply-adds of
-ResNet-200 and both figures of ResNet-269 by the formula that gives torchvision's for the others (see the tests),
+The other figures are not published but added up, layer by layer: OverFeat from its paper's table 1, the multiply-adds
+of ResNet-200 and both figures of ResNet-269 by the formula that gives torchvision's for the others (see the tests),
 deep_mnist, acoustic_model, sensor_net and text_cnn from the descriptors of the dlbs benchmark.
 """
 
@@ -40,7 +40,7 @@ _299 = (3, 299, 299)
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is known of a model of the zoo.
+    """What is known about a model of the zoo.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class ModelInfo:
     classes
         Number of logits.
     smallest
-        Smallest height and width that it accepts, in pixels; None when it takes its own shape only.
+        Smallest height and width that it accepts, in pixels; None if it takes only its own shape.
     """
 
     name: str
@@ -77,7 +77,7 @@ class ModelInfo:
         Parameters
         ----------
         dtype
-            Of the input: ``"uint8"`` or ``"float32"``, both holding 0..255. First of all the graph casts (uint8),
+            Of the input: ``"uint8"`` or ``"float32"``, both holding 0..255. The graph first casts (uint8),
             subtracts the mean and divides by the standard deviation of ImageNet.
         shape
             (channels, height, width) of the images; None takes the model's own. Networks that end in a global average
@@ -93,7 +93,7 @@ class ModelInfo:
         Raises
         ------
         ModelError
-            When the dtype or the shape does not fit.
+            If the dtype or the shape does not fit.
         """
         if dtype not in DTYPES:
             message = f"model {self.name!r}: input dtype {dtype!r} is unknown; choose one of {', '.join(DTYPES)}"
@@ -162,7 +162,7 @@ def find_model(name: str) -> ModelInfo:
     Raises
     ------
     ModelError
-        When the zoo has no such model; the message names those it has and the nearest one.
+        If the zoo has no such model; the message names those it has, and the nearest one.
     """
     if name in MODELS:
         return MODELS[name]
