@@ -30,11 +30,11 @@ bench: .venv/ready ## what this machine can measure of inferkit itself
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
 	command -v uv >/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check uv || true
-	$(call install,.[lab$(comma)demo])
+	$(call install,.[measure$(comma)lab$(comma)demo])
 	touch $@
 
 .venv/ready-dev: .venv/ready
-	$(call install,.[lab$(comma)demo$(comma)dev])
+	$(call install,.[measure$(comma)lab$(comma)demo$(comma)dev])
 	touch $@
 
 comma := ,

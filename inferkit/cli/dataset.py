@@ -14,19 +14,26 @@ from inferkit.units import gigabytes, rate
 
 OK, FAILED, REFUSED, INVALID = 0, 1, 2, 3
 """Exit codes: all VALID, something failed, refused before anything ran, something INVALID."""
+MEASURE = "pip install 'inferkit[measure]'" if sys.platform == "linux" else "measure on Linux, read what it wrote here"
+"""What to do where a module is missing that only measuring needs."""
 P = ParamSpec("P")
 
 
 def refusals(command: Callable[P, None]) -> Callable[P, None]:
-    """Turn our own errors into a message and exit code 2."""
+    """Turn our own errors, and the lack of what only measuring needs, into a message and exit code 2."""
 
     @wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
-            command(*args, **kwargs)
+            return command(*args, **kwargs)
         except InferkitError as error:
-            click.echo(f"inferkit: {error}", err=True)
-            sys.exit(REFUSED)
+            message = str(error)
+        except ModuleNotFoundError as error:
+            if (error.name or "inferkit").partition(".")[0] == "inferkit":
+                raise
+            message = f"`{click.get_current_context().command_path}` needs {error.name}, which is not here: {MEASURE}"
+        click.echo(f"inferkit: {message}", err=True)
+        sys.exit(REFUSED)
 
     return wrapped
 

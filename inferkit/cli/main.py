@@ -125,6 +125,7 @@ main.add_command(dataset)
 
 
 @main.command()
+@refusals
 def models() -> None:
     """List the networks that are built on the spot."""
     from inferkit.models.zoo import MODELS

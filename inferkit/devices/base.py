@@ -4,16 +4,16 @@ Work that was handed to a device is a :class:`Span`. Nothing here blocks but ``S
 """
 
 import ctypes
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inferkit.batch import Segment
+from inferkit.closing import Closing
 from inferkit.errors import DeviceError
 
 Bytes = NDArray[np.uint8]
@@ -22,6 +22,20 @@ Bytes = NDArray[np.uint8]
 def bytes_at(address: int, nbytes: int) -> Bytes:
     """Show memory as bytes, without a copy; whoever owns it must keep it."""
     return np.ctypeslib.as_array((ctypes.c_ubyte * nbytes).from_address(address))
+
+
+def check_fits(segments: Sequence[Segment], slot: "Slot") -> None:
+    """Refuse to copy more than a slot holds.
+
+    Raises
+    ------
+    DeviceError
+        If the segments are larger together.
+    """
+    total = sum(segment.nbytes for segment in segments)
+    if total > slot.nbytes:
+        message = f"batch of {total} bytes does not fit a slot of {slot.nbytes}: allocate slots for the largest batch"
+        raise DeviceError(message)
 
 
 class Span(Protocol):
@@ -67,7 +81,7 @@ class Slot(Protocol):
     nbytes: int
 
 
-class Device(ABC):
+class Device(Closing):
     """A device that receives batches.
 
     Attributes
@@ -149,11 +163,3 @@ class Device(ABC):
     @abstractmethod
     def close(self) -> None:
         """Finish all work and free everything; calling it again does nothing."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

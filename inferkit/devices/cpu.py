@@ -12,7 +12,7 @@ from types import TracebackType
 import numpy as np
 
 from inferkit.batch import Segment
-from inferkit.devices.base import Bytes, Device, Slot, Span, bytes_at
+from inferkit.devices.base import Bytes, Device, Slot, Span, bytes_at, check_fits
 from inferkit.errors import DeviceError
 from inferkit.units import gibibytes
 
@@ -159,13 +159,7 @@ class CpuDevice(Device):
 
     def copy_in(self, segments: Sequence[Segment], slot: Slot) -> Span:
         """Copy the segments to the slot on the copy thread."""
-        total = sum(segment.nbytes for segment in segments)
-        if total > slot.nbytes:
-            message = (
-                f"batch of {total} bytes does not fit a slot of {slot.nbytes}: allocate slots for the largest batch"
-            )
-            raise DeviceError(message)
-
+        check_fits(segments, slot)
         if self.poison:
             ctypes.memset(slot.address, POISON, slot.nbytes)
 

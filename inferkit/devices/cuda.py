@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from inferkit.batch import Segment
-from inferkit.devices.base import Bytes, Device, HostMemory, Slot, Span
+from inferkit.devices.base import Bytes, Device, HostMemory, Slot, Span, check_fits
 from inferkit.devices.cpu import POISON, CpuMemory
 from inferkit.devices.spans import CudaSpan, Stopwatch
 from inferkit.errors import DeviceError
@@ -216,12 +216,7 @@ class CudaDevice(Device):
         The slot's last inference must have been waited for: nothing on the GPU holds the copy back. From pageable
         memory CUDA takes the bytes itself, through a buffer of its own, and returns late.
         """
-        total = sum(segment.nbytes for segment in segments)
-        if total > slot.nbytes:
-            message = (
-                f"batch of {total} bytes does not fit a slot of {slot.nbytes}: allocate slots for the largest batch"
-            )
-            raise DeviceError(message)
+        check_fits(segments, slot)
         if self.poison:
             with self.pushed("poisoning a slot"):
                 drv.memset_d8_async(slot.address, POISON, slot.nbytes, self._copies)

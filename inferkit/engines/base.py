@@ -1,12 +1,12 @@
 """The contract of an engine: it infers what lies in a slot, in the background, once the copy is done."""
 
-from abc import ABC, abstractmethod
-from types import TracebackType
+from abc import abstractmethod
 from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inferkit.closing import Closing
 from inferkit.devices.base import Device, Slot, Span
 from inferkit.errors import EngineError
 
@@ -29,7 +29,7 @@ class Options(NamedTuple):
     cuda_graph: bool = False
 
 
-class Engine(ABC):
+class Engine(Closing):
     """Infers batches on a device.
 
     Attributes
@@ -113,13 +113,5 @@ class Engine(ABC):
         message = f"engine {self.name} times no layers: set layer_profile: false"
         raise EngineError(message)
 
-    def close(self) -> None:  # noqa: B027 - most engines have nothing to free
+    def close(self) -> None:
         """Free what the engine holds; calling it again does nothing."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -4,14 +4,13 @@ import fcntl
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from time import sleep
 
 import xxhash
 
+from inferkit.caching import cache_folder, write_whole
 from inferkit.errors import EngineError
 
 DIGEST_BYTES = 16
@@ -21,7 +20,7 @@ PROGRESS = logging.getLogger("inferkit.progress")
 """Where it is told how far an engine is, for people who wait."""
 
 
-class PlanFile:
+class EngineFile:
     """The file of one built engine (TensorRT calls it a plan): a digest of 16 bytes, then the plan.
 
     Files lie in ``$XDG_CACHE_HOME/inferkit/engines`` (default ``~/.cache``). An empty, hidden file beside each is its
@@ -37,9 +36,7 @@ class PlanFile:
 
     def __init__(self, name: str, shaped_by: Mapping[str, object]) -> None:
         key = xxhash.xxh3_128_hexdigest(json.dumps(shaped_by, sort_keys=True).encode())
-        root = os.environ.get("XDG_CACHE_HOME", "")
-        folder = (Path(root) if root else Path.home() / ".cache") / "inferkit" / "engines"
-        self.path = folder / f"{name[:80]}-{key}.engine"
+        self.path = cache_folder("engines") / f"{name[:80]}-{key}.engine"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -72,7 +69,7 @@ class PlanFile:
 
         Raises
         ------
-        TornPlanError
+        TornEngineError
             If the file is not as it was written.
         """
         try:
@@ -82,14 +79,14 @@ class PlanFile:
         plan = content[DIGEST_BYTES:]
         if xxhash.xxh3_128_digest(plan) != content[:DIGEST_BYTES]:
             message = f"{self.path.name} in the cache of engines was torn or altered"
-            raise TornPlanError(message)
+            raise TornEngineError(message)
         return plan
 
     def read_or_begin(self) -> bytes | None:
         """Return what lies there; None where nothing does, or where it is damaged, which is told: it is begun anew."""
         try:
             return self.read()
-        except TornPlanError as error:
+        except TornEngineError as error:
             PROGRESS.warning("%s: begun anew", error)
             return None
 
@@ -102,14 +99,7 @@ class PlanFile:
             If it cannot be written.
         """
         try:
-            handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(xxhash.xxh3_128_digest(plan))
-                    file.write(plan)
-                Path(temporary).replace(self.path)
-            finally:
-                Path(temporary).unlink(missing_ok=True)
+            write_whole(self.path, xxhash.xxh3_128_digest(plan), plan)
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -126,5 +116,5 @@ def _taken(lock: int) -> bool:
     return True
 
 
-class TornPlanError(EngineError):
+class TornEngineError(EngineError):
     """A plan's file is not as it was written."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from inferkit.devices.base import Device, Slot, Span
 from inferkit.engines.base import Engine, Options
-from inferkit.engines.engine_cache import PlanFile, TornPlanError
+from inferkit.engines.engine_cache import EngineFile, TornEngineError
 from inferkit.engines.tensorrt_lane import Lane, RuntimeCache, make_lane
 from inferkit.engines.tensorrt_library import LOG, trt
 from inferkit.engines.tensorrt_plan import build_plan, inspect, shaped_by
@@ -234,7 +234,7 @@ def _engine(
     facts: dict[str, str],
 ) -> Any:
     """Return an engine from the cache, else build it; ``facts`` gets what became of it."""
-    file = PlanFile(model.stem, shaped_by(model, batch_size, dtype, shape) | gpu_facts(gpu))
+    file = EngineFile(model.stem, shaped_by(model, batch_size, dtype, shape) | gpu_facts(gpu))
     with file.locked():
         engine = _stored(runtime, file, facts)
         if engine is None:
@@ -257,11 +257,11 @@ def gpu_facts(gpu: "CudaDevice") -> dict[str, object]:
     return {"gpu": gpu.name, "compute_capability": gpu.compute_capability, "driver": gpu.driver}
 
 
-def _stored(runtime: Any, file: PlanFile, facts: dict[str, str]) -> Any:
+def _stored(runtime: Any, file: EngineFile, facts: dict[str, str]) -> Any:
     """Return the engine that lies in the cache; None, with a warning, where it is damaged or refused."""
     try:
         plan = file.read()
-    except TornPlanError as error:
+    except TornEngineError as error:
         facts["cache_warning"] = f"{error}: built anew"
         return None
     if plan is None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from inferkit.engines.engine_cache import PROGRESS, PlanFile
+from inferkit.engines.engine_cache import PROGRESS, EngineFile
 from inferkit.engines.tensorrt_library import RTX, trt
 
 _IProgressMonitor: Any = trt.IProgressMonitor
@@ -47,7 +47,7 @@ class TimingCache:
     """
 
     def __init__(self, config: Any) -> None:
-        self._file = None if RTX else PlanFile("timing", {"library": trt.__name__, "version": trt.__version__})
+        self._file = None if RTX else EngineFile("timing", {"library": trt.__name__, "version": trt.__version__})
         if self._file is None:
             return
         with self._file.locked():

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from inferkit.engines.base import Options
-from inferkit.engines.engine_cache import PlanFile
+from inferkit.engines.engine_cache import EngineFile
 from inferkit.engines.tensorrt_library import LOG, RTX, trt
 from inferkit.errors import EngineError
 
@@ -177,7 +177,7 @@ class RuntimeCache:
     """
 
     def __init__(self, name: str, shaped_by: Mapping[str, object]) -> None:
-        self._file = PlanFile(f"kernels-{name}", shaped_by) if RTX else None
+        self._file = EngineFile(f"kernels-{name}", shaped_by) if RTX else None
         self._cache: Any = None
 
     def give(self, config: Any) -> None:

@@ -47,6 +47,16 @@ def stat(pid: int) -> list[str]:
     return (text(ROOT / f"proc/{pid}/stat") or "").rpartition(")")[2].split()
 
 
+def cpu_ticks(file: Path = ROOT / "proc/stat") -> dict[str, tuple[int, int]]:
+    """Return the ticks since boot of ``cpu0``, ``cpu1`` … and, as ``cpu``, of all: at work, and in all (proc_stat(5)).
+
+    A CPU that is idle or waits for disks is not at work.
+    """
+    rows = (line.split() for line in (text(file) or "").splitlines() if line.startswith("cpu"))
+    ticks = {name: [int(number) for number in numbers[:8]] for name, *numbers in rows}
+    return {name: (sum(own) - own[3] - own[4], sum(own)) for name, own in ticks.items()}
+
+
 def cpu_list(content: str | None) -> list[int]:
     """Read a list of CPUs or nodes as the kernel writes it: ``0-3,8,10-11``."""
     ranges = (part.split("-") for part in (content or "").split(",") if part)

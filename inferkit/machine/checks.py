@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from inferkit.errors import DeviceError
 from inferkit.linux.page_cache import resident_share
 from inferkit.linux.procfs import ROOT
 from inferkit.machine.facts import installed
 from inferkit.machine.gpus import driver_version
+from inferkit.machine.nvml import nvml
 from inferkit.records.host import Host
 from inferkit.units import gibibytes
 
@@ -129,12 +131,17 @@ def driver(root: Path = ROOT) -> Check:
 def gpu(host: Host) -> Check:
     """Check the GPUs, and NVML, which tells about them."""
     why = "GPUs are what the images stream to; NVML tells throttling, power and other users"
-    bindings = installed(["nvidia-ml-py"])
+    has_bindings = bool(installed(["nvidia-ml-py"]))
     if not host.gpus:
         return Check("GPUs", "absent", "none", why, "use device cpu, or see NVIDIA driver above")
     found = "; ".join(f"{gpu.index}: {gpu.name}{_size(gpu.memory_bytes)}" for gpu in host.gpus)
-    if not bindings:
-        return Check("GPUs", "limited", f"{found}; no NVML", why, "pip install 'inferkit[cluster]'")
+    try:
+        with nvml() as library:
+            for each in host.gpus:
+                library.nvmlDeviceGetHandleByIndex(each.index)
+    except DeviceError as error:
+        fix = "let nvidia-smi answer first, which asks NVML too" if has_bindings else "pip install 'inferkit[measure]'"
+        return Check("GPUs", "limited", f"{found}; no NVML ({error})", why, fix)
     return Check("GPUs", "present", found, why)
 
 

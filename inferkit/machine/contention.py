@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from time import monotonic
 
-from inferkit.linux.procfs import ROOT, command, cpu_list, fields, stat, text
+from inferkit.linux.procfs import ROOT, command, cpu_list, cpu_ticks, fields, stat, text
 from inferkit.machine.gpu_processes import users
 from inferkit.records.place import Place, cpu_ranges
 
@@ -93,12 +93,10 @@ class CoreWatch:
         return max(0.0, (busy1 - busy0) - (ours1 - ours0)) / ((t1 - t0) * len(self._cpus))
 
 
-def _busy_s(cpus: Sequence[int], file: Path = ROOT / "proc/stat") -> float:
-    """Return the seconds that CPUs have been at work since boot: all but idle and waiting for disks (proc_stat(5))."""
-    wanted = {f"cpu{cpu}" for cpu in cpus}
-    rows = (line.split() for line in (text(file) or "").splitlines())
-    ticks = [list(map(int, row[1:9])) for row in rows if row and row[0] in wanted]
-    return sum(sum(own) - own[3] - own[4] for own in ticks) / TICKS_PER_S
+def _busy_s(cpus: Sequence[int]) -> float:
+    """Return the seconds that some CPUs have been at work since boot."""
+    ticks = cpu_ticks()
+    return sum(ticks.get(f"cpu{cpu}", (0, 0))[0] for cpu in cpus) / TICKS_PER_S
 
 
 def process_s(pid: int) -> float:

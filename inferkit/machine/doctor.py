@@ -22,8 +22,6 @@ from inferkit.machine.facts import PACKAGES, facts, installed, os_release
 from inferkit.records.host import Host
 from inferkit.units import gigabytes
 
-__all__ = ["Check", "examine", "table"]
-
 WIDTH = 100
 """Columns of a table at most."""
 
@@ -43,7 +41,7 @@ def examine(path: Path) -> list[Check]:
     host, folder = facts(), existing(path)
     folder = folder if folder.is_dir() else folder.parent
     disk = filesystem(folder)
-    extras = {"jupyterlab": "lab", "ipywidgets": "lab", "scikit-image": "demo"}
+    extras = {"onnxruntime": "measure", "jupyterlab": "lab", "ipywidgets": "lab", "scikit-image": "demo"}
     return [
         *(checks.python(), checks.cpu(host), checks.numa(host), checks.memory(host), checks.governor(host)),
         *(checks.driver(), checks.gpu(host), tensorrt(host), pycuda(), cuda_bindings()),
@@ -226,7 +224,11 @@ def install(name: str) -> str:
 
 def package(name: str, extra: str) -> Check:
     """Check an optional package, which one of inferkit's extras brings."""
-    purposes = {"lab": "to explore in JupyterLab; batch runs need it not", "demo": "sample photographs for quickstart"}
+    purposes = {
+        "measure": "measuring needs it; reading executed notebooks does not",
+        "lab": "for exploring in JupyterLab; batch runs do without",
+        "demo": "sample photographs for quickstart",
+    }
     version = installed([name]).get(name)
     if version is None:
         return Check(name, "absent", "not installed", purposes[extra], f"pip install 'inferkit[{extra}]'")

@@ -5,14 +5,18 @@ Every value is optional: a virtual machine or a partitioned GPU may not tell it.
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from time import monotonic
 from typing import Any
 
 import numpy as np
 
+from inferkit.closing import Closing
+from inferkit.errors import DeviceError
 from inferkit.linux.procfs import stat
 from inferkit.machine.gpu_processes import users_of
+from inferkit.machine.nvml import nvml
 from inferkit.records.run import Json
 
 Sample = Callable[[], float | None]
@@ -53,8 +57,8 @@ GPUS_A_TURN = 4
 """With more GPUs these are asked for more rarely, so that the samples between keep their pace."""
 
 
-class GpuMonitor:
-    """Reads some GPUs' sensors.
+class GpuMonitor(Closing):
+    """Reads some GPUs' sensors until it is closed; where NVML does not answer, ``missing`` says why.
 
     Parameters
     ----------
@@ -66,18 +70,18 @@ class GpuMonitor:
         self.missing = ""
         self._handles: dict[int, Any] = {}
         self._by_mps: dict[int, bool] = {}
+        self._open = ExitStack()
         try:
-            import pynvml
+            with ExitStack() as opening:
+                self._nvml = opening.enter_context(nvml())
+                self._handles = {gpu: self._nvml.nvmlDeviceGetHandleByIndex(gpu) for gpu in gpus}
+                self._open = opening.pop_all()
+        except DeviceError as error:
+            self.missing = str(error)
 
-            pynvml.nvmlInit()
-            self._handles = {gpu: pynvml.nvmlDeviceGetHandleByIndex(gpu) for gpu in gpus}
-        except ImportError:
-            self.missing = "nvidia-ml-py is not installed (pip install 'inferkit[cluster]')"
-            return
-        except pynvml.NVMLError as error:
-            self.missing = f"NVML: {error}"
-            return
-        self._nvml: Any = pynvml
+    def close(self) -> None:
+        """Let go of NVML; calling it again does nothing."""
+        self._open.close()
 
     def sources(self) -> dict[str, tuple[str, Sample]]:
         """Return what a :class:`~inferkit.machine.monitor.Monitor` should sample."""

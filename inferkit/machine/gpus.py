@@ -1,10 +1,13 @@
 """The NVIDIA GPUs of a machine, as NVML tells them, else as /proc and /sys do. No CUDA context is made."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from inferkit.errors import DeviceError
 from inferkit.linux.procfs import ROOT, fields, integer, text
+from inferkit.machine.nvml import nvml
 from inferkit.records.host import Gpu
 
 _PCIE_GENERATION = {"2.5": 1, "5.0": 2, "8.0": 3, "16.0": 4, "32.0": 5, "64.0": 6}
@@ -27,28 +30,18 @@ def driver_version(root: Path = ROOT) -> str | None:
 
 
 def _from_nvml(root: Path) -> list[tuple[Gpu, Serials]]:
-    try:
-        import pynvml
-    except ImportError:
-        return []
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return []
-    try:
-        return [_nvml_gpu(pynvml, index, root) for index in range(pynvml.nvmlDeviceGetCount())]
-    except pynvml.NVMLError:  # a driver that cannot even count its GPUs
-        return []
-    finally:
-        pynvml.nvmlShutdown()
+    found: list[tuple[Gpu, Serials]] = []
+    with suppress(DeviceError), nvml() as library:
+        found = [_nvml_gpu(library, index, root) for index in range(library.nvmlDeviceGetCount())]
+    return found
 
 
-def _nvml_gpu(nvml: Any, index: int, root: Path) -> tuple[Gpu, Serials]:
+def _nvml_gpu(library: Any, index: int, root: Path) -> tuple[Gpu, Serials]:
     def ask(function: str, *arguments: Any) -> Any:
         """Return NVML's answer; None where this GPU, driver or right of access does not give it."""
         try:
-            return getattr(nvml, function)(*arguments)
-        except nvml.NVMLError:
+            return getattr(library, function)(*arguments)
+        except library.NVMLError:
             return None
 
     handle = ask("nvmlDeviceGetHandleByIndex", index)

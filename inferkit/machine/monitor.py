@@ -6,22 +6,29 @@ from time import monotonic
 from types import TracebackType
 from typing import Self
 
-import psutil
-
+from inferkit.linux.procfs import cpu_ticks
 from inferkit.records.run import Series
 
 PERIOD_S = 0.2
 
 
-def host_cpu() -> float:
-    """Return the busy share of all CPUs since the last call (0 … 1)."""
-    return psutil.cpu_percent() / 100
+class HostCpu:
+    """The busy share of all CPUs (0 … 1) since it was last asked for; None where no time has passed."""
+
+    def __init__(self) -> None:
+        self._last = (0, 0)
+
+    def __call__(self) -> float | None:
+        """Read the kernel's counters."""
+        before, self._last = self._last, cpu_ticks().get("cpu", (0, 0))
+        busy, ticks = (now - then for now, then in zip(self._last, before, strict=True))
+        return busy / ticks if ticks > 0 else None
 
 
 Sources = Mapping[str, tuple[str, Callable[[], float | None]]]
 """By name: a unit, and what takes a sample; None where there is nothing to know."""
 
-SOURCES: Sources = {"host_cpu": ("share", host_cpu)}
+SOURCES: Sources = {"host_cpu": ("share", HostCpu())}
 
 
 class Monitor:

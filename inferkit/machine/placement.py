@@ -6,7 +6,7 @@ is known. Physical cores are shared out before their hyper-threads, and no core 
 
 from collections.abc import Iterable, Sequence
 
-from inferkit.machine.topology import Core, Part, Topology, allowed_cores, topology
+from inferkit.machine.topology import Core, PciDevice, Topology, allowed_cores, topology
 from inferkit.records.place import Place, Placement, cpu_ranges
 
 
@@ -23,14 +23,14 @@ def spread(machine: Topology, ids: Sequence[int]) -> list[int]:
 def _crowding(machine: Topology, gpu: int, chosen: Sequence[int]) -> tuple[int, int, int, int]:
     """Count the chosen GPUs that share a GPU's socket, node and bridges."""
     own = machine.gpus.get(gpu)
-    others = [part for other in chosen if (part := machine.gpus.get(other))]
+    others = [device for other in chosen if (device := machine.gpus.get(other))]
     if own is None:
         return 0, 0, 0, gpu
     socket = machine.socket_of(own.node)
     return (
-        sum(socket is not None and machine.socket_of(part.node) == socket for part in others),
-        sum(own.node is not None and part.node == own.node for part in others),
-        sum(len(set(own.bridges) & set(part.bridges)) for part in others),
+        sum(socket is not None and machine.socket_of(device.node) == socket for device in others),
+        sum(own.node is not None and device.node == own.node for device in others),
+        sum(len(set(own.bridges) & set(device.bridges)) for device in others),
         gpu,
     )
 
@@ -86,12 +86,12 @@ def _gpu_shares(machine: Topology, ranks: int, gpus: Sequence[int]) -> list[tupl
     return [tuple(near[rank * len(near) // ranks : (rank + 1) * len(near) // ranks]) for rank in range(ranks)]
 
 
-def _neighbourhood(machine: Topology, part: Part | None, gpu: int) -> tuple[float, float, tuple[str, ...], int]:
-    if part is None:
+def _neighbourhood(machine: Topology, device: PciDevice | None, gpu: int) -> tuple[float, float, tuple[str, ...], int]:
+    if device is None:
         return float("inf"), float("inf"), (), gpu
-    socket = machine.socket_of(part.node)
+    socket = machine.socket_of(device.node)
     far = float("inf")
-    return far if socket is None else socket, far if part.node is None else part.node, part.bridges, gpu
+    return far if socket is None else socket, far if device.node is None else device.node, device.bridges, gpu
 
 
 def _node_shares(

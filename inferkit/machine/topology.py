@@ -46,7 +46,7 @@ class Core(_Facts):
     socket: int | None = None
 
 
-class Part(_Facts):
+class PciDevice(_Facts):
     """A GPU, network card or NVMe disk.
 
     Parameters
@@ -73,12 +73,12 @@ class Topology(_Facts):
 
     cores: tuple[Core, ...] = ()
     nodes: tuple[int, ...] = ()
-    parts: tuple[Part, ...] = ()
+    devices: tuple[PciDevice, ...] = ()
 
     @property
-    def gpus(self) -> dict[int, Part]:
+    def gpus(self) -> dict[int, PciDevice]:
         """The GPUs by NVML's number."""
-        return {int(part.name): part for part in self.parts if part.kind == "gpu"}
+        return {int(device.name): device for device in self.devices if device.kind == "gpu"}
 
     def socket_of(self, node: int | None) -> int | None:
         """Return the socket of a node's cores; None where it has none or the machine does not tell."""
@@ -90,23 +90,23 @@ class Topology(_Facts):
         if not self.nodes:
             told.append("NUMA nodes: the kernel tells none")
         lost = {
-            kind: [p.name for p in self.parts if p.kind == kind and p.node is None]
+            kind: [p.name for p in self.devices if p.kind == kind and p.node is None]
             for kind in ("gpu", "network", "nvme")
         }
         return told + [f"NUMA node of {kind} {', '.join(names)}" for kind, names in lost.items() if names]
 
     def __str__(self) -> str:
         """Return one line per NUMA node: its socket, cores, logical CPUs and what lies on it."""
-        nodes = [*self.nodes, *([None] if any(p.node is None for p in self.parts) or not self.nodes else [])]
+        nodes = [*self.nodes, *([None] if any(p.node is None for p in self.devices) or not self.nodes else [])]
         return "\n".join(self._line(node) for node in nodes)
 
     def _line(self, node: int | None) -> str:
         cores = [core for core in self.cores if core.node == node]
         threads = sum(len(core.cpus) for core in cores)
-        parts = [f"{part.kind} {part.name}" for part in self.parts if part.node == node]
+        there = [f"{device.kind} {device.name}" for device in self.devices if device.node == node]
         name = "node unknown" if node is None else f"node {node}, socket {_told(self.socket_of(node))}"
         return f"{name}: " + ", ".join(
-            [f"{len(cores)} cores, {threads} logical CPUs"] * bool(cores) + parts or ["memory only"]
+            [f"{len(cores)} cores, {threads} logical CPUs"] * bool(cores) + there or ["memory only"]
         )
 
 
@@ -125,8 +125,8 @@ def topology(root: Path = ROOT) -> Topology:
     """
     node_cpus = _node_cpus(root)
     cores = sorted(_cores(root, node_cpus), key=lambda core: (_last(core.socket), _last(core.node), core.cpus))
-    found = [*_gpus(root, node_cpus), *_parts(root, node_cpus)]
-    return Topology(cores=tuple(cores), nodes=tuple(sorted(node_cpus)), parts=tuple(found))
+    found = [*_gpus(root, node_cpus), *_cards_and_disks(root, node_cpus)]
+    return Topology(cores=tuple(cores), nodes=tuple(sorted(node_cpus)), devices=tuple(found))
 
 
 def _last(value: int | None) -> float:
@@ -170,11 +170,11 @@ def _cores(root: Path, node_cpus: dict[int, set[int]]) -> Iterator[Core]:
         )
 
 
-def _gpus(root: Path, node_cpus: dict[int, set[int]]) -> Iterator[Part]:
+def _gpus(root: Path, node_cpus: dict[int, set[int]]) -> Iterator[PciDevice]:
     for gpu, _ in gpus.detect(root):
         link = root / "sys/bus/pci/devices" / (gpu.pci_bus_id or "none")
         addresses = _addresses(link)
-        yield Part(
+        yield PciDevice(
             kind="gpu",
             name=str(gpu.index),
             address=gpu.pci_bus_id,
@@ -183,7 +183,7 @@ def _gpus(root: Path, node_cpus: dict[int, set[int]]) -> Iterator[Part]:
         )
 
 
-def _parts(root: Path, node_cpus: dict[int, set[int]]) -> Iterator[Part]:
+def _cards_and_disks(root: Path, node_cpus: dict[int, set[int]]) -> Iterator[PciDevice]:
     seen: set[tuple[str, str]] = set()
     for pattern, kind in _CLASSES.items():
         for link in sorted((root / "sys/class").glob(pattern)):
@@ -191,7 +191,7 @@ def _parts(root: Path, node_cpus: dict[int, set[int]]) -> Iterator[Part]:
             if not addresses or (kind, addresses[-1]) in seen:
                 continue  # a bridge or a tunnel; or the same card under another name
             seen.add((kind, addresses[-1]))
-            yield Part(
+            yield PciDevice(
                 kind=kind,
                 name=link.name,
                 address=addresses[-1],

@@ -12,11 +12,12 @@ import numpy.typing as npt
 import onnxruntime as ort
 import xxhash
 
+from inferkit.caching import cache_folder, write_whole
 from inferkit.dataset.sample import sample
 from inferkit.dataset.tensors import Dataset
 from inferkit.errors import ModelError
 from inferkit.models.batching import RUNTIME_ERRORS
-from inferkit.models.cache import ModelFile, models_folder, write_whole
+from inferkit.models.cache import ModelFile
 from inferkit.models.quantize import Images
 from inferkit.models.reference import reference_session
 
@@ -41,7 +42,7 @@ def top1_agreement(model: ModelFile, reference: ModelFile, images: Images | Data
     seen = sample(images, held_out=True) if isinstance(images, Dataset) else images
     content = xxhash.xxh3_128_hexdigest(np.ascontiguousarray(seen).data)
     key = xxhash.xxh3_128_hexdigest(" ".join([model.digest, reference.digest, content, ort.__version__]).encode())
-    path = models_folder() / f"{model.path.stem[:100]}-{key}.agreement"
+    path = cache_folder("models") / f"{model.path.stem[:100]}-{key}.agreement"
     if path.is_file():
         share: float = json.loads(path.read_text())
         return share

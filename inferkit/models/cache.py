@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
@@ -14,6 +13,7 @@ import numpy as np
 import onnx
 import xxhash
 
+from inferkit.caching import cache_folder, write_whole
 from inferkit.dataset.sample import sample
 from inferkit.dataset.tensors import Dataset
 from inferkit.errors import ModelError
@@ -158,16 +158,10 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def models_folder() -> Path:
-    """Return where models lie."""
-    root = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(root) if root else Path.home() / ".cache") / "inferkit" / "models"
-
-
 def _cached(name: str, options: dict[str, object], make: Callable[[], onnx.ModelProto]) -> ModelFile:
     key = xxhash.xxh3_128_hexdigest(json.dumps(options, sort_keys=True).encode())
     precision = str(options["precision"])
-    path = models_folder() / f"{name[:80]}-{precision}-{key}.onnx"
+    path = cache_folder("models") / f"{name[:80]}-{precision}-{key}.onnx"
     return _find(path) or _store(path, name, precision, make())
 
 
@@ -219,14 +213,3 @@ def _output_shape(model: onnx.ModelProto, batch: int | None) -> list[int]:
     """Take the first output's shape from the graph, or where the graph leaves it open, from a run on black images."""
     dims = [dim.dim_value for dim in model.graph.output[0].type.tensor_type.shape.dim][1:]
     return dims if dims and all(dims) else list(run_shapes(model, batch=batch or 1)[0][1:])
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)

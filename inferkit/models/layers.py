@@ -1,4 +1,4 @@
-"""The building blocks of the zoo: a network under construction, its seeded weights and its layers.
+"""The building blocks of the zoo: a graph under construction, its seeded weights and its layers.
 
 Weights are drawn uniformly with the variance of He initialisation ("Delving Deep into Rectifiers", He et al. 2015,
 arXiv:1502.01852): ``gain**2 / fan_in``, where the gain belongs to the activation that follows. Every layer then keeps
@@ -6,7 +6,7 @@ the mean square of what passes, however deep the network, so that nothing leaves
 
 Batch normalisation is folded, as every engine folds it: a convolution and its batch norm are one convolution with a
 bias. Such a bias is named ``folded_bias``: unfolded it is two parameters a channel (scale and shift), which is how
-papers and torchvision count, so :func:`inferkit.models.counting.count_parameters` counts it twice.
+papers and torchvision count.
 """
 
 from collections import Counter
@@ -78,8 +78,8 @@ def shape_of(x: Var) -> tuple[int, ...]:
     return tuple(size for size in sizes if isinstance(size, int))
 
 
-class Network:
-    """A model under construction: its input, the weights drawn so far, and the layers that draw them.
+class GraphBuilder:
+    """A graph under construction: its input, the weights drawn so far, and the layers that draw them.
 
     Weights are arguments of the graph while it is built, so that no layer copies them, and its initialisers at the end.
 

@@ -16,7 +16,7 @@ from inferkit.dataset.staging_copy import PART, copy_file, pages_of
 from inferkit.dataset.staging_record import RECORD_NAME, copy_for, first_copy, read_record
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.errors import DatasetError, ParameterError
-from inferkit.machine.topology import Core, Part, Topology, topology
+from inferkit.machine.topology import Core, PciDevice, Topology, topology
 from tests.machines import dgx, write
 
 NODE = topology().cores[0].node
@@ -24,9 +24,9 @@ NODE = topology().cores[0].node
 
 def machine(gpus: int = 0) -> Topology:
     """Return this machine's node with two cores, and so many GPUs on it."""
-    parts = tuple(Part(kind="gpu", name=str(gpu), node=NODE) for gpu in range(gpus))
+    devices = tuple(PciDevice(kind="gpu", name=str(gpu), node=NODE) for gpu in range(gpus))
     cores = tuple(Core(cpus=(cpu,), node=NODE) for cpu in sorted(os.sched_getaffinity(0)))
-    return Topology(cores=cores, nodes=() if NODE is None else (NODE,), parts=parts)
+    return Topology(cores=cores, nodes=() if NODE is None else (NODE,), devices=devices)
 
 
 @pytest.fixture
