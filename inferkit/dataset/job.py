@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import xxhash
 
 from inferkit.dataset.manifest import SCHEMA, DType
 from inferkit.dataset.tensors import image_bytes
-from inferkit.errors import ParameterError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +37,6 @@ class Job:
     images_per_file: int
     facts: dict[str, Any]
     sources: str = ""
-
-    def __post_init__(self) -> None:
-        one_of("dtype", self.dtype, get_args(DType))
-        at_least("images_per_file", self.images_per_file, 1)
 
     @property
     def fingerprint(self) -> str:
@@ -79,17 +74,3 @@ class Job:
     def path(self, index: int) -> Path:
         """Path of file ``index``."""
         return self.folder / self.name(index)
-
-
-def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Raise ParameterError unless ``value`` is allowed."""
-    if value not in allowed:
-        message = f"{name} is {value!r}; it must be one of {', '.join(allowed)}"
-        raise ParameterError(message)
-
-
-def at_least(name: str, value: int, lowest: int) -> None:
-    """Raise ParameterError if ``value`` is under ``lowest``."""
-    if value < lowest:
-        message = f"{name} is {value}; it must be at least {lowest}"
-        raise ParameterError(message)

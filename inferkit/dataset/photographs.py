@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
-from inferkit.dataset.job import at_least
 from inferkit.dataset.writing import new_file
 from inferkit.errors import DatasetError, ParameterError
 
@@ -53,12 +52,11 @@ def make_photographs(folder: Path, *, count: int = 400, seed: int = 0) -> int:
     Raises
     ------
     ParameterError
-        If scikit-image is not installed.
+        If count is not positive, seed is negative, or scikit-image is not installed.
     DatasetError
         If the folder holds other JPEG files, or the storage refuses.
     """
-    at_least("count", count, 1)
-    at_least("seed", seed, 0)
+    _check(count, seed)
     names = [f"photograph-{seed}-{index:05d}.jpg" for index in range(count)]
     present = {path.name for path in folder.glob("*.[jJ][pP]*[gG]")}
     if others := present.difference(names):
@@ -75,6 +73,12 @@ def make_photographs(folder: Path, *, count: int = 400, seed: int = 0) -> int:
         with new_file(folder / names[index], len(content)) as file:
             file.write(content)
     return len(missing)
+
+
+def _check(count: int, seed: int) -> None:
+    if count < 1 or seed < 0:
+        message = f"count is {count}, which must be at least 1; seed is {seed}, which must be at least 0"
+        raise ParameterError(message)
 
 
 def _load_originals() -> list[npt.NDArray[np.uint8]]:

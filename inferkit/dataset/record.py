@@ -7,8 +7,9 @@ from inferkit.dataset.format import Dataset, tensor_names
 from inferkit.dataset.images import make_from_images
 from inferkit.dataset.make import MakeReport
 from inferkit.dataset.manifest import JOURNAL_NAME
-from inferkit.dataset.sources import DEMO, decoded_shape, photographs_folder
-from inferkit.dataset.synthetic import SYNTHETIC_IMAGES, make_synthetic, synthetic_folder
+from inferkit.dataset.sources import DEMO, decoded_shape
+from inferkit.dataset.synthetic import make_synthetic
+from inferkit.dataset.target import dtype_of, shape_of, target
 from inferkit.errors import DatasetError, ParameterError
 from inferkit.linux.cgroups import cpus
 from inferkit.machine.facts import facts
@@ -21,19 +22,9 @@ LISTED = 100
 Progress = Callable[[int, int], None]
 
 
-def target(params: MakeDataset) -> Path:
-    """Return the folder that stage 01 makes."""
-    return resolve(params.data) if params.data else synthetic_folder(params.dtype or "uint8", shape_of(params))
-
-
-def shape_of(params: MakeDataset) -> tuple[int, ...]:
-    """Return the shape of the images that stage 01 makes."""
-    return tuple(params.shape) or decoded_shape(params)
-
-
 def expected(params: MakeDataset) -> Dataset:
     """Describe what stage 01 will make, as far as parameters tell: where, dtype and shape, not which files."""
-    return Dataset(target(params), params.dtype or "uint8", shape_of(params), files=(), described=True)
+    return Dataset(target(params), dtype_of(params), shape_of(params), files=(), described=True)
 
 
 def lies_there(params: MakeDataset) -> bool:
@@ -78,7 +69,7 @@ def make_dataset(params: MakeDataset, progress: Progress | None = None, *, overw
         "profile": params.profile,
         "point": {
             "images": params.images or "random",
-            "dtype": params.dtype or "uint8",
+            "dtype": dtype_of(params),
             "shape": "x".join(map(str, shape_of(params))),
         },
         "params": params.model_dump(mode="json") | {"data": str(target(params))},
@@ -95,33 +86,8 @@ def make_dataset(params: MakeDataset, progress: Progress | None = None, *, overw
 
 
 def _make(params: MakeDataset, progress: Progress | None, overwrite: bool) -> MakeReport:
-    out, dtype = target(params), params.dtype or "uint8"
-    if not params.images:
-        return make_synthetic(
-            out,
-            images=params.limit or SYNTHETIC_IMAGES,
-            shape=shape_of(params),
-            dtype=dtype,
-            images_per_file=params.images_per_file,
-            seed=params.seed,
-            overwrite=overwrite,
-            progress=progress,
-        )
-    return make_from_images(
-        photographs_folder(params),
-        out,
-        size=params.size,
-        dtype=dtype,
-        resize=params.resize,
-        fast=params.fast,
-        shuffle=params.shuffle,
-        seed=params.seed,
-        limit=params.limit,
-        images_per_file=params.images_per_file,
-        workers=params.workers,
-        overwrite=overwrite,
-        progress=progress,
-    )
+    make = make_from_images if params.images else make_synthetic
+    return make(params, overwrite=overwrite, progress=progress)
 
 
 def _found(params: MakeDataset, report: MakeReport) -> dict[str, Json]:

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferkit.dataset.job import Job, at_least, one_of
-from inferkit.errors import ParameterError
+from inferkit.dataset.job import Job
 
 
 def job(**changes: Any) -> Job:
@@ -50,12 +49,3 @@ def test_names_sort_in_reading_order() -> None:
 def test_a_fingerprint_tells_jobs_apart_but_not_folders(changes: dict[str, Any]) -> None:
     assert job(**changes).fingerprint != job().fingerprint
     assert job(folder=Path("y"), facts={"seed": 0, "source": "images"}).fingerprint == job().fingerprint
-
-
-def test_parameters_are_checked_with_what_was_found_and_expected() -> None:
-    with pytest.raises(ParameterError, match="images_per_file is 0; it must be at least 1"):
-        job(images_per_file=0)
-    with pytest.raises(ParameterError, match="dtype is 'int8'; it must be one of uint8, float32"):
-        job(dtype="int8")
-    at_least("x", 1, 1)
-    one_of("x", "a", ("a",))

@@ -17,6 +17,7 @@ from inferkit.dataset.staging_record import RECORD_NAME, copy_for, first_copy, r
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.errors import DatasetError, ParameterError
 from inferkit.machine.topology import Core, Part, Topology, topology
+from inferkit.records.params import MakeDataset
 from tests.machines import dgx, write
 
 NODE = topology().cores[0].node
@@ -31,7 +32,7 @@ def machine(gpus: int = 0) -> Topology:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    make_synthetic(tmp_path / "set", images=50, shape=(3, 17, 19), images_per_file=20)
+    make_synthetic(MakeDataset(data=str(tmp_path / "set"), limit=50, shape=[3, 17, 19], images_per_file=20))
     return tmp_path / "set"
 
 
