@@ -14,6 +14,7 @@ from inferkit.errors import DatasetError, ParameterError
 
 __all__ = [
     "Dataset",
+    "ShowProgress",
     "TensorFile",
     "VerifyReport",
     "image_bytes",
@@ -22,6 +23,9 @@ __all__ = [
     "tensor_names",
     "verify",
 ]
+
+ShowProgress = Callable[[int, int], None]
+"""Is called with what is done and what there is in all: images, or bytes where a data set is staged."""
 
 
 def open_dataset(folder: Path, *, dtype: str | None = None, shape: tuple[int, ...] | None = None) -> Dataset:
@@ -151,7 +155,7 @@ class VerifyReport:
         return not self.altered
 
 
-def verify(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
+def verify(dataset: Dataset, progress: ShowProgress | None = None) -> VerifyReport:
     """Hash every image and compare it with the sidecar.
 
     Parameters

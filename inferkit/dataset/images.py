@@ -20,10 +20,11 @@ import numpy as np
 import xxhash
 
 from inferkit.dataset.decode import Decoder, ImageError
-from inferkit.dataset.job import Job
-from inferkit.dataset.journal import Part, sidecar_hex
-from inferkit.dataset.make import MakeReport, Progress, make
+from inferkit.dataset.format import ShowProgress
+from inferkit.dataset.journal import FinishedFile, sidecar_hex
+from inferkit.dataset.make import MakeReport, make
 from inferkit.dataset.manifest import Skipped
+from inferkit.dataset.recipe import Recipe
 from inferkit.dataset.sources import decoded_shape, photographs_folder
 from inferkit.dataset.target import dtype_of, target
 from inferkit.dataset.tensors import DTYPES, image_hash
@@ -34,13 +35,15 @@ from inferkit.records.params import MakeDataset
 SUFFIXES = (".jpg", ".jpeg")
 
 
-def make_from_images(params: MakeDataset, *, overwrite: bool = False, progress: Progress | None = None) -> MakeReport:
-    """Decode JPEG files into tensor files of CHW RGB images; resume where an earlier run of the same job stopped.
+def make_from_images(
+    params: MakeDataset, *, overwrite: bool = False, progress: ShowProgress | None = None
+) -> MakeReport:
+    """Decode JPEG files into tensor files of CHW RGB images; resume where an earlier run of the same recipe stopped.
 
     Parameters
     ----------
     params
-        What to make, of which files, and where. The folder may hold an unfinished or finished data set of the same job.
+        What to make, of which files, and where. The folder may hold a data set of the same recipe, finished or not.
     overwrite
         Replace a data set that was made otherwise.
     progress
@@ -61,7 +64,7 @@ def make_from_images(params: MakeDataset, *, overwrite: bool = False, progress: 
     images = photographs_folder(params)
     sources = find_images(images, shuffle=params.shuffle, seed=params.seed, limit=params.limit)
     chosen = params.model_dump(include={"seed", "resize", "fast", "shuffle", "limit"})
-    job = Job(
+    recipe = Recipe(
         folder=target(params),
         dtype=dtype_of(params),
         shape=decoded_shape(params),
@@ -70,7 +73,7 @@ def make_from_images(params: MakeDataset, *, overwrite: bool = False, progress: 
         facts={"source": "images", "exif": "applied"} | chosen,
         sources=_digest(images, sources),
     )
-    return make(job, partial(_make_parts, job, params, images, sources), overwrite=overwrite, progress=progress)
+    return make(recipe, partial(_make_files, recipe, params, images, sources), overwrite=overwrite, progress=progress)
 
 
 def find_images(folder: Path, *, shuffle: bool = False, seed: int = 0, limit: int = 0) -> list[str]:
@@ -131,16 +134,19 @@ class _Task:
     params: MakeDataset
 
 
-def _make_parts(job: Job, params: MakeDataset, images: Path, sources: list[str], missing: list[int]) -> Generator[Part]:
+def _make_files(
+    recipe: Recipe, params: MakeDataset, images: Path, sources: list[str], missing: list[int]
+) -> Generator[FinishedFile]:
     tasks = [
-        _Task(index, job.path(index), images, tuple(sources[i] for i in job.span(index)), params) for index in missing
+        _Task(index, recipe.path(index), images, tuple(sources[i] for i in recipe.span(index)), params)
+        for index in missing
     ]
     if not tasks:
         return
     workers = params.workers or len(os.sched_getaffinity(0))
     try:
         with _processes(min(workers, len(tasks))) as pool:
-            for done in as_completed([pool.submit(_make_part, task) for task in tasks]):
+            for done in as_completed([pool.submit(_make_file, task) for task in tasks]):
                 yield done.result()
     except BrokenProcessPool as error:
         message = (
@@ -176,7 +182,7 @@ def _end_with_parent(leash: Connection) -> None:
     os._exit(1)
 
 
-def _make_part(task: _Task) -> Part:
+def _make_file(task: _Task) -> FinishedFile:
     """Make one tensor file. Runs in a worker process."""
     params = task.params
     decoder = Decoder(params.size, resize=params.resize, fast=params.fast)
@@ -197,7 +203,7 @@ def _make_part(task: _Task) -> Part:
             file.write(image.data)
             hashes.append(image_hash(image))
             scales[str(scale)] += 1
-    return Part(
+    return FinishedFile(
         index=task.index,
         images=len(hashes),
         hashes=sidecar_hex(hashes),

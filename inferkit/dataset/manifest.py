@@ -67,7 +67,7 @@ class FileEntry(_Record):
 
 
 class Manifest(_Record):
-    """All of ``dataset.json``. The same job gives the same bytes, so it holds neither times nor absolute paths.
+    """All of ``dataset.json``. The same recipe gives the same bytes, so it holds neither times nor absolute paths.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ class Manifest(_Record):
     source
         ``images`` (decoded JPEG files) or ``synthetic`` (random bytes).
     job
-        Fingerprint of what was asked: sources, options, seed. Only the same job may resume or keep a folder.
+        Fingerprint of the recipe: sources, options, seed. Only a make of the same one may resume or keep a folder.
     images_per_file, seed
         As asked. File k is made of source images k·n … (k+1)·n − 1.
     resize, fast, exif, shuffle, limit

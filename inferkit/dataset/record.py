@@ -1,9 +1,8 @@
 """Stage 01 as a record: make the data set that the parameters ask for, and tell how it went."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-from inferkit.dataset.format import Dataset, tensor_names
+from inferkit.dataset.format import Dataset, ShowProgress, tensor_names
 from inferkit.dataset.images import make_from_images
 from inferkit.dataset.make import MakeReport
 from inferkit.dataset.manifest import JOURNAL_NAME
@@ -18,8 +17,6 @@ from inferkit.records.run import Failure, Figure, Json, Run, Stage
 
 LISTED = 100
 """Skipped files that a record lists; the manifest lists all."""
-
-Progress = Callable[[int, int], None]
 
 
 def expected(params: MakeDataset) -> Dataset:
@@ -60,7 +57,7 @@ def check_sources(params: MakeDataset) -> None:
         raise ParameterError(message)
 
 
-def make_dataset(params: MakeDataset, progress: Progress | None = None, *, overwrite: bool = False) -> Run:
+def make_dataset(params: MakeDataset, progress: ShowProgress | None = None, *, overwrite: bool = False) -> Run:
     """Make the data set and return its record; a failure is a record too."""
     base: dict[str, Json] = {
         "notebook": params.notebook,
@@ -85,7 +82,7 @@ def make_dataset(params: MakeDataset, progress: Progress | None = None, *, overw
     return Run.model_validate(base | _found(params, report))
 
 
-def _make(params: MakeDataset, progress: Progress | None, overwrite: bool) -> MakeReport:
+def _make(params: MakeDataset, progress: ShowProgress | None, overwrite: bool) -> MakeReport:
     make = make_from_images if params.images else make_synthetic
     return make(params, overwrite=overwrite, progress=progress)
 

@@ -4,12 +4,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from inferkit.dataset.format import Dataset, open_dataset
+from inferkit.dataset.format import Dataset, ShowProgress, open_dataset
 from inferkit.dataset.manifest import HASHES_NAME, MANIFEST_NAME
 from inferkit.dataset.staging_copy import PART
 from inferkit.dataset.staging_record import RECORD_NAME, Copy, Staged, read_record, write_record
@@ -23,7 +23,6 @@ from inferkit.records.place import Place
 from inferkit.units import gibibytes
 
 TARGET = Path("/dev/shm/inferkit-staged")
-Progress = Callable[[int, int], None]
 
 
 def plan_copies(machine: Topology, per: str, *, separate: bool = False) -> list[Copy]:
@@ -67,7 +66,7 @@ def stage(
     per: str = "node",
     separate: bool = False,
     machine: Topology | None = None,
-    progress: Progress | None = None,
+    progress: ShowProgress | None = None,
 ) -> Staged:
     """Copy a data set to memory.
 
@@ -182,7 +181,7 @@ def free_on_node(node: int, root: Path = ROOT) -> int | None:
     return None if free is None else free + max(0, (cache or 0) - (shared or 0))
 
 
-def _make_copies(target: Path, record: Staged, machine: Topology, progress: Progress) -> Iterator[Copy]:
+def _make_copies(target: Path, record: Staged, machine: Topology, progress: ShowProgress) -> Iterator[Copy]:
     """Make all copies: those with bytes of their own at the same time, then the links."""
     own = [copy for copy in record.copies if not copy.same_as]
     total, done = record.nbytes * len(own), 0

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from inferkit.dataset.format import open_dataset
-from inferkit.dataset.job import Job
-from inferkit.dataset.journal import Part, sidecar_hex
-from inferkit.dataset.make import MakeReport, Progress, make
+from inferkit.dataset.format import ShowProgress, open_dataset
+from inferkit.dataset.journal import FinishedFile, sidecar_hex
+from inferkit.dataset.make import MakeReport, make
 from inferkit.dataset.manifest import MANIFEST_NAME, DType
+from inferkit.dataset.recipe import Recipe
 from inferkit.dataset.target import dtype_of, shape_of, synthetic_folder, target
 from inferkit.dataset.tensors import DTYPES, Dataset, image_hash
 from inferkit.dataset.writing import new_file
@@ -21,8 +21,8 @@ SYNTHETIC_IMAGES = 1000
 """Random images that are made where nobody says how many."""
 
 
-def make_synthetic(params: MakeDataset, *, overwrite: bool = False, progress: Progress | None = None) -> MakeReport:
-    """Write random images; resume where an earlier run of the same job stopped.
+def make_synthetic(params: MakeDataset, *, overwrite: bool = False, progress: ShowProgress | None = None) -> MakeReport:
+    """Write random images; resume where an earlier run of the same recipe stopped.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def make_synthetic(params: MakeDataset, *, overwrite: bool = False, progress: Pr
     DatasetError
         If the folder holds something else, or the storage refuses or has too little space.
     """
-    job = Job(
+    recipe = Recipe(
         folder=target(params),
         dtype=dtype_of(params),
         shape=shape_of(params),
@@ -44,7 +44,7 @@ def make_synthetic(params: MakeDataset, *, overwrite: bool = False, progress: Pr
         images_per_file=params.images_per_file,
         facts={"source": "synthetic", "seed": params.seed},
     )
-    return make(job, partial(_make_parts, job, params.seed), overwrite=overwrite, progress=progress)
+    return make(recipe, partial(_make_files, recipe, params.seed), overwrite=overwrite, progress=progress)
 
 
 def make_default(dtype: DType, shape: tuple[int, ...]) -> Dataset:
@@ -66,12 +66,12 @@ def random_image(seed: int, index: int, shape: tuple[int, ...], dtype: str) -> n
     return values.astype(DTYPES[dtype], copy=False)
 
 
-def _make_parts(job: Job, seed: int, missing: list[int]) -> Generator[Part]:
+def _make_files(recipe: Recipe, seed: int, missing: list[int]) -> Generator[FinishedFile]:
     for index in missing:
         hashes = []
-        with new_file(job.path(index), len(job.span(index)) * job.image_bytes) as file:
-            for position in job.span(index):
-                image = random_image(seed, position, job.shape, job.dtype)
+        with new_file(recipe.path(index), len(recipe.span(index)) * recipe.image_bytes) as file:
+            for position in recipe.span(index):
+                image = random_image(seed, position, recipe.shape, recipe.dtype)
                 file.write(image.data)
                 hashes.append(image_hash(image))
-        yield Part(index=index, images=len(hashes), hashes=sidecar_hex(hashes))
+        yield FinishedFile(index=index, images=len(hashes), hashes=sidecar_hex(hashes))

@@ -150,7 +150,7 @@ def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "set").exists()
 
 
-def test_a_source_that_changed_is_another_job(tmp_path: Path) -> None:
+def test_a_source_that_changed_is_another_recipe(tmp_path: Path) -> None:
     images = folder_of(tmp_path / "images", 2)
     make_from_images(asked(images, tmp_path / "set", size=16))
     for path in images.rglob("*.jpg"):

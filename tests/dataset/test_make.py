@@ -57,7 +57,7 @@ def test_kept_files_are_not_written_again(tmp_path: Path) -> None:
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
 
 
-def test_a_finished_set_of_the_same_job_is_kept(tmp_path: Path) -> None:
+def test_a_finished_set_of_the_same_recipe_is_kept(tmp_path: Path) -> None:
     make(tmp_path)
     before = contents(tmp_path)
     (tmp_path / "dataset.journal").write_bytes(b"killed between manifest and journal")
@@ -66,7 +66,7 @@ def test_a_finished_set_of_the_same_job_is_kept(tmp_path: Path) -> None:
     assert contents(tmp_path) == before
 
 
-def test_another_job_is_refused_with_the_fix_and_overwritten_if_asked(tmp_path: Path) -> None:
+def test_another_recipe_is_refused_with_the_fix_and_overwritten_if_asked(tmp_path: Path) -> None:
     make(tmp_path / "old")
     before = contents(tmp_path / "old")
     with pytest.raises(DatasetError, match=r"made otherwise: 7 uint8 images \(3, 4, 4\).*--overwrite"):

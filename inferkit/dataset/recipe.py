@@ -11,8 +11,8 @@ from inferkit.dataset.tensors import image_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """What is to be made. The same job gives the same bytes.
+class Recipe:
+    """What is to be made. The same recipe gives the same bytes.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class Job:
 
     @property
     def files(self) -> int:
-        """Files that the job makes, unless all images of one are skipped."""
+        """Files that the recipe makes, unless all images of one are skipped."""
         return -(-self.count // self.images_per_file)
 
     def span(self, index: int) -> range:
