@@ -17,8 +17,9 @@ from inferkit.dataset.format import tensor_names
 from inferkit.dataset.manifest import HASHES_NAME, JOURNAL_NAME, MANIFEST_NAME, Skipped
 from inferkit.dataset.recipe import Recipe
 from inferkit.dataset.tensors import file_hashes
-from inferkit.dataset.writing import remove_temporary_files, storage_errors
+from inferkit.dataset.writing import storage_errors
 from inferkit.errors import DatasetError
+from inferkit.files import remove_leftovers
 
 # Some parallel file systems are mounted without locks: a second make is then not noticed.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -99,7 +100,7 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        remove_temporary_files(self._recipe.folder)
+        remove_leftovers(self._recipe.folder)
         # A file may be finished that was not recorded yet: the journal then stays and says whose it is.
         if not self.finished and not tensor_names(self._recipe.folder):
             self.remove()
@@ -154,7 +155,7 @@ class Journal:
         self._file.truncate(0)
 
     def _load(self) -> None:
-        remove_temporary_files(self._recipe.folder)
+        remove_leftovers(self._recipe.folder)
         self._file.seek(0)
         content = self._file.read()
         # A line without its end was being written when the make was killed.

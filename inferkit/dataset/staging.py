@@ -11,9 +11,9 @@ from typing import Any
 
 from inferkit.dataset.format import Dataset, ShowProgress, open_dataset
 from inferkit.dataset.manifest import HASHES_NAME, MANIFEST_NAME
-from inferkit.dataset.staging_copy import PART
 from inferkit.dataset.staging_record import RECORD_NAME, Copy, Staged, read_record, write_record
 from inferkit.errors import DatasetError, ParameterError
+from inferkit.files import remove_leftovers
 from inferkit.linux.cgroups import affinity, memory_limit
 from inferkit.linux.mounts import existing, filesystem
 from inferkit.linux.procfs import ROOT, fields, kibibytes, text
@@ -265,8 +265,8 @@ def unstage(target: Path = TARGET) -> tuple[int, list[Path]]:
         message = f"nothing is staged in {target}: {RECORD_NAME} is not there"
         raise DatasetError(message)
     removed = sum(_remove(target, record, copy) for copy in record.copies)
-    for name in (RECORD_NAME, f"{RECORD_NAME}.part"):
-        (target / name).unlink(missing_ok=True)
+    (target / RECORD_NAME).unlink(missing_ok=True)
+    remove_leftovers(target, RECORD_NAME)
     folders = [target / copy.name for copy in record.copies]
     _remove_empty([*(path for folder in folders for path in folder.rglob("*") if path.is_dir()), *folders])
     if record.made_folder:
@@ -280,7 +280,7 @@ def _remove(target: Path, record: Staged, copy: Copy) -> int:
     removed = 0
     for name in record.files:
         path = target / copy.name / name
-        path.with_name(path.name + PART).unlink(missing_ok=True)
+        remove_leftovers(path.parent, path.name)
         if path.is_file() and copy.inodes.get(name, path.stat().st_ino) == path.stat().st_ino:
             path.unlink()
             removed += 1

@@ -13,35 +13,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from inferkit.files import replacing
 from inferkit.linux.numa_pages import file_nodes
 
-PART = ".staging"
 CHUNK = 1 << 26
 
 
 def copy_file(source: Path, target: Path) -> int:
-    """Copy a file by the kernel alone, under another name until it is whole; returns its bytes.
+    """Copy a file by the kernel alone, under another name until it is whole; return its bytes.
 
     Raises
     ------
     OSError
-        As the kernel says; the part is removed.
+        As the kernel says. Nothing is left of the copy.
     """
-    part = target.with_name(target.name + PART)
     target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with source.open("rb") as read, part.open("wb") as write:
-            size = os.fstat(read.fileno()).st_size
-            done = 0
-            while done < size:
-                sent = os.sendfile(write.fileno(), read.fileno(), done, min(CHUNK, size - done))
-                if not sent:
-                    raise OSError(errno.EIO, f"{source} became shorter while it was copied")
-                done += sent
-        part.rename(target)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
+    with source.open("rb") as read, replacing(target) as write:
+        size = os.fstat(read.fileno()).st_size
+        done = 0
+        while done < size:
+            sent = os.sendfile(write.fileno(), read.fileno(), done, min(CHUNK, size - done))
+            if not sent:
+                raise OSError(errno.EIO, f"{source} became shorter while it was copied")
+            done += sent
     return size
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from inferkit.errors import DatasetError
+from inferkit.files import write_whole
 from inferkit.units import gigabytes, percent
 
 RECORD_NAME = "staged.json"
@@ -100,7 +101,7 @@ def read_record(folder: Path) -> Staged | None:
     """
     path = folder / RECORD_NAME
     try:
-        return Staged.model_validate_json(path.read_text())
+        return Staged.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
     except (ValidationError, OSError) as error:
@@ -110,9 +111,7 @@ def read_record(folder: Path) -> Staged | None:
 
 def write_record(folder: Path, record: Staged) -> None:
     """Write a staging folder's record, in place of an older one."""
-    part = folder / f"{RECORD_NAME}.part"
-    part.write_text(record.model_dump_json(indent=1))
-    part.rename(folder / RECORD_NAME)
+    write_whole(folder / RECORD_NAME, record.model_dump_json(indent=1).encode())
 
 
 def first_copy(folder: Path) -> Path:

@@ -1,7 +1,6 @@
-"""Files that appear whole or not at all, and storage errors told with what was needed and what was free."""
+"""Files of a data set: whole, synced, and storage errors told with what was needed and what was free."""
 
 import errno
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from inferkit.errors import DatasetError
+from inferkit.files import replacing
 from inferkit.units import gigabytes
 
 _HINTS = {
@@ -23,7 +23,7 @@ _HINTS = {
 
 @contextmanager
 def new_file(path: Path, nbytes: int) -> Iterator[BinaryIO]:
-    """Write a file under a temporary name; sync and rename it when the block ends well.
+    """Write a file that appears, synced, when the block ends well.
 
     A file that nothing was written to does not appear. After an error nothing is left, under no name.
 
@@ -39,19 +39,8 @@ def new_file(path: Path, nbytes: int) -> Iterator[BinaryIO]:
     DatasetError
         If the storage refuses.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with storage_errors(path, nbytes):
-            with temporary.open("wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-                empty = file.tell() == 0
-            if not empty:
-                temporary.replace(path)
-                sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with storage_errors(path, nbytes), replacing(path, sync=True, keep_empty=False) as file:
+        yield file
 
 
 @contextmanager
@@ -66,21 +55,6 @@ def storage_errors(path: Path, nbytes: int) -> Iterator[None]:
             f"{path} cannot be written: {reason}. It needs {gigabytes(nbytes)}, {_free(path.parent)} are free. {hint}"
         )
         raise DatasetError(message.rstrip()) from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in ``folder`` survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def remove_temporary_files(folder: Path) -> None:
-    """Remove what killed processes left under temporary names."""
-    for path in folder.glob(".*.part"):
-        path.unlink(missing_ok=True)
 
 
 def check_space(folder: Path, nbytes: int) -> None:

@@ -4,7 +4,6 @@ import fcntl
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from time import sleep
 import xxhash
 
 from inferkit.errors import EngineError
+from inferkit.files import replacing
 
 DIGEST_BYTES = 16
 WAIT_S = 0.2
@@ -102,14 +102,9 @@ class PlanFile:
             If it cannot be written.
         """
         try:
-            handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(xxhash.xxh3_128_digest(plan))
-                    file.write(plan)
-                Path(temporary).replace(self.path)
-            finally:
-                Path(temporary).unlink(missing_ok=True)
+            with replacing(self.path) as file:
+                file.write(xxhash.xxh3_128_digest(plan))
+                file.write(plan)
         except OSError as error:
             raise self._unwritable(error) from error
 

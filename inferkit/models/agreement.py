@@ -14,8 +14,9 @@ import xxhash
 from inferkit.dataset.sample import sample
 from inferkit.dataset.tensors import Dataset
 from inferkit.errors import ModelError
+from inferkit.files import write_whole
 from inferkit.models.batching import RUNTIME_ERRORS
-from inferkit.models.cache import ModelFile, models_folder, write_whole
+from inferkit.models.cache import ModelFile, models_folder
 from inferkit.models.quantize import Images
 from inferkit.models.reference import reference_session
 

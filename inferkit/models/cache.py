@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
@@ -17,6 +16,7 @@ import xxhash
 from inferkit.dataset.sample import sample
 from inferkit.dataset.tensors import Dataset
 from inferkit.errors import ModelError
+from inferkit.files import write_whole
 from inferkit.models.adapt import adapt, files_of, load_model
 from inferkit.models.batching import run_shapes
 from inferkit.models.precision import CALIBRATED, check_precision, convert
@@ -219,14 +219,3 @@ def _output_shape(model: onnx.ModelProto, batch: int | None) -> list[int]:
     """Take the first output's shape from the graph, or where the graph leaves it open, from a run on black images."""
     dims = [dim.dim_value for dim in model.graph.output[0].type.tensor_type.shape.dim][1:]
     return dims if dims and all(dims) else list(run_shapes(model, batch=batch or 1)[0][1:])
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)

@@ -12,7 +12,7 @@ import pytest
 from inferkit.dataset import staging, staging_copy
 from inferkit.dataset.format import open_dataset, verify
 from inferkit.dataset.staging import free_on_node, plan_copies, stage, unstage
-from inferkit.dataset.staging_copy import PART, copy_file, pages_of
+from inferkit.dataset.staging_copy import copy_file, pages_of
 from inferkit.dataset.staging_record import RECORD_NAME, copy_for, first_copy, read_record
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.errors import DatasetError, ParameterError
@@ -163,7 +163,8 @@ def test_half_made_copies_are_removed_too(source: Path, shm: Path) -> None:
     record = stage(source, shm / "staged", machine=machine())
     folder = shm / "staged" / record.copies[0].name
     name = next(iter(record.files))
-    (folder / f"{name}{PART}").write_bytes(b"half")
+    for left in (folder / f".{name}.1-ab.part", shm / "staged" / f".{RECORD_NAME}.1-ab.part"):
+        left.write_bytes(b"half")
     assert unstage(shm / "staged")[1] == []
 
 
