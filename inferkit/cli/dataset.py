@@ -1,4 +1,4 @@
-"""The commands ``inferkit dataset …``, and how commands refuse."""
+"""The commands ``inferkit dataset …``, and how a command reports that it refuses."""
 
 import sys
 from collections.abc import Callable
@@ -19,7 +19,7 @@ P = ParamSpec("P")
 
 
 def refusals(command: Callable[P, None]) -> Callable[P, None]:
-    """Turn our own errors into a message and exit code 2."""
+    """Make a command report our own errors as a message and exit with code 2."""
 
     @wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -59,16 +59,16 @@ def _option(flag: str, **settings: Any) -> Callable[[Callable[P, None]], Callabl
 @click.option("--shape", default="", help="Of random images, such as 1,28,28 (default: 3,size,size).")
 @_option("--dtype", show_default="uint8")
 @_option("--resize")
-@_option("--fast", is_flag=True, help="Decode at 1/2, 1/4 or 1/8 where that stays near the size or above.")
+@_option("--fast", is_flag=True, help="Decode at 1/2, 1/4 or 1/8 where that is still near the size or above.")
 @_option("--shuffle", is_flag=True, help="Shuffle the files with the seed.")
 @_option("--seed")
 @_option("--limit", help="Images to make; 0: all (random images: 1000).")
 @_option("--images-per-file")
 @_option("--workers", help="Processes; 0: one per core.")
-@click.option("--overwrite", is_flag=True, help="Replace a data set that was made otherwise.")
+@click.option("--overwrite", is_flag=True, help="Replace a data set that was made with other options.")
 @refusals
 def make(images: str, out: Path, *, shape: str, overwrite: bool, **options: Any) -> None:
-    """Make a data set in OUT of the JPEG files in IMAGES ("demo": photographs of scikit-image, "": random images)."""
+    """Make a data set in OUT from the JPEG files in IMAGES ("demo": scikit-image's photographs, "": random images)."""
     from inferkit.dataset.record import check_sources, make_dataset
 
     lengths = [int(length) if length.isdecimal() else length for length in shape.split(",") if length]
@@ -95,7 +95,7 @@ def make(images: str, out: Path, *, shape: str, overwrite: bool, **options: Any)
 @click.argument("folder", type=click.Path(path_type=Path))
 @refusals
 def verify(folder: Path) -> None:
-    """Hash every image of FOLDER and compare with what was written when it was made."""
+    """Hash every image of FOLDER and compare the hashes with those written when it was made."""
     from inferkit.dataset.format import open_dataset
     from inferkit.dataset.format import verify as verify_dataset
 
@@ -112,7 +112,7 @@ def verify(folder: Path) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @refusals
 def info(folder: Path) -> None:
-    """Tell what a data set holds."""
+    """Show what a data set holds."""
     from inferkit.dataset.format import open_dataset
     from inferkit.dataset.manifest import read_manifest
 
@@ -134,7 +134,7 @@ def info(folder: Path) -> None:
 @click.option("--separate", is_flag=True, help="A second copy on a node gets bytes of its own, not hard links.")
 @refusals
 def stage_dataset(source: Path, target: Path | None, *, per: str, separate: bool) -> None:
-    """Copy the data set SOURCE to memory, on each NUMA node, by processes bound to it."""
+    """Copy the data set SOURCE to memory on each NUMA node. Processes bound to the node copy it."""
     from inferkit.dataset.staging import TARGET, stage
 
     with _bar("stage") as progress:

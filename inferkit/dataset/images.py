@@ -58,8 +58,8 @@ def make_from_images(
 
     Notes
     -----
-    The same sources are those of the same names and sizes; times do not count, so that a copy is the same source.
-    Files that cannot be used are left out and listed with the reason in the report and in the manifest.
+    Sources are the same if their names and sizes are; times do not count, so a copy is the same source. Files that
+    cannot be used are left out. The report and the manifest list them with the reason.
     """
     images = photographs_folder(params)
     sources = find_images(images, shuffle=params.shuffle, seed=params.seed, limit=params.limit)
@@ -110,7 +110,7 @@ def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError:
-        return -1  # a dangling link: it is skipped, with the reason, when it is read
+        return -1  # a dangling link: reading it fails, and it is then skipped with the reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ def _make_files(
 
 @contextmanager
 def _processes(count: int) -> Iterator[Executor]:
-    """Start worker processes that live no longer than the block or this process, however either ends."""
+    """Start worker processes that never outlive the block or this process, however these end."""
     spawn = get_context("spawn")  # a fork would copy the locks of this process's other threads
     leash, ours = spawn.Pipe(duplex=False)
     pool = ProcessPoolExecutor(count, mp_context=spawn, initializer=_begin_work, initargs=(leash,))
@@ -173,7 +173,7 @@ def _processes(count: int) -> Iterator[Executor]:
 
 def _begin_work(leash: Connection) -> None:
     cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it
     threading.Thread(target=_end_with_parent, args=(leash,), daemon=True).start()
 
 
@@ -222,5 +222,5 @@ def _read(path: Path) -> bytes:
 
 
 def _printable(name: str) -> str:
-    """Write a file name whose bytes are no UTF-8 so that JSON can hold it."""
+    """Return a file name that JSON can hold, even if its bytes are not UTF-8."""
     return os.fsencode(name).decode(errors="backslashreplace")

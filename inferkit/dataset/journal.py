@@ -1,4 +1,4 @@
-"""What of an unfinished data set is done: one line per finished file, behind a line that names the recipe."""
+"""The journal of an unfinished data set: a line that names the recipe, then one line per finished file."""
 
 import errno
 import fcntl
@@ -21,7 +21,7 @@ from inferkit.dataset.writing import storage_errors
 from inferkit.errors import DatasetError
 from inferkit.files import remove_leftovers
 
-# Some parallel file systems are mounted without locks: a second make is then not noticed.
+# Some parallel file systems are mounted without locks. A second make then goes unnoticed.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 _OUR_FILE = re.compile(r"images-\d{5,}\.tensors")
@@ -64,14 +64,14 @@ def sidecar_hex(hashes: Iterable[int]) -> str:
 class Journal:
     """The journal of one recipe, locked against a second make in the same folder while it is open.
 
-    Leaving the block keeps the journal if a file is done, so that the next make resumes, and removes temporary files.
+    Leaving the block removes temporary files. It keeps the journal if a file is done, so that the next make resumes.
 
     Parameters
     ----------
     recipe
         What is being made.
     overwrite
-        Begin afresh: remove what an earlier make left, finished or not.
+        Start afresh: remove what an earlier make left, finished or not.
 
     Raises
     ------
@@ -101,7 +101,7 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         remove_leftovers(self._recipe.folder)
-        # A file may be finished that was not recorded yet: the journal then stays and says whose it is.
+        # A file may be finished but not recorded yet. The journal then stays and says whose file it is.
         if not self.finished and not tensor_names(self._recipe.folder):
             self.remove()
         self._file.close()
@@ -117,7 +117,7 @@ class Journal:
         self.finished[file.index] = file
 
     def remove(self) -> None:
-        """Remove the journal: the manifest has taken its place, or nothing is worth keeping."""
+        """Remove the journal, because the manifest has taken its place or nothing is worth keeping."""
         self._path.unlink(missing_ok=True)
 
     def _write(self, line: str) -> None:
@@ -146,7 +146,7 @@ class Journal:
             self.remove()
 
     def _begin_afresh(self) -> None:
-        # The manifest goes first: what is left after a kill here is no valid data set.
+        # The manifest goes first, so that a kill here leaves no folder that looks like a valid data set.
         for name in (MANIFEST_NAME, HASHES_NAME):
             (self._recipe.folder / name).unlink(missing_ok=True)
         for path in self._recipe.folder.glob("images-*.tensors"):
@@ -158,7 +158,7 @@ class Journal:
         remove_leftovers(self._recipe.folder)
         self._file.seek(0)
         content = self._file.read()
-        # A line without its end was being written when the make was killed.
+        # A line without an end was being written when the make was killed.
         whole = content[: content.rfind(b"\n") + 1]
         self._file.truncate(len(whole))
         header, *lines = whole.splitlines() or [b""]
@@ -186,7 +186,7 @@ class Journal:
         if foreign:
             message = (
                 f"{self._recipe.folder / foreign[0]} is not of this data set ({len(foreign)} such). Take another "
-                "folder, or move it elsewhere; overwrite=True removes only images-*.tensors files."
+                "folder, or move it elsewhere; --overwrite removes only our images-*.tensors files."
             )
             raise DatasetError(message)
 
@@ -203,5 +203,5 @@ class Journal:
             found = "altered: its images no longer have the hashes that were recorded"
         else:
             return True
-        message = f"{path} is {found}. Delete it and run the same make again, or pass overwrite=True."
+        message = f"{path} is {found}. Delete it and run the same make again, or begin afresh (--overwrite)."
         raise DatasetError(message)

@@ -54,7 +54,7 @@ class MakeReport:
 
     @property
     def images_per_s(self) -> float:
-        """Images made now by this run's seconds, the start of worker processes included."""
+        """Images made now per second of this run, which includes the start of worker processes."""
         return self.made / self.seconds
 
 
@@ -72,7 +72,7 @@ def make(
     recipe
         What to make.
     make_files
-        Given the indices of missing files, makes them in any order and yields each when it is under its final name.
+        Called with the indices of missing files. Makes them in any order and yields each once it has its final name.
     overwrite
         Remove an earlier data set from the folder first, whatever its recipe.
     progress

@@ -1,4 +1,4 @@
-"""What is to be made: sources, options, and how images are shared out to files."""
+"""What is to be made: sources, options, and which image goes into which file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ class Recipe:
     Attributes
     ----------
     folder
-        Where to.
+        Where it is made.
     dtype, shape
         Of one image.
     count
@@ -25,7 +25,7 @@ class Recipe:
     images_per_file
         Source images per file.
     facts
-        Fields of the manifest that say how images are made: source, seed and more.
+        Fields of the manifest that say how images are made, such as source and seed.
     sources
         Digest of the source images' names and sizes.
     """
@@ -59,7 +59,7 @@ class Recipe:
 
     @property
     def files(self) -> int:
-        """Files that the recipe makes, unless all images of one are skipped."""
+        """How many files the recipe makes. A file does not appear if all of its images are skipped."""
         return -(-self.count // self.images_per_file)
 
     def span(self, index: int) -> range:

@@ -1,4 +1,4 @@
-"""Stage 01 as a record: make the data set that the parameters ask for, and tell how it went."""
+"""Stage 01: make the data set that the parameters ask for, and record how it went."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ LISTED = 100
 
 
 def expected(params: MakeDataset) -> Dataset:
-    """Describe what stage 01 will make, as far as parameters tell: where, dtype and shape, not which files."""
+    """Describe what stage 01 will make, as far as the parameters say: where, dtype and shape, but not which files."""
     return Dataset(target(params), dtype_of(params), shape_of(params), files=(), described=True)
 
 
@@ -35,7 +35,7 @@ def holds_images(folder: Path) -> bool:
 
 
 def check_sources(params: MakeDataset) -> None:
-    """Refuse, before anything runs, images or a place for them that are not there.
+    """Refuse, before anything runs, a folder of images or a place for the data set that does not exist.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def check_sources(params: MakeDataset) -> None:
 
 
 def make_dataset(params: MakeDataset, progress: ShowProgress | None = None, *, overwrite: bool = False) -> Run:
-    """Make the data set and return its record; a failure is a record too."""
+    """Make the data set and return its record. A failure gives a record too."""
     base: dict[str, Json] = {
         "notebook": params.notebook,
         "measure": "dataset",

@@ -1,4 +1,4 @@
-"""A process that copies files to memory: started bound to a NUMA node, so that the pages lie there.
+"""A process that copies files to memory. It is bound to a NUMA node when it starts, so that the pages lie there.
 
 In: one JSON line, ``{"source": …, "target": …, "files": […]}``. Out: ``{"done": bytes}`` after each file, then
 ``{"nodes": {node: pages}, "unknown": why}``.
@@ -20,7 +20,7 @@ CHUNK = 1 << 26
 
 
 def copy_file(source: Path, target: Path) -> int:
-    """Copy a file by the kernel alone, under another name until it is whole; return its bytes.
+    """Let the kernel copy a file, under another name until it is whole; return its size in bytes.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def copy_file(source: Path, target: Path) -> int:
 
 
 def pages_of(paths: list[Path]) -> tuple[Counter[int], str]:
-    """Count on which nodes the pages of files lie; or say why that is unknown."""
+    """Count the pages of files on each node, or say why that is unknown."""
     nodes: Counter[int] = Counter()
     try:
         for path in paths:
@@ -52,7 +52,7 @@ def pages_of(paths: list[Path]) -> tuple[Counter[int], str]:
 
 
 def copy_all(job: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> None:
-    """Copy a job's files and look where their pages lie."""
+    """Copy a job's files and look up where their pages lie."""
     source, target = Path(job["source"]), Path(job["target"])
     for name in job["files"]:
         tell({"done": copy_file(source / name, target / name)})

@@ -1,4 +1,4 @@
-"""Make a data set of random images: no source is needed and no image compresses."""
+"""Make a data set of random images. They need no source and cannot be compressed."""
 
 from collections.abc import Generator
 from functools import partial
@@ -18,7 +18,7 @@ from inferkit.dataset.writing import new_file
 from inferkit.records.params import MakeDataset
 
 SYNTHETIC_IMAGES = 1000
-"""Random images that are made where nobody says how many."""
+"""How many random images are made if the parameters do not say."""
 
 
 def make_synthetic(params: MakeDataset, *, overwrite: bool = False, progress: ShowProgress | None = None) -> MakeReport:
@@ -27,7 +27,7 @@ def make_synthetic(params: MakeDataset, *, overwrite: bool = False, progress: Sh
     Parameters
     ----------
     params
-        What to make, and where. Those that say how photographs are decoded are not looked at, except ``size``.
+        What to make, and where. How photographs are decoded does not matter, except for ``size``.
     overwrite, progress
         As in :func:`inferkit.dataset.images.make_from_images`.
 
@@ -48,7 +48,7 @@ def make_synthetic(params: MakeDataset, *, overwrite: bool = False, progress: Sh
 
 
 def make_default(dtype: DType, shape: tuple[int, ...]) -> Dataset:
-    """Open the small synthetic set that ``data: ""`` stands for; make it if it is not there."""
+    """Open the small synthetic set that ``data: ""`` stands for. Make it first if it does not exist."""
     folder = synthetic_folder(dtype, shape)
     if (folder / MANIFEST_NAME).exists():
         return open_dataset(folder, dtype=dtype, shape=shape)
@@ -58,7 +58,7 @@ def make_default(dtype: DType, shape: tuple[int, ...]) -> Dataset:
 def random_image(seed: int, index: int, shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
     """Make image ``index``: uniform values 0 … 255 that depend on seed and index alone.
 
-    Raw words of PCG64 are used, which NumPy keeps the same between versions (NEP 19), unlike Generator's methods.
+    These are raw words of PCG64, which NumPy keeps the same between versions (NEP 19), unlike Generator's methods.
     """
     count = int(np.prod(shape))
     words = np.random.PCG64(np.random.SeedSequence((seed, index))).random_raw(-(-count // 8))

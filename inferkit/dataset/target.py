@@ -1,4 +1,4 @@
-"""What the parameters of a make come to: its folder, and the dtype and shape of its images."""
+"""What the parameters of a make ask for: the folder, and the dtype and shape of the images."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def target(params: MakeDataset) -> Path:
 
 
 def synthetic_folder(dtype: str, shape: tuple[int, ...]) -> Path:
-    """Return the folder of random images where no parameter names one."""
+    """Return the folder of random images if no parameter names one."""
     return project_root() / "data" / f"synthetic-{dtype}-{'x'.join(map(str, shape))}"
 
 

@@ -1,4 +1,4 @@
-"""Files of a data set: whole, synced, and storage errors told with what was needed and what was free."""
+"""Write the files of a data set: whole, synced, with errors that say what was needed and what was free."""
 
 import errno
 import shutil
@@ -25,14 +25,14 @@ _HINTS = {
 def new_file(path: Path, nbytes: int) -> Iterator[BinaryIO]:
     """Write a file that appears, synced, when the block ends well.
 
-    A file that nothing was written to does not appear. After an error nothing is left, under no name.
+    A file that nothing was written to does not appear. After an error nothing is left under any name.
 
     Parameters
     ----------
     path
         Final name. A file that has it is replaced.
     nbytes
-        Bytes that the file will need at most, for the error message.
+        The most bytes that the file can need, for the error message.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def storage_errors(path: Path, nbytes: int) -> Iterator[None]:
 
 
 def check_space(folder: Path, nbytes: int) -> None:
-    """Refuse to begin what cannot end.
+    """Refuse to start what does not fit.
 
     Raises
     ------
