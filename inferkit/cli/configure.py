@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from inferkit.dataset.record import check_sources, expected, holds_images, lies_there, target
+from inferkit.dataset.record import check_sources, expected, holds_images, lies_there
+from inferkit.dataset.target import target
 from inferkit.errors import InferkitError, ParameterError
 from inferkit.plan.build import plan
 from inferkit.plan.networks import DEFAULT_SHAPE, shape_for

@@ -12,10 +12,10 @@ import numpy.typing as npt
 import onnxruntime as ort
 import xxhash
 
-from inferkit.caching import cache_folder, write_whole
 from inferkit.dataset.sample import sample
 from inferkit.dataset.tensors import Dataset
 from inferkit.errors import ModelError
+from inferkit.files import cache_folder, write_whole
 from inferkit.models.batching import RUNTIME_ERRORS
 from inferkit.models.cache import ModelFile
 from inferkit.models.quantize import Images

@@ -13,10 +13,10 @@ import numpy as np
 import onnx
 import xxhash
 
-from inferkit.caching import cache_folder, write_whole
 from inferkit.dataset.sample import sample
 from inferkit.dataset.tensors import Dataset
 from inferkit.errors import ModelError
+from inferkit.files import cache_folder, write_whole
 from inferkit.models.adapt import adapt, files_of, load_model
 from inferkit.models.batching import run_shapes
 from inferkit.models.precision import CALIBRATED, check_precision, convert

@@ -21,7 +21,7 @@ from inferkit.engines.onnx import OnnxEngine
 from inferkit.errors import InferkitError, ParameterError
 from inferkit.records.host import Gpu, Host
 from inferkit.records.notebooks import load_runs, read_notebook
-from inferkit.records.params import project_root
+from inferkit.records.params import MakeDataset, project_root
 
 TINY = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 2}
 NAMES = sorted(path.stem for path in (project_root() / "parameters").glob("*.yaml"))
@@ -29,7 +29,7 @@ NAMES = sorted(path.stem for path in (project_root() / "parameters").glob("*.yam
 
 @pytest.fixture
 def data(tmp_path: Path) -> str:
-    make_synthetic(tmp_path / "tensors", images=50, shape=(3, 16, 16), images_per_file=20)
+    make_synthetic(MakeDataset(data=str(tmp_path / "tensors"), limit=50, shape=[3, 16, 16], images_per_file=20))
     return str(tmp_path / "tensors")
 
 

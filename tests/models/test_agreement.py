@@ -16,7 +16,7 @@ from inferkit.models.cache import ModelFile, model_path
 from inferkit.models.reference import reference_session
 from inferkit.plan.networks import network, shape_for
 from inferkit.readers.memory import in_memory
-from inferkit.records.params import SingleProcess
+from inferkit.records.params import MakeDataset, SingleProcess
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +76,7 @@ def test_fp8_is_computed_as_its_graph_says(tmp_path: Path) -> None:
 
 class TestNetwork:
     def test_is_held_against_float32_on_images_that_no_calibration_saw(self, tmp_path: Path) -> None:
-        dataset = make_synthetic(tmp_path / "set", images=40, shape=(1, 59, 128)).dataset
+        dataset = make_synthetic(MakeDataset(data=str(tmp_path / "set"), limit=40, shape=[1, 59, 128])).dataset
         found = network(SingleProcess(), dataset, "text_cnn", "int8")
         assert (found.file.precision, found.reference.precision) == ("int8", "float32")
         assert found.top1_agreement is not None
@@ -85,7 +85,8 @@ class TestNetwork:
 
     def test_is_calibrated_on_the_data_set(self, tmp_path: Path) -> None:
         sets = [
-            make_synthetic(tmp_path / str(seed), images=9, shape=(1, 59, 128), seed=seed).dataset for seed in (0, 1)
+            make_synthetic(MakeDataset(data=str(tmp_path / str(seed)), limit=9, shape=[1, 59, 128], seed=seed)).dataset
+            for seed in (0, 1)
         ]
         files = [network(SingleProcess(), dataset, "text_cnn", "int8").file for dataset in (*sets, sets[0])]
         assert files[0] == files[2]

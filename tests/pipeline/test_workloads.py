@@ -8,7 +8,7 @@ from inferkit.dataset.tensors import Dataset
 from inferkit.errors import DatasetError, DeviceError, ParameterError, RankError, ReadError
 from inferkit.pipeline.workloads import WORKS, dataset_of
 from inferkit.records.job import Job, Outcome, Window, window_of
-from inferkit.records.params import StorageToHost
+from inferkit.records.params import MakeDataset, StorageToHost
 from tests.engines.conftest import MakeModel
 from tests.pipeline.conftest import SHORT, begin
 
@@ -17,7 +17,9 @@ SHAPE = (3, 5, 7)
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
-    return make_synthetic(tmp_path / "data", images=40, shape=SHAPE, images_per_file=15).dataset
+    return make_synthetic(
+        MakeDataset(data=str(tmp_path / "data"), limit=40, shape=list(SHAPE), images_per_file=15)
+    ).dataset
 
 
 def job_of(work: str, **changes: Any) -> Job:

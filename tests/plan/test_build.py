@@ -9,12 +9,12 @@ import pytest
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.errors import DatasetError, InferkitError, ModelError, ParameterError
 from inferkit.plan.build import Plan, plan, prepare
-from inferkit.records.params import HostToDevice, SingleProcess, StorageToHost
+from inferkit.records.params import HostToDevice, MakeDataset, SingleProcess, StorageToHost
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> str:
-    make_synthetic(tmp_path / "tensors", images=10, shape=(3, 8, 8))
+    make_synthetic(MakeDataset(data=str(tmp_path / "tensors"), limit=10, shape=[3, 8, 8]))
     return str(tmp_path / "tensors")
 
 

@@ -15,7 +15,7 @@ from inferkit.measure.measure import Status, measure
 from inferkit.plan import groups as plan_group
 from inferkit.plan.build import Plan, Point, plan, prepare
 from inferkit.plan.groups import placements, several
-from inferkit.records.params import MultiProcess, SingleProcess
+from inferkit.records.params import MakeDataset, MultiProcess, SingleProcess
 from tests.machines import dgx
 from tests.measure.test_measure import ranks_of
 
@@ -24,7 +24,7 @@ TINY = {"warmup_s": 0.05, "duration_s": 0.15, "repeats": 2}
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    make_synthetic(tmp_path / "tensors", images=64, shape=(3, 16, 16), images_per_file=20)
+    make_synthetic(MakeDataset(data=str(tmp_path / "tensors"), limit=64, shape=[3, 16, 16], images_per_file=20))
     return tmp_path / "tensors"
 
 
