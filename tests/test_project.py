@@ -1,8 +1,6 @@
-"""What holds the project together: its files agree with one another, and its two wings do not meet."""
+"""What holds the project together: its files agree with one another."""
 
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -81,35 +79,6 @@ def test_no_parameter_shadows_an_import() -> None:
 
 def test_every_notebook_has_a_model_and_every_model_a_notebook() -> None:
     assert {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")} == {m.file_stem for m in NOTEBOOKS.values()}
-
-
-def blocked(modules: list[str], code: str) -> None:
-    """Run code in a process that cannot import some modules."""
-    guard = f"""
-import sys
-class Guard:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {modules!r}:
-            raise ImportError(f"{{name}} is blocked")
-sys.meta_path.insert(0, Guard())
-{code}
-"""
-    done = subprocess.run([sys.executable, "-W", "error", "-c", guard], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-def test_the_measuring_wing_needs_nothing_of_the_reading_wing() -> None:
-    blocked(
-        ["pandas", "altair", "ipywidgets", "papermill", "IPython", "vl_convert", "click"],
-        "import inferkit.measure.measure, inferkit.ranks.rank, inferkit.engines.onnx, inferkit.dataset.record",
-    )
-
-
-def test_the_reading_wing_needs_nothing_of_the_measuring_wing() -> None:
-    blocked(
-        ["pycuda", "cuda", "tensorrt", "tensorrt_rtx", "onnxruntime", "simplejpeg", "cv2", "spox"],
-        "import inferkit.report.charts, inferkit.report.store, inferkit.report.explore, inferkit.report.contact_sheet",
-    )
 
 
 def test_only_one_file_each_imports_pycuda_and_tensorrt() -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 import click
-import yaml
 
 from inferkit.errors import InferkitError
 from inferkit.units import gigabytes, rate
@@ -104,6 +103,8 @@ def verify(folder: Path) -> None:
 @refusals
 def info(folder: Path) -> None:
     """Tell what a data set holds."""
+    import yaml
+
     from inferkit.dataset.format import open_dataset
     from inferkit.dataset.manifest import read_manifest
 

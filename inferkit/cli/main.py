@@ -1,12 +1,10 @@
-"""The command ``inferkit``."""
+"""The command ``inferkit``: each command imports what it needs, so that the door opens fast."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from inferkit import __version__
 from inferkit.cli.dataset import FAILED, INVALID, OK, REFUSED, dataset, refusals
@@ -66,6 +64,8 @@ def run(configs: tuple[str, ...], only: str, changes: tuple[str, ...], out: Path
 
 
 def _change(text: str) -> tuple[str, Any]:
+    import yaml
+
     key, equals, value = text.partition("=")
     if not equals:
         message = f"--set {text}: write KEY=VALUE, such as --set batch_sizes=[128,256]"
@@ -141,17 +141,17 @@ def models() -> None:
 @refusals
 def show(notebook: Path, *, as_json: bool) -> None:
     """Show the records of an executed NOTEBOOK as a table."""
+    import json
+
     from inferkit.records.notebooks import read_notebook
     from inferkit.report.conclusion import conclude
+    from inferkit.report.overview import overview
 
     runs = read_notebook(notebook)
     if as_json:
         click.echo(json.dumps([run.to_dict() for run in runs], indent=1))
     else:
-        from inferkit.report.overview import overview
-
-        click.echo(overview(runs))
-        click.echo("\n" + str(conclude(runs)))
+        click.echo(f"{overview(runs)}\n\n{conclude(runs)}")
 
 
 @main.command()

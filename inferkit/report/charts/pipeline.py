@@ -1,17 +1,18 @@
 """The charts, by name. Each takes runs and returns an Altair chart; without anything to draw, one that says why."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import altair as alt
-import pandas as pd
 
 from inferkit.records.run import Run
 from inferkit.report.charts import rows as table_rows
 from inferkit.report.charts.theme import WIDTH, Chart, Rows, base, demo_text, message, stage_scale, styled
-from inferkit.report.compare import best
 from inferkit.report.labels import network_text, number_text, quoting_text
 from inferkit.report.palette import ALARM, INK, NO_STAGE, stage_order
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 STEP = 24
 """Height of a bar with its gap, in pixels."""
@@ -154,7 +155,7 @@ def time_series(runs: Sequence[Run], name: str = "images_per_s") -> Chart:
     return styled(chart, f"{what} over time ({unit})", key, left_out, demo_text(kept))
 
 
-def comparison(frame: pd.DataFrame) -> Chart:
+def comparison(frame: "pd.DataFrame") -> Chart:
     """Draw the best pipeline point of each storage, one panel per engine, model and precision.
 
     Parameters
@@ -162,6 +163,8 @@ def comparison(frame: pd.DataFrame) -> Chart:
     frame
         From :func:`inferkit.report.store.load`.
     """
+    from inferkit.report.compare import best  # pandas; the other charts draw runs
+
     if frame.empty or not (frame["measure"] == "pipeline").any():
         return message("comparison: no pipeline run to draw")
     rows = [_compared(row) for row in best(frame).to_dict("records")]
