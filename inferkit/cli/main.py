@@ -9,6 +9,7 @@ import click
 from inferkit import __version__
 from inferkit.cli.dataset import FAILED, INVALID, OK, REFUSED, dataset, refusals
 from inferkit.errors import InferkitError
+from inferkit.text import text_table
 from inferkit.units import duration
 
 
@@ -129,10 +130,11 @@ def models() -> None:
     """List the networks that are built on the spot."""
     from inferkit.models.zoo import MODELS
 
+    rows = []
     for name, model in MODELS.items():
-        shape = "x".join(map(str, model.input_shape))
-        size = f"{model.parameters / 1e6:7.2f} M parameters {model.multiply_adds / 1e9:6.2f} G multiply-adds"
-        click.echo(f"{name:20} {shape:10} {size}  {model.source}")
+        size = [f"{model.parameters / 1e6:.2f} M parameters", f"{model.multiply_adds / 1e9:.2f} G multiply-adds"]
+        rows.append([name, "x".join(map(str, model.input_shape)), *size, model.source])
+    click.echo("\n".join(text_table(rows, numbers=[2, 3])))
 
 
 @main.command()
