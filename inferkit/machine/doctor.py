@@ -64,13 +64,13 @@ def table(checks: Iterable[Check]) -> str:
 
 def _lines(check: Check, width: int) -> Iterator[tuple[str, str, str]]:
     """Yield a check's rows; commands are not broken at their hyphens."""
-    name, status = check.name, check.status
-    lack = [] if status == "present" else [("why: ", check.why), ("fix: ", check.fix)]
+    head: tuple[str, str] = check.name, check.status
+    lack = [] if check.status == "present" else [("why: ", check.why), ("fix: ", check.fix)]
     for lead, words in [("", check.found), *lack]:
         indent = " " * len(lead)
         for line in textwrap.wrap(lead + words, width, subsequent_indent=indent, break_on_hyphens=False) or [""]:
-            yield name, status, line
-            name = status = ""
+            yield *head, line
+            head = "", ""
 
 
 def tensorrt(host: Host) -> Check:
