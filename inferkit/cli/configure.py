@@ -15,7 +15,7 @@ from inferkit.plan.networks import DEFAULT_SHAPE, shape_for
 from inferkit.plan.points import Plan
 from inferkit.readers import READERS
 from inferkit.records.params import (
-    NOTEBOOKS,
+    MEASURING,
     MakeDataset,
     MultiProcess,
     Parameters,
@@ -24,8 +24,6 @@ from inferkit.records.params import (
     resolve,
     unknown_parameter,
 )
-
-STAGES = tuple(stage for stage in NOTEBOOKS if stage != "compare")
 
 
 @dataclass(frozen=True)
@@ -78,10 +76,10 @@ def configure(
     if out is not None:
         values.setdefault("earlier", str(out.absolute()))
     values = _shape_of_models(values) | values
-    models = {stage: _model(stage) for stage in (only or STAGES)}
+    models = {stage: _model(stage) for stage in (only or MEASURING)}
     params = {stage: model.check(_declared(model, values), where=str(path)) for stage, model in models.items()}
     skipped = {} if only else {stage: why for stage, p in params.items() if (why := _does_not_apply(p, values))}
-    stages = {stage: params[stage] for stage in STAGES if stage in params and stage not in skipped}
+    stages = {stage: params[stage] for stage in MEASURING if stage in params and stage not in skipped}
     plans: dict[str, Plan] = {}
     try:
         maker = stages.get("01")
@@ -123,10 +121,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _model(stage: str) -> type[Parameters]:
-    if stage not in STAGES:
-        message = f"--only {stage}: stages are {', '.join(STAGES)}"
+    if stage not in MEASURING:
+        message = f"--only {stage}: stages are {', '.join(MEASURING)}"
         raise ParameterError(message)
-    return NOTEBOOKS[stage]
+    return MEASURING[stage]
 
 
 def _declared(model: type[Parameters], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,7 +133,7 @@ def _declared(model: type[Parameters], values: Mapping[str, Any]) -> dict[str, A
 
 def _refuse_unknown(path: Path, values: Mapping[str, Any]) -> None:
     """Refuse a key that no notebook declares, with the message that any one of them has for it."""
-    known = {name for stage in STAGES for name in NOTEBOOKS[stage].model_fields}
+    known = {name for model in MEASURING.values() for name in model.model_fields}
     for name in values:
         if name not in known:
             raise ParameterError(unknown_parameter(name, known, str(path)))
