@@ -167,9 +167,9 @@ class _Engine(NBClientEngine):
     """
 
     @classmethod
-    def execute_managed_notebook(
-        cls, nb_man: Any, kernel_name: str, *, relay: "_Relay", sink: Sink | None, **kwargs: Any
-    ) -> Any:
+    def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, *args: Any, **kwargs: Any) -> Any:
+        relay: _Relay = kwargs["relay"]
+        sink: Sink | None = kwargs["sink"]
         place = _short_folder()
         _sweep(place)
         with TemporaryDirectory(prefix=f"{_own_prefix()}{os.getpid()}-", dir=place) as folder:
