@@ -68,7 +68,7 @@ class OnnxEngine(Engine):
         session_options.inter_op_num_threads = 1
         session_options.log_severity_level = 3
         session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # Without VNNI, sums of 8-bit products would overflow: int8 networks gave other outputs, off by 0.7 of the largest.
+        # Without VNNI, sums of 8-bit products would overflow: an int8 network was off by 0.7 of its largest output.
         session_options.add_session_config_entry("session.x64quantprecision", "1")
         try:
             session = ort.InferenceSession(model, session_options, providers=["CPUExecutionProvider"])
