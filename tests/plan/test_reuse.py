@@ -10,9 +10,11 @@ import pytest
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.machine.facts import facts
 from inferkit.measure.measure import measure
-from inferkit.plan.build import Plan, plan
+from inferkit.plan.build import plan
+from inferkit.plan.points import Plan, Point
 from inferkit.plan.reuse import FINGERPRINT, REUSED, find
 from inferkit.records.host import Host
+from inferkit.records.job import ReadJob
 from inferkit.records.params import HostToDevice, MakeDataset, SingleProcess, StorageToHost
 from inferkit.records.run import MIME, Failure, Run
 
@@ -36,6 +38,11 @@ def keep(folder: Path, *runs: Run, name: str = "03a") -> Path:
     path = folder / f"{name}.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=outputs)]), path)
     return path
+
+
+def threads(point: Point) -> int:
+    assert isinstance(point.job, ReadJob)
+    return point.job.reading.threads
 
 
 def marks(planned: Plan) -> list[str]:
@@ -156,7 +163,7 @@ class TestRerun:
                     notebook="03a",
                     measure="read",
                     host=Host(),
-                    verdict=verdicts[point.job.threads],
+                    verdict=verdicts[threads(point)],
                     failure=Failure(kind="x", message="y"),
                     facts={FINGERPRINT: point.fingerprint},
                 )
@@ -164,7 +171,7 @@ class TestRerun:
             ),
         )
         todo = plan(asked(data, threads=[1, 2, 3], rerun=rerun)).todo
-        assert [verdicts[point.job.threads] for point in todo] == left
+        assert [verdicts[threads(point)] for point in todo] == left
 
     def test_a_reused_ceiling_serves_a_new_pipeline(self, tmp_path: Path, data: Path) -> None:
         values = {"data": str(data), "engines": ["null"], "batch_sizes": [8], "earlier": str(tmp_path), **TINY}
