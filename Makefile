@@ -1,6 +1,8 @@
 # Everything runs in .venv; a changed pyproject.toml or constraints.txt makes it anew.
 PYTHON ?= python3
 BIN := .venv/bin
+# Where Python is told to keep no bytecode, every kernel and every rank would compile all it imports, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-all check lab bench clean
 
@@ -8,15 +10,16 @@ demo: .venv/ready ## real photographs, all stages, about a minute
 	$(BIN)/inferkit run quickstart
 
 test: .venv/ready-dev ## all tests but those that take minutes
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n auto -m "not slow"
 
 test-all: .venv/ready-dev ## those that take minutes as well
 	$(BIN)/python -m pytest
 
-check: .venv/ready-dev ## format, lint, types
+check: .venv/ready-dev ## format, lint, types, and which room may import which
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 lab: .venv/ready ## open the notebooks
 	$(BIN)/jupyter lab --notebook-dir=.

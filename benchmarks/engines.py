@@ -9,11 +9,11 @@ from itertools import product
 from inferkit.machine.facts import facts
 from inferkit.models.cache import model_path
 from inferkit.ranks.launch import RankFailure, launch
-from inferkit.records.job import Job, Window
+from inferkit.records.job import DeviceOptions, Images, InferJob, InferOptions, Window
 from inferkit.records.run import figure_of
 
 
-def measure(job: Job) -> tuple[float, float]:
+def measure(job: InferJob) -> tuple[float, float]:
     """Return images per second and CPU cores used."""
     with launch(job) as rank:
         while not rank.ready():
@@ -48,17 +48,11 @@ def main() -> None:
     axes = product(arguments.models.split(","), *numbers)
     for name, batch, contexts, graph in axes:
         model = model_path(name, precision=arguments.precision)
-        job = Job(
-            work="infer",
+        job = InferJob(
             window=window,
-            device="cuda",
-            dtype="uint8",
-            shape=model.input_shape,
-            batch_size=batch,
-            engine="tensorrt",
-            model=str(model.path),
-            contexts=contexts,
-            cuda_graph=bool(graph),
+            device=DeviceOptions(kind="cuda"),
+            images=Images(dtype="uint8", shape=model.input_shape, batch_size=batch),
+            inference=InferOptions(engine="tensorrt", model=str(model.path), contexts=contexts, cuda_graph=bool(graph)),
         )
         try:
             rate, cores = measure(job)

@@ -11,7 +11,7 @@ import sys
 
 from inferkit.machine.facts import facts
 from inferkit.ranks.launch import launch
-from inferkit.records.job import Job, Window
+from inferkit.records.job import CopyJob, DeviceOptions, Window
 
 BARE = """
 import sys
@@ -47,8 +47,8 @@ def bare(gpus: tuple[int, ...], nbytes: int) -> float:
 def ours(gpus: tuple[int, ...], nbytes: int, memory: str, direction: str) -> float:
     """Return the bandwidth of stage 02, in bytes per second over all GPUs."""
     window = Window(warmup_s=0.3, duration_s=0.7, repeats=3)
-    job = Job(work="copy", window=window, device="cuda", gpus=gpus, memory=memory, direction=direction,
-              transfer_bytes=nbytes)  # fmt: skip
+    device = DeviceOptions(kind="cuda", numbers=gpus)
+    job = CopyJob(window=window, device=device, nbytes=nbytes, host_memory=memory, direction=direction)
     with launch(job) as rank:
         while not rank.ready():
             rank.wait(0.05)

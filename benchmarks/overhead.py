@@ -61,7 +61,7 @@ def whole(dataset: Dataset, reader: str, windows: int) -> list[float]:
         slots: list[Slot] = [device.slot(BATCH_SIZE * dataset.image_bytes) for _ in range(SLOTS)]
         shares = split([file.images for file in dataset.files], 1, "uniform")
         source: Ring | ResidentSource
-        if opened.has_ceiling:
+        if opened.capabilities.has_ceiling:
             source = stack.enter_context(Ring(opened, device, shares, BATCH_SIZE, buffers=BUFFERS))
         else:
             source = ResidentSource(opened, shares, BATCH_SIZE)

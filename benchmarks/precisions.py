@@ -29,7 +29,8 @@ from inferkit.models.reference import reference_session
 from inferkit.plan.networks import DEFAULT_SHAPE, shape_for
 from inferkit.ranks.launch import launch
 from inferkit.readers.memory import in_memory
-from inferkit.records.job import Job, Window
+from inferkit.records.job import DeviceOptions, Images, InferJob, InferOptions, Window
+from inferkit.records.params import MakeDataset
 from inferkit.records.run import figure_of
 
 ENGINES = {"cpu": "onnx", "cuda": "tensorrt"}
@@ -39,17 +40,16 @@ MADE = Path(tempfile.gettempdir()) / "inferkit-bench-precisions"
 
 def ceiling(model: ModelFile, device: str, batch_size: int, seconds: float) -> float:
     """Return images per second of inference alone."""
-    job = Job(
-        work="infer",
+    job = InferJob(
         window=Window(warmup_s=seconds / 2, duration_s=seconds / 2, repeats=2),
-        device=device,
-        dtype=model.input_dtype,
-        shape=model.input_shape,
-        batch_size=batch_size,
-        engine=ENGINES[device],
-        model=str(model.path),
-        contexts=2 if device == "cuda" else 1,
-        cuda_graph=device == "cuda",
+        device=DeviceOptions(kind=device),
+        images=Images(dtype=model.input_dtype, shape=model.input_shape, batch_size=batch_size),
+        inference=InferOptions(
+            engine=ENGINES[device],
+            model=str(model.path),
+            contexts=2 if device == "cuda" else 1,
+            cuda_graph=device == "cuda",
+        ),
     )
     with launch(job) as rank:
         while not rank.ready():
@@ -101,7 +101,8 @@ def photographs(folder: Path) -> Dataset:
     """Open a data set of photographs; make it where there is none."""
     if not (folder / "tensors").exists():
         make_photographs(folder / "photographs", count=200)
-        make_from_images(folder / "photographs", folder / "tensors")
+        whole = folder.absolute()
+        make_from_images(MakeDataset(images=str(whole / "photographs"), data=str(whole / "tensors")))
     return open_dataset(folder / "tensors")
 
 

@@ -23,8 +23,8 @@ from inferkit.machine.topology import topology
 from inferkit.measure.measure import measure
 from inferkit.plan.build import plan
 from inferkit.ranks.group import Group
-from inferkit.records.job import Job, Window
-from inferkit.records.params import MultiProcess
+from inferkit.records.job import CopyJob, DeviceOptions, Window
+from inferkit.records.params import MakeDataset, MultiProcess
 from inferkit.records.run import Run
 
 START_RANKS, START_ROUNDS = 8, 3
@@ -133,8 +133,8 @@ def start_cost() -> tuple[float, float]:
     for _ in range(START_ROUNDS):
         places = place_ranks(topology(), START_RANKS, cpus=affinity()).places
         window = Window(warmup_s=1.0, duration_s=1.0, repeats=1)
-        copying = Job(work="copy", window=window, transfer_bytes=1 << 20, memory="pageable")
-        with Group([copying.model_copy(update={"place": place}) for place in places]) as group:
+        copying = CopyJob(window=window, device=DeviceOptions(), nbytes=1 << 20, host_memory="pageable")
+        with Group([copying.changed(place=place) for place in places]) as group:
             while not group.ready():
                 sleep(0.005)
             group.start()
@@ -183,7 +183,7 @@ def main() -> None:
     arguments = parse()
     made = not arguments.data.exists()
     if made:
-        make_synthetic(arguments.data, images=arguments.images, images_per_file=512)
+        make_synthetic(MakeDataset(data=str(arguments.data.absolute()), limit=arguments.images, images_per_file=512))
     try:
         compare(arguments)
     finally:

@@ -26,7 +26,8 @@ from inferkit.linux.mounts import filesystem
 from inferkit.measure import fio
 from inferkit.measure.peers import run_task, task_of
 from inferkit.ranks.launch import launch
-from inferkit.records.job import Job, Outcome, Window
+from inferkit.records.job import Outcome, ReadJob, ReadOptions, Window
+from inferkit.records.params import MakeDataset
 from inferkit.records.run import figure_of
 from inferkit.stats import paired_ratio
 
@@ -56,8 +57,8 @@ class Comparison(NamedTuple):
     """What is held against what: a reader against fio or another reader."""
 
     name: str
-    job: Job
-    theirs: fio.Task | Job
+    job: ReadJob
+    theirs: fio.Task | ReadJob
 
 
 class Found(NamedTuple):
@@ -69,7 +70,7 @@ class Found(NamedTuple):
     their_cpu: list[float]
 
 
-def measured(job: Job) -> Outcome:
+def measured(job: ReadJob) -> Outcome:
     """Measure a job in a rank."""
     with launch(job) as rank:
         while not rank.ready():
@@ -78,7 +79,7 @@ def measured(job: Job) -> Outcome:
         return rank.result()
 
 
-def bandwidth(side: fio.Task | Job) -> tuple[float, float]:
+def bandwidth(side: fio.Task | ReadJob) -> tuple[float, float]:
     """Return GB/s and CPU seconds per GB."""
     if isinstance(side, fio.Task):
         result = run_task(side)
@@ -102,29 +103,30 @@ def compare(comparison: Comparison, rounds: int) -> Found:
     return found
 
 
-def job_of(folder: Path, arguments: argparse.Namespace, threads: int, batch_size: int) -> Job:
-    """Return the reading of a folder, but for the reader."""
-    return Job(
-        work="read",
+def job_of(reader: str, folder: Path, arguments: argparse.Namespace, threads: int, batch_size: int) -> ReadJob:
+    """Return the reading of a folder."""
+    return ReadJob(
         window=Window(warmup_s=arguments.warmup, duration_s=arguments.seconds, repeats=1),
-        folder=str(folder),
-        batch_size=batch_size,
-        threads=threads,
-        host_batches=arguments.host_batches or threads,
+        reading=ReadOptions(
+            reader=reader,
+            folder=str(folder),
+            batch_size=batch_size,
+            threads=threads,
+            host_batches=arguments.host_batches or threads,
+        ),
     )
 
 
 def comparisons(folder: Path, arguments: argparse.Namespace) -> Iterator[Comparison]:
     """Yield what can be compared on a folder's file system."""
-    base = job_of(folder, arguments, arguments.threads, arguments.batch_size)
+    threads, batch_size = arguments.threads, arguments.batch_size
     if not filesystem(folder).in_memory:
-        direct, uring = (base.model_copy(update={"reader": reader}) for reader in ("direct", "uring"))
+        direct, uring = (job_of(reader, folder, arguments, threads, batch_size) for reader in ("direct", "uring"))
         yield Comparison("direct_vs_fio", direct, task_of(direct))
-        many = arguments.threads * DEPTH
-        deep = direct.model_copy(update={"threads": many, "host_batches": arguments.host_batches or many})
+        deep = job_of("direct", folder, arguments, threads * DEPTH, batch_size)
         yield Comparison("async_vs_fio_uring", deep, replace(task_of(direct), engine="io_uring", depth=DEPTH))
         yield Comparison("uring_vs_fio_uring", uring, task_of(uring))
-    buffered = base.model_copy(update={"reader": "buffered"})
+    buffered = job_of("buffered", folder, arguments, threads, batch_size)
     yield Comparison("buffered_vs_fio", buffered, task_of(buffered))
 
 
@@ -134,8 +136,8 @@ def small_comparisons(folder: Path, arguments: argparse.Namespace) -> Iterator[C
         place = folder.with_name(f"{folder.name}-{small.name}")
         prepared(place, small.images, small.size, small.images_per_file)
         for threads in (1, 8):
-            job = job_of(place, arguments, threads, small.batch_size)
-            direct, uring = (job.model_copy(update={"reader": reader}) for reader in ("direct", "uring"))
+            readers = ("direct", "uring")
+            direct, uring = (job_of(reader, place, arguments, threads, small.batch_size) for reader in readers)
             yield Comparison(f"uring_vs_direct_{small.name}_{threads}", uring, direct)
             yield Comparison(f"uring_vs_fio_uring_{small.name}_{threads}", uring, task_of(uring))
 
@@ -143,7 +145,7 @@ def small_comparisons(folder: Path, arguments: argparse.Namespace) -> Iterator[C
 def mapped_us(folder: Path, arguments: argparse.Namespace, batch_size: int) -> float:
     """Return the microseconds that a batch of mapped files takes."""
     window = Window(warmup_s=arguments.warmup, duration_s=arguments.seconds, repeats=3)
-    job = Job(work="read", window=window, folder=str(folder), reader="mapped", batch_size=batch_size)
+    job = ReadJob(window=window, reading=ReadOptions(reader="mapped", folder=str(folder), batch_size=batch_size))
     repeats = [repeat for repeat in measured(job).repeats if not repeat.warmup]
     return statistics.median(repeat.seconds / repeat.batches for repeat in repeats) * 1e6
 
@@ -154,14 +156,15 @@ def row(system: str, comparison: Comparison, found: Found) -> list[str]:
     numbers = [statistics.median(found.ours), statistics.median(found.theirs), ratio]
     cpu = [statistics.median(found.our_cpu), statistics.median(found.their_cpu)]
     texts = [f"{value:.3f}" for value in numbers] + [f"{low:.3f} … {high:.3f}"] + [f"{value:.3f}" for value in cpu]
-    return [system, comparison.name, str(comparison.job.threads), *texts]
+    return [system, comparison.name, str(comparison.job.reading.threads), *texts]
 
 
 def prepared(folder: Path, images: int, size: int = 224, images_per_file: int = 1000) -> Path:
     """Make random images in a folder that holds none, and read them once, so that their pages are warm."""
     if not folder.exists():
         print(f"making {images} random images in {folder}", flush=True)
-        make_synthetic(folder, images=images, size=size, images_per_file=images_per_file)
+        data = str(folder.absolute())
+        make_synthetic(MakeDataset(data=data, limit=images, size=size, images_per_file=images_per_file))
         os.sync()
     dataset = open_dataset(folder)
     for index in range(len(dataset.files)):

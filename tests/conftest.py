@@ -1,6 +1,7 @@
 """Fixtures that several rooms share; they need no more than numpy, xxhash and pydantic, as on a bare GPU machine."""
 
 import dataclasses
+import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,15 @@ import pytest
 from inferkit.dataset.format import open_dataset
 from inferkit.dataset.manifest import HASHES_NAME
 from inferkit.dataset.tensors import Dataset, image_hash
+from inferkit.devices.cpu import CpuDevice
+
+if importlib.util.find_spec("hypothesis"):
+    from hypothesis import HealthCheck, settings
+
+    # How fast a machine is at the moment is no property of what is tested.
+    slow = [HealthCheck.too_slow]
+    settings.register_profile("inferkit", deadline=None, suppress_health_check=slow)
+    settings.load_profile("inferkit")
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -24,7 +34,7 @@ class Known(NamedTuple):
     content: Pixels
 
 
-MakeDataset = Callable[..., Known]
+MakeTensors = Callable[..., Known]
 
 
 def image_of(file: int, index: int, nbytes: int) -> Pixels:
@@ -58,13 +68,20 @@ def write_dataset(
 
 
 @pytest.fixture
-def make_dataset(tmp_path: Path) -> MakeDataset:
+def make_dataset(tmp_path: Path) -> MakeTensors:
     """Write tensor files of known content into a folder of its own on disk (see :func:`write_dataset`)."""
 
     def make(*arguments: Any, folder: Path | None = None, **options: Any) -> Known:
         return write_dataset(folder or tmp_path / "data", *arguments, **options)
 
     return make
+
+
+@pytest.fixture
+def device() -> Iterator[CpuDevice]:
+    """Open the CPU as a device that poisons what is given back."""
+    with CpuDevice(poison=True) as device:
+        yield device
 
 
 @pytest.fixture

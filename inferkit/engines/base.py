@@ -40,6 +40,8 @@ class Engine(Closing):
         Whether inferring takes time of its own.
     has_out
         Whether results are copied to host memory.
+    is_reference
+        Whether other engines' outputs are held against its own.
     lacks
         Precisions that it cannot compute in, and what to do instead.
     """
@@ -47,6 +49,7 @@ class Engine(Closing):
     name: ClassVar[str]
     has_ceiling: ClassVar[bool] = True
     has_out: ClassVar[bool] = False
+    is_reference: ClassVar[bool] = False
     lacks: ClassVar[dict[str, str]] = {}
 
     @classmethod

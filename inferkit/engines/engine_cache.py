@@ -10,8 +10,8 @@ from time import sleep
 
 import xxhash
 
-from inferkit.caching import cache_folder, write_whole
 from inferkit.errors import EngineError
+from inferkit.files import cache_folder, write_whole
 
 DIGEST_BYTES = 16
 WAIT_S = 0.2

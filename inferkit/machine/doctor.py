@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from inferkit.machine import checks
 from inferkit.machine.checks import Check
 from inferkit.machine.facts import PACKAGES, facts, installed, os_release
 from inferkit.records.host import Host
+from inferkit.text import text_table
 from inferkit.units import gigabytes
 
 WIDTH = 100
@@ -55,24 +56,19 @@ def examine(path: Path) -> list[Check]:
 def table(checks: Iterable[Check]) -> str:
     """Return the checks as text for a terminal, wrapped to 100 columns, with the reason and the fix below each lack."""
     rows = list(checks)
-    name_width = max((len(check.name) for check in rows), default=0)
-    return "\n".join(line for check in rows for line in _row(check, name_width))
+    taken = sum(max((len(getattr(check, column)) for check in rows), default=0) + 2 for column in ("name", "status"))
+    return "\n".join(text_table(line for check in rows for line in _lines(check, WIDTH - taken)))
 
 
-def _row(check: Check, name_width: int) -> list[str]:
-    head = f"{check.name:<{name_width}}  {check.status:<7}  "
-    lines = _wrapped(head, check.found)
-    if check.status != "present":
-        blank = " " * len(head)
-        lines += [*_wrapped(f"{blank}why: ", check.why), *_wrapped(f"{blank}fix: ", check.fix)]
-    return lines
-
-
-def _wrapped(head: str, words: str) -> list[str]:
-    """Wrap without breaking commands at their hyphens; further lines are indented as far as ``head`` reaches."""
-    indent = " " * len(head)
-    lines = textwrap.wrap(words, WIDTH, initial_indent=head, subsequent_indent=indent, break_on_hyphens=False)
-    return [line.rstrip() for line in lines or [head]]
+def _lines(check: Check, width: int) -> Iterator[tuple[str, str, str]]:
+    """Yield a check's rows; commands are not broken at their hyphens."""
+    head: tuple[str, str] = check.name, check.status
+    lack = [] if check.status == "present" else [("why: ", check.why), ("fix: ", check.fix)]
+    for lead, words in [("", check.found), *lack]:
+        indent = " " * len(lead)
+        for line in textwrap.wrap(lead + words, width, subsequent_indent=indent, break_on_hyphens=False) or [""]:
+            yield *head, line
+            head = "", ""
 
 
 def tensorrt(host: Host) -> Check:

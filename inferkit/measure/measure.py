@@ -14,7 +14,7 @@ from inferkit.plan.points import Plan, Point, seconds_of
 from inferkit.plan.reuse import FINGERPRINT, shown_again
 from inferkit.ranks.group import Group
 from inferkit.ranks.launch import Handle, RankFailure, launch
-from inferkit.records.job import Job, Outcome
+from inferkit.records.job import Job, Outcome, ReadJob, device_of
 from inferkit.records.params import Parameters, Windows
 from inferkit.records.run import Failure, Run
 from inferkit.validity.verdict import judge
@@ -100,7 +100,7 @@ def _measured_points(plan: Plan, patience: Interrupts, show: Show | None) -> Ite
     done: dict[str, Run] = {}
     left: list[Point] = []
     index = -1
-    beside = Peers(plan.params)
+    peers = Peers(plan.params)
     for point in plan.points:
         if point.fingerprint in plan.earlier:
             done[point.key] = shown_again(plan.earlier[point.fingerprint])
@@ -114,8 +114,9 @@ def _measured_points(plan: Plan, patience: Interrupts, show: Show | None) -> Ite
         try:
             outcome = _run(plan, index, show)
             run = _record(plan, point, outcome, done)
-            peers = beside.peers(point.job, outcome, partial(_run, plan, index, show))
-            run = run.model_copy(update={"peers": peers})
+            if isinstance(point.job, ReadJob):
+                told = peers.beside(point.job, outcome, partial(_run, plan, index, show))
+                run = run.model_copy(update={"peers": told})
         except RankFailure as failure:
             run = _failed(plan, point, Failure(kind=failure.kind, message=str(failure), detail=failure.detail))
         except RankError as error:
@@ -140,7 +141,7 @@ def _stopped(plan: Plan, left: list[Point]) -> Run:
 def _run(plan: Plan, index: int, show: Show | None, again: Job | None = None) -> Outcome:
     """Measure one point in a rank, or ranks, of its own; or another job in the point's place."""
     point = plan.todo[index]
-    with Group(point.jobs) if point.jobs and again is None else launch(again or point.job) as rank:
+    with Group(point.jobs) if point.job.place and again is None else launch(again or point.job) as rank:
         _prepare(rank, plan, index, show)
         rank.start()
         _watch(rank, plan, index, show)
@@ -206,10 +207,21 @@ def _about(params: Parameters) -> dict[str, object]:
 
 def _base(plan: Plan, point: Point) -> dict[str, object]:
     """Return what a point's Run says whatever became of it."""
-    scope = "rank" if point.job.device == "cpu" else "gpu" if len(point.job.devices) == 1 else "server"
-    scope = "server" if len(point.jobs) > 1 else scope
     facts = {FINGERPRINT: point.fingerprint}
-    return _about(plan.params) | {"measure": point.measure, "point": point.axes, "scope": scope, "facts": facts}
+    return _about(plan.params) | {
+        "measure": point.measure,
+        "point": point.axes,
+        "scope": _scope(point),
+        "facts": facts,
+    }
+
+
+def _scope(point: Point) -> str:
+    """Tell what a point's figure covers."""
+    device = device_of(point.job)
+    if len(point.jobs) > 1 or (device is not None and len(device.numbers) > 1):
+        return "server"
+    return "gpu" if device is not None and device.kind == "cuda" else "rank"
 
 
 def _failed(plan: Plan, point: Point, failure: Failure) -> Run:
@@ -223,7 +235,7 @@ def _record(plan: Plan, point: Point, outcome: Outcome, done: Mapping[str, Run])
     found = judge(plan.params, point.job, outcome, measured)
     if measured is None:
         found.warnings.append(
-            f"reader {point.job.reader} reads nothing, so there is no bandwidth: see its time per batch"
+            f"reader {point.axes['reader']} reads nothing, so there is no bandwidth: see its time per batch"
         )
     runs = {stage: done[ceiling.key] for stage, ceiling in point.ceilings.items()}
     ceilings = {stage: run.measured for stage, run in runs.items() if run.measured is not None}

@@ -8,7 +8,7 @@ from inferkit.linux.cgroups import cpus
 from inferkit.machine.gpu_monitor import pcie_bytes_per_s
 from inferkit.plan.points import Point
 from inferkit.readers import READERS
-from inferkit.records.job import Job, Outcome
+from inferkit.records.job import CopyJob, Job, Outcome, ReadJob, device_of
 from inferkit.records.run import STAGES, Figure, Run, figure_of
 from inferkit.validity.verdict import Judgement
 
@@ -18,9 +18,9 @@ CLOSE_TO_CEILING = 0.95
 def measured_of(job: Job, outcome: Outcome) -> Figure | None:
     """Return the throughput: of bare copies without the gaps between them; None where nothing was really read."""
     figure = figure_of(outcome.repeats)
-    if job.work == "read" and not READERS[job.reader].has_ceiling:
+    if isinstance(job, ReadJob) and not READERS[job.reading.reader].capabilities.has_ceiling:
         return None
-    if job.work == "copy" and figure is not None and "copy" in outcome.stages:
+    if isinstance(job, CopyJob) and figure is not None and "copy" in outcome.stages:
         return Figure(bytes_per_s=outcome.stages["copy"].bytes_per_s, cov=figure.cov)
     return outcome.measured or figure
 
@@ -38,7 +38,7 @@ def agreement(point: Point, found: Judgement) -> dict[str, Any]:
 def link_of(job: Job, facts: Mapping[str, Any]) -> Figure | None:
     """Return what the PCIe links of a copy's GPUs carry one way, as they were under load."""
     gpus = facts.get("gpus", {})
-    if job.work != "copy" or not gpus or "missing" in gpus:
+    if not isinstance(job, CopyJob) or not gpus or "missing" in gpus:
         return None
     links = [
         pcie_bytes_per_s(told.get("pcie_generation_max", 0), told.get("pcie_width_max", 0)) for told in gpus.values()
@@ -74,6 +74,7 @@ def beside_ceiling(run: Run, job: Job) -> list[str]:
             f"faster than the {run.bottleneck} ceiling ({reached:.2f} of it): "
             "a cache answered, or the machine is unsteady"
         ]
-    if reached < CLOSE_TO_CEILING and job.device == "cpu":
+    device = device_of(job)
+    if reached < CLOSE_TO_CEILING and device is not None and device.kind == "cpu":
         return [f"all stages share this machine's {cpus()} CPUs, so that together they stay below their ceilings"]
     return []

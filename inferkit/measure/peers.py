@@ -6,10 +6,9 @@ from statistics import median
 from inferkit.errors import ReadError
 from inferkit.linux.page_cache import evict_all
 from inferkit.measure import fio
-from inferkit.pipeline.workloads import dataset_of
-from inferkit.readers import READERS
+from inferkit.readers import READERS, find_dataset
 from inferkit.readers.split import split
-from inferkit.records.job import Job, Outcome
+from inferkit.records.job import Job, Outcome, ReadJob
 from inferkit.records.params import StorageToHost
 from inferkit.records.run import Figure, Peer, figure_of
 from inferkit.stats import paired_ratio
@@ -39,7 +38,7 @@ class Peers:
         self._wanted = isinstance(params, StorageToHost) and params.peer == "fio"
         self._ceilings: dict[str, Peer] = {}
 
-    def peers(self, job: Job, outcome: Outcome, again: Again) -> list[Peer]:
+    def beside(self, job: ReadJob, outcome: Outcome, again: Again) -> list[Peer]:
         """Return what the peer reached beside a point, and the device's ceiling; or why there is none.
 
         Parameters
@@ -60,42 +59,44 @@ class Peers:
             return [Peer(name="fio", missing=str(error))]
         return [beside, self._ceiling(job, outcome)]
 
-    def _ceiling(self, job: Job, outcome: Outcome) -> Peer:
+    def _ceiling(self, job: ReadJob, outcome: Outcome) -> Peer:
         """Measure once per folder what the device gives."""
         if outcome.facts["storage"]["in_memory"]:
             return Peer(name=DEVICE, missing="the data lies in memory, which has no device")
-        if job.folder not in self._ceilings:
-            self._ceilings[job.folder] = _device(job)
-        return self._ceilings[job.folder]
+        if job.reading.folder not in self._ceilings:
+            self._ceilings[job.reading.folder] = _device(job)
+        return self._ceilings[job.reading.folder]
 
 
-def _no_counterpart(job: Job) -> str:
-    if not READERS[job.reader].has_ceiling:
-        return f"reader {job.reader} reads nothing, which fio cannot do"
-    if READERS[job.reader].decodes:
-        return f"reader {job.reader} decodes, which fio cannot do"
+def _no_counterpart(job: ReadJob) -> str:
+    if not READERS[job.reading.reader].capabilities.has_ceiling:
+        return f"reader {job.reading.reader} reads nothing, which fio cannot do"
+    if READERS[job.reading.reader].capabilities.decodes:
+        return f"reader {job.reading.reader} decodes, which fio cannot do"
     return ""
 
 
-def task_of(job: Job) -> fio.Task:
+def task_of(job: ReadJob) -> fio.Task:
     """Return fio's share of a comparison: the same files per thread, blocks and reads in flight, the same caching.
 
     Both sides inherit this process's CPUs. A reader that drops pages behind each batch reads a cold file once; so does
     fio then.
     """
-    dataset = dataset_of(job)
-    reader = READERS[job.reader]
+    dataset = find_dataset(job.reading)
+    reader = READERS[job.reading.reader]
     largest = max(file.nbytes for file in dataset.files)
-    block, depth = reader.reads_of(job.batch_size * dataset.image_bytes, largest)
+    block, depth = reader.reads_of(job.reading.batch_size * dataset.image_bytes, largest)
     return fio.Task(
         dataset=dataset,
-        shares=split([file.images for file in dataset.files], job.threads, job.split, seed=job.seed),
+        shares=split(
+            [file.images for file in dataset.files], job.reading.threads, job.reading.split, seed=job.reading.seed
+        ),
         nbytes=block,
-        direct=reader.passes_cache,
+        direct=reader.capabilities.passes_cache,
         runtime_s=max(LEAST_S, job.window.duration_s),
         engine="psync" if depth == 1 else "io_uring",
         depth=depth,
-        once=job.evict and reader.can_evict,
+        once=job.reading.evict and reader.capabilities.can_evict,
     )
 
 
@@ -106,14 +107,14 @@ def run_task(task: fio.Task) -> fio.Result:
     return fio.run(task)
 
 
-def _alternate(job: Job, outcome: Outcome, again: Again) -> Peer:
+def _alternate(job: ReadJob, outcome: Outcome, again: Again) -> Peer:
     task = task_of(job)
     told, there = fio.told(task)
     if told < there and not task.direct:
         few = f"fio can be told {told} of {there} files, which the page cache would serve: make fewer, larger files"
         return Peer(name="fio", missing=few)
-    short = job.model_copy(
-        update={"window": job.window.model_copy(update={"repeats": 1}), "verify_batches": 0, "batch_log": ""}
+    short = job.changed(
+        window=job.window.changed(repeats=1), reading=job.reading.changed(verify_batches=0), batch_log=""
     )
     ours, theirs = [], []
     for bandwidth in _turns(outcome, short, again):
@@ -126,7 +127,7 @@ def _alternate(job: Job, outcome: Outcome, again: Again) -> Peer:
     return Peer(name=name, command=asked, figure=figure, ratio=ratio, interval=[low, high])
 
 
-def _turns(outcome: Outcome, short: Job, again: Again) -> Iterator[float]:
+def _turns(outcome: Outcome, short: ReadJob, again: Again) -> Iterator[float]:
     """Yield the reader's bandwidth of each round, just before the peer's turn."""
     yield outcome.repeats[-1].bytes_per_s
     for _ in range(PAIRS - 1):
@@ -135,8 +136,8 @@ def _turns(outcome: Outcome, short: Job, again: Again) -> Iterator[float]:
         yield figure.bytes_per_s or 0.0
 
 
-def _device(job: Job) -> Peer:
-    task = task_of(job.model_copy(update={"threads": CEILING_JOBS, "split": "uniform", "reader": "direct"}))
+def _device(job: ReadJob) -> Peer:
+    task = task_of(job.changed(reading=job.reading.changed(threads=CEILING_JOBS, split="uniform", reader="direct")))
     deep = fio.Task(task.dataset, task.shares, CEILING_BLOCK, True, task.runtime_s, "io_uring", CEILING_DEPTH)
     try:
         found = fio.run(deep)

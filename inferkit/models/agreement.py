@@ -4,6 +4,7 @@ ONNX Runtime computes both on the CPU, so that the figure belongs to the network
 """
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,10 @@ import numpy.typing as npt
 import onnxruntime as ort
 import xxhash
 
-from inferkit.caching import cache_folder, write_whole
 from inferkit.dataset.sample import sample
 from inferkit.dataset.tensors import Dataset
 from inferkit.errors import ModelError
+from inferkit.files import cache_folder, write_whole
 from inferkit.models.batching import RUNTIME_ERRORS
 from inferkit.models.cache import ModelFile
 from inferkit.models.quantize import Images
@@ -65,3 +66,33 @@ def _classes(model: ModelFile, images: Images) -> npt.NDArray[np.intp]:
         raise ModelError(message) from error
     found: npt.NDArray[np.intp] = np.concatenate(outputs)[: len(images)].argmax(axis=1)
     return found
+
+
+@dataclass(frozen=True)
+class NetworkPair:
+    """A network of some precision, and the same of float32 that it is held against.
+
+    Parameters
+    ----------
+    file, reference
+        The same file where the precision is float32.
+    dataset
+        Whose images it takes.
+    """
+
+    file: ModelFile
+    reference: ModelFile
+    dataset: Dataset
+
+    @property
+    def top1_agreement(self) -> float | None:
+        """Share of images on which both name the same class; None where there is nothing to compare.
+
+        Raises
+        ------
+        ModelError
+            When ONNX Runtime runs one of them not.
+        """
+        if self.file == self.reference or not self.file.output_shape:
+            return None
+        return top1_agreement(self.file, self.reference, self.dataset)

@@ -13,10 +13,10 @@ import numpy as np
 import onnx
 import xxhash
 
-from inferkit.caching import cache_folder, write_whole
 from inferkit.dataset.sample import sample
 from inferkit.dataset.tensors import Dataset
 from inferkit.errors import ModelError
+from inferkit.files import cache_folder, write_whole
 from inferkit.models.adapt import adapt, files_of, load_model
 from inferkit.models.batching import run_shapes
 from inferkit.models.precision import CALIBRATED, check_precision, convert
@@ -104,13 +104,9 @@ def model_path(
     check_precision(precision)
     wanted = Preprocessing(mean=mean, std=std, scale=scale, layout=layout)
     images = _images(calibration, dtype) if precision in CALIBRATED else None
-    options: dict[str, object] = {
-        "precision": precision,
-        "calibration": None if images is None else xxhash.xxh3_128_hexdigest(np.ascontiguousarray(images).data),
-        "dtype": dtype,
-        "shape": shape and list(shape),
-        "versions": _versions(),
-    }
+    seen = None if images is None else xxhash.xxh3_128_hexdigest(np.ascontiguousarray(images).data)
+    options: dict[str, object] = {"precision": precision, "calibration": seen, "dtype": dtype}
+    options |= {"shape": shape and list(shape), "versions": _versions()}
     if not _is_path(name_or_path):
         if wanted != Preprocessing():
             message = f"zoo model {name_or_path!r} normalises pixels itself: leave out mean, std, scale and layout"

@@ -13,7 +13,7 @@ from inferkit.batch import Segment
 from inferkit.devices.base import Bytes, Device, HostMemory, Span
 from inferkit.errors import DeviceError
 from inferkit.pipeline.timeline import Timeline
-from inferkit.records.job import Job
+from inferkit.records.job import CopyJob
 
 PERIOD = 1_048_573
 COPIES_UNDER_WAY = 4
@@ -93,8 +93,8 @@ class Link:
                 memory.close()
 
 
-def copies(job: Job, devices: Sequence[Device], begin: Callable[[tuple[str, ...]], Timeline]) -> Timeline:
-    """Copy ``transfer_bytes`` again and again, on all devices at once.
+def copies(job: CopyJob, devices: Sequence[Device], begin: Callable[[tuple[str, ...]], Timeline]) -> Timeline:
+    """Copy ``nbytes`` again and again, on all devices at once.
 
     Each copy's own start and end are taken on its stream; the content is compared on the device before and after.
     ``direction`` is ``in`` (to the device), ``out`` (from it), or ``both``: to the device while others go back, as
@@ -106,7 +106,7 @@ def copies(job: Job, devices: Sequence[Device], begin: Callable[[tuple[str, ...]
         If what arrived is not what was sent.
     """
     with ExitStack() as stack:
-        links = [stack.enter_context(closing(Link(device, job.transfer_bytes, job.memory))) for device in devices]
+        links = [stack.enter_context(closing(Link(device, job.nbytes, job.host_memory))) for device in devices]
         for link in links:
             link.compare()
         timeline = begin(("copy",))

@@ -24,12 +24,12 @@ class ThreadStats(NamedTuple):
     share_done_ns: int = 0
 
 
-def reader_facts(tallies: Sequence[ThreadStats], repeats: Sequence[Repeat], start_ns: int) -> dict[str, Json]:
+def reader_facts(stats: Sequence[ThreadStats], repeats: Sequence[Repeat], start_ns: int) -> dict[str, Json]:
     """Return what a record tells of the reader threads.
 
     Parameters
     ----------
-    tallies
+    stats
         Of the threads that had anything to read.
     repeats
         The windows, for CPU time and bytes of those that count.
@@ -43,14 +43,14 @@ def reader_facts(tallies: Sequence[ThreadStats], repeats: Sequence[Repeat], star
     threads got more of the storage than others. None: the run ended before. The few batches that were read before the
     clock started count as done, which makes both a little early.
     """
-    shares = [tally.nbytes for tally in tallies]
-    ends = [max(0, tally.share_done_ns - start_ns) / 1e9 for tally in tallies if tally.share_done_ns]
+    shares = [own.nbytes for own in stats]
+    ends = [max(0, own.share_done_ns - start_ns) / 1e9 for own in stats if own.share_done_ns]
     kept = [repeat for repeat in repeats if not repeat.warmup]
     cpu_s, nbytes = sum(repeat.cpu_s or 0.0 for repeat in kept), sum(repeat.nbytes for repeat in kept)
     return {
         "bytes_per_thread": shares,
         "balance": min(shares) / max(shares) if any(shares) else None,
         "first_done_s": min(ends, default=None),
-        "last_done_s": max(ends) if ends and len(ends) == len(tallies) else None,
+        "last_done_s": max(ends) if ends and len(ends) == len(stats) else None,
         "cpu_s_per_gb": cpu_s / nbytes * 1e9 if nbytes else None,
     }

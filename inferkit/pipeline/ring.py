@@ -79,7 +79,7 @@ class Ring(Closing):
     ----------
     waits
         Whether :meth:`get` may wait for a reader.
-    tallies
+    stats
         What each thread did, in full once the ring is closed.
     """
 
@@ -102,7 +102,7 @@ class Ring(Closing):
         self._threads: list[Future[None]] = []
         self._cancelled = False
         shares = [share for share in shares if share]
-        self.tallies = [ThreadStats() for _ in shares]
+        self.stats = [ThreadStats() for _ in shares]
         self._working = len(shares)
         self._pool = ThreadPoolExecutor(max(1, len(shares)), "reader")
         nbytes = reader.buffer_bytes(batch_size)
@@ -150,7 +150,7 @@ class Ring(Closing):
                 if images >= own and not done:
                     done = batch.times[1]
         finally:
-            self.tallies[thread] = ThreadStats(nbytes, images, done)
+            self.stats[thread] = ThreadStats(nbytes, images, done)
             ready.put(thread)
 
     def _read(self, pieces: tuple[Piece, ...], buffer: _Buffer) -> tuple[Batch, int]:
@@ -163,7 +163,7 @@ class Ring(Closing):
     def _read_and_decode(self, pieces: tuple[Piece, ...], buffer: _Buffer) -> tuple[Batch, int]:
         assert isinstance(self._reader, DecodingReader)
         start = monotonic_ns()
-        encoded = self._reader.fetch(pieces)
+        encoded = self._reader.load(pieces)
         between = monotonic_ns()
         segments = self._reader.decode(encoded, pieces, buffer.memory)
         return Batch(segments, buffer.release, start, between, between, monotonic_ns()), sum(map(len, encoded))

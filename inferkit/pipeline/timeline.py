@@ -8,7 +8,7 @@ from time import monotonic_ns, process_time
 import numpy as np
 from numpy.typing import NDArray
 
-from inferkit.records.job import Progress, Window
+from inferkit.records.job import RankProgress, Window
 from inferkit.records.run import Histogram, Quantiles, Repeat, Series, Stage
 from inferkit.stats import binned_rate, histogram, quantiles
 
@@ -30,7 +30,7 @@ class Timeline:
         Is told five times a second how far it is.
     """
 
-    def __init__(self, window: Window, stages: tuple[str, ...], report: Callable[[Progress], None]) -> None:
+    def __init__(self, window: Window, stages: tuple[str, ...], report: Callable[[RankProgress], None]) -> None:
         self.window = window
         self.stages = stages
         self.start_ns = monotonic_ns()
@@ -104,7 +104,7 @@ class Timeline:
     def _tell(self, now: int) -> None:
         seconds = max(now - self._opened_ns, 1) / 1e9
         self._report(
-            Progress(
+            RankProgress(
                 fraction=min(1.0, (now - self.start_ns) / 1e9 / max(self.window.seconds, 1e-9)),
                 images_per_s=self._window_images / seconds,
                 bytes_per_s=self._window_nbytes / seconds,

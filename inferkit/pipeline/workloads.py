@@ -4,10 +4,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from inferkit.batch import Piece
-from inferkit.dataset.format import Dataset
+from inferkit.dataset.tensors import image_bytes
 from inferkit.devices import open_device
 from inferkit.devices.base import Device, Slot
 from inferkit.engines import engine_class
@@ -16,43 +15,28 @@ from inferkit.errors import RankError
 from inferkit.pipeline.batch_log import write_batch_log
 from inferkit.pipeline.copies import copies
 from inferkit.pipeline.loop import Loop, infer_resident, read_only
-from inferkit.pipeline.reader_stats import reader_facts
-from inferkit.pipeline.resident_source import ResidentSource
-from inferkit.pipeline.ring import Ring
+from inferkit.pipeline.source import Source
 from inferkit.pipeline.timeline import Timeline
-from inferkit.readers import READERS
 from inferkit.readers.base import Reader
-from inferkit.readers.memory import in_memory
+from inferkit.readers.memory import MemoryReader, in_memory
 from inferkit.readers.split import split
-from inferkit.records.job import Job, Outcome
-from inferkit.records.place import Place
+from inferkit.records.job import (
+    CopyJob,
+    DeviceOptions,
+    Images,
+    InferJob,
+    InferOptions,
+    Job,
+    Outcome,
+    PipelineJob,
+    ReadJob,
+)
 from inferkit.records.run import Json
-from inferkit.validity.checksums import Verifier
-from inferkit.validity.io_accounting import IoAccounting
 
 Begin = Callable[[tuple[str, ...]], Timeline]
 """Says that everything is prepared, waits for the agreed instant and starts the clock over the named stages."""
-
-
-def dataset_of(job: Job) -> Dataset:
-    """Open the job's data set; images in memory where it names no folder."""
-    if job.reader == "memory" or not job.folder:
-        return in_memory(job.shape, job.dtype)
-    return READERS[job.reader].find(Path(job.folder), job.dtype, job.shape, resize=job.resize, fast=job.fast)
-
-
-def open_ring(job: Job, reader: Reader, device: Device, stack: ExitStack) -> Ring:
-    """Start the job's reader threads."""
-    in_flight = job.slots * job.contexts * len(job.devices)
-    buffers = job.host_batches or job.threads + in_flight + 1
-    return stack.enter_context(Ring(reader, device, shares_of(job, reader), job.batch_size, buffers=buffers))
-
-
-def shares_of(job: Job, reader: Reader) -> list[list[Piece]]:
-    """Share out what lies in files among threads, and among ranks that measure together."""
-    place = job.place if job.place and job.folder else Place()
-    images = [file.images for file in reader.dataset.files]
-    return split(images, job.threads * place.ranks, job.split, seed=job.seed)[place.rank :: place.ranks]
+BUFFERS_ALONE = 3
+"""Batches that lie between reader and consumer where nothing is copied: as many as a pipeline has slots."""
 
 
 class DeviceWorker(NamedTuple):
@@ -63,50 +47,15 @@ class DeviceWorker(NamedTuple):
     slots: list[Slot]
 
 
-def open_stations(job: Job, devices: Sequence[Device], dataset: Dataset, stack: ExitStack) -> list[DeviceWorker]:
-    """Build the job's engine on each device, for the data set's images."""
-    options = Options(threads=job.engine_threads, contexts=job.contexts, cuda_graph=job.cuda_graph)
-    cls = engine_class(job.engine)
-    nbytes = job.batch_size * dataset.image_bytes
-    stations = []
-    for device in devices:
-        engine = cls.build(device, job.model, job.batch_size, dataset.dtype, dataset.shape, options)
-        stack.enter_context(engine)
-        stations.append(DeviceWorker(device, engine, [device.slot(nbytes) for _ in range(job.slots * job.contexts)]))
-    return stations
-
-
-def open_devices(job: Job, stack: ExitStack) -> list[Device]:
-    """Open the job's devices; the first allocates and registers memory for all."""
-    return [stack.enter_context(open_device(job.device, number)) for number in job.devices]
-
-
-def at_once(stations: Sequence[DeviceWorker], work: Callable[[DeviceWorker], None]) -> None:
-    """Do the same at every station, each in a thread of its own; raise what the first to fail raised."""
-
-    def attached(station: DeviceWorker) -> None:
-        with station.device.attached():
-            work(station)
-
-    with ThreadPoolExecutor(len(stations), "station") as pool:
-        for done in as_completed([pool.submit(attached, station) for station in stations]):
-            done.result()
-
-
-def read(job: Job, begin: Begin) -> Outcome:
+def read(job: ReadJob, begin: Begin) -> Outcome:
     """Measure reading alone."""
     with ExitStack() as stack:
-        device = stack.enter_context(open_device("cpu"))
-        dataset = dataset_of(job)
-        reader = stack.enter_context(READERS[job.reader](dataset, device, evict=job.evict))
-        verifier = Verifier(dataset, job.verify_batches)
-        proof = _proof(job, dataset)
-        ring = open_ring(job, reader, device, stack)
-        timeline = begin(reader.stages)
-        read_only(ring, timeline, verifier)
-        workers = dict.fromkeys(reader.stages, job.threads)
-        outcome = _outcome(job, timeline, workers, verifier=verifier, proof=proof, reader=reader, ring=ring)
-        return outcome if reader.has_ceiling else _times_alone(outcome)
+        source = Source(job.reading, stack.enter_context(open_device("cpu")), stack)
+        source.start(job.place, in_flight=BUFFERS_ALONE, threads=True)
+        timeline = begin(source.stages)
+        read_only(source.batches, timeline, source.verifier)
+        outcome = _outcome(job, timeline, source.workers, source.facts)
+        return outcome if source.reader.capabilities.has_ceiling else _times_alone(outcome)
 
 
 def _times_alone(outcome: Outcome) -> Outcome:
@@ -116,23 +65,92 @@ def _times_alone(outcome: Outcome) -> Outcome:
     return outcome.model_copy(update={"stages": stages, "series": {}})
 
 
-def infer(job: Job, begin: Begin) -> Outcome:
-    """Measure inference alone, of images that lie on the device."""
+def copy(job: CopyJob, begin: Begin) -> Outcome:
+    """Measure transfers of one size between host and device."""
     with ExitStack() as stack:
-        devices = open_devices(job, stack)
-        dataset = in_memory(job.shape, job.dtype, images=job.batch_size)
-        reader = stack.enter_context(READERS["memory"](dataset, devices[0]))
-        stations = open_stations(job, devices, dataset, stack)
-        pieces = split([job.batch_size], 1, "uniform")[0]
-        for device, _, slots in stations:
-            for slot in slots:
-                device.copy_in(reader.read(pieces, None), slot).wait()
-        engine, slots = stations[0].engine, stations[0].slots
-        layers = _layers(engine, slots[0]) if job.layer_profile else None
+        devices = open_devices(job.device, stack)
+        return _outcome(job, copies(job, devices, begin), {"copy": len(devices)})
+
+
+def infer(job: InferJob, begin: Begin) -> Outcome:
+    """Measure inference alone, of random images that lie on the device."""
+    with ExitStack() as stack:
+        devices = open_devices(job.device, stack)
+        workers = open_workers(job.inference, job.images, devices, stack)
+        nbytes = _fill_slots(job.images, workers)
+        engine, slots = workers[0].engine, workers[0].slots
+        layers = _layers(engine, slots[0]) if job.inference.layer_profile else {}
         timeline = begin(("infer",))
-        at_once(stations, lambda at: infer_resident(at.engine, at.slots, job.batch_size, dataset.nbytes, timeline))
-        workers = {"infer": len(stations) * job.contexts}
-        return _outcome(job, timeline, workers, engine=engine, more=layers)
+        at_once(workers, lambda at: infer_resident(at.engine, at.slots, job.images.batch_size, nbytes, timeline))
+        lanes = {"infer": len(workers) * job.inference.contexts}
+        return _outcome(job, timeline, lanes, lambda _: layers, lambda _: _engine(engine))
+
+
+def pipeline(job: PipelineJob, begin: Begin) -> Outcome:
+    """Measure reading, copying and inferring at the same time."""
+    with ExitStack() as stack:
+        devices = open_devices(job.device, stack)
+        source = Source(job.reading, devices[0], stack)
+        workers = open_workers(job.inference, source.images, devices, stack)
+        outputs = _outputs(job, workers, source.reader)
+        in_flight = sum(len(worker.slots) for worker in workers)
+        source.start(job.place, in_flight=in_flight, threads=source.reader.capabilities.has_ceiling)
+        timeline = begin((*source.stages, "copy", "infer", "out"))
+        at_once(workers, lambda at: Loop(source.batches, *at, overlap=job.overlap).run(timeline, source.verifier))
+        lanes = source.workers | _lanes(workers, job.inference.contexts)
+        engine = workers[0].engine
+        return _outcome(job, timeline, lanes, lambda _: outputs, source.facts, lambda _: _engine(engine))
+
+
+def open_devices(options: DeviceOptions, stack: ExitStack) -> list[Device]:
+    """Open a job's devices; the first allocates and registers memory for all."""
+    return [stack.enter_context(open_device(options.kind, number)) for number in options.numbers]
+
+
+def open_workers(
+    inference: InferOptions, images: Images, devices: Sequence[Device], stack: ExitStack
+) -> list[DeviceWorker]:
+    """Build a job's engine on each device, for the images of a batch."""
+    options = Options(threads=inference.threads, contexts=inference.contexts, cuda_graph=inference.cuda_graph)
+    cls = engine_class(inference.engine)
+    nbytes = image_bytes(images.dtype, images.shape) * images.batch_size
+    workers = []
+    for device in devices:
+        engine = cls.build(device, inference.model, images.batch_size, images.dtype, images.shape, options)
+        stack.enter_context(engine)
+        slots = [device.slot(nbytes) for _ in range(inference.slots * inference.contexts)]
+        workers.append(DeviceWorker(device, engine, slots))
+    return workers
+
+
+def _fill_slots(images: Images, workers: Sequence[DeviceWorker]) -> int:
+    """Copy random images to every slot; returns the bytes of a batch."""
+    dataset = in_memory(images.shape, images.dtype, images=images.batch_size)
+    with MemoryReader(dataset, workers[0].device) as reader:
+        segments = reader.read(split([images.batch_size], 1, "uniform")[0], None)
+        for worker in workers:
+            for slot in worker.slots:
+                worker.device.copy_in(segments, slot).wait()
+    return dataset.nbytes
+
+
+def at_once(workers: Sequence[DeviceWorker], work: Callable[[DeviceWorker], None]) -> None:
+    """Do the same on every device, each in a thread of its own; raise what the first to fail raised."""
+
+    def attached(worker: DeviceWorker) -> None:
+        with worker.device.attached():
+            work(worker)
+
+    with ThreadPoolExecutor(len(workers), "device") as pool:
+        for done in as_completed([pool.submit(attached, worker) for worker in workers]):
+            done.result()
+
+
+def _lanes(workers: Sequence[DeviceWorker], contexts: int) -> dict[str, int]:
+    """Return what works side by side at each stage behind the reader."""
+    engine = workers[0].engine
+    infers = {"infer": len(workers) * contexts} if engine.has_ceiling else {}
+    return {"copy": len(workers), **infers} | ({"out": len(workers)} if engine.has_out else {})
 
 
 def _layers(engine: Engine, slot: Slot) -> dict[str, Json]:
@@ -140,86 +158,40 @@ def _layers(engine: Engine, slot: Slot) -> dict[str, Json]:
     return {"layers_ms": [list(entry) for entry in times], "inspector": description}
 
 
-def pipeline(job: Job, begin: Begin) -> Outcome:
-    """Measure reading, copying and inferring at the same time."""
-    with ExitStack() as stack:
-        devices = open_devices(job, stack)
-        dataset = dataset_of(job)
-        reader = stack.enter_context(READERS[job.reader](dataset, devices[0], evict=job.evict))
-        stations = open_stations(job, devices, dataset, stack)
-        engine = stations[0].engine
-        more = _truth(job, stations, reader)
-        verifier = Verifier(dataset, job.verify_batches)
-        proof = _proof(job, dataset)
-        ring = open_ring(job, reader, devices[0], stack) if reader.has_ceiling else None
-        source = ring or ResidentSource(reader, shares_of(job, reader), job.batch_size)
-        timeline = begin((*reader.stages, "copy", "infer", "out"))
-        at_once(stations, lambda at: Loop(source, *at, overlap=job.overlap).run(timeline, verifier))
-        workers = dict.fromkeys(reader.stages, job.threads) if reader.has_ceiling else {}
-        workers["copy"] = len(stations)
-        if engine.has_ceiling:
-            workers["infer"] = len(stations) * job.contexts
-        if engine.has_out:
-            workers["out"] = len(stations)
-        return _outcome(
-            job, timeline, workers, verifier=verifier, proof=proof, reader=reader, ring=ring, engine=engine, more=more
-        )
+def _outputs(job: PipelineJob, workers: Sequence[DeviceWorker], reader: Reader) -> dict[str, Json]:
+    """Compare each engine's outputs with ONNX Runtime's; an engine that is itself the reference needs it not."""
+    model, batch_size = job.inference.model, job.reading.batch_size
+    if not job.reading.verify_batches or not model or workers[0].engine.is_reference:
+        return {}
+    from inferkit.validity.reference_check import check_outputs  # needs ONNX Runtime, which not every pipeline does
 
-
-def _truth(job: Job, stations: Sequence[DeviceWorker], reader: Reader) -> dict[str, Json] | None:
-    """Compare each engine's outputs with ONNX Runtime's; the engine onnx is that itself."""
-    if not job.verify_batches or not job.model or job.engine == "onnx":
-        return None
-    from inferkit.validity.reference_check import check_outputs
-
-    found = [check_outputs(at.device, at.engine, reader, at.slots[0], job.model, job.batch_size) for at in stations]
+    found = [check_outputs(at.device, at.engine, reader, at.slots[0], model, batch_size) for at in workers]
     return {"outputs": max(found, key=lambda facts: facts["largest_difference"])}
 
 
-def copy(job: Job, begin: Begin) -> Outcome:
-    """Measure transfers of one size to the device."""
-    with ExitStack() as stack:
-        devices = open_devices(job, stack)
-        timeline = copies(job, devices, begin)
-        return _outcome(job, timeline, {"copy": len(devices)})
-
-
-WORKS: dict[str, Callable[[Job, Begin], Outcome]] = {"read": read, "copy": copy, "infer": infer, "pipeline": pipeline}
-
-
-def _proof(job: Job, dataset: Dataset) -> IoAccounting | None:
-    return IoAccounting(dataset) if job.reader != "memory" and job.folder else None
+def _engine(engine: Engine) -> dict[str, Json]:
+    return {"engine": engine.facts} if engine.facts else {}
 
 
 def _outcome(
-    job: Job,
-    timeline: Timeline,
-    workers: dict[str, int],
-    *,
-    verifier: Verifier | None = None,
-    proof: IoAccounting | None = None,
-    reader: Reader | None = None,
-    ring: Ring | None = None,
-    engine: Engine | None = None,
-    more: dict[str, Json] | None = None,
+    job: Job, timeline: Timeline, workers: dict[str, int], *tellers: Callable[[Timeline], dict[str, Json]]
 ) -> Outcome:
+    """Sum up a run that has ended; each of the tellers adds its facts."""
     if len(timeline.repeats) <= job.window.repeats:
         message = f"reading ended after {len(timeline.repeats)} of {job.window.repeats + 1} windows: it was stopped"
         raise RankError(message)
-    facts: dict[str, Json] = dict(more or {})
-    if verifier is not None:
-        facts["verified_images"] = verifier.images
-    if ring is not None:
-        ring.close()  # the threads' counts are complete when they have ended
-        facts["reading"] = reader_facts(ring.tallies, timeline.repeats, timeline.start_ns)
-    if proof is not None:
-        read = sum(tally.nbytes for tally in ring.tallies) if ring is not None else None
-        facts["storage"] = proof.facts(sum(repeat.nbytes for repeat in timeline.repeats), read)
-    if reader is not None:
-        reader.check_unchanged()
-        facts |= {"reader": reader.facts} if reader.facts else {}
-    if engine is not None and engine.facts:
-        facts["engine"] = engine.facts
+    facts: dict[str, Json] = {}
+    for tell in tellers:
+        facts |= tell(timeline)
     if job.batch_log:
         facts["batch_log"] = str(write_batch_log(Path(job.batch_log), timeline))
     return Outcome(repeats=timeline.repeats, stages=timeline.summarise(workers), series=timeline.series(), facts=facts)
+
+
+WORKLOADS: dict[str, Callable[[Any, Begin], Outcome]] = {
+    "read": read,
+    "copy": copy,
+    "infer": infer,
+    "pipeline": pipeline,
+}
+"""By the name of a job's ``work``; each takes a job of that kind."""

@@ -7,10 +7,11 @@ from inferkit.devices import MEMORIES
 from inferkit.errors import ParameterError
 from inferkit.linux.cgroups import affinity, memory_nodes
 from inferkit.machine.topology import allowed_cores, topology
-from inferkit.plan.devices import batch_log_of, chosen_gpus, device_axes
-from inferkit.plan.groups import job_at
+from inferkit.plan.context import batch_log_of
+from inferkit.plan.devices import chosen_gpus, device_axes
 from inferkit.plan.points import Point
-from inferkit.records.job import Job, window_of
+from inferkit.plan.settings import job_at
+from inferkit.records.job import CopyJob, DeviceOptions, window_of
 from inferkit.records.params import HostToDevice
 from inferkit.records.place import Place
 from inferkit.records.run import Scalar
@@ -48,24 +49,24 @@ def copy_points(params: HostToDevice) -> tuple[list[Point], tuple[str, ...]]:
         for nbytes in params.transfer_bytes
     ]
     largest = max(params.transfer_bytes)
-    whole = [_point(params, [gpu], memories[0], way, largest) for way in params.directions for gpu in gpus]
     nodes, remarks = _nodes() if params.device == "cuda" else ({}, ())
-    return points + [point for one in whole for point in _by_node(one, nodes)], remarks
+    for way in params.directions:
+        for gpu in gpus:
+            points += _by_node(_point(params, [gpu], memories[0], way, largest), gpu, nodes)
+    return points, remarks
 
 
 def _point(params: HostToDevice, gpus: Sequence[int], memory: str, direction: str, nbytes: int) -> Point:
-    job = Job(
-        work="copy",
+    job = CopyJob(
         window=window_of(params),
         batch_log=batch_log_of(params),
-        device=params.device,
-        gpus=tuple(gpus),
-        memory=memory,
+        device=DeviceOptions(kind=params.device, numbers=tuple(gpus)),
+        nbytes=nbytes,
+        host_memory=memory,
         direction=direction,
-        transfer_bytes=nbytes,
     )
     axes: dict[str, Scalar] = {"memory": memory, "direction": direction, "transfer_bytes": nbytes}
-    return Point("copy", {**device_axes(params.device, gpus), **axes}, job)
+    return Point("copy", {**device_axes(params.device, gpus), **axes}, (job,))
 
 
 def _nodes() -> tuple[dict[int, tuple[int, ...]], tuple[str, ...]]:
@@ -81,8 +82,8 @@ def _nodes() -> tuple[dict[int, tuple[int, ...]], tuple[str, ...]]:
     return usable, (remark,) if lacking else ()
 
 
-def _by_node(point: Point, nodes: Mapping[int, tuple[int, ...]]) -> Iterator[Point]:
+def _by_node(point: Point, gpu: int, nodes: Mapping[int, tuple[int, ...]]) -> Iterator[Point]:
     """Yield a GPU's copies from each NUMA node: in a process whose cores and memory are bound there."""
     for node, cpus in nodes.items():
-        job = job_at(point.job, Place(gpus=point.job.gpus, cpus=cpus, node=node))
-        yield replace(point, axes={**point.axes, "node": node}, job=job, jobs=(job,))
+        job = job_at(point.job, Place(gpus=(gpu,), cpus=cpus, node=node))
+        yield replace(point, axes={**point.axes, "node": node}, jobs=(job,))

@@ -3,7 +3,8 @@
 from inferkit.dataset.format import Dataset, open_dataset
 from inferkit.dataset.sources import decoded_shape, photographs_folder
 from inferkit.dataset.staging_record import first_copy
-from inferkit.dataset.synthetic import make_default, synthetic_folder
+from inferkit.dataset.synthetic import make_default
+from inferkit.dataset.target import synthetic_folder
 from inferkit.plan.networks import shape_for
 from inferkit.readers import reader_class
 from inferkit.readers.memory import in_memory
@@ -20,12 +21,12 @@ def dataset_for(params: Reading, pending: Dataset | None = None) -> Dataset:
     """
     dtype, shape = params.dtype, tuple(params.shape)
     own = shape or shape_for(params.models if isinstance(params, SingleProcess) else [])
-    decoding = [reader for reader in params.readers if reader_class(reader).decodes]
-    if decoding and set(params.readers) <= {"memory", *decoding}:
-        return reader_class(decoding[0]).find(
-            photographs_folder(params), dtype, decoded_shape(params), resize=params.resize, fast=params.fast
-        )
-    if set(params.readers) == {"memory"}:
+    readers = [reader_class(name) for name in params.readers]
+    decoding = [reader for reader in readers if reader.capabilities.decodes]
+    resident = [reader for reader in readers if not reader.capabilities.has_files]
+    if decoding and len(decoding) + len(resident) == len(readers):
+        return decoding[0].find(photographs_folder(params), dtype, decoded_shape(params))
+    if len(resident) == len(readers):
         return in_memory(own, dtype or "uint8")
     if not params.data:
         folder = synthetic_folder(dtype or "uint8", own)

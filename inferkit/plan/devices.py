@@ -1,13 +1,10 @@
-"""What all plans need: which GPUs, how points name them, readers for each, where batches are logged."""
+"""Which devices to use, and how points name them."""
 
 import os
 from collections.abc import Sequence
 
 from inferkit.errors import ParameterError
 from inferkit.machine.facts import facts
-from inferkit.readers import READERS
-from inferkit.records.job import Job
-from inferkit.records.params import Windows, resolve
 from inferkit.records.run import Scalar
 
 
@@ -56,15 +53,3 @@ def device_axes(device: str, gpus: Sequence[int]) -> dict[str, Scalar]:
     if device == "cpu":
         return {"device": device}
     return {"device": device, "gpu": gpus[0] if len(gpus) == 1 else "+".join(map(str, gpus))}
-
-
-def batch_log_of(params: Windows) -> str:
-    """Return the folder for every batch's times; empty where none are asked for."""
-    return str(resolve(params.batch_log)) if params.batch_log else ""
-
-
-def with_readers_for(gpus: int, job: Job) -> Job:
-    """Give a process as many readers for each of its GPUs as it would have for a single one."""
-    if gpus < 2 or not READERS[job.reader].has_ceiling:
-        return job
-    return job.model_copy(update={"threads": job.threads * gpus})

@@ -9,17 +9,14 @@ such points out and ``skip: false`` brings them back; ``set`` changes their wind
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from inferkit.errors import ParameterError
 from inferkit.plan.networks import stem
 from inferkit.records.job import Window
 from inferkit.records.run import Scalar
-
-if TYPE_CHECKING:
-    from inferkit.plan.points import Point
 
 AXES = ("device", "gpus", "ranks", "batch_size", "engine", "model", "precision", "reader", "threads")
 """What rules can ask for: ``gpus`` and ``ranks`` are numbers of them."""
@@ -96,45 +93,12 @@ class Grid:
         return (*told, *(f"grid, rule {number} is about no point" for number in idle))
 
 
-def ruled(points: "Sequence[Point]", rules: Sequence[Mapping[str, Any]]) -> "tuple[list[Point], tuple[str, ...]]":
-    """Apply rules to the pipelines among points, and keep the ceilings of those that are left.
-
-    Returns
-    -------
-    points, remarks
-        In their order; what a reader should know of the rules.
-
-    Raises
-    ------
-    ParameterError
-        If a rule is wrong, or nothing is left.
-    """
-    grid = Grid(rules)
-    pipelines = [changed for point in points if point.measure == "pipeline" and (changed := _changed(point, grid))]
-    if not pipelines:
-        message = f"grid: its rules leave out all {grid.skipped} points: let one of them bring some back (skip: false)"
-        raise ParameterError(message)
-    used = {ceiling.key for point in pipelines for ceiling in point.ceilings.values()}
-    return [*(point for point in points if point.key in used), *pipelines], grid.remarks
-
-
-def _changed(point: "Point", grid: Grid) -> "Point | None":
-    job = point.job
-    gpus = len(job.devices) if job.device == "cuda" else 1
-    settings = grid.settle({"gpus": gpus, "ranks": 1, **point.axes})
-    if settings is None:
-        return None
-    window = windowed(job.window, settings, job.batch_size * gpus)
-    jobs = tuple(each.model_copy(update={"window": window}) for each in point.jobs)
-    return replace(point, job=job.model_copy(update={"window": window}), jobs=jobs)
-
-
-def windowed(window: Window, settings: Settings, images_per_batch: int) -> Window:
+def windowed(window: Window, settings: Mapping[str, float], images_per_batch: int) -> Window:
     """Return a window with what rules set; a batch on every GPU holds ``images_per_batch`` images."""
     changes: dict[str, float] = {name: value for name, value in settings.items() if name != "batches"}
     if "batches" in settings:
         changes["images"] = max(window.images, int(settings["batches"]) * images_per_batch)
-    return window.model_copy(update=changes)
+    return window.changed(**changes)
 
 
 def _rule(place: str, rule: Mapping[str, Any]) -> Rule:

@@ -1,69 +1,63 @@
-"""The networks that parameters name, made for the images of a data set, and told to the points that infer them."""
+"""The networks that parameters name, made for the images of a data set."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from inferkit.dataset.tensors import Dataset
 from inferkit.engines import engine_class
 from inferkit.errors import ParameterError
-from inferkit.models.agreement import top1_agreement
+from inferkit.models.agreement import NetworkPair
 from inferkit.models.cache import ModelFile, model_path
 from inferkit.models.precision import CALIBRATED
 from inferkit.models.zoo import MODELS
 from inferkit.records.params import SingleProcess, resolve
 
-if TYPE_CHECKING:
-    from inferkit.plan.points import Point
-
 DEFAULT_SHAPE = (3, 224, 224)
 
 
-@dataclass(frozen=True)
-class Network:
-    """A network of some precision, and the same of float32 that it is held against.
+class Networks:
+    """Makes each network once, for the images of a data set.
 
     Parameters
     ----------
-    file, reference
-        The same file where the precision is float32.
+    params
+        How users' models take their images.
     dataset
-        Whose images it takes.
+        What the images are, and what networks are calibrated on.
     """
 
-    file: ModelFile
-    reference: ModelFile
-    dataset: Dataset
+    def __init__(self, params: SingleProcess, dataset: Dataset) -> None:
+        self._params = params
+        self._dataset = dataset
+        self._made: dict[tuple[str, str], NetworkPair] = {}
 
-    @property
-    def top1_agreement(self) -> float | None:
-        """Share of images on which both name the same class; None where there is nothing to compare.
+    def get(self, engine: str, model: str, precision: str) -> NetworkPair | None:
+        """Return the network that an engine is to infer; None where it infers nothing.
+
+        One that is calibrated on images of a data set that has yet to be made is float32 until then.
 
         Raises
         ------
+        ParameterError
+            If the engine has no such precision.
         ModelError
-            When ONNX Runtime runs one of them not.
+            If the network does not fit the images.
         """
-        if self.file == self.reference or not self.file.output_shape:
+        if not model:
             return None
-        return top1_agreement(self.file, self.reference, self.dataset)
+        lacking = engine_class(engine).lacks
+        if precision in lacking:
+            message = f"precisions: engine {engine} computes no {precision}: {lacking[precision]}"
+            raise ParameterError(message)
+        if (model, precision) not in self._made:
+            self._made[model, precision] = self._make(model, precision)
+        return self._made[model, precision]
 
-
-def network(params: SingleProcess, dataset: Dataset, model: str, precision: str) -> Network:
-    """Make a network for the images of a data set.
-
-    One that is calibrated on images of a data set that has yet to be made is float32 until then.
-
-    Raises
-    ------
-    ModelError
-        If it does not fit the images.
-    """
-    reference = _file(params, dataset, model, "float32")
-    if precision == "float32" or (precision in CALIBRATED and not dataset.files):
-        return Network(reference, reference, dataset)
-    return Network(_file(params, dataset, model, precision), reference, dataset)
+    def _make(self, model: str, precision: str) -> NetworkPair:
+        reference = _file(self._params, self._dataset, model, "float32")
+        if precision == "float32" or (precision in CALIBRATED and not self._dataset.files):
+            return NetworkPair(reference, reference, self._dataset)
+        return NetworkPair(_file(self._params, self._dataset, model, precision), reference, self._dataset)
 
 
 def _file(params: SingleProcess, dataset: Dataset, model: str, precision: str) -> ModelFile:
@@ -90,42 +84,3 @@ def shape_for(models: Sequence[str]) -> tuple[int, ...]:
 def stem(model: str) -> str:
     """Return a model's name as points have it: of the zoo, or the file's without folder and suffix."""
     return Path(model).stem
-
-
-def with_networks(points: "Sequence[Point]", params: SingleProcess, dataset: Dataset) -> "list[Point]":
-    """Make the networks that points name, and tell their jobs the files.
-
-    Parameters
-    ----------
-    points
-        Ceilings before the points that refer to them; their jobs hold names as the parameters do.
-
-    Raises
-    ------
-    InferkitError
-        If a network does not fit the images, or an engine has no such precision.
-    """
-    made: dict[tuple[str, str], Network] = {}
-    finished: dict[str, Point] = {}
-    for point in points:
-        ceilings = {stage: finished[ceiling.key] for stage, ceiling in point.ceilings.items()}
-        finished[point.key] = replace(_with_network(point, params, dataset, made), ceilings=ceilings)
-    return list(finished.values())
-
-
-def _with_network(
-    point: "Point", params: SingleProcess, dataset: Dataset, made: dict[tuple[str, str], Network]
-) -> "Point":
-    if not point.job.model:
-        return point
-    name, precision = point.job.model, str(point.axes["precision"])
-    lacking = engine_class(point.job.engine).lacks
-    if precision in lacking:
-        message = f"precisions: engine {point.job.engine} computes no {precision}: {lacking[precision]}"
-        raise ParameterError(message)
-    if (name, precision) not in made:
-        made[name, precision] = network(params, dataset, name, precision)
-    found = made[name, precision]
-    file = {"model": str(found.file.path)}
-    jobs = tuple(job.model_copy(update=file) for job in point.jobs)
-    return replace(point, job=point.job.model_copy(update=file), jobs=jobs, network=found)

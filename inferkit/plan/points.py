@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from inferkit.dataset.format import Dataset
+from inferkit.dataset.tensors import Dataset
 from inferkit.machine.placement import picture
-from inferkit.plan.networks import Network
-from inferkit.records.job import Job
+from inferkit.models.agreement import NetworkPair
+from inferkit.records.job import Job, reading_of
 from inferkit.records.notebooks import Stored
 from inferkit.records.params import Parameters
 from inferkit.records.place import Placement
 from inferkit.records.run import Failure, Scalar
+from inferkit.text import text_table
 from inferkit.units import duration, gigabytes
 
 START_S = 1.5
@@ -28,12 +29,10 @@ class Point:
         ``read``, ``copy``, ``infer`` (ceilings) or ``pipeline``.
     axes
         What distinguishes the point from others, for the record.
-    job
-        What a rank is told to do.
+    jobs
+        What each rank is told to do; ranks with a place are one group, whatever their number.
     ceilings
         The points that measure this one's stages alone, by stage.
-    jobs
-        What each of several ranks is told to do; empty: one rank does ``job``.
     network
         That infers; None where none does.
     fingerprint
@@ -42,11 +41,15 @@ class Point:
 
     measure: str
     axes: dict[str, Scalar]
-    job: Job
+    jobs: tuple[Job, ...]
     ceilings: dict[str, "Point"] = field(default_factory=dict)
-    jobs: tuple[Job, ...] = ()
-    network: Network | None = None
+    network: NetworkPair | None = None
     fingerprint: str = ""
+
+    @property
+    def job(self) -> Job:
+        """What the first rank is told to do; the others differ from it in their place alone."""
+        return self.jobs[0]
 
     @property
     def key(self) -> str:
@@ -93,11 +96,9 @@ class Plan:
         if self.failure is not None:
             return f"cannot run: {self.failure.message}"
         names = list(dict.fromkeys(name for point in self.points for name in point.axes))
-        rows = [["measure", *names]]
-        rows += [[point.measure, *(str(point.axes.get(name, "")) for name in names)] for point in self.points]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-        reading = sum(point.job.window.seconds for point in self.todo if point.job.folder)
+        rows = [[point.measure, *(str(point.axes.get(name, "")) for name in names)] for point in self.points]
+        lines = text_table(rows, ["measure", *names])
+        reading = sum(point.job.window.seconds for point in self.todo if reads_files(point.job))
         if self.dataset is not None and self.dataset.files and reading:
             lines.append(
                 f"data set: {self.dataset.images} images, {gigabytes(self.dataset.nbytes)}, "
@@ -108,6 +109,12 @@ class Plan:
             lines.append(f"{again} of {len(self.points)} points were measured before and are shown again, not measured")
         lines.append(f"{len(self.todo)} points, at least {duration(self.seconds)}")
         return "\n".join([*lines, "", picture(self.placements)] if self.placements else lines)
+
+
+def reads_files(job: Job) -> bool:
+    """Tell whether a job reads a data set's files."""
+    reading = reading_of(job)
+    return reading is not None and bool(reading.folder)
 
 
 def seconds_of(points: Sequence[Point]) -> float:

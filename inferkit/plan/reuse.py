@@ -6,8 +6,9 @@ Each Run keeps its fingerprint. Executed notebooks are searched for it; no more 
 import json
 from collections.abc import Collection, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import xxhash
 
@@ -15,25 +16,23 @@ from inferkit.dataset.manifest import HASHES_NAME, MANIFEST_NAME
 from inferkit.dataset.tensors import Dataset
 from inferkit.errors import RecordError
 from inferkit.machine.facts import facts
+from inferkit.plan.points import Plan, Point, reads_files
 from inferkit.records.notebooks import Stored, notebooks_under, raw_records
-from inferkit.records.params import Parameters
+from inferkit.records.params import Parameters, Windows, resolve
 from inferkit.records.run import Run
-
-if TYPE_CHECKING:
-    from inferkit.plan.points import Point
 
 FINGERPRINT = "fingerprint"
 """Its name in a Run's facts."""
 _JUDGED = ("profile", "source", "peer")
 """Parameters that shape a Run and are in no job."""
-_NO_MATTER = {"batch_log", "model"}
+_NO_MATTER: Any = {"batch_log": True, "inference": {"model": True}}
 """Parts of a job that shape no figure, or are told otherwise."""
 _UNSTEADY: Any = {"identity": True, "memory_bytes": True, "numa_nodes": {"__all__": {"memory_bytes"}}}
 """What of the machine does not count: who uses it, and how much memory a virtual one has at the moment."""
 REUSED = "not measured again: from "
 
 
-def fingerprint(params: Parameters, point: "Point", data: str) -> str:
+def fingerprint(params: Parameters, point: Point, data: str) -> str:
     """Return 32 hexadecimal digits that are the same for the same measurement.
 
     Parameters
@@ -43,14 +42,13 @@ def fingerprint(params: Parameters, point: "Point", data: str) -> str:
     data
         Digest of the data set, see :func:`data_digest`.
     """
-    jobs = point.jobs or (point.job,)
     told = {
         "measure": point.measure,
-        "stage": params.notebook,
+        "notebook": params.notebook,
         "params": params.model_dump(mode="json", include=set(_JUDGED)),
-        "jobs": [job.model_dump(mode="json", exclude=_NO_MATTER) for job in jobs],
+        "jobs": [job.model_dump(mode="json", exclude=_NO_MATTER) for job in point.jobs],
         "ceilings": sorted(point.ceilings),
-        "data": data if point.job.folder else "",
+        "data": data if reads_files(point.job) else "",
         "model": point.network.file.digest if point.network else "",
         "host": facts().model_dump(mode="json", exclude=_UNSTEADY),
     }
@@ -94,6 +92,20 @@ def _runs(notebook: Path, wanted: set[str]) -> Iterator[Run]:
             facts = record.get("facts")
             if isinstance(facts, dict) and facts.get(FINGERPRINT) in wanted:
                 yield Run.from_dict(record)
+
+
+def with_earlier(plan: Plan) -> Plan:
+    """Give each point its fingerprint, and find the Runs that stand in place of measuring it again."""
+    params = plan.params
+    if not isinstance(params, Windows):
+        return plan
+    data = data_digest(plan.dataset)
+    marked = [replace(point, fingerprint=fingerprint(params, point, data)) for point in plan.points]
+    if params.rerun == "always":
+        return replace(plan, points=marked)
+    found = find(resolve(params.earlier), {point.fingerprint for point in marked})
+    earlier = {mark: one for mark, one in found.items() if reusable(one.run, params.rerun)}
+    return replace(plan, points=marked, earlier=earlier)
 
 
 def reusable(run: Run, rerun: str) -> bool:

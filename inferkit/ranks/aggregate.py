@@ -54,7 +54,7 @@ def standard_error(values: Floats) -> float:
     return float(np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
-def add_up(courses: Sequence[ProgressTrace], window: Window) -> Sum:
+def add_up(traces: Sequence[ProgressTrace], window: Window) -> Sum:
     """Add up the ranks' rates inside the window in which all were running.
 
     Notes
@@ -62,41 +62,41 @@ def add_up(courses: Sequence[ProgressTrace], window: Window) -> Sum:
     A least-squares line through cumulative counts would give a flattering error, since their residuals are not
     independent; sub-windows are nearly so.
     """
-    last = end_of(courses, window)
-    begin = max(window.warmup_s, *(course.began_s for course in courses))
-    end = min(last, *(course.ended_s for course in courses))
+    last = end_of(traces, window)
+    begin = max(window.warmup_s, *(trace.began_s for trace in traces))
+    end = min(last, *(trace.ended_s for trace in traces))
     whole = last - window.warmup_s
     overlap = max(0.0, end - begin) / whole
     edges = np.linspace(begin, max(end, begin + 1e-9), SUB_WINDOWS * max(1, window.repeats) + 1)
     images, nbytes = (
-        np.stack([_rates(course, getattr(course, name), edges) for course in courses], axis=1)
+        np.stack([_rates(trace, getattr(trace, name), edges) for trace in traces], axis=1)
         for name in ("images", "nbytes")
     )
-    batches = np.array([np.ptp(_at(course, course.batches, edges[[0, -1]])) for course in courses])
+    batches = np.array([np.ptp(_at(trace, trace.batches, edges[[0, -1]])) for trace in traces])
     return Sum(begin, end, min(1.0, overlap), images, nbytes, batches)
 
 
-def end_of(courses: Sequence[ProgressTrace], window: Window) -> float:
+def end_of(traces: Sequence[ProgressTrace], window: Window) -> float:
     """Return when the windows end: at the agreed instant; where images are demanded, once all ranks have theirs."""
-    counted = min(course.ended_s for course in courses)
+    counted = min(trace.ended_s for trace in traces)
     return max(window.seconds, counted) if window.images else window.seconds
 
 
-def _at(course: ProgressTrace, values: Sequence[float], instants: Floats) -> Floats:
-    times = np.arange(len(values)) * course.step_s
+def _at(trace: ProgressTrace, values: Sequence[float], instants: Floats) -> Floats:
+    times = np.arange(len(values)) * trace.step_s
     return np.asarray(np.interp(instants, times, values), np.float64)
 
 
-def _rates(course: ProgressTrace, values: Sequence[float], edges: Floats) -> Floats:
-    return np.asarray(np.diff(_at(course, values, edges)) / np.diff(edges), np.float64)
+def _rates(trace: ProgressTrace, values: Sequence[float], edges: Floats) -> Floats:
+    return np.asarray(np.diff(_at(trace, values, edges)) / np.diff(edges), np.float64)
 
 
-def common_repeats(outcomes: Sequence[Outcome], courses: Sequence[ProgressTrace], window: Window) -> list[Repeat]:
+def common_repeats(outcomes: Sequence[Outcome], traces: Sequence[ProgressTrace], window: Window) -> list[Repeat]:
     """Return the agreed windows, the warm-up first, with what all ranks completed in them."""
-    inside = np.linspace(window.warmup_s, end_of(courses, window), window.repeats + 1)
+    inside = np.linspace(window.warmup_s, end_of(traces, window), window.repeats + 1)
     edges = np.concatenate([[0.0], inside])
     sums = {
-        name: np.diff(sum(_at(course, getattr(course, name), edges) for course in courses))
+        name: np.diff(sum(_at(trace, getattr(trace, name), edges) for trace in traces))
         for name in ("images", "nbytes", "batches")
     }
     cpu = [sum(outcome.repeats[k].cpu_s or 0.0 for outcome in outcomes) for k in range(window.repeats + 1)]
@@ -114,7 +114,7 @@ def common_repeats(outcomes: Sequence[Outcome], courses: Sequence[ProgressTrace]
     ]
 
 
-def common_series(outcomes: Sequence[Outcome], courses: Sequence[ProgressTrace], window: Window) -> dict[str, Series]:
+def common_series(outcomes: Sequence[Outcome], traces: Sequence[ProgressTrace], window: Window) -> dict[str, Series]:
     """Return the throughput of all ranks in bins of one second, and what the first rank sampled of the machine."""
     edges = np.arange(0.0, window.seconds + 1e-9, 1.0)
     series = dict(outcomes[0].series)
@@ -122,7 +122,7 @@ def common_series(outcomes: Sequence[Outcome], courses: Sequence[ProgressTrace],
         series |= {name: own for name, own in outcome.series.items() if name.startswith("gpu")}
     for name, unit, field in (("images_per_s", "images/s", "images"), ("bytes_per_s", "bytes/s", "nbytes")):
         if name in series and len(edges) > 1:
-            values = [_rates(course, getattr(course, field), edges) for course in courses]
+            values = [_rates(trace, getattr(trace, field), edges) for trace in traces]
             series[name] = Series(unit=unit, values=np.sum(values, axis=0).tolist())
         else:
             series.pop(name, None)

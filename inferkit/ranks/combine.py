@@ -42,21 +42,21 @@ def combine(jobs: Sequence[Job], outcomes: Sequence[Outcome], more: Mapping[str,
         Facts of the group as such: seconds to the barrier, what others took of its CPUs.
     """
     window = jobs[0].window
-    courses = [outcome.course for outcome in outcomes if outcome.course is not None]
-    total = add_up(courses, window)
-    repeats = common_repeats(outcomes, courses, window)
+    traces = [outcome.trace for outcome in outcomes if outcome.trace is not None]
+    total = add_up(traces, window)
+    repeats = common_repeats(outcomes, traces, window)
     spread = figure_of(repeats)
     images, nbytes = (float(rates.mean(axis=0).sum()) for rates in (total.images_per_s, total.bytes_per_s))
     reasons, unverified = _placement(jobs, outcomes)
     return Outcome(
         repeats=repeats,
         stages=common_stages(outcomes),
-        series=common_series(outcomes, courses, window),
+        series=common_series(outcomes, traces, window),
         measured=Figure(images_per_s=images or None, bytes_per_s=nbytes or None, cov=spread.cov if spread else None),
-        facts=_facts(jobs, outcomes, courses, total) | {"group": _together(total) | dict(more)},
+        facts=_facts(jobs, outcomes, traces, total) | {"group": _together(total) | dict(more)},
         warnings=[
             *_shared(outcomes, "warnings"),
-            *_warnings(jobs, courses, total, more.get("foreign_cpu")),
+            *_warnings(jobs, traces, total, more.get("foreign_cpu")),
             *_taking_turns(jobs, outcomes),
         ],
         unverified=[*_shared(outcomes, "unverified"), *unverified],
@@ -85,14 +85,14 @@ def _together(total: Sum) -> dict[str, Json]:
 
 
 def _facts(
-    jobs: Sequence[Job], outcomes: Sequence[Outcome], courses: Sequence[ProgressTrace], total: Sum
+    jobs: Sequence[Job], outcomes: Sequence[Outcome], traces: Sequence[ProgressTrace], total: Sum
 ) -> dict[str, Json]:
     facts: dict[str, Json] = {
         name: value
         for name, value in outcomes[0].facts.items()
         if name not in {"whereabouts", "gpus", "storage", "verified_images", "batch_log"}
     }
-    facts["ranks"] = [_rank(*each) for each in zip(jobs, outcomes, courses, total.rates.T, strict=True)]
+    facts["ranks"] = [_rank(*each) for each in zip(jobs, outcomes, traces, total.rates.T, strict=True)]
     gpus = [outcome.facts["gpus"] for outcome in outcomes if "gpus" in outcome.facts]
     if gpus:
         facts["gpus"] = {gpu: told for own in gpus for gpu, told in own.items()}
@@ -105,15 +105,15 @@ def _facts(
     return facts
 
 
-def _rank(job: Job, outcome: Outcome, course: ProgressTrace, rates: Any) -> dict[str, Json]:
+def _rank(job: Job, outcome: Outcome, trace: ProgressTrace, rates: Any) -> dict[str, Json]:
     place = job.place or Place()
     return {
         **place.model_dump(mode="json", exclude={"ranks"}),
         "rate": float(rates.mean()),
         "error": standard_error(rates),
-        "began_s": course.began_s,
-        "ended_s": course.ended_s,
-        "longest_gap_s": course.longest_gap_s,
+        "began_s": trace.began_s,
+        "ended_s": trace.ended_s,
+        "longest_gap_s": trace.longest_gap_s,
         "found": outcome.facts.get("whereabouts"),
         **({"batch_log": outcome.facts["batch_log"]} if "batch_log" in outcome.facts else {}),
     }
@@ -162,21 +162,19 @@ def _placement(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> tuple[list[s
     return reasons, unverified
 
 
-def _warnings(
-    jobs: Sequence[Job], courses: Sequence[ProgressTrace], total: Sum, foreign: float | None
-) -> Iterator[str]:
+def _warnings(jobs: Sequence[Job], traces: Sequence[ProgressTrace], total: Sum, foreign: float | None) -> Iterator[str]:
     rates = total.rates.mean(axis=0)
     slow, fast = int(rates.argmin()), int(rates.argmax())
     if rates[fast] and rates[slow] < UNEVEN * rates[fast]:
         yield f"rank {slow} reached only {percent(rates[slow] / rates[fast])} of the rate of rank {fast}"
     window = jobs[0].window
-    for rank, course in enumerate(courses):
-        if course.began_s > LATE_S:
-            yield f"rank {rank} started {duration(course.began_s)} late"
+    for rank, trace in enumerate(traces):
+        if trace.began_s > LATE_S:
+            yield f"rank {rank} started {duration(trace.began_s)} late"
         batches = total.batches[rank]
         usual = (total.end_s - total.begin_s) / batches if batches else 0.0
-        if course.longest_gap_s > max(PAUSE_S, PAUSE_BATCHES * usual):
-            yield f"rank {rank} completed nothing for {duration(course.longest_gap_s)}"
+        if trace.longest_gap_s > max(PAUSE_S, PAUSE_BATCHES * usual):
+            yield f"rank {rank} completed nothing for {duration(trace.longest_gap_s)}"
         if batches / (SUB_WINDOWS * max(1, window.repeats)) < FEW_BATCHES:
             yield f"rank {rank} completed {batches:.0f} batches: too few for an error of the sum; lengthen duration_s"
     yield from _crowded(jobs, foreign)

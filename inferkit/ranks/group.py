@@ -9,7 +9,7 @@ from inferkit.machine.contention import CoreWatch, already_there
 from inferkit.ranks.combine import combine
 from inferkit.ranks.launch import Handle, RankFailure, launch
 from inferkit.ranks.watchdog import state
-from inferkit.records.job import Job, Outcome, Progress
+from inferkit.records.job import Job, Outcome, RankProgress
 from inferkit.records.place import Place
 
 BARRIER_S = 0.1
@@ -68,13 +68,13 @@ class Group(Closing):
         return " · ".join(dict.fromkeys(rank.note for rank in self.ranks if rank.note))
 
     @property
-    def progress(self) -> Progress | None:
+    def progress(self) -> RankProgress | None:
         """How far the slowest rank is, and what all reach; None until every rank has told."""
         told = [rank.progress for rank in self.ranks]
         known = [progress for progress in told if progress is not None]
         if len(known) < len(told):
             return None
-        return Progress(
+        return RankProgress(
             fraction=min(progress.fraction for progress in known),
             images_per_s=sum(progress.images_per_s for progress in known),
             bytes_per_s=sum(progress.bytes_per_s for progress in known),
@@ -185,13 +185,13 @@ class _Pace:
 
     def __init__(self) -> None:
         self.longest_s = 0.0
-        self._seen: Progress | None = None
+        self._seen: RankProgress | None = None
         self._since = monotonic()
 
     def begin(self, at_s: float) -> None:
         self._since = at_s
 
-    def note(self, progress: Progress | None) -> float:
+    def note(self, progress: RankProgress | None) -> float:
         now = monotonic()
         silent = max(0.0, now - self._since)
         if progress is self._seen:

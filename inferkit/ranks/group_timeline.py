@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferkit.pipeline.timeline import Timeline
-from inferkit.records.job import Progress, ProgressTrace, Window
+from inferkit.records.job import ProgressTrace, RankProgress, Window
 
 STEP_S = 0.01
 MOST_STEPS = 5000
@@ -34,7 +34,7 @@ class GroupTimeline(Timeline):
         self,
         window: Window,
         stages: tuple[str, ...],
-        report: Callable[[Progress], None],
+        report: Callable[[RankProgress], None],
         start_ns: int,
         passed: Callable[[], None],
         finish: threading.Event,
@@ -54,7 +54,7 @@ class GroupTimeline(Timeline):
             self._tell_passed()
         return enough and self._finish.is_set()
 
-    def course(self) -> ProgressTrace:
+    def trace(self) -> ProgressTrace:
         """Return how far this rank was at each instant from the agreed start until its last batch."""
         done = (np.frombuffer(self._done, np.int64) - self._agreed_ns) / 1e9
         began = (self.start_ns - self._agreed_ns) / 1e9

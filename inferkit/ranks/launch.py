@@ -8,16 +8,16 @@ import sys
 import tempfile
 import threading
 from contextlib import suppress
-from pathlib import Path
+from functools import partial
 from time import monotonic, monotonic_ns
 from typing import IO, Any
 
 from inferkit.closing import Closing
 from inferkit.errors import InferkitError, RankError
 from inferkit.machine.affinity import Binding, binding, environment, inherited
-from inferkit.ranks import watchdog as stillness
-from inferkit.readers import READERS
-from inferkit.records.job import Job, Outcome, Progress
+from inferkit.ranks import watchdog
+from inferkit.readers import find_dataset
+from inferkit.records.job import Job, Outcome, RankProgress, reading_of
 from inferkit.records.place import Place
 
 STUCK_S = 5.0
@@ -41,7 +41,7 @@ class Handle(Closing):
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.progress: Progress | None = None
+        self.progress: RankProgress | None = None
         self.note = ""
         self._answer: dict[str, Any] | None = None
         self._stopped = False
@@ -59,7 +59,7 @@ class Handle(Closing):
                 start_new_session=True,
                 env=environment(job.place or Place()),
             )
-        self._stillness = stillness.Watchdog(self.pid)
+        self._watchdog = watchdog.Watchdog(partial(watchdog.signs, self.pid))
         self._listener = threading.Thread(target=self._listen, name="rank events", daemon=True)
         self._listener.start()
         self._say(job.model_dump_json())
@@ -93,7 +93,7 @@ class Handle(Closing):
         elif kind == "note":
             self.note = str(event["text"])
         elif kind == "progress":
-            self.progress = Progress(**event)
+            self.progress = RankProgress(**event)
         else:
             self._answer = {"kind": kind, **event}
 
@@ -102,8 +102,8 @@ class Handle(Closing):
 
         One that hangs while it prepares is stopped.
         """
-        if not self._ready.is_set() and (still_s := self._stillness.seconds(self.note)) > stillness.STILL_S:
-            self._give_up(f"it prepared nothing for {still_s:.0f} s: {stillness.state(self.pid)}")
+        if not self._ready.is_set() and (still_s := self._watchdog.seconds(self.note)) > watchdog.STILL_S:
+            self._give_up(f"it prepared nothing for {still_s:.0f} s: {watchdog.state(self.pid)}")
         return self._ready.is_set()
 
     def _give_up(self, why: str) -> None:
@@ -183,9 +183,10 @@ class Handle(Closing):
 
     def _damage(self) -> str:
         """Say which file is not what it was when its pages were mapped."""
-        job = self.job
+        reading = reading_of(self.job)
         try:
-            READERS[job.reader].find(Path(job.folder), job.dtype, job.shape, resize=job.resize, fast=job.fast)
+            if reading is not None:
+                find_dataset(reading)
         except InferkitError as error:
             return f"a mapped file was truncated: {error}"
         return "the storage of a mapped file failed, or memory ran out on tmpfs"

@@ -24,9 +24,9 @@ from inferkit.machine.affinity import whereabouts
 from inferkit.machine.gpu_monitor import GpuMonitor
 from inferkit.machine.monitor import SOURCES, Monitor
 from inferkit.pipeline.timeline import Timeline
-from inferkit.pipeline.workloads import WORKS, Begin
+from inferkit.pipeline.workloads import WORKLOADS, Begin
 from inferkit.ranks.group_timeline import GroupTimeline
-from inferkit.records.job import Job, Outcome, Progress
+from inferkit.records.job import JOB, Outcome, RankProgress, device_of
 
 SHOWN_UNITS = {"share", "W", "Hz", "°C", "bytes/s"}
 """Units of the samples that become series; counters and bits are summarised."""
@@ -46,11 +46,11 @@ class _Parent:
         self._lock = threading.Lock()
         self._start = threading.Event()
         self._finish = threading.Event()
-        self.together: GroupTimeline | None = None
+        self.timeline: GroupTimeline | None = None
         self.found: dict[str, Any] = {}
         self.start_ns = 0
         self._noted_ns = 0
-        self.job = Job.model_validate_json(self._commands.readline() or self._gone())
+        self.job = JOB.validate_json(self._commands.readline() or self._gone())
         threading.Thread(target=self._listen, name="commands", daemon=True).start()
 
     def _gone(self) -> str:
@@ -89,12 +89,12 @@ class _Parent:
         sleep(max(0.0, (self.start_ns - monotonic_ns()) / 1e9))
         if self.job.place is None:
             return Timeline(self.job.window, stages, self.progress)
-        self.together = GroupTimeline(
+        self.timeline = GroupTimeline(
             self.job.window, stages, self.progress, self.start_ns, lambda: self.tell("passed"), self._finish
         )
-        return self.together
+        return self.timeline
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, progress: RankProgress) -> None:
         self.tell("progress", **progress.model_dump())
 
 
@@ -113,14 +113,17 @@ def main() -> None:
     progress = logging.getLogger("inferkit.progress")
     progress.setLevel(logging.INFO)
     progress.addFilter(parent.note)
-    watch = GpuMonitor(job.place.gpus if job.place else job.devices) if job.device == "cuda" else None
+    device = device_of(job)
+    watch = None
+    if device is not None and device.kind == "cuda":
+        watch = GpuMonitor(job.place.gpus if job.place else device.numbers)
     try:
         with Monitor({**SOURCES, **(watch.sources() if watch else {})}) as monitor:
-            outcome = WORKS[job.work](job, lambda stages: _looked_at(watch, parent.begin, stages))
+            outcome = WORKLOADS[job.work](job, lambda stages: _looked_at(watch, parent.begin, stages))
         outcome = _with_samples(outcome, parent.start_ns / 1e9, monitor, watch)
-        if parent.together is not None:
+        if parent.timeline is not None:
             facts = outcome.facts | {"whereabouts": parent.found}
-            outcome = outcome.model_copy(update={"course": parent.together.course(), "facts": facts})
+            outcome = outcome.model_copy(update={"trace": parent.timeline.trace(), "facts": facts})
     except (InferkitError, OSError, MemoryError) as error:
         first = _first(error)
         parent.tell("failure", error=type(first).__name__, message=str(first), detail=traceback.format_exc())

@@ -1,5 +1,8 @@
 """Readers: bytes from storage into batches. To add one: a file, a test and a line here."""
 
+from pathlib import Path
+
+from inferkit.dataset.tensors import Dataset
 from inferkit.errors import ParameterError
 from inferkit.readers.base import Reader
 from inferkit.readers.buffered import BufferedReader
@@ -8,6 +11,7 @@ from inferkit.readers.jpeg import JpegReader
 from inferkit.readers.mapped import MappedReader
 from inferkit.readers.memory import MemoryReader
 from inferkit.readers.uring import UringReader
+from inferkit.records.job import ReadOptions
 
 READERS: dict[str, type[Reader]] = {
     reader.name: reader
@@ -27,3 +31,14 @@ def reader_class(name: str) -> type[Reader]:
         message = f"readers: {name!r} is none: use {', '.join(READERS)}"
         raise ParameterError(message)
     return READERS[name]
+
+
+def find_dataset(options: ReadOptions) -> Dataset:
+    """Open what a job reads, as its reader understands it.
+
+    Raises
+    ------
+    ParameterError, DatasetError, ReadError
+        If there is no such reader, or the folder holds nothing for it.
+    """
+    return reader_class(options.reader).find(Path(options.folder), options.dtype, options.shape)

@@ -2,13 +2,15 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, Self
 
 from inferkit.batch import Piece, Segment
 from inferkit.closing import Closing
 from inferkit.dataset.format import Dataset, open_dataset
 from inferkit.devices.base import HostMemory, Registration
+from inferkit.records.job import ReadOptions
 
 
 class Allocator(Protocol):
@@ -19,6 +21,36 @@ class Allocator(Protocol):
 
     def register(self, address: int, nbytes: int, *, writable: bool) -> Registration:
         """Make existing memory something that the device copies from."""
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What others may ask of a reader without knowing which it is.
+
+    Parameters
+    ----------
+    has_files
+        Whether its images lie in files of a data set; else they are random ones in memory.
+    has_ceiling
+        Whether reading takes time of its own: a mapped file or images in memory are not read at all.
+    can_evict
+        Whether it reads through the page cache and can drop the pages behind it.
+    passes_cache
+        Whether it reads past the page cache.
+    decodes
+        Whether its files are JPEG files, which it decodes.
+    """
+
+    has_files: bool = True
+    has_ceiling: bool = True
+    can_evict: bool = False
+    passes_cache: bool = False
+    decodes: bool = False
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """What it does for a batch, one after the other."""
+        return ("read", "decode") if self.decodes else ("read",)
 
 
 class Reader(Closing):
@@ -35,24 +67,14 @@ class Reader(Closing):
 
     Attributes
     ----------
-    has_ceiling
-        Whether reading takes time of its own: a mapped file or images in memory are not read at all.
-    can_evict
-        Whether it reads through the page cache and can drop the pages behind it.
-    passes_cache
-        Whether it reads past the page cache.
-    decodes
-        Whether its files are JPEG files, which it decodes.
-    stages
-        What it does for a batch, one after the other.
+    name
+        As in the parameter ``readers``.
+    capabilities
+        What others may ask of it.
     """
 
     name: ClassVar[str]
-    has_ceiling: ClassVar[bool] = True
-    can_evict: ClassVar[bool] = False
-    passes_cache: ClassVar[bool] = False
-    decodes: ClassVar[bool] = False
-    stages: ClassVar[tuple[str, ...]] = ("read",)
+    capabilities: ClassVar[Capabilities] = Capabilities()
 
     def __init__(self, dataset: Dataset, allocator: Allocator, *, evict: bool = False) -> None:
         self.dataset = dataset
@@ -60,7 +82,7 @@ class Reader(Closing):
         self.evict = evict
 
     @classmethod
-    def find(cls, folder: Path, dtype: str, shape: tuple[int, ...], *, resize: str, fast: bool) -> Dataset:
+    def find(cls, folder: Path, dtype: str, shape: tuple[int, ...]) -> Dataset:
         """Open what this reader reads: here a folder of tensor files, whose images are as they were made.
 
         Parameters
@@ -69,8 +91,6 @@ class Reader(Closing):
             Where the files lie.
         dtype, shape
             Of one image; empty where a manifest tells.
-        resize, fast
-            How to decode; see :class:`inferkit.dataset.decode.Decoder`.
 
         Raises
         ------
@@ -78,6 +98,18 @@ class Reader(Closing):
             If there is no such data set.
         """
         return open_dataset(folder, dtype=dtype or None, shape=shape or None)
+
+    @classmethod
+    def open(cls, options: ReadOptions, allocator: Allocator) -> Self:
+        """Find the data set that a job reads, and make a reader of it.
+
+        Raises
+        ------
+        DatasetError, ReadError, DeviceError
+            If there is no such data set, or this reader cannot read it here.
+        """
+        dataset = cls.find(Path(options.folder), options.dtype, options.shape)
+        return cls(dataset, allocator, evict=options.evict)
 
     @classmethod
     def reads_of(cls, batch_bytes: int, file_bytes: int) -> tuple[int, int]:
@@ -125,15 +157,12 @@ class Reader(Closing):
 class DecodingReader(Reader):
     """Reads files that must be decoded; reading and decoding are timed apart.
 
-    The ring calls :meth:`fetch` and then :meth:`decode` on the same thread. A decoder on a GPU takes the place of
-    :meth:`decode` alone: it needs the encoded bytes, and they are what :meth:`fetch` returns.
+    The ring calls :meth:`load` and then :meth:`decode` on the same thread. A decoder on a GPU takes the place of
+    :meth:`decode` alone: it needs the encoded bytes, and they are what :meth:`load` returns.
     """
 
-    decodes: ClassVar[bool] = True
-    stages: ClassVar[tuple[str, ...]] = ("read", "decode")
-
     @abstractmethod
-    def fetch(self, pieces: Sequence[Piece]) -> Sequence[bytes]:
+    def load(self, pieces: Sequence[Piece]) -> Sequence[bytes]:
         """Read the pieces' files, one per image.
 
         Raises
@@ -146,7 +175,7 @@ class DecodingReader(Reader):
     def decode(
         self, encoded: Sequence[bytes], pieces: Sequence[Piece], buffer: HostMemory | None
     ) -> tuple[Segment, ...]:
-        """Decode what :meth:`fetch` returned for the same pieces.
+        """Decode what :meth:`load` returned for the same pieces.
 
         Raises
         ------
@@ -155,5 +184,5 @@ class DecodingReader(Reader):
         """
 
     def read(self, pieces: Sequence[Piece], buffer: HostMemory | None) -> tuple[Segment, ...]:
-        """Fetch and decode."""
-        return self.decode(self.fetch(pieces), pieces, buffer)
+        """Load and decode."""
+        return self.decode(self.load(pieces), pieces, buffer)

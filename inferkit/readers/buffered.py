@@ -7,7 +7,7 @@ from inferkit.batch import Piece, Segment
 from inferkit.dataset.format import Dataset
 from inferkit.devices.base import HostMemory
 from inferkit.linux.page_cache import evict_all
-from inferkit.readers.base import Allocator, Reader
+from inferkit.readers.base import Allocator, Capabilities, Reader
 from inferkit.readers.files import OpenFiles, read_fully
 
 LARGEST_FOLIO = 2 * 2**20
@@ -22,7 +22,7 @@ class BufferedReader(Reader):
     """
 
     name = "buffered"
-    can_evict = True
+    capabilities = Capabilities(can_evict=True)
 
     def __init__(self, dataset: Dataset, allocator: Allocator, *, evict: bool = False) -> None:
         super().__init__(dataset, allocator, evict=evict)

@@ -13,7 +13,7 @@ from inferkit.errors import ReadError
 from inferkit.linux.direct_io import direct_io_alignment
 from inferkit.linux.mounts import filesystem
 from inferkit.linux.page_cache import evict, resident_share
-from inferkit.readers.base import Allocator, Reader
+from inferkit.readers.base import Allocator, Capabilities, Reader
 from inferkit.readers.files import OpenFiles, identity, read_fully
 
 UNKNOWN_BLOCK = 4096
@@ -116,7 +116,7 @@ class DirectReader(Reader):
     """
 
     name = "direct"
-    passes_cache = True
+    capabilities = Capabilities(passes_cache=True)
 
     def __init__(self, dataset: Dataset, allocator: Allocator, *, evict: bool = False) -> None:
         super().__init__(dataset, allocator, evict=evict)

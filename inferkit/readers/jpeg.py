@@ -3,9 +3,8 @@
 import os
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Self, cast
 
 from inferkit.batch import Piece, Segment
 from inferkit.dataset.manifest import Resize
@@ -13,57 +12,60 @@ from inferkit.dataset.tensors import DTYPES, Dataset, TensorFile
 from inferkit.devices.base import HostMemory
 from inferkit.errors import ReadError
 from inferkit.linux.page_cache import evict_all
-from inferkit.readers.base import Allocator, DecodingReader
+from inferkit.readers.base import Allocator, Capabilities, DecodingReader
 from inferkit.readers.files import cannot, identity
+from inferkit.records.job import ReadOptions
 
 if TYPE_CHECKING:  # reading tensors must not wait for image libraries
     from inferkit.dataset.decode import Decoder
-
-
-@dataclass(frozen=True, slots=True)
-class Photographs(Dataset):
-    """A folder of JPEG files as a data set: one image per file, whose shape is that of the decoded image.
-
-    Attributes
-    ----------
-    resize, fast
-        How to decode; see :class:`inferkit.dataset.decode.Decoder`.
-    """
-
-    resize: Resize = "stretch"
-    fast: bool = False
 
 
 class JpegReader(DecodingReader):
     """Reads the batch's files through the page cache, then decodes each into its place in the batch buffer.
 
     The pixels are those that stage 01 writes. Threads do it: libjpeg and the resizing run without Python's lock.
+
+    Parameters
+    ----------
+    dataset, allocator, evict
+        As of every reader; the data set is one of :meth:`find`.
+    resize, fast
+        How to decode; see :class:`inferkit.dataset.decode.Decoder`.
     """
 
     name = "jpeg"
-    can_evict = True
+    capabilities = Capabilities(can_evict=True, decodes=True)
 
-    def __init__(self, dataset: Dataset, allocator: Allocator, *, evict: bool = False) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        allocator: Allocator,
+        *,
+        evict: bool = False,
+        resize: str = "stretch",
+        fast: bool = False,
+    ) -> None:
         super().__init__(dataset, allocator, evict=evict)
         import cv2
 
         from inferkit.dataset import decode
 
         cv2.setNumThreads(1)  # the reader's own threads are the parallelism
-        if not isinstance(dataset, Photographs):
+        if any(file.images != 1 for file in dataset.files) or dataset.described:
             message = (
                 f"reader jpeg decodes JPEG files, {dataset.folder} was opened as tensors: open it by JpegReader.find"
             )
             raise ReadError(message)
-        self._photographs = dataset
+        self._resize: Resize = cast(Resize, resize)
+        self._fast = fast
         self._decoding = decode
         self._mine = threading.local()
         if evict:
             evict_all(dataset.path(k) for k in range(len(dataset.files)))
 
     @classmethod
-    def find(cls, folder: Path, dtype: str, shape: tuple[int, ...], *, resize: str, fast: bool) -> Dataset:
-        """List the JPEG files under ``folder``, sub-folders included, as stage 01 does.
+    def find(cls, folder: Path, dtype: str, shape: tuple[int, ...]) -> Dataset:
+        """List the JPEG files under ``folder``, sub-folders included, as stage 01 does: one image a file.
 
         Parameters
         ----------
@@ -71,8 +73,6 @@ class JpegReader(DecodingReader):
             Holds ``.jpg`` and ``.jpeg`` files.
         dtype, shape
             Of one decoded image: 3 channels, height and width alike.
-        resize, fast
-            How to decode.
 
         Raises
         ------
@@ -89,19 +89,25 @@ class JpegReader(DecodingReader):
             )
             raise ReadError(message)
         files = tuple(TensorFile(name, 1, identity(folder / name).nbytes) for name in find_images(folder))
-        return Photographs(folder, dtype or "uint8", shape, files, False, cast(Resize, resize), fast)
+        return Dataset(folder, dtype or "uint8", shape, files, described=False)
+
+    @classmethod
+    def open(cls, options: ReadOptions, allocator: Allocator) -> Self:
+        """Find the files that a job reads, and make a reader that decodes them as it says."""
+        dataset = cls.find(Path(options.folder), options.dtype, options.shape)
+        return cls(dataset, allocator, evict=options.evict, resize=options.resize, fast=options.fast)
 
     @property
     def facts(self) -> dict[str, str | int]:
         """How images are decoded, and the mean size of a file."""
         mean = self.dataset.nbytes // len(self.dataset.files)
-        return {"resize": self._photographs.resize, "fast": int(self._photographs.fast), "bytes_per_file": mean}
+        return {"resize": self._resize, "fast": int(self._fast), "bytes_per_file": mean}
 
     def buffer_bytes(self, batch_size: int) -> int:
         """Return the size of the decoded batch."""
         return batch_size * self.dataset.image_bytes
 
-    def fetch(self, pieces: Sequence[Piece]) -> Sequence[bytes]:
+    def load(self, pieces: Sequence[Piece]) -> Sequence[bytes]:
         """Read the files, whole, one after another."""
         return [self._read(piece.file) for piece in pieces]
 
@@ -127,8 +133,7 @@ class JpegReader(DecodingReader):
     def _decoder(self) -> "Decoder":
         decoder: Decoder | None = getattr(self._mine, "decoder", None)
         if decoder is None:
-            photographs = self._photographs
-            decoder = self._decoding.Decoder(photographs.shape[-1], resize=photographs.resize, fast=photographs.fast)
+            decoder = self._decoding.Decoder(self.dataset.shape[-1], resize=self._resize, fast=self._fast)
             self._mine.decoder = decoder
         return decoder
 

@@ -12,7 +12,7 @@ from inferkit.dataset.format import Dataset
 from inferkit.devices.base import Bytes, HostMemory, Registration
 from inferkit.errors import DeviceError, ReadError
 from inferkit.linux.mounts import filesystem
-from inferkit.readers.base import Allocator, Reader
+from inferkit.readers.base import Allocator, Capabilities, Reader
 from inferkit.readers.files import KnownFiles, cannot
 from inferkit.units import gibibytes
 
@@ -55,7 +55,7 @@ class MappedReader(Reader):
     """
 
     name = "mapped"
-    has_ceiling = False
+    capabilities = Capabilities(has_ceiling=False)
 
     def __init__(self, dataset: Dataset, allocator: Allocator, *, evict: bool = False) -> None:
         super().__init__(dataset, allocator, evict=evict)

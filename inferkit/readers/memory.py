@@ -1,13 +1,14 @@
 """Read nothing and store nothing: random images that always lie in host memory (the synthetic case)."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from inferkit.batch import Piece, Segment
 from inferkit.dataset.tensors import IN_MEMORY, Dataset, TensorFile
 from inferkit.devices.base import HostMemory
-from inferkit.readers.base import Allocator, Reader
+from inferkit.readers.base import Allocator, Capabilities, Reader
 
 SYNTHETIC_BYTES = 256 * 2**20
 """Enough that no CPU cache holds the images."""
@@ -30,7 +31,7 @@ class MemoryReader(Reader):
     """Fills one region with random images, once, and delivers addresses in it."""
 
     name = "memory"
-    has_ceiling = False
+    capabilities = Capabilities(has_files=False, has_ceiling=False)
 
     def __init__(self, dataset: Dataset, allocator: Allocator, *, evict: bool = False) -> None:
         super().__init__(dataset, allocator, evict=evict)
@@ -40,6 +41,11 @@ class MemoryReader(Reader):
             self.region.array[:] = random.integers(0, 256, dataset.nbytes, np.uint8)
         else:
             self.region.array.view(np.float32)[:] = random.random(dataset.nbytes // 4, np.float32) * np.float32(255)
+
+    @classmethod
+    def find(cls, folder: Path, dtype: str, shape: tuple[int, ...]) -> Dataset:
+        """Describe the images; no folder is looked at."""
+        return in_memory(shape, dtype)
 
     def buffer_bytes(self, batch_size: int) -> int:
         """Return 0: the images lie in the region."""

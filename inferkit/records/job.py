@@ -1,15 +1,25 @@
-"""What a rank is told to do and what it answers; both travel as JSON."""
+"""What a rank is told, what it tells while it works, and what it answers."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from inferkit.records.params import Windows
 from inferkit.records.place import Place
 from inferkit.records.run import Figure, Json, Record, Repeat, Series, Stage
 
 
-class Window(BaseModel):
+class _Part(BaseModel):
+    """Base of a job and of its parts: immutable, no unknown fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def changed(self, **values: Any) -> Self:
+        """Return a copy in which some fields have other values."""
+        return self.model_copy(update=values)
+
+
+class Window(_Part):
     """How long to measure.
 
     Parameters
@@ -22,7 +32,6 @@ class Window(BaseModel):
         Windows, one right after the other.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     warmup_s: float = 0.5
     duration_s: float = 1.0
     repeats: int = 3
@@ -53,40 +62,42 @@ def window_of(params: Windows) -> Window:
     )
 
 
-class Job(BaseModel):
-    """One rank's work at one point.
+class Images(_Part):
+    """What a batch holds: images of one dtype and shape."""
+
+    dtype: str = ""
+    shape: tuple[int, ...] = ()
+    batch_size: int = 1
+
+
+class ReadOptions(Images):
+    """What to read, and how.
 
     Parameters
     ----------
-    work
-        ``read`` (ring to nowhere), ``copy`` (a transfer of ``transfer_bytes``), ``infer`` (images that stay on the
-        device) or ``pipeline`` (read, copy and infer).
+    reader
+        Its name in ``READERS``.
     folder
-        The data set; empty for images in memory of the given dtype and shape.
+        The data set; empty for a reader whose images lie in memory.
+    threads
+        Reader threads of the process.
+    split
+        ``uniform`` or ``all``, see :func:`inferkit.readers.split.split`.
+    evict
+        Drop the pages of what was read from the page cache.
     resize, fast
         How a reader that decodes does it.
-    model
-        An ONNX file that takes the data set's dtype and shape.
-    gpus
-        Several GPUs, all fed by this one process; empty: ``gpu`` alone.
-    batch_log
-        Folder for a parquet file with every batch's times; empty: none.
-    place
-        Of a rank that measures together with others: it keeps its load up until it is told to stop.
+    host_batches
+        Batch buffers in host memory; 0: enough for the threads and slots.
+    verify_batches
+        Batches whose images are hashed before measuring.
+    seed
+        Of the order in which files are read.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    work: Literal["read", "copy", "infer", "pipeline"]
-    window: Window
-    device: str = "cpu"
-    gpu: int = 0
-    gpus: tuple[int, ...] = ()
-    folder: str = ""
-    dtype: str = ""
-    shape: tuple[int, ...] = ()
     reader: str = "memory"
+    folder: str = ""
     threads: int = 1
-    batch_size: int = 1
     split: str = "uniform"
     evict: bool = False
     resize: str = "stretch"
@@ -94,31 +105,124 @@ class Job(BaseModel):
     host_batches: int = 0
     verify_batches: int = 0
     seed: int = 0
+
+
+class DeviceOptions(_Part):
+    """Which devices one process uses: their kind (``cpu`` or ``cuda``), and their numbers as it counts them."""
+
+    kind: str = "cpu"
+    numbers: tuple[int, ...] = (0,)
+
+
+class InferOptions(_Part):
+    """What infers, and how.
+
+    Parameters
+    ----------
+    engine
+        Its name in ``ENGINES``.
+    model
+        An ONNX file that takes the images as they are; empty where the engine infers nothing.
+    threads
+        CPU threads of the engine; 0: one per core.
+    contexts
+        Batches that a GPU infers side by side.
+    slots
+        Batches on the device at a time, per context.
+    cuda_graph
+        Launch each batch as one CUDA graph.
+    layer_profile
+        Time each layer of the network.
+    """
+
     engine: str = "null"
     model: str = ""
-    engine_threads: int = 0
+    threads: int = 0
     contexts: int = 1
+    slots: int = 3
     cuda_graph: bool = False
     layer_profile: bool = False
-    slots: int = 3
-    overlap: bool = True
-    transfer_bytes: int = 0
+
+
+class _Job(_Part):
+    """What every job has.
+
+    Parameters
+    ----------
+    batch_log
+        Folder for a parquet file with every batch's times; empty: none.
+    place
+        Of a rank that measures together with others: it keeps its load up until it is told to stop.
+    """
+
+    window: Window
     batch_log: str = ""
     place: Place | None = None
 
-    @property
-    def devices(self) -> tuple[int, ...]:
-        """The devices' numbers."""
-        return self.gpus or (self.gpu,)
 
-    memory: str = ""
+class ReadJob(_Job):
+    """Read alone: batches go from the reader to nowhere."""
+
+    work: Literal["read"] = "read"
+    reading: ReadOptions
+
+
+class CopyJob(_Job):
+    """Copy alone: one transfer of ``nbytes``, again and again.
+
+    Parameters
+    ----------
+    host_memory
+        Kind of memory on the host's side; empty: the device's usual kind.
+    direction
+        ``in``, ``out`` or ``both``.
+    """
+
+    work: Literal["copy"] = "copy"
+    device: DeviceOptions
+    nbytes: int
+    host_memory: str = ""
     direction: str = "in"
 
 
-class Progress(BaseModel):
+class InferJob(_Job):
+    """Infer alone: random images that stay on the device."""
+
+    work: Literal["infer"] = "infer"
+    device: DeviceOptions
+    images: Images
+    inference: InferOptions
+
+
+class PipelineJob(_Job):
+    """Read, copy and infer at the same time; ``overlap`` copies the next batch while one is inferred."""
+
+    work: Literal["pipeline"] = "pipeline"
+    device: DeviceOptions
+    reading: ReadOptions
+    inference: InferOptions = InferOptions()
+    overlap: bool = True
+
+
+Job = ReadJob | CopyJob | InferJob | PipelineJob
+"""One rank's work at one point."""
+JOB: TypeAdapter[Job] = TypeAdapter(Annotated[Job, Field(discriminator="work")])
+"""Reads a job from JSON."""
+
+
+def reading_of(job: Job) -> ReadOptions | None:
+    """Return what a job reads; None where it reads nothing."""
+    return job.reading if isinstance(job, ReadJob | PipelineJob) else None
+
+
+def device_of(job: Job) -> DeviceOptions | None:
+    """Return the devices that a job uses; None where it only reads."""
+    return None if isinstance(job, ReadJob) else job.device
+
+
+class RankProgress(_Part):
     """How far a rank is."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     fraction: float
     images_per_s: float
     bytes_per_s: float
@@ -158,7 +262,7 @@ class Outcome(Record):
         The throughput where it is more than the median of the repeats: the sum of several ranks.
     reasons
         Why it is INVALID already.
-    course
+    trace
         Of a rank that measures together with others.
     """
 
@@ -170,4 +274,4 @@ class Outcome(Record):
     unverified: list[str] = Field(default_factory=list)
     reasons: list[str] = Field(default_factory=list)
     measured: Figure | None = None
-    course: ProgressTrace | None = None
+    trace: ProgressTrace | None = None

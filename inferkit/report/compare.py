@@ -7,8 +7,8 @@ import pandas as pd
 
 from inferkit.errors import RecordError
 from inferkit.records.run import STAGES
-from inferkit.report.labels import ENGINE, MODEL, PRECISION, VERDICTS, number_text, share_text
-from inferkit.report.tables import text_table
+from inferkit.report.labels import ENGINE, MODEL, PRECISION, VERDICTS, demo_text, number_text, share_text
+from inferkit.text import text_table
 
 BY = (ENGINE, MODEL, PRECISION)
 SAME = ("cpu", "gpu", "device", "dtype", "shape")
@@ -127,8 +127,8 @@ def _block(key: object, row: "pd.Series[Any]") -> Iterator[str]:
     rows = [_line(storage, line, ceilings) for storage, line in lines.items()]
     right = [1, 2, 3, *range(5, 5 + len(ceilings))]
     yield from ("  " + line for line in text_table(rows, [*head, "verdict"], numbers=right))
-    if any(line.get("profile") == "demo" for line in lines.values()):
-        yield "  demo profile: not for quoting"
+    if demo := demo_text(line.get("profile") for line in lines.values()):
+        yield f"  {demo}"
     marks = {storage: line["differs"] for storage, line in lines.items() if line.get("differs")}
     yield from (f"  differs in more than the storage: {storage}: {mark}" for storage, mark in marks.items())
 

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 from inferkit.records.run import STAGES, Figure, Run
 from inferkit.report.labels import (
     BATCH,
+    DEMO_REASON,
     DEVICE,
     DIRECTION,
     ENGINE,
@@ -17,11 +18,13 @@ from inferkit.report.labels import (
     MEMORY,
     MODEL,
     NODE,
+    NOT_FOR_QUOTING,
     PRECISION,
     READER,
     SIZE,
     STAGE_TITLES,
     axis_text,
+    demo_text,
     figure_text,
     gpu_name,
     link,
@@ -36,7 +39,7 @@ from inferkit.report.labels import (
 )
 from inferkit.report.reference import normal_text
 from inferkit.report.scaling import winners
-from inferkit.report.tables import text_table
+from inferkit.text import text_table
 from inferkit.units import bandwidth, gibibytes
 
 Key = TypeVar("Key")
@@ -94,11 +97,6 @@ def conclude(runs: Iterable[Run]) -> Conclusion:
         sentences += starmap(Sentence, winners(group))
         sentences += _MEASURES.get(measure, _others)(group)
     return Conclusion([*sentences, *_remarks(kept)])
-
-
-def _answer_first(run: Run) -> tuple[str, bool, str]:
-    """Sort a notebook's pipelines before the stages alone."""
-    return run.notebook, run.measure != "pipeline", run.measure
 
 
 def _dataset(runs: Sequence[Run]) -> Iterator[Sentence]:
@@ -183,7 +181,7 @@ def _remarks(runs: Sequence[Run]) -> Iterator[Sentence]:
     yield from _told("Warning", [(text, run) for run in runs for text in run.warnings])
     yield from _told("Not verified", [(text, run) for run in runs for text in run.unverified])
     if any(run.profile == "demo" for run in runs):
-        yield Sentence("Not for quoting", "the demo profile measures for seconds only")
+        yield Sentence(NOT_FOR_QUOTING.capitalize(), DEMO_REASON)
 
 
 def _flawed(runs: Sequence[Run], name: Callable[[Run], str]) -> Iterator[tuple[list[Run], str]]:
@@ -239,8 +237,8 @@ def screen(runs: Iterable[Run]) -> str:
 
 
 def _storage_block(storage: str, runs: Sequence[Run]) -> Iterator[str]:
-    demo = " (demo profile: not for quoting)" if any(run.profile == "demo" for run in runs) else ""
-    yield f"{storage or 'results'}{demo}"
+    demo = demo_text(run.profile for run in runs)
+    yield f"{storage or 'results'} ({demo})" if demo else storage or "results"
     stages = dict.fromkeys(run.notebook for run in runs)
     for stage in sorted(stages):
         own = [run for run in runs if run.notebook == stage]

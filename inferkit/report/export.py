@@ -5,13 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-import nbformat
-from nbconvert import HTMLExporter
-
 from inferkit.errors import RecordError
 from inferkit.records.notebooks import Stored, load_runs, read_notebook
 from inferkit.records.run import MIME
-from inferkit.report.store import table
 
 Format = Literal["html", "csv", "json"]
 
@@ -54,6 +50,9 @@ def export(notebook: Path, to: Format, out: Path, *, identity: bool = True) -> P
 
 
 def _html(notebook: Path, identity: bool) -> str:
+    import nbformat  # the records' own forms need neither
+    from nbconvert import HTMLExporter
+
     read_notebook(notebook)  # refuses what is no notebook, or holds a record that this version cannot read
     node = nbformat.read(notebook, as_version=4)
     # Widgets need scripts from a network; no result is told by a widget alone.
@@ -73,6 +72,8 @@ def _bundles(node: Any) -> list[dict[str, Any]]:
 
 
 def _csv(notebook: Path, identity: bool) -> str:
+    from inferkit.report.store import table  # pandas
+
     stored = [Stored(run, path if identity else Path(path.name)) for run, path in load_runs(notebook)]
     return str(table(stored).to_csv(index=False))
 

@@ -19,7 +19,8 @@ from inferkit.report.labels import (
     share_text,
     sort_key,
 )
-from inferkit.report.tables import html_table, text_table
+from inferkit.report.tables import html_table
+from inferkit.text import text_table
 from inferkit.units import duration
 
 RANKS, GPUS, CORES = "ranks", "gpus", "cores"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from inferkit.readers import READERS
-from inferkit.records.job import Job
+from inferkit.records.job import ReadOptions
 from inferkit.records.run import Json
 from inferkit.units import percent
 
@@ -19,41 +19,41 @@ class Finding(NamedTuple):
     text: str
 
 
-def weigh(source: str, job: Job, storage: dict[str, Json] | None) -> Iterator[Finding]:
+def weigh(source: str, reading: ReadOptions, storage: dict[str, Json] | None) -> Iterator[Finding]:
     """Hold the declaration against what the kernel counted.
 
     Parameters
     ----------
     source
         ``storage`` or ``memory``: what the parameters declare.
-    job
-        What was measured.
+    reading
+        What was read, and how.
     storage
         From :class:`inferkit.validity.io_accounting.IoAccounting`; None where nothing was read from files.
     """
     if source == "storage":
-        yield from _storage(job, storage)
+        yield from _storage(reading, storage)
     elif storage is not None:
-        yield from _memory(job, storage)
+        yield from _memory(reading, storage)
 
 
-def _memory(job: Job, storage: dict[str, Json]) -> Iterator[Finding]:
+def _memory(reading: ReadOptions, storage: dict[str, Json]) -> Iterator[Finding]:
     share = storage["from_storage"]
     if storage["in_memory"]:
-        yield Finding("warning", f"memory is what was measured: {job.folder} lies on {storage['filesystem']}")
+        yield Finding("warning", f"memory is what was measured: {reading.folder} lies on {storage['filesystem']}")
     elif share is not None and share > 1 - FROM_STORAGE:
         yield Finding("warning", f"source is memory, but {percent(min(1.0, share))} of the bytes came from storage")
 
 
-def _storage(job: Job, storage: dict[str, Json] | None) -> Iterator[Finding]:
+def _storage(reading: ReadOptions, storage: dict[str, Json] | None) -> Iterator[Finding]:
     if storage is None:
-        yield Finding("reason", f"source is storage, but reader {job.reader} reads none: declare source: memory")
+        yield Finding("reason", f"source is storage, but reader {reading.reader} reads none: declare source: memory")
         return
     if storage["in_memory"]:
-        where = f"{job.folder} lies on {storage['filesystem']}, which is memory"
+        where = f"{reading.folder} lies on {storage['filesystem']}, which is memory"
         yield Finding("reason", f"source is storage, but {where}: declare source: memory")
         return
-    share, most = storage["from_storage"], _at_most(job, storage)
+    share, most = storage["from_storage"], _at_most(reading, storage)
     if share is not None and share < FROM_STORAGE:
         yield Finding("reason", _from_cache(f"only {percent(share)}"))
     elif share is None and most is not None and most < FROM_STORAGE:
@@ -71,14 +71,14 @@ def _from_cache(share: str) -> str:
     )
 
 
-def _at_most(job: Job, storage: dict[str, Json]) -> float | None:
+def _at_most(reading: ReadOptions, storage: dict[str, Json]) -> float | None:
     """Return the largest share that can have come from storage where nobody counts, by the pages that were resident.
 
     Pages that stayed resident to the end were read once at most, and not at all if they were there before. None where
     pages were dropped, passed by, or are not told.
     """
     before, after = storage.get("resident_before"), storage.get("resident_after")
-    dropped = job.evict and READERS[job.reader].can_evict
-    if before is None or after is None or after < 1 or dropped or READERS[job.reader].passes_cache:
+    dropped = reading.evict and READERS[reading.reader].capabilities.can_evict
+    if before is None or after is None or after < 1 or dropped or READERS[reading.reader].capabilities.passes_cache:
         return None
     return float(storage["dataset_bytes"] * (1 - before) / storage["read_bytes"]) if storage["read_bytes"] else None

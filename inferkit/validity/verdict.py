@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from inferkit.readers import READERS
-from inferkit.records.job import PROFILES, Job, Outcome
+from inferkit.records.job import PROFILES, Job, Outcome, ReadOptions, device_of, reading_of
 from inferkit.records.params import Parameters, Reading
 from inferkit.records.run import Figure, Json
 from inferkit.units import percent
@@ -35,25 +35,30 @@ def judge(params: Parameters, job: Job, outcome: Outcome, measured: Figure | Non
     found = Judgement(list(outcome.reasons), list(outcome.unverified), list(outcome.warnings))
     _window(params, job, found)
     _spread(params, outcome, measured, found)
-    if isinstance(params, Reading) and job.reader in params.readers:
-        _origin(params.source, job, outcome.facts.get("storage"), found)
-    if job.device == "cuda" and job.work != "read":
+    reading, device = reading_of(job), device_of(job)
+    if isinstance(params, Reading) and reading is not None and reading.reader in params.readers:
+        _origin(params.source, reading, outcome.facts.get("storage"), found)
+    if device is not None and device.kind == "cuda":
         _gpus(outcome.facts.get("gpus", {}), found)
-    if outcome.facts.get("verified_images") == 0 and job.reader != "memory":
-        found.unverified.append("content of the images: " + _why_not_verified(job))
+    if (
+        reading is not None
+        and READERS[reading.reader].capabilities.has_files
+        and outcome.facts.get("verified_images") == 0
+    ):
+        found.unverified.append("content of the images: " + _why_not_verified(reading))
     return found
 
 
-def _origin(source: str, job: Job, storage: dict[str, Json] | None, found: Judgement) -> None:
+def _origin(source: str, reading: ReadOptions, storage: dict[str, Json] | None, found: Judgement) -> None:
     lists = {"reason": found.reasons, "unverified": found.unverified, "warning": found.warnings}
-    for kind, text in weigh(source, job, storage):
+    for kind, text in weigh(source, reading, storage):
         lists[kind].append(text)
 
 
-def _why_not_verified(job: Job) -> str:
-    if READERS[job.reader].decodes:
+def _why_not_verified(reading: ReadOptions) -> str:
+    if READERS[reading.reader].capabilities.decodes:
         return "nobody hashed what JPEG files decode to (a data set of stage 01 has hashes)"
-    if not job.verify_batches:
+    if not reading.verify_batches:
         return "verify_batches is 0"
     return "the data set has no hashes beside it (inferkit dataset make writes them)"
 

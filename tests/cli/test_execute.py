@@ -19,9 +19,14 @@ from inferkit.cli.configure import configure
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.engines.onnx import OnnxEngine
 from inferkit.errors import InferkitError, ParameterError
+from inferkit.models.agreement import NetworkPair
+from inferkit.models.cache import ModelFile
+from inferkit.plan.networks import Networks
+from inferkit.readers.memory import in_memory
 from inferkit.records.host import Gpu, Host
+from inferkit.records.job import PipelineJob
 from inferkit.records.notebooks import load_runs, read_notebook
-from inferkit.records.params import project_root
+from inferkit.records.params import MakeDataset, project_root
 
 TINY = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 2}
 NAMES = sorted(path.stem for path in (project_root() / "parameters").glob("*.yaml"))
@@ -29,7 +34,7 @@ NAMES = sorted(path.stem for path in (project_root() / "parameters").glob("*.yam
 
 @pytest.fixture
 def data(tmp_path: Path) -> str:
-    make_synthetic(tmp_path / "tensors", images=50, shape=(3, 16, 16), images_per_file=20)
+    make_synthetic(MakeDataset(data=str(tmp_path / "tensors"), limit=50, shape=[3, 16, 16], images_per_file=20))
     return str(tmp_path / "tensors")
 
 
@@ -223,10 +228,16 @@ def test_models_that_do_not_fit_the_data_set_are_refused_with_its_shape(config: 
 
 def test_the_recipes_grid_has_24_points(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 4 numbers of GPUs × 3 networks × 5 batch sizes; on a machine with 8 GPUs, which builds no network here."""
+
+    def named(networks: Networks, engine: str, model: str, precision: str) -> NetworkPair:
+        file = ModelFile(Path(model), model, model, "input", "uint8", (3, 224, 224), (1000,), precision, None)
+        return NetworkPair(file, file, in_memory((3, 224, 224), "uint8"))
+
     gpus = [Gpu(index=index, name="GPU") for index in range(8)]
     monkeypatch.setattr("inferkit.plan.devices.facts", lambda: Host(gpus=gpus))
-    monkeypatch.setattr("inferkit.plan.build.with_networks", lambda points, params, dataset: points)
-    monkeypatch.setattr("inferkit.plan.build.engine_class", lambda name: OnnxEngine)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(Networks, "get", named)
+    monkeypatch.setattr("inferkit.plan.pipelines.engine_class", lambda name: OnnxEngine)
     example = project_root() / "parameters" / "examples" / "recipe_grid.yaml"
     planned = configure(str(example), only=["03b"]).plans["03b"]
     pipelines = [point for point in planned.points if point.measure == "pipeline"]
@@ -234,10 +245,12 @@ def test_the_recipes_grid_has_24_points(monkeypatch: pytest.MonkeyPatch) -> None
     assert "36 points of the product are left out" in str(planned)
     batches = {"alexnet_owt": 500, "resnet152": 250, "resnet50": 300}
     assert Counter(str(point.axes["model"]) for point in pipelines) == dict.fromkeys(batches, 8)
-    assert Counter(len(point.job.devices) for point in pipelines) == dict.fromkeys((1, 2, 4, 8), 6)
-    for point in pipelines:
-        per_batch = point.job.batch_size * len(point.job.devices)
-        assert point.job.window.images == batches[str(point.axes["model"])] * per_batch
+    jobs = [point.job for point in pipelines if isinstance(point.job, PipelineJob)]
+    assert Counter(len(job.device.numbers) for job in jobs) == dict.fromkeys((1, 2, 4, 8), 6)
+    for point, job in zip(pipelines, jobs, strict=True):
+        assert job.inference.model == point.axes["model"]
+        per_batch = job.reading.batch_size * len(job.device.numbers)
+        assert job.window.images == batches[job.inference.model] * per_batch
     assert {point.key for point in planned.points} >= {c.key for point in pipelines for c in point.ceilings.values()}
 
 

@@ -12,11 +12,12 @@ import pytest
 from inferkit.dataset import staging, staging_copy
 from inferkit.dataset.format import open_dataset, verify
 from inferkit.dataset.staging import free_on_node, plan_copies, stage, unstage
-from inferkit.dataset.staging_copy import PART, copy_file, pages_of
+from inferkit.dataset.staging_copy import copy_file, pages_of
 from inferkit.dataset.staging_record import RECORD_NAME, copy_for, first_copy, read_record
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.errors import DatasetError, ParameterError
 from inferkit.machine.topology import Core, PciDevice, Topology, topology
+from inferkit.records.params import MakeDataset
 from tests.machines import dgx, write
 
 NODE = topology().cores[0].node
@@ -31,7 +32,7 @@ def machine(gpus: int = 0) -> Topology:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    make_synthetic(tmp_path / "set", images=50, shape=(3, 17, 19), images_per_file=20)
+    make_synthetic(MakeDataset(data=str(tmp_path / "set"), limit=50, shape=[3, 17, 19], images_per_file=20))
     return tmp_path / "set"
 
 
@@ -162,7 +163,8 @@ def test_half_made_copies_are_removed_too(source: Path, shm: Path) -> None:
     record = stage(source, shm / "staged", machine=machine())
     folder = shm / "staged" / record.copies[0].name
     name = next(iter(record.files))
-    (folder / f"{name}{PART}").write_bytes(b"half")
+    for left in (folder / f".{name}.1-ab.part", shm / "staged" / f".{RECORD_NAME}.1-ab.part"):
+        left.write_bytes(b"half")
     assert unstage(shm / "staged")[1] == []
 
 

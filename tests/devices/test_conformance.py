@@ -141,7 +141,7 @@ class Bench:
             reader = MemoryReader(in_memory(shape, "uint8", images=sum(files)), self.allocating)
             return reader, Known(reader.dataset, reader.region.array.reshape(sum(files), -1).copy())
         known = write_dataset(self.folder, files, shape)
-        if READERS[name].passes_cache:
+        if READERS[name].capabilities.passes_cache:
             try:
                 direct_io_block(known.dataset.path(0))
                 if name == "uring":
@@ -200,7 +200,9 @@ def bench(kind: str, memory: str, folder: Path) -> Iterator[Bench]:
 
 every_setting = pytest.mark.parametrize(("kind", "memory"), SETTINGS)
 # What decodes has files of another kind: tests/readers/test_jpeg.py streams it.
-every_reader = pytest.mark.parametrize("reader", [name for name, reader in READERS.items() if not reader.decodes])
+every_reader = pytest.mark.parametrize(
+    "reader", [name for name, reader in READERS.items() if not reader.capabilities.decodes]
+)
 
 
 @every_setting

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,16 +7,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from inferkit.devices.cpu import CpuDevice
-
 ELEMENTS = {"uint8": TensorProto.UINT8, "float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}
 MakeModel = Callable[..., str]
-
-
-@pytest.fixture
-def device() -> Iterator[CpuDevice]:
-    with CpuDevice(poison=True) as device:
-        yield device
 
 
 def weights(shape: tuple[int, ...]) -> Any:

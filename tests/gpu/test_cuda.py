@@ -26,8 +26,21 @@ from inferkit.errors import DeviceError, EngineError
 from inferkit.models.cache import ModelFile, model_path
 from inferkit.pipeline.copies import pattern
 from inferkit.pipeline.timeline import Timeline
-from inferkit.pipeline.workloads import WORKS
-from inferkit.records.job import Job, Outcome, Progress, Window
+from inferkit.pipeline.workloads import WORKLOADS
+from inferkit.records.job import (
+    CopyJob,
+    DeviceOptions,
+    Images,
+    InferJob,
+    InferOptions,
+    Job,
+    Outcome,
+    PipelineJob,
+    RankProgress,
+    ReadOptions,
+    Window,
+)
+from inferkit.records.params import MakeDataset
 
 if TYPE_CHECKING:
     from inferkit.devices.cuda import CudaDevice
@@ -35,6 +48,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.gpu
 PAGE = mmap.PAGESIZE
 BRIEF = Window(warmup_s=0.2, duration_s=0.5, repeats=2)
+GPU = DeviceOptions(kind="cuda")
 
 
 @pytest.fixture(scope="module")
@@ -319,33 +333,28 @@ def test_batch_larger_than_the_engine_is_refused(device: "CudaDevice", engines: 
 
 
 def work(job: Job) -> Outcome:
-    def told(progress: Progress) -> None:
+    def told(progress: RankProgress) -> None:
         assert progress.fraction <= 1
 
-    return WORKS[job.work](job, lambda stages: Timeline(job.window, stages, told))
+    return WORKLOADS[job.work](job, lambda stages: Timeline(job.window, stages, told))
 
 
 @pytest.mark.usefixtures("cache", "device", "engines")
 @pytest.mark.parametrize("reader", ["buffered", "mapped", "memory"])
 @pytest.mark.parametrize("overlap", [True, False])
 def test_pipeline_runs_and_images_arrive(shm: Path, reader: str, *, overlap: bool) -> None:
-    make_synthetic(shm / "data", images=81, shape=(1, 28, 28), images_per_file=50)
-    job = Job(
-        work="pipeline",
-        window=BRIEF,
-        device="cuda",
+    make_synthetic(MakeDataset(data=str(shm / "data"), limit=81, shape=[1, 28, 28], images_per_file=50))
+    reading = ReadOptions(
+        reader=reader,
         folder=str(shm / "data"),
         dtype="uint8",
         shape=(1, 28, 28),
-        reader=reader,
         threads=2,
         batch_size=12,
         verify_batches=3,
-        engine="tensorrt",
-        model=str(model_path("deep_mnist").path),
-        overlap=overlap,
     )
-    outcome = work(job)
+    inference = InferOptions(engine="tensorrt", model=str(model_path("deep_mnist").path))
+    outcome = work(PipelineJob(window=BRIEF, device=GPU, reading=reading, inference=inference, overlap=overlap))
     assert len(outcome.repeats) == BRIEF.repeats + 1
     assert all(repeat.images for repeat in outcome.repeats)
     assert {"copy", "infer"} <= set(outcome.stages)
@@ -356,9 +365,9 @@ def test_pipeline_runs_and_images_arrive(shm: Path, reader: str, *, overlap: boo
 @pytest.mark.usefixtures("cache", "device", "engines")
 @pytest.mark.parametrize("memory", ["pinned", "pageable", "mapped"])
 def test_ceilings_run(memory: str) -> None:
-    copies = work(Job(work="copy", window=BRIEF, device="cuda", memory=memory, transfer_bytes=4_816_897))
+    copies = work(CopyJob(window=BRIEF, device=GPU, nbytes=4_816_897, host_memory=memory))
     assert copies.stages["copy"].bytes_per_s
-    model = str(model_path("deep_mnist").path)
-    job = Job(work="infer", window=BRIEF, device="cuda", batch_size=9, dtype="uint8", shape=(1, 28, 28))
-    infers = work(job.model_copy(update={"engine": "tensorrt", "model": model}))
+    images = Images(dtype="uint8", shape=(1, 28, 28), batch_size=9)
+    inference = InferOptions(engine="tensorrt", model=str(model_path("deep_mnist").path))
+    infers = work(InferJob(window=BRIEF, device=GPU, images=images, inference=inference))
     assert infers.stages["infer"].images_per_s

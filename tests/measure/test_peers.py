@@ -9,24 +9,24 @@ from inferkit.dataset.synthetic import make_synthetic
 from inferkit.errors import ReadError
 from inferkit.linux.page_cache import resident_share
 from inferkit.measure import fio
-from inferkit.measure import peers as beside_module
+from inferkit.measure import peers as peers_module
 from inferkit.measure.measure import measure
 from inferkit.measure.peers import PAIRS, Peers, task_of
 from inferkit.plan.build import plan
-from inferkit.records.job import Job, Outcome, Window
-from inferkit.records.params import SingleProcess, StorageToHost
+from inferkit.records.job import Job, Outcome, ReadJob, ReadOptions, Window
+from inferkit.records.params import MakeDataset, SingleProcess, StorageToHost
 from inferkit.records.run import Repeat
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    make_synthetic(tmp_path / "tensors", images=64, shape=(3, 64, 64), images_per_file=16)
+    make_synthetic(MakeDataset(data=str(tmp_path / "tensors"), limit=64, shape=[3, 64, 64], images_per_file=16))
     return tmp_path / "tensors"
 
 
-def job_of(folder: Path, **changes: Any) -> Job:
-    values = {"work": "read", "window": Window(repeats=3), "folder": str(folder), "reader": "buffered", "batch_size": 4}
-    return Job.model_validate(values | {"verify_batches": 7} | changes)
+def job_of(folder: Path, **changes: Any) -> ReadJob:
+    values = {"folder": str(folder), "reader": "buffered", "batch_size": 4, "verify_batches": 7}
+    return ReadJob(window=Window(repeats=3), batch_log="/log", reading=ReadOptions(**values | changes))
 
 
 def outcome(rate: int, *, in_memory: bool = False) -> Outcome:
@@ -56,16 +56,17 @@ WANTED = StorageToHost(peer="fio")
 
 
 def test_reader_and_fio_take_turns(folder: Path, turns: list[str]) -> None:
-    jobs: list[Job] = []
+    jobs: list[ReadJob] = []
 
     def again(job: Job) -> Outcome:
+        assert isinstance(job, ReadJob)
         turns.append("reader")
         jobs.append(job)
         return outcome(90).model_copy(update={"repeats": outcome(90).repeats[::2]})
 
-    peer, device = Peers(WANTED).peers(job_of(folder), outcome(110), again)
+    peer, device = Peers(WANTED).beside(job_of(folder), outcome(110), again)
     assert turns == ["fio", "reader", "fio", "reader", "fio", "device"]
-    assert all((job.window.repeats, job.verify_batches) == (1, 0) for job in jobs)
+    assert all((job.window.repeats, job.reading.verify_batches, job.batch_log) == (1, 0, "") for job in jobs)
     assert peer.ratio == pytest.approx((1.1 * 0.9 * 0.9) ** (1 / PAIRS))
     assert peer.interval is not None
     assert peer.ratio is not None
@@ -80,35 +81,36 @@ def test_reader_and_fio_take_turns(folder: Path, turns: list[str]) -> None:
 
 
 def test_fewer_files_than_the_reader_has_are_told(tmp_path: Path, turns: list[str]) -> None:
-    folder = make_synthetic(tmp_path / "many", images=500, shape=(1, 16, 16), images_per_file=1).dataset.folder
+    folder = make_synthetic(
+        MakeDataset(data=str(tmp_path / "many"), limit=500, shape=[1, 16, 16], images_per_file=1)
+    ).dataset.folder
 
     def again(job: Job) -> Outcome:
         return outcome(90).model_copy(update={"repeats": outcome(90).repeats[::2]})
 
-    direct = job_of(folder).model_copy(update={"reader": "direct", "threads": 1})
-    named = Peers(WANTED).peers(direct, outcome(110), again)[0]
+    named = Peers(WANTED).beside(job_of(folder, reader="direct"), outcome(110), again)[0]
     assert named.name.startswith("fio, ")
     assert named.name.endswith("of 500 files")
-    cached = Peers(WANTED).peers(direct.model_copy(update={"reader": "buffered"}), outcome(110), again)[0]
+    cached = Peers(WANTED).beside(job_of(folder), outcome(110), again)[0]
     assert "of 500 files, which the page cache would serve" in cached.missing
     assert cached.figure is None
 
 
 def test_the_device_is_measured_once_per_folder(folder: Path, turns: list[str]) -> None:
-    beside = Peers(WANTED)
+    peers = Peers(WANTED)
     for threads in (1, 2):
-        beside.peers(job_of(folder, threads=threads), outcome(1), lambda job: outcome(1))
+        peers.beside(job_of(folder, threads=threads), outcome(1), lambda job: outcome(1))
     assert turns.count("device") == 1
 
 
 def test_memory_has_no_device(folder: Path, turns: list[str]) -> None:
-    _, device = Peers(WANTED).peers(job_of(folder), outcome(1, in_memory=True), lambda job: outcome(1))
+    _, device = Peers(WANTED).beside(job_of(folder), outcome(1, in_memory=True), lambda job: outcome(1))
     assert "no device" in device.missing
 
 
 @pytest.mark.parametrize(("reader", "why"), [("mapped", "reads nothing"), ("jpeg", "decodes"), ("memory", "nothing")])
 def test_what_fio_cannot_do_is_said(folder: Path, turns: list[str], reader: str, why: str) -> None:
-    (peer,) = Peers(WANTED).peers(job_of(folder, reader=reader), outcome(1), lambda job: outcome(1))
+    (peer,) = Peers(WANTED).beside(job_of(folder, reader=reader), outcome(1), lambda job: outcome(1))
     assert peer.figure is None
     assert why in peer.missing
     assert not turns
@@ -128,13 +130,13 @@ def test_a_failing_fio_is_said(folder: Path, turns: list[str], monkeypatch: pyte
         raise ReadError(message)
 
     monkeypatch.setattr(fio, "run", refuse)
-    (peer,) = Peers(WANTED).peers(job_of(folder), outcome(1), lambda job: outcome(1))
+    (peer,) = Peers(WANTED).beside(job_of(folder), outcome(1), lambda job: outcome(1))
     assert "no such engine" in peer.missing
 
 
 def test_nobody_asked(folder: Path) -> None:
     for params in (StorageToHost(), SingleProcess()):
-        assert Peers(params).peers(job_of(folder), outcome(1), lambda job: outcome(1)) == []
+        assert Peers(params).beside(job_of(folder), outcome(1), lambda job: outcome(1)) == []
 
 
 def test_the_task_is_the_readers_own_work(folder: Path) -> None:
@@ -160,7 +162,7 @@ def test_a_reader_that_evicts_meets_a_fio_that_reads_cold(folder: Path, turns: l
     paths = [task.dataset.path(k) for k in range(4)]
     for path in paths:
         path.read_bytes()
-    beside_module.run_task(task)
+    peers_module.run_task(task)
     if resident_share(paths) is not None:
         assert resident_share(paths) == 0.0
 

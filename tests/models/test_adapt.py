@@ -58,7 +58,7 @@ def dims(value: onnx.ValueInfoProto) -> list[int | str]:
 
 
 class TestPreprocessing:
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(
         layout=st.sampled_from(["NCHW", "NHWC"]),
         dtype=st.sampled_from(["uint8", "float32"]),

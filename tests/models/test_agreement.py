@@ -8,15 +8,12 @@ import pytest
 import spox
 import spox.opset.ai.onnx.v17 as op
 
-from inferkit.dataset.synthetic import make_synthetic
 from inferkit.errors import ModelError
 from inferkit.models import agreement
 from inferkit.models.agreement import top1_agreement
 from inferkit.models.cache import ModelFile, model_path
 from inferkit.models.reference import reference_session
-from inferkit.plan.networks import network, shape_for
 from inferkit.readers.memory import in_memory
-from inferkit.records.params import SingleProcess
 
 
 @pytest.fixture(autouse=True)
@@ -72,43 +69,3 @@ def test_fp8_is_computed_as_its_graph_says(tmp_path: Path) -> None:
     expected, found = (each.run(None, {"input": seen})[0] for each in (plain, session))
     np.testing.assert_allclose(found, expected, atol=0.1)
     assert top1_agreement(fp8, reference, dataset) > 0.75
-
-
-class TestNetwork:
-    def test_is_held_against_float32_on_images_that_no_calibration_saw(self, tmp_path: Path) -> None:
-        dataset = make_synthetic(tmp_path / "set", images=40, shape=(1, 59, 128)).dataset
-        found = network(SingleProcess(), dataset, "text_cnn", "int8")
-        assert (found.file.precision, found.reference.precision) == ("int8", "float32")
-        assert found.top1_agreement is not None
-        assert found.top1_agreement > 0.7
-        assert network(SingleProcess(), dataset, "text_cnn", "float32").top1_agreement is None
-
-    def test_is_calibrated_on_the_data_set(self, tmp_path: Path) -> None:
-        sets = [
-            make_synthetic(tmp_path / str(seed), images=9, shape=(1, 59, 128), seed=seed).dataset for seed in (0, 1)
-        ]
-        files = [network(SingleProcess(), dataset, "text_cnn", "int8").file for dataset in (*sets, sets[0])]
-        assert files[0] == files[2]
-        assert files[0].digest != files[1].digest
-
-    def test_waits_for_a_data_set_that_is_yet_to_be_made(self) -> None:
-        dataset = in_memory((1, 59, 128), "uint8")
-        pending = type(dataset)(Path("data/new"), "uint8", (1, 59, 128), files=(), described=True)
-        assert network(SingleProcess(), pending, "text_cnn", "int8").file.precision == "float32"
-        assert network(SingleProcess(), pending, "text_cnn", "float16").file.precision == "float16"
-
-
-@pytest.mark.parametrize(
-    ("models", "shape"),
-    [
-        (["deep_mnist"], (1, 28, 28)),
-        (["acoustic_model"], (1, 1, 540)),
-        (["inception3", "inception4"], (3, 299, 299)),
-        (["resnet50", "vit_b16"], (3, 224, 224)),
-        (["resnet50", "inception3"], (3, 224, 224)),
-        (["sensor_net", "/models/mine.onnx"], (3, 224, 224)),
-        ([], (3, 224, 224)),
-    ],
-)
-def test_images_are_made_in_the_shape_that_all_models_want(models: list[str], shape: tuple[int, ...]) -> None:
-    assert shape_for(models) == shape

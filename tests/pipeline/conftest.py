@@ -1,25 +1,16 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import pytest
-
-from inferkit.devices.cpu import CpuDevice
 from inferkit.pipeline.timeline import Timeline
-from inferkit.records.job import Job, Progress, Window
+from inferkit.records.job import Job, RankProgress, Window
 from tests.engines.conftest import make_model
 
-__all__ = ["FOREVER", "SHORT", "begin", "device", "ignore", "make_model"]
+__all__ = ["FOREVER", "SHORT", "begin", "ignore", "make_model"]
 
 SHORT = Window(warmup_s=0.02, duration_s=0.03, repeats=2)
 FOREVER = Window(warmup_s=3600.0)
 
 
-@pytest.fixture
-def device() -> Iterator[CpuDevice]:
-    with CpuDevice(poison=True) as device:
-        yield device
-
-
-def ignore(progress: Progress) -> None:
+def ignore(progress: RankProgress) -> None:
     """Take progress and do nothing."""
 
 

@@ -10,7 +10,7 @@ from inferkit.devices.cpu import CpuDevice
 from inferkit.errors import DeviceError
 from inferkit.pipeline.copies import PERIOD, copies, host_memory, pattern
 from inferkit.pipeline.timeline import Timeline
-from inferkit.records.job import Job, Window
+from inferkit.records.job import CopyJob, DeviceOptions, Window
 from tests.pipeline.conftest import SHORT, begin
 
 
@@ -20,8 +20,8 @@ def device() -> Iterator[CpuDevice]:
         yield device
 
 
-def job_of(nbytes: int, memory: str = "pageable", window: Window = SHORT) -> Job:
-    return Job(work="copy", window=window, transfer_bytes=nbytes, memory=memory)
+def job_of(nbytes: int, memory: str = "pageable", window: Window = SHORT) -> CopyJob:
+    return CopyJob(window=window, device=DeviceOptions(), nbytes=nbytes, host_memory=memory)
 
 
 @pytest.mark.parametrize("memory", ["pageable", "mapped"])
@@ -105,5 +105,5 @@ def test_altered_last_copy_is_refused_too() -> None:
 
 def test_window_that_wants_images_ends_all_the_same(device: CpuDevice) -> None:
     # Profile mlperf asks for 24,576 images in each window; a copy has none.
-    job = job_of(1000, window=SHORT.model_copy(update={"images": 24_576}))
+    job = job_of(1000, window=SHORT.changed(images=24_576))
     assert len(copies(job, [device], begin(job)).repeats) == 3

@@ -70,7 +70,7 @@ def reader(request: pytest.FixtureRequest, known: Known, device: CpuDevice) -> I
 
 def ring_of(reader: Reader, device: CpuDevice, epochs: int | None = None) -> Ring | ResidentSource:
     shares = split([20, 20], 2, "uniform")
-    if reader.has_ceiling:
+    if reader.capabilities.has_ceiling:
         return Ring(reader, device, shares, 4, buffers=4, epochs=epochs)
     return ResidentSource(reader, shares, 4, epochs=epochs)
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from inferkit.pipeline import timeline as timeline_module
 from inferkit.pipeline.timeline import Timeline
-from inferkit.records.job import Progress, Window
+from inferkit.records.job import RankProgress, Window
 from tests.pipeline.conftest import ignore
 
 START = 7_000_000_000_123  # whose distances are no round floats
@@ -139,7 +139,7 @@ def test_no_repeats_is_over_after_the_warm_up(clock: Clock) -> None:
 
 
 def test_tells_progress_five_times_a_second(clock: Clock) -> None:
-    told: list[Progress] = []
+    told: list[RankProgress] = []
     timeline = Timeline(Window(warmup_s=1, duration_s=1, repeats=1), ("read",), told.append)
     for k in range(1, 101):
         complete(timeline, clock, 10 * k)

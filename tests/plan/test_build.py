@@ -8,18 +8,36 @@ import pytest
 
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.errors import DatasetError, InferkitError, ModelError, ParameterError
-from inferkit.plan.build import Plan, plan, prepare
-from inferkit.records.params import HostToDevice, SingleProcess, StorageToHost
+from inferkit.plan.build import plan, prepare
+from inferkit.plan.points import Plan, Point
+from inferkit.records.job import device_of, reading_of
+from inferkit.records.params import HostToDevice, MakeDataset, SingleProcess, StorageToHost
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> str:
-    make_synthetic(tmp_path / "tensors", images=10, shape=(3, 8, 8))
+    make_synthetic(MakeDataset(data=str(tmp_path / "tensors"), limit=10, shape=[3, 8, 8]))
     return str(tmp_path / "tensors")
 
 
 def measures(planned: Plan) -> list[str]:
     return [point.measure for point in planned.points]
+
+
+def pipelines(planned: Plan) -> list[Point]:
+    return [point for point in planned.points if point.measure == "pipeline"]
+
+
+def threads(point: Point) -> int:
+    options = reading_of(point.job)
+    assert options is not None
+    return options.threads
+
+
+def numbers(point: Point) -> tuple[int, ...]:
+    options = device_of(point.job)
+    assert options is not None
+    return options.numbers
 
 
 def test_03a_is_the_product_of_its_axes(data: str) -> None:
@@ -31,7 +49,7 @@ def test_03a_is_the_product_of_its_axes(data: str) -> None:
 def test_ceilings_are_measured_once_per_configuration(data: str) -> None:
     planned = plan(SingleProcess(data=data, engines=["null"], readers=["buffered", "mapped"], batch_sizes=[2, 4]))
     assert measures(planned) == ["read", "copy", "read", "copy", "pipeline", "pipeline", "pipeline", "pipeline"]
-    by_reader = {str(p.axes["reader"]): set(p.ceilings) for p in planned.points if p.measure == "pipeline"}
+    by_reader = {str(point.axes["reader"]): set(point.ceilings) for point in pipelines(planned)}
     assert by_reader == {"buffered": {"read", "copy"}, "mapped": {"copy"}}
 
 
@@ -82,19 +100,18 @@ def test_gpus_are_compared_by_their_number(data: str, counts: list[int], sets: l
         with pytest.raises(ParameterError, match=r"gpu_counts is \[4\], but there are 3 GPUs"):
             plan(params)
         return
-    pipelines = [point for point in plan(params).points if point.measure == "pipeline"]
-    assert {point.job.devices for point in pipelines} == set(sets)
+    assert {numbers(point) for point in pipelines(plan(params))} == set(sets)
 
 
 @pytest.mark.usefixtures("three_gpus")
 def test_every_gpu_has_as_many_readers_and_reading_alone_as_many_as_its_pipeline(data: str) -> None:
     params = SingleProcess(data=data, engines=["null"], device="cuda", gpu_counts=[1, 3], threads=[1, 4])
-    points = plan(params).points
-    pipelines = [point for point in points if point.measure == "pipeline"]
-    assert [(len(point.job.devices), point.job.threads) for point in pipelines] == [(1, 1), (1, 4), (3, 3), (3, 12)]
-    assert [point.ceilings["read"].job.threads for point in pipelines] == [1, 4, 3, 12]
-    assert [point.axes["threads"] for point in pipelines] == [1, 4, 1, 4]
-    assert [point.ceilings["read"].axes["threads"] for point in pipelines] == [1, 4, 3, 12]
+    planned = plan(params)
+    own, points = pipelines(planned), planned.points
+    assert [(len(numbers(point)), threads(point)) for point in own] == [(1, 1), (1, 4), (3, 3), (3, 12)]
+    assert [threads(point.ceilings["read"]) for point in own] == [1, 4, 3, 12]
+    assert [point.axes["threads"] for point in own] == [1, 4, 1, 4]
+    assert [point.ceilings["read"].axes["threads"] for point in own] == [1, 4, 3, 12]
     assert len({point.key for point in points}) == len({point.fingerprint for point in points}) == len(points)
 
 

@@ -8,6 +8,7 @@ from inferkit.plan.copies import copy_points
 from inferkit.plan.devices import chosen_gpus
 from inferkit.plan.points import Point
 from inferkit.records.host import Gpu, Host
+from inferkit.records.job import CopyJob, DeviceOptions
 from inferkit.records.params import HostToDevice
 
 Machine = Callable[[int, int], None]
@@ -30,6 +31,12 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     return pretend
 
 
+def copied(point: Point) -> CopyJob:
+    (job,) = point.jobs
+    assert isinstance(job, CopyJob)
+    return job
+
+
 def by_node(points: list[Point]) -> list[Point]:
     return [point for point in points if "node" in point.axes]
 
@@ -39,7 +46,9 @@ def test_each_gpu_alone_and_all_at_once(machine: Machine) -> None:
     points, remarks = copy_points(HostToDevice(device="cuda", memories=["pinned", "mapped"], transfer_bytes=[1, 2]))
     assert remarks == ()
     assert [point.axes["gpu"] for point in points] == [0] * 4 + [1] * 4 + ["0+1"] * 4
-    assert points[-1].job.gpus == (0, 1)
+    assert copied(points[-1]).device == DeviceOptions(kind="cuda", numbers=(0, 1))
+    assert [copied(point).nbytes for point in points] == [1, 2] * 6
+    assert all(copied(point).place is None for point in points)
     assert not by_node(points)
 
 
@@ -51,13 +60,13 @@ def test_each_gpu_with_each_node_in_a_process_bound_there(machine: Machine) -> N
         (way, node) for way in ("in", "both") for node in range(4)
     ]
     for point in points:
-        (job,) = point.jobs
-        node = point.axes["node"]
+        job, node = copied(point), point.axes["node"]
         assert (point.axes["gpu"], point.axes["memory"], point.axes["transfer_bytes"]) == (1, "pinned", 9)
         assert job.place is not None
         assert (job.place.gpus, job.place.node) == ((1,), node)
         assert job.place.cpus == tuple(range(4 * int(node), 4 * int(node) + 4))
-        assert job.gpus == (0,)  # the rank sees no other
+        assert (job.nbytes, job.host_memory, job.direction) == (9, "pinned", point.axes["direction"])
+        assert job.device.numbers == (0,)  # the rank sees no other
     assert len({point.key for point in points}) == 8
 
 

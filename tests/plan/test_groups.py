@@ -13,9 +13,12 @@ from inferkit.errors import ParameterError
 from inferkit.machine.topology import topology
 from inferkit.measure.measure import Status, measure
 from inferkit.plan import groups as plan_group
-from inferkit.plan.build import Plan, Point, plan, prepare
-from inferkit.plan.groups import placements, several
-from inferkit.records.params import MultiProcess, SingleProcess
+from inferkit.plan.build import plan, prepare
+from inferkit.plan.groups import placements
+from inferkit.plan.points import Plan, Point
+from inferkit.records.host import Gpu, Host
+from inferkit.records.job import PipelineJob, reading_of
+from inferkit.records.params import MakeDataset, MultiProcess, SingleProcess
 from tests.machines import dgx
 from tests.measure.test_measure import ranks_of
 
@@ -24,7 +27,7 @@ TINY = {"warmup_s": 0.05, "duration_s": 0.15, "repeats": 2}
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    make_synthetic(tmp_path / "tensors", images=64, shape=(3, 16, 16), images_per_file=20)
+    make_synthetic(MakeDataset(data=str(tmp_path / "tensors"), limit=64, shape=[3, 16, 16], images_per_file=20))
     return tmp_path / "tensors"
 
 
@@ -68,14 +71,22 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = topology(dgx(tmp_path / "dgx"))
     monkeypatch.setattr(plan_group, "topology", lambda: machine)
     monkeypatch.setattr(plan_group, "affinity", lambda: {cpu for core in machine.cores for cpu in core.cpus})
+    gpus = [Gpu(index=index, name="GPU") for index in range(8)]
+    monkeypatch.setattr("inferkit.plan.devices.facts", lambda: Host(gpus=gpus))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+def streamed(point: Point) -> list[PipelineJob]:
+    found = [job for job in point.jobs if isinstance(job, PipelineJob)]
+    assert len(found) == len(point.jobs)
+    return found
 
 
 @pytest.mark.usefixtures("server")
 def test_auto_goes_from_one_gpu_to_all_and_from_one_rank_to_one_each(folder: Path) -> None:
-    params = asked(folder, device="cuda")
     dataset = plan(asked(folder)).dataset
     assert dataset is not None
-    plans = placements(params, dataset, range(6))
+    plans = placements(asked(folder, device="cuda", gpus=list(range(6))), dataset)
     found = [(len({g for p in each.places for g in p.gpus}), len(each.places)) for each in plans]
     assert found == [(1, 1), (2, 1), (2, 2), (4, 1), (4, 2), (4, 4), (6, 1), (6, 2), (6, 4), (6, 6)]
     assert [place.gpus for place in plans[2].places] == [(0,), (4,)]  # of both sockets
@@ -84,25 +95,32 @@ def test_auto_goes_from_one_gpu_to_all_and_from_one_rank_to_one_each(folder: Pat
 
 @pytest.mark.usefixtures("server")
 def test_a_rank_counts_its_gpus_from_0(folder: Path) -> None:
-    params = asked(folder, device="cuda", gpu_counts=[4], ranks=[2])
-    base = plan(asked(folder))
-    assert base.dataset is not None
-    one = [Point("pipeline", {"device": "cuda", "gpu": "0+1+2+3", "batch_size": 8}, base.points[0].job)]
-    (point,) = several(one, placements(params, base.dataset, range(8)), cores=0)
-    assert [job.gpus for job in point.jobs] == [(0, 1), (0, 1)]
-    assert [job.place.gpus for job in point.jobs if job.place] == [(2, 0), (6, 4)]
-    assert point.axes == {"device": "cuda", "gpus": 4, "ranks": 2, "batch_size": 8}
+    planned = plan(asked(folder, device="cuda", gpu_counts=[4], ranks=[2]))
+    read, copy, pipeline = planned.points
+    for point in (copy, pipeline):
+        assert [job.device.numbers for job in streamed(point)] == [(0, 1), (0, 1)]
+        assert [job.device.kind for job in streamed(point)] == ["cuda", "cuda"]
+    for point in planned.points:
+        assert [job.place.gpus for job in point.jobs if job.place] == [(2, 0), (6, 4)]
+    where = {"device": "cuda", "gpus": 4, "ranks": 2, "batch_size": 8}
+    assert copy.axes == where
+    assert pipeline.axes.items() >= where.items()
+    assert "gpu" not in pipeline.axes
+    assert {stage: ceiling.jobs for stage, ceiling in pipeline.ceilings.items()} == {
+        "read": read.jobs,
+        "copy": copy.jobs,
+    }
 
 
 @pytest.mark.usefixtures("server")
 @pytest.mark.parametrize(("reader", "threads"), [("buffered", [24, 12, 6]), ("mapped", [1, 1, 1])])
 def test_gpus_have_as_many_readers_whoever_feeds_them(folder: Path, reader: str, threads: list[int]) -> None:
-    params = asked(folder, device="cuda", gpu_counts=[4], ranks=[1, 2, 4], threads=[6], readers=[reader])
-    base = plan(asked(folder, threads=[6], readers=[reader]))
-    assert base.dataset is not None
-    one = [Point("pipeline", {"device": "cuda", "batch_size": 8}, base.points[-1].job)]
-    points = several(one, placements(params, base.dataset, range(4)), cores=0)
-    assert [{job.threads for job in point.jobs} for point in points] == [{count} for count in threads]
+    params = asked(
+        folder, device="cuda", gpus=[0, 1, 2, 3], gpu_counts=[4], ranks=[1, 2, 4], threads=[6], readers=[reader]
+    )
+    points = pipelines(plan(params)).points
+    assert [{job.reading.threads for job in streamed(point)} for point in points] == [{count} for count in threads]
+    assert {point.axes["threads"] for point in points} == {6 if reader == "buffered" else 1}
 
 
 @pytest.mark.usefixtures("server")
@@ -110,7 +128,7 @@ def test_readers_for_all_gpus_must_have_images(folder: Path) -> None:
     dataset = plan(asked(folder)).dataset
     assert dataset is not None
     with pytest.raises(ParameterError, match="64 images, which 1 ranks with 72 reader threads"):
-        placements(asked(folder, device="cuda", gpu_counts=[4], ranks=[1], threads=[18]), dataset, range(4))
+        placements(asked(folder, device="cuda", gpu_counts=[4], ranks=[1], threads=[18]), dataset)
 
 
 @pytest.mark.usefixtures("server")
@@ -118,7 +136,7 @@ def test_more_gpus_than_there_are_is_refused(folder: Path) -> None:
     dataset = plan(asked(folder)).dataset
     assert dataset is not None
     with pytest.raises(ParameterError, match=r"gpu_counts is \[3\], but there are 2 GPUs"):
-        placements(asked(folder, device="cuda", gpu_counts=3), dataset, [0, 1])
+        placements(asked(folder, device="cuda", gpus=[0, 1], gpu_counts=3), dataset)
 
 
 def test_what_cannot_be_shared_out_is_refused(folder: Path) -> None:
@@ -141,7 +159,8 @@ def test_ranks_read_the_copy_that_was_staged(folder: Path, shm: Path) -> None:
     record = stage(folder, shm / "staged")
     try:
         planned = plan(asked(shm / "staged", ranks=[2]))
-        own = {job.folder for point in planned.points if point.job.reader != "memory" for job in point.jobs}
+        told = [reading_of(job) for point in planned.points for job in point.jobs]
+        own = {options.folder for options in told if options is not None and options.reader != "memory"}
         assert own == {str(shm / "staged" / record.copies[0].name)}
     finally:
         unstage(shm / "staged")
@@ -150,7 +169,7 @@ def test_ranks_read_the_copy_that_was_staged(folder: Path, shm: Path) -> None:
 def pipelines(planned: Plan) -> Plan:
     """Leave the ceilings out."""
     points = [point for point in planned.points if point.measure == "pipeline"]
-    return Plan(planned.params, [Point(p.measure, p.axes, p.job, {}, p.jobs) for p in points], planned.dataset)
+    return Plan(planned.params, [Point(p.measure, p.axes, p.jobs) for p in points], planned.dataset)
 
 
 def test_records_of_several_processes(folder: Path) -> None:

@@ -10,10 +10,12 @@ import pytest
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.machine.facts import facts
 from inferkit.measure.measure import measure
-from inferkit.plan.build import Plan, plan
+from inferkit.plan.build import plan
+from inferkit.plan.points import Plan, Point
 from inferkit.plan.reuse import FINGERPRINT, REUSED, find
 from inferkit.records.host import Host
-from inferkit.records.params import HostToDevice, SingleProcess, StorageToHost
+from inferkit.records.job import ReadJob
+from inferkit.records.params import HostToDevice, MakeDataset, SingleProcess, StorageToHost
 from inferkit.records.run import MIME, Failure, Run
 
 TINY = {"warmup_s": 0.02, "duration_s": 0.05, "repeats": 1}
@@ -21,7 +23,7 @@ TINY = {"warmup_s": 0.02, "duration_s": 0.05, "repeats": 1}
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    make_synthetic(tmp_path / "set", images=40, shape=(3, 8, 8))
+    make_synthetic(MakeDataset(data=str(tmp_path / "set"), limit=40, shape=[3, 8, 8]))
     return tmp_path / "set"
 
 
@@ -36,6 +38,11 @@ def keep(folder: Path, *runs: Run, name: str = "03a") -> Path:
     path = folder / f"{name}.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=outputs)]), path)
     return path
+
+
+def threads(point: Point) -> int:
+    assert isinstance(point.job, ReadJob)
+    return point.job.reading.threads
 
 
 def marks(planned: Plan) -> list[str]:
@@ -65,8 +72,8 @@ class TestFingerprint:
         assert marks(plan(asked(data))) != marks(plan(asked(data, **change)))
 
     def test_differs_with_data_folder_and_content(self, data: Path, tmp_path: Path) -> None:
-        make_synthetic(tmp_path / "same", images=40, shape=(3, 8, 8))
-        make_synthetic(tmp_path / "other" / "set", images=40, shape=(3, 8, 8), seed=1)
+        make_synthetic(MakeDataset(data=str(tmp_path / "same"), limit=40, shape=[3, 8, 8]))
+        make_synthetic(MakeDataset(data=str(tmp_path / "other" / "set"), limit=40, shape=[3, 8, 8], seed=1))
         first = marks(plan(asked(data)))
         assert first != marks(plan(asked(tmp_path / "same")))
         manifest = data / "dataset.json"
@@ -156,7 +163,7 @@ class TestRerun:
                     notebook="03a",
                     measure="read",
                     host=Host(),
-                    verdict=verdicts[point.job.threads],
+                    verdict=verdicts[threads(point)],
                     failure=Failure(kind="x", message="y"),
                     facts={FINGERPRINT: point.fingerprint},
                 )
@@ -164,7 +171,7 @@ class TestRerun:
             ),
         )
         todo = plan(asked(data, threads=[1, 2, 3], rerun=rerun)).todo
-        assert [verdicts[point.job.threads] for point in todo] == left
+        assert [verdicts[threads(point)] for point in todo] == left
 
     def test_a_reused_ceiling_serves_a_new_pipeline(self, tmp_path: Path, data: Path) -> None:
         values = {"data": str(data), "engines": ["null"], "batch_sizes": [8], "earlier": str(tmp_path), **TINY}

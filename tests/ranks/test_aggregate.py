@@ -14,7 +14,16 @@ from inferkit.ranks.aggregate import (
     standard_error,
 )
 from inferkit.ranks.combine import combine
-from inferkit.records.job import Job, Outcome, ProgressTrace, Window
+from inferkit.records.job import (
+    CopyJob,
+    DeviceOptions,
+    Job,
+    Outcome,
+    PipelineJob,
+    ProgressTrace,
+    ReadOptions,
+    Window,
+)
 from inferkit.records.place import Place
 from inferkit.records.run import Histogram, Quantiles, Repeat, Series, Stage
 from inferkit.stats import histogram
@@ -23,8 +32,8 @@ WINDOW = Window(warmup_s=1.0, duration_s=2.0, repeats=3)
 STEP = 0.01
 
 
-def course(rate: float, *, began: float = 0.0, ended: float = 7.5, gap: float = 0.0) -> ProgressTrace:
-    """Return the course of a rank that completes ``rate`` images a second, in batches of 10, of 3 bytes each."""
+def trace(rate: float, *, began: float = 0.0, ended: float = 7.5, gap: float = 0.0) -> ProgressTrace:
+    """Return the trace of a rank that completes ``rate`` images a second, in batches of 10, of 3 bytes each."""
     grid = np.arange(0, 10.0, STEP)
     images = rate * np.clip(grid - began, 0, ended - began)
     return ProgressTrace(
@@ -43,19 +52,25 @@ def outcome(own: ProgressTrace, **changes: object) -> Outcome:
     repeats = [
         Repeat(start_s=0.0, seconds=1.0, images=1, nbytes=1, batches=1, warmup=k == 0, cpu_s=0.5) for k in range(4)
     ]
-    values = {"repeats": repeats, "stages": {}, "course": own, **changes}
+    values = {"repeats": repeats, "stages": {}, "trace": own, **changes}
     return Outcome.model_validate(values)
 
 
+def pipeline(place: Place, window: Window = WINDOW) -> Job:
+    return PipelineJob(window=window, device=DeviceOptions(), reading=ReadOptions(batch_size=10), place=place)
+
+
+def copying(place: Place) -> Job:
+    return CopyJob(window=WINDOW, device=DeviceOptions(), nbytes=1, place=place)
+
+
 def jobs(count: int) -> list[Job]:
-    return [
-        Job(work="pipeline", window=WINDOW, batch_size=10, place=Place(rank=rank, ranks=count)) for rank in range(count)
-    ]
+    return [pipeline(Place(rank=rank, ranks=count)) for rank in range(count)]
 
 
 @given(rates=st.lists(st.floats(1.0, 1e6), min_size=1, max_size=8))
 def test_steady_ranks_add_up_without_error(rates: list[float]) -> None:
-    total = add_up([course(rate) for rate in rates], WINDOW)
+    total = add_up([trace(rate) for rate in rates], WINDOW)
     assert total.overlap == 1.0
     assert total.images_per_s.shape == (SUB_WINDOWS * 3, len(rates))
     assert total.rates.sum(axis=1) == pytest.approx(sum(rates))
@@ -65,7 +80,7 @@ def test_steady_ranks_add_up_without_error(rates: list[float]) -> None:
 
 @given(began=st.floats(0.0, 6.0), ended=st.floats(6.5, 9.0), rate=st.floats(10.0, 1000.0))
 def test_only_the_time_in_which_all_were_running_counts(began: float, ended: float, rate: float) -> None:
-    total = add_up([course(100.0), course(rate, began=began, ended=ended)], WINDOW)
+    total = add_up([trace(100.0), trace(rate, began=began, ended=ended)], WINDOW)
     begin, end = max(1.0, began), min(7.0, ended)
     assert (total.begin_s, total.end_s) == (begin, end)
     assert total.overlap == pytest.approx((end - begin) / 6.0)
@@ -74,9 +89,9 @@ def test_only_the_time_in_which_all_were_running_counts(began: float, ended: flo
 
 
 def test_ranks_that_never_ran_together_have_no_overlap() -> None:
-    total = add_up([course(100.0, ended=3.0), course(100.0, began=4.0)], WINDOW)
+    total = add_up([trace(100.0, ended=3.0), trace(100.0, began=4.0)], WINDOW)
     assert total.overlap == 0.0
-    found = combine(jobs(2), [outcome(course(100.0, ended=3.0)), outcome(course(100.0, began=4.0))], {})
+    found = combine(jobs(2), [outcome(trace(100.0, ended=3.0)), outcome(trace(100.0, began=4.0))], {})
     assert "only 0.0 % of the windows" in found.reasons[0]
 
 
@@ -86,7 +101,7 @@ def test_the_error_is_that_of_the_mean_over_sub_windows() -> None:
 
 
 def test_bytes_are_added_where_there_are_no_images() -> None:
-    bare = course(50.0).model_copy(update={"images": [0.0] * len(course(50.0).images)})
+    bare = trace(50.0).model_copy(update={"images": [0.0] * len(trace(50.0).images)})
     total = add_up([bare, bare], WINDOW)
     assert total.rates.sum(axis=1) == pytest.approx(300.0)
     found = combine(jobs(2), [outcome(bare), outcome(bare)], {})
@@ -97,8 +112,8 @@ def test_bytes_are_added_where_there_are_no_images() -> None:
 
 
 def test_the_agreed_windows_hold_what_all_completed_in_them() -> None:
-    courses = [course(100.0), course(50.0, began=2.0)]
-    repeats = common_repeats([outcome(own) for own in courses], courses, WINDOW)
+    traces = [trace(100.0), trace(50.0, began=2.0)]
+    repeats = common_repeats([outcome(own) for own in traces], traces, WINDOW)
     assert [repeat.images for repeat in repeats] == [100, 250, 300, 300]
     assert [repeat.nbytes for repeat in repeats] == [300, 750, 900, 900]
     assert [repeat.batches for repeat in repeats] == [10, 25, 30, 30]
@@ -108,15 +123,15 @@ def test_the_agreed_windows_hold_what_all_completed_in_them() -> None:
 
 
 def test_series_are_sums_and_the_machine_s_are_told_once() -> None:
-    courses = [course(100.0), course(20.0)]
+    traces = [trace(100.0), trace(20.0)]
     own = {
         "images_per_s": Series(unit="images/s", values=[1.0]),
         "bytes_per_s": Series(unit="bytes/s", values=[1.0]),
         "host_cpu": Series(unit="share", values=[0.5]),
     }
     gpu = {"gpu1_power_w": Series(unit="W", values=[300.0])}
-    outcomes = [outcome(courses[0], series=own), outcome(courses[1], series=own | gpu)]
-    found = common_series(outcomes, courses, WINDOW)
+    outcomes = [outcome(traces[0], series=own), outcome(traces[1], series=own | gpu)]
+    found = common_series(outcomes, traces, WINDOW)
     assert found["images_per_s"].values == pytest.approx([120.0] * 7)
     assert found["host_cpu"].values == [0.5]
     assert found["gpu1_power_w"].values == [300.0]
@@ -130,7 +145,7 @@ def test_histograms_of_ranks_add_up_on_one_grid(samples: list[list[float]]) -> N
         own = Histogram(edges_s=edges, counts=counts)
         return Stage(images_per_s=10.0, busy=0.5, workers=2, quantiles=Quantiles(**spans), histogram=own)
 
-    outcomes = [outcome(course(1.0), stages={"read": stage(own)}) for own in samples]
+    outcomes = [outcome(trace(1.0), stages={"read": stage(own)}) for own in samples]
     merged = common_stages(outcomes)["read"]
     together = [value for own in samples for value in own]
     edges, counts = histogram(np.array(together))
@@ -143,8 +158,8 @@ def test_histograms_of_ranks_add_up_on_one_grid(samples: list[list[float]]) -> N
 
 
 def test_a_slow_a_late_and_a_paused_rank_show_as_what_they_are() -> None:
-    courses = [course(100.0), course(60.0), course(100.0, began=1.5), course(100.0, gap=4.0)]
-    found = combine(jobs(4), [outcome(own) for own in courses], {"foreign_cpu": 0.4})
+    traces = [trace(100.0), trace(60.0), trace(100.0, began=1.5), trace(100.0, gap=4.0)]
+    found = combine(jobs(4), [outcome(own) for own in traces], {"foreign_cpu": 0.4})
     assert found.reasons == []  # 92 % of the windows
     assert "rank 1 reached only 60.0 % of the rate of rank 0" in found.warnings
     assert "rank 2 started 1.50 s late" in found.warnings
@@ -156,14 +171,14 @@ def test_a_slow_a_late_and_a_paused_rank_show_as_what_they_are() -> None:
 
 
 def test_few_batches_make_no_error() -> None:
-    found = combine(jobs(1), [outcome(course(10.0))], {})
+    found = combine(jobs(1), [outcome(trace(10.0))], {})
     assert "rank 0 completed 6 batches: too few for an error of the sum" in found.warnings[0]
 
 
 def test_mlperf_s_images_are_demanded_of_each_window() -> None:
-    own = [Job(work="pipeline", window=WINDOW.model_copy(update={"images": 1000}), place=Place())]
-    assert "fewer than the 1,000 images" in combine(own, [outcome(course(100.0))], {}).reasons[0]
-    assert not combine(own, [outcome(course(600.0))], {}).reasons
+    own = [pipeline(Place(), WINDOW.changed(images=1000))]
+    assert "fewer than the 1,000 images" in combine(own, [outcome(trace(100.0))], {}).reasons[0]
+    assert not combine(own, [outcome(trace(600.0))], {}).reasons
 
 
 def whereabouts(cpus: list[int], on_node: float | None) -> dict[str, object]:
@@ -171,11 +186,10 @@ def whereabouts(cpus: list[int], on_node: float | None) -> dict[str, object]:
 
 
 def test_a_rank_in_another_place_than_planned_is_invalid() -> None:
-    place = Place(cpus=(0, 1), node=1)
-    job = [Job(work="pipeline", window=WINDOW, place=place)]
+    job = [pipeline(Place(cpus=(0, 1), node=1))]
 
     def found(cpus: list[int], on_node: float | None) -> Outcome:
-        return combine(job, [outcome(course(900.0), facts={"whereabouts": whereabouts(cpus, on_node)})], {})
+        return combine(job, [outcome(trace(900.0), facts={"whereabouts": whereabouts(cpus, on_node)})], {})
 
     assert found([0, 1], 0.97).reasons == []
     assert "ran on CPUs 0-3" in found([0, 1, 2, 3], 0.97).reasons[0]
@@ -197,7 +211,7 @@ def test_what_came_from_storage_is_added_up() -> None:
         }
 
     def storage(*all_of_them: dict[str, object]) -> dict[str, object]:
-        outcomes = [outcome(course(900.0), facts={"storage": own, "verified_images": 4}) for own in all_of_them]
+        outcomes = [outcome(trace(900.0), facts={"storage": own, "verified_images": 4}) for own in all_of_them]
         facts = combine(jobs(len(outcomes)), outcomes, {}).facts
         assert facts["verified_images"] == 4 * len(outcomes)
         own: dict[str, object] = facts["storage"]
@@ -209,17 +223,17 @@ def test_what_came_from_storage_is_added_up() -> None:
 
 
 def test_windows_that_demand_images_last_until_every_rank_has_them() -> None:
-    own = WINDOW.model_copy(update={"images": 100})
-    courses = [course(100.0, ended=9.0), course(50.0, ended=8.5)]
-    total = add_up(courses, own)
+    own = WINDOW.changed(images=100)
+    traces = [trace(100.0, ended=9.0), trace(50.0, ended=8.5)]
+    total = add_up(traces, own)
     assert (total.begin_s, total.end_s, total.overlap) == (1.0, 8.5, 1.0)
-    repeats = common_repeats([outcome(each) for each in courses], courses, own)
+    repeats = common_repeats([outcome(each) for each in traces], traces, own)
     assert [repeat.images for repeat in repeats] == [150, 375, 375, 375]
 
 
 def test_a_gpu_whose_node_nobody_tells_reads_unknown_not_verified() -> None:
-    job = [Job(work="pipeline", window=WINDOW, place=Place(gpus=(99,), cpus=(0,), node=0))]
-    found = combine(job, [outcome(course(900.0), facts={"whereabouts": whereabouts([0], 1.0)})], {})
+    job = [pipeline(Place(gpus=(99,), cpus=(0,), node=0))]
+    found = combine(job, [outcome(trace(900.0), facts={"whereabouts": whereabouts([0], 1.0)})], {})
     assert found.reasons == []
     assert found.unverified == ["NUMA node of GPU 99: unknown, so nobody knows if cores and memory are near"]
 
@@ -230,14 +244,12 @@ def test_a_gpu_whose_node_nobody_tells_reads_unknown_not_verified() -> None:
 )
 def test_ranks_that_take_turns_on_a_gpu_hear_of_mps(gpus: tuple[int, int], mps: bool | None, told: bool) -> None:
     facts = {"gpus": {str(gpu): {} if mps is None else {"mps": mps} for gpu in gpus}}
-    own = [
-        Job(work="copy", window=WINDOW, place=Place(rank=rank, ranks=2, gpus=(gpu,))) for rank, gpu in enumerate(gpus)
-    ]
-    found = combine(own, [outcome(course(900.0), facts=facts)] * 2, {})
+    own = [copying(Place(rank=rank, ranks=2, gpus=(gpu,))) for rank, gpu in enumerate(gpus)]
+    found = combine(own, [outcome(trace(900.0), facts=facts)] * 2, {})
     assert any("2 ranks took turns on GPU 0: NVIDIA's MPS" in text for text in found.warnings) is told
 
 
 def test_where_nvml_is_missing_nothing_is_said_of_turns() -> None:
-    own = [Job(work="copy", window=WINDOW, place=Place(rank=rank, ranks=2, gpus=(0,))) for rank in range(2)]
-    found = combine(own, [outcome(course(900.0), facts={"gpus": {"missing": "NVML: no mps"}})] * 2, {})
+    own = [copying(Place(rank=rank, ranks=2, gpus=(0,))) for rank in range(2)]
+    found = combine(own, [outcome(trace(900.0), facts={"gpus": {"missing": "NVML: no mps"}})] * 2, {})
     assert not any("turns" in text for text in found.warnings)

@@ -6,35 +6,35 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic, monotonic_ns, sleep
 
 import psutil
 import pytest
 
+from inferkit.devices.cpu import CpuDevice
 from inferkit.machine.affinity import Binding
 from inferkit.machine.contention import other_ranks
+from inferkit.pipeline.source import Source
 from inferkit.ranks import group as group_module
 from inferkit.ranks import launch as launch_module
-from inferkit.ranks import watchdog as stillness
+from inferkit.ranks import watchdog
 from inferkit.ranks.group import Group
 from inferkit.ranks.launch import Handle, RankFailure
-from inferkit.records.job import Job, Outcome, Window
+from inferkit.records.job import CopyJob, DeviceOptions, Job, Outcome, PipelineJob, ReadJob, ReadOptions, Window
 from inferkit.records.place import Place
-from tests.conftest import MakeDataset
-from tests.ranks.test_launch import PATIENCE_S, children, gone, until
+from tests.conftest import MakeTensors
+from tests.ranks.test_launch import PATIENCE_S, children, gone, reading, until
 
 SHORT = Window(warmup_s=0.1, duration_s=0.2, repeats=2)
 LONG = Window(warmup_s=600.0)
 CPU = min(os.sched_getaffinity(0))
 
 
-def copying(ranks: int, window: Window = SHORT, **changes: object) -> list[Job]:
-    base = Job(work="copy", window=window, transfer_bytes=65536, memory="pageable")
-    return [
-        base.model_copy(update={"place": Place(rank=rank, ranks=ranks, cpus=(CPU,)), **changes})
-        for rank in range(ranks)
-    ]
+def copying(ranks: int, window: Window = SHORT, memory: str = "pageable") -> list[Job]:
+    base = CopyJob(window=window, device=DeviceOptions(), nbytes=65536, host_memory=memory)
+    return [base.changed(place=Place(rank=rank, ranks=ranks, cpus=(CPU,))) for rank in range(ranks)]
 
 
 def measuring(group: Group) -> None:
@@ -66,13 +66,11 @@ def nothing_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     assert list(folder.iterdir()) == []
 
 
-def test_the_figure_is_the_sum_while_all_were_running(make_dataset: MakeDataset) -> None:
-    folder = str(make_dataset((200, 200)).dataset.folder)
-    base = Job(
-        work="pipeline", window=SHORT, folder=folder, dtype="uint8", shape=(3, 5, 7), reader="buffered", batch_size=8
-    )
+def test_the_figure_is_the_sum_while_all_were_running(make_dataset: MakeTensors) -> None:
+    own = reading(str(make_dataset((200, 200)).dataset.folder)).changed(batch_size=8)
+    base = PipelineJob(window=SHORT, device=DeviceOptions(), reading=own)
     places = [Place(rank=rank, ranks=2, cpus=(CPU,), node=None) for rank in range(2)]
-    with Group([base.model_copy(update={"place": place}) for place in places]) as group:
+    with Group([base.changed(place=place) for place in places]) as group:
         assert group.progress is None
         until(group.ready)
         assert not group.answered()
@@ -94,26 +92,17 @@ def test_the_figure_is_the_sum_while_all_were_running(make_dataset: MakeDataset)
     assert outcome.reasons == []
 
 
-def test_every_image_is_read_by_one_rank_of_several(make_dataset: MakeDataset) -> None:
+def test_every_image_is_read_by_one_rank_of_several(make_dataset: MakeTensors) -> None:
     """Ranks that read the same would answer one another from the page cache."""
-    from contextlib import ExitStack
-
-    from inferkit.devices.cpu import CpuDevice
-    from inferkit.pipeline.workloads import dataset_of, open_ring
-    from inferkit.readers import READERS
-
-    folder = str(make_dataset((7, 5, 9)).dataset.folder)
-    base = Job(work="read", window=SHORT, folder=folder, dtype="uint8", shape=(3, 5, 7), reader="buffered")
+    options = reading(str(make_dataset((7, 5, 9)).dataset.folder)).changed(batch_size=1)
     seen: list[set[int]] = []
     for rank in range(3):
-        job = base.model_copy(update={"place": Place(rank=rank, ranks=3)})
         with ExitStack() as stack:
-            device = stack.enter_context(CpuDevice())
-            reader = stack.enter_context(READERS["buffered"](dataset_of(job), device))
-            ring = open_ring(job, reader, device, stack)
+            source = Source(options, stack.enter_context(CpuDevice()), stack)
+            source.start(Place(rank=rank, ranks=3), in_flight=3, threads=True)
             firsts = set()
             for _ in range(21):
-                batch = ring.get()
+                batch = source.batches.get()
                 assert batch is not None
                 firsts |= {segment.first for segment in batch.segments}
                 batch.release()
@@ -165,7 +154,7 @@ def test_a_hanging_rank_is_found_and_what_it_waits_for(monkeypatch: pytest.Monke
 
 
 def test_a_rank_that_hangs_before_the_barrier_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stillness, "STILL_S", 1.0)
+    monkeypatch.setattr(watchdog, "STILL_S", 1.0)
     with Group(copying(2, LONG)) as group:
         os.kill(group.ranks[0].pid, signal.SIGSTOP)
         until(group.ready)
@@ -175,19 +164,19 @@ def test_a_rank_that_hangs_before_the_barrier_is_found(monkeypatch: pytest.Monke
 
 def test_a_rank_without_memory_fails_with_the_rest() -> None:
     few, many = copying(2, LONG)
-    with Group([few, many.model_copy(update={"transfer_bytes": 1 << 55})]) as group:
+    with Group([few, many.changed(nbytes=1 << 55)]) as group:
         until(group.ready)
         failure = fails(group, "rank 1 ")
     assert failure.kind in {"DeviceError", "MemoryError", "OSError"}
     assert failure.detail.startswith("Traceback")
 
 
-def test_a_rank_that_loses_its_data_is_named(make_dataset: MakeDataset, tmp_path: Path) -> None:
+def test_a_rank_that_loses_its_data_is_named(make_dataset: MakeTensors, tmp_path: Path) -> None:
     known = [make_dataset((4000,), folder=tmp_path / name) for name in ("a", "b")]
-    base = Job(work="pipeline", window=LONG, dtype="uint8", shape=(3, 5, 7), reader="mapped")
+    options = [reading(str(own.dataset.folder), "mapped") for own in known]
     jobs = [
-        base.model_copy(update={"place": Place(rank=rank, ranks=2), "folder": str(own.dataset.folder)})
-        for rank, own in enumerate(known)
+        PipelineJob(window=LONG, device=DeviceOptions(), reading=own, place=Place(rank=rank, ranks=2))
+        for rank, own in enumerate(options)
     ]
     with Group(jobs) as group:
         measuring(group)
@@ -196,7 +185,7 @@ def test_a_rank_that_loses_its_data_is_named(make_dataset: MakeDataset, tmp_path
 
 
 def test_a_rank_whose_data_is_missing_never_starts() -> None:
-    job = Job(work="read", window=SHORT, folder="/nowhere", reader="buffered", place=Place(rank=1, ranks=2))
+    job = ReadJob(window=SHORT, reading=reading("/nowhere"), place=Place(rank=1, ranks=2))
     with Group([copying(2)[0], job]) as group:
         until(group.ready)
         failure = fails(group, "rank 1: /nowhere is not a folder")
@@ -219,8 +208,9 @@ def test_a_rank_that_cannot_be_started_takes_the_started_ones_with_it(monkeypatc
 
 
 def test_a_crash_keeps_the_end_of_that_rank_s_standard_error() -> None:
-    bad = copying(2)[1].model_copy(update={"work": "read", "reader": "nonsense", "dtype": "uint8", "shape": (1,)})
-    with Group([copying(2)[0], bad]) as group:
+    good, other = copying(2)
+    bad = ReadJob(window=SHORT, reading=ReadOptions(dtype="nonsense", shape=(1,)), place=other.place)
+    with Group([good, bad]) as group:
         until(group.ready)
         failure = fails(group, "rank 1 ")
     assert "nonsense" in failure.detail
@@ -300,8 +290,8 @@ def test_memory_that_could_not_be_bound_is_unverified(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("stuck", [False, True])
 def test_no_rank_outlives_a_killed_parent(stuck: bool) -> None:
     code = (
-        "import sys, time; from inferkit.records.job import Job; from inferkit.ranks.group import Group\n"
-        "group = Group([Job.model_validate_json(text) for text in sys.argv[1:]])\n"
+        "import sys, time; from inferkit.records.job import JOB; from inferkit.ranks.group import Group\n"
+        "group = Group([JOB.validate_json(text) for text in sys.argv[1:]])\n"
         "while not group.ready(): time.sleep(0.01)\n"
         "group.start(); print(*[rank.pid for rank in group.ranks], flush=True); time.sleep(600)\n"
     )

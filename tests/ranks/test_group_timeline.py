@@ -1,4 +1,4 @@
-"""One of several ranks: when it may stop, and what it tells of its course."""
+"""One of several ranks: when it may stop, and what it tells of its trace."""
 
 import threading
 from itertools import pairwise
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inferkit.pipeline import timeline as timeline_module
-from inferkit.ranks import group_timeline as together_module
+from inferkit.ranks import group_timeline as group_timeline_module
 from inferkit.ranks.group_timeline import STEP_S, GroupTimeline
 from inferkit.records.job import Window
 from tests.pipeline.conftest import ignore
@@ -30,7 +30,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(timeline_module, "monotonic_ns", clock)
-    monkeypatch.setattr(together_module, "monotonic_ns", clock)
+    monkeypatch.setattr(group_timeline_module, "monotonic_ns", clock)
     return clock
 
 
@@ -61,11 +61,11 @@ def test_told_to_finish_before_its_own_windows_are_over_it_completes_them(clock:
         answers.append(own.add(1, 1))
     assert answers == [False] * 9 + [True] * 3
     assert passed == [clock.ns - 2 * SECOND // 20]
-    assert own.course().began_s == 1.0
+    assert own.trace().began_s == 1.0
 
 
 @given(gaps=st.lists(st.integers(1, 300), min_size=3, max_size=60))
-def test_the_course_is_exact_at_completions_and_straight_between(gaps: list[int]) -> None:
+def test_the_trace_is_exact_at_completions_and_straight_between(gaps: list[int]) -> None:
     clock = Clock()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(timeline_module, "monotonic_ns", clock)
@@ -73,15 +73,15 @@ def test_the_course_is_exact_at_completions_and_straight_between(gaps: list[int]
         for gap in gaps:
             clock.ns += gap * 1_000_000
             own.add(7, 70)
-    course = own.course()
-    grid = np.arange(len(course.images)) * STEP_S
+    trace = own.trace()
+    grid = np.arange(len(trace.images)) * STEP_S
     done = np.cumsum(gaps) / 1e3
-    for at, images, nbytes, batches in zip(grid, course.images, course.nbytes, course.batches, strict=True):
+    for at, images, nbytes, batches in zip(grid, trace.images, trace.nbytes, trace.batches, strict=True):
         assert images == pytest.approx(np.interp(at, [0, *done], 7 * np.arange(len(gaps) + 1)), abs=1e-6)
         assert nbytes == pytest.approx(10 * images, abs=1e-6)
         assert batches == pytest.approx(images / 7, abs=1e-6)
-    assert all(a <= b for a, b in pairwise(course.images))
-    assert course.ended_s == pytest.approx(done[-1])
+    assert all(a <= b for a, b in pairwise(trace.images))
+    assert trace.ended_s == pytest.approx(done[-1])
 
 
 def test_the_longest_pause_counts_inside_the_windows_only(clock: Clock) -> None:
@@ -89,4 +89,4 @@ def test_the_longest_pause_counts_inside_the_windows_only(clock: Clock) -> None:
     for at in (0.01, 0.09, 0.12, 0.30, 0.35, 0.45, 0.9):
         clock.ns = 5 * SECOND + int(at * SECOND)
         own.add(1, 1)
-    assert own.course().longest_gap_s == pytest.approx(0.18)
+    assert own.trace().longest_gap_s == pytest.approx(0.18)

@@ -15,18 +15,22 @@ import pytest
 
 from inferkit.errors import RankError
 from inferkit.ranks import launch as launch_module
-from inferkit.ranks import watchdog as stillness
+from inferkit.ranks import watchdog
 from inferkit.ranks.launch import STDERR_KEPT, Handle, RankFailure, launch
-from inferkit.records.job import Job, Window
-from tests.conftest import MakeDataset
+from inferkit.records.job import CopyJob, DeviceOptions, PipelineJob, ReadJob, ReadOptions, Window
+from tests.conftest import MakeTensors
 from tests.pipeline.conftest import SHORT
 
 LONG = Window(warmup_s=600.0)
 PATIENCE_S = 30.0
 
 
-def copying(window: Window = SHORT) -> Job:
-    return Job(work="copy", window=window, transfer_bytes=65536, memory="pageable")
+def copying(window: Window = SHORT, memory: str = "pageable") -> CopyJob:
+    return CopyJob(window=window, device=DeviceOptions(), nbytes=65536, host_memory=memory)
+
+
+def reading(folder: str, reader: str = "buffered") -> ReadOptions:
+    return ReadOptions(reader=reader, folder=folder, dtype="uint8", shape=(3, 5, 7), batch_size=4)
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -66,11 +70,9 @@ def nothing_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     assert list(folder.iterdir()) == []
 
 
-def test_result(make_dataset: MakeDataset) -> None:
+def test_result(make_dataset: MakeTensors) -> None:
     known = make_dataset((20, 20))
-    folder = str(known.dataset.folder)
-    job = Job(work="read", window=SHORT, folder=folder, dtype="uint8", shape=(3, 5, 7), reader="buffered", batch_size=4)
-    with launch(job) as rank:
+    with launch(ReadJob(window=SHORT, reading=reading(str(known.dataset.folder)))) as rank:
         assert not gone(rank.pid)
         until(rank.ready)
         assert not rank.answered()
@@ -86,7 +88,7 @@ def test_result(make_dataset: MakeDataset) -> None:
 
 
 def test_failure_keeps_kind_and_traceback() -> None:
-    with launch(Job(work="read", window=SHORT, folder="/nowhere", reader="buffered")) as rank:
+    with launch(ReadJob(window=SHORT, reading=reading("/nowhere"))) as rank:
         until(rank.ready)
         rank.start()
         with pytest.raises(RankFailure, match="/nowhere is not a folder") as failure:
@@ -109,7 +111,7 @@ def test_killed_from_outside() -> None:
 
 
 def test_shared_memory_has_no_name_that_could_be_left() -> None:
-    with launch(copying(LONG).model_copy(update={"memory": "mapped"})) as rank:
+    with launch(copying(LONG, "mapped")) as rank:
         measuring(rank)
         maps = Path(f"/proc/{rank.pid}/maps").read_text()
         assert "memfd:inferkit" in maps
@@ -158,8 +160,8 @@ def test_rank_ends_when_its_parent_hangs_up_before_it_began() -> None:
 @pytest.mark.parametrize("begun", [True, False])
 def test_no_rank_outlives_a_killed_parent(begun: bool) -> None:
     code = (
-        "import sys, time; from inferkit.records.job import Job; from inferkit.ranks.launch import launch\n"
-        "rank = launch(Job.model_validate_json(sys.argv[1])); print(rank.pid, flush=True)\n"
+        "import sys, time; from inferkit.records.job import JOB; from inferkit.ranks.launch import launch\n"
+        "rank = launch(JOB.validate_json(sys.argv[1])); print(rank.pid, flush=True)\n"
         "while not rank.ready(): time.sleep(0.01)\n"
         f"if {begun}: rank.start()\n"
         f"while {begun} and rank.progress is None: time.sleep(0.01)\n"
@@ -176,19 +178,25 @@ def test_no_rank_outlives_a_killed_parent(begun: bool) -> None:
 
 
 def test_crash_keeps_the_end_of_its_standard_error() -> None:
-    job = Job(work="read", window=SHORT, reader="nonsense", dtype="uint8", shape=(1,))
-    with launch(job) as rank:
+    with launch(ReadJob(window=SHORT, reading=ReadOptions(dtype="nonsense", shape=(1,)))) as rank:
         until(rank.ready)
         with pytest.raises(RankFailure, match="ended with exit code 1 and no result") as failure:
             rank.result(PATIENCE_S)
-    assert failure.value.detail.endswith("KeyError: 'nonsense'")
+    assert failure.value.detail.endswith("TypeError: data type 'nonsense' not understood")
 
 
-def test_truncated_mapped_file_is_explained(make_dataset: MakeDataset, shm: Path) -> None:
+def test_an_unknown_reader_is_a_failure_that_names_those_there_are() -> None:
+    with launch(ReadJob(window=SHORT, reading=reading("", "nonsense"))) as rank:
+        until(rank.ready)
+        with pytest.raises(RankFailure, match="'nonsense' is none: use memory, buffered, ") as failure:
+            rank.result(PATIENCE_S)
+    assert failure.value.kind == "ParameterError"
+
+
+def test_truncated_mapped_file_is_explained(make_dataset: MakeTensors, shm: Path) -> None:
     known = make_dataset((4000,), folder=shm)
-    folder = str(known.dataset.folder)
-    job = Job(work="pipeline", window=LONG, folder=folder, dtype="uint8", shape=(3, 5, 7), reader="mapped")
-    with launch(job) as rank:
+    mapped = reading(str(known.dataset.folder), "mapped")
+    with launch(PipelineJob(window=LONG, device=DeviceOptions(), reading=mapped)) as rank:
         measuring(rank)
         os.truncate(known.dataset.path(0), 0)
         with pytest.raises(RankFailure, match=r"killed by SIGBUS \(a mapped file was truncated: .*holds 0 bytes"):
@@ -270,7 +278,7 @@ def test_answer_of_a_rank_is_json(pretend: Callable[[str], Handle]) -> None:
 
 def test_one_that_hangs_and_cannot_be_killed_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a system call that storage never answers: a signal does not end it."""
-    monkeypatch.setattr(stillness, "STILL_S", 0.5)
+    monkeypatch.setattr(watchdog, "STILL_S", 0.5)
     monkeypatch.setattr(launch_module, "STUCK_S", 0.1)
     with launch(copying(LONG)) as rank:
         os.kill(rank.pid, signal.SIGSTOP)
@@ -285,7 +293,7 @@ def test_one_that_hangs_and_cannot_be_killed_is_given_up(monkeypatch: pytest.Mon
 
 
 def test_one_that_waits_for_its_start_is_not_taken_for_one_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stillness, "STILL_S", 0.5)
+    monkeypatch.setattr(watchdog, "STILL_S", 0.5)
     with launch(copying()) as rank:
         until(rank.ready)
         sleep(1.0)

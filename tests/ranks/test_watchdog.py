@@ -1,4 +1,4 @@
-"""A process of ours that sleeps, computes or tells something."""
+"""What a watchdog makes of what it sees, by a clock that the test moves; and what it sees of real processes."""
 
 import signal
 import subprocess
@@ -8,44 +8,93 @@ from time import sleep
 
 import pytest
 
-from inferkit.ranks.watchdog import Watchdog, state
+from inferkit.ranks.watchdog import LEAST_CPU, LOOK_S, Signs, Watchdog, signs, state
 
-IDLE = "import time; time.sleep(600)"
-BUSY = "while True: pass"
-WAITING = "import time\nwhile True: time.sleep(0.05)"
+IDLE = "import time; print(flush=True); time.sleep(600)"
+BUSY = "print(flush=True)\nwhile True: pass"
+WAITING = "import time; print(flush=True)\nwhile True: time.sleep(0.01)"
+
+
+class Seen:
+    """A process as the test says it is, and a clock that only the test moves."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.signs = Signs("1 1", 0.0)
+        self.looks = 0
+        self.watchdog = Watchdog(self._look, lambda: self.now_s)
+
+    def _look(self) -> Signs:
+        self.looks += 1
+        return self.signs
+
+    def after(self, seconds: float, told: str = "", *, waits: str = "1 1", cpu_s: float = 0.0) -> float:
+        self.now_s += seconds
+        self.signs = Signs(waits, cpu_s)
+        return self.watchdog.seconds(told)
+
+
+@pytest.fixture
+def seen() -> Seen:
+    found = Seen()
+    found.after(1.0)
+    return found
+
+
+def test_one_that_does_nothing_is_still_for_longer_and_longer(seen: Seen) -> None:
+    assert [seen.after(10.0) for _ in range(3)] == [10.0, 20.0, 30.0]
+
+
+@pytest.mark.parametrize("change", [{"told": "built"}, {"waits": "2 1"}, {"waits": "1 2"}, {"cpu_s": 1.1}])
+def test_one_that_tells_moves_or_computes_has_gone_on(seen: Seen, change: dict[str, object]) -> None:
+    seen.after(10.0)
+    assert seen.after(10.0, **change) == 0.0  # type: ignore[arg-type]
+    assert seen.after(5.0, **change) == 5.0  # type: ignore[arg-type]
+
+
+def test_threads_that_take_hardly_any_cpu_do_not_count_as_computing(seen: Seen) -> None:
+    assert seen.after(10.0, cpu_s=10.0 * LEAST_CPU) == 10.0
+    assert seen.after(10.0, cpu_s=30.0 * LEAST_CPU) == 0.0
+
+
+def test_whoever_asks_often_does_not_make_it_look_often(seen: Seen) -> None:
+    before = seen.looks
+    assert [seen.after(LOOK_S / 10) for _ in range(5)] == pytest.approx([LOOK_S / 10 * k for k in range(1, 6)])
+    assert seen.looks == before
 
 
 @pytest.fixture
 def process(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen([sys.executable, "-S", "-c", request.param]) as process:
+    with subprocess.Popen([sys.executable, "-S", "-c", request.param], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # it has started
         yield process
         process.kill()
 
 
 @pytest.mark.parametrize("process", [IDLE], indirect=True)
-def test_one_that_sleeps_is_still_until_it_tells_something_else(process: subprocess.Popen[bytes]) -> None:
-    watch = Watchdog(process.pid)
-    sleep(0.5)  # it starts
-    watch.seconds("building")
-    sleep(0.3)
-    assert watch.seconds("building") >= 0.3
-    sleep(0.3)
-    assert watch.seconds("built") == 0.0
-    assert watch.seconds("built") < 0.2
+def test_a_process_that_sleeps_shows_no_new_signs(process: subprocess.Popen[bytes]) -> None:
+    before = None
+    while before != (before := signs(process.pid)):  # it may still be on its way into sleep
+        sleep(0.2)
 
 
 @pytest.mark.parametrize("process", [BUSY, WAITING], indirect=True)
-def test_one_that_computes_or_waits_for_one_thing_after_the_other_is_not(process: subprocess.Popen[bytes]) -> None:
-    watch = Watchdog(process.pid)
-    sleep(0.5)
-    watch.seconds("")
-    for _ in range(5):
-        sleep(0.5)
-        assert watch.seconds("") < 0.6
+def test_a_process_that_computes_or_waits_for_one_thing_after_the_other_does(process: subprocess.Popen[bytes]) -> None:
+    first = signs(process.pid)
+    while signs(process.pid) == first:  # however long it takes to get a CPU
+        sleep(0.05)
 
 
 @pytest.mark.parametrize("process", [IDLE], indirect=True)
 def test_what_it_waits_for_is_named(process: subprocess.Popen[bytes]) -> None:
     process.send_signal(signal.SIGSTOP)
-    sleep(0.2)
-    assert state(process.pid) == "it was stopped by a signal"
+    while state(process.pid) != "it was stopped by a signal":
+        sleep(0.01)
+
+
+def test_a_process_that_is_gone_shows_nothing_and_hangs_somewhere() -> None:
+    with subprocess.Popen([sys.executable, "-S", "-c", ""]) as process:
+        process.wait()
+    assert signs(process.pid).cpu_s == 0.0
+    assert state(process.pid) == "storage, GPU or engine hangs"

@@ -1,4 +1,4 @@
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +14,6 @@ from inferkit.readers.direct import DirectReader, direct_io_block
 from inferkit.readers.split import batches, split
 from inferkit.readers.uring import UringReader
 from tests.conftest import Known, Pixels
-
-
-@pytest.fixture
-def device() -> Iterator[CpuDevice]:
-    with CpuDevice(poison=True) as device:
-        yield device
 
 
 @pytest.fixture

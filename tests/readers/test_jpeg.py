@@ -21,9 +21,9 @@ from inferkit.plan.build import plan
 from inferkit.readers.jpeg import JpegReader
 from inferkit.readers.split import batches, split
 from inferkit.records.job import Window
-from inferkit.records.params import SingleProcess, StorageToHost
+from inferkit.records.params import MakeDataset, SingleProcess, StorageToHost
 from inferkit.validity.checksums import Verifier
-from tests.conftest import Known
+from tests.conftest import Known, MakeTensors
 from tests.dataset.pictures import folder_of
 from tests.readers.conftest import assert_delivers, assert_reads_every_image
 
@@ -35,14 +35,14 @@ def images(tmp_path: Path) -> Path:
     return folder_of(tmp_path / "photographs", COUNT)
 
 
-def found(images: Path, *, dtype: str = "uint8", resize: str = "stretch", fast: bool = False) -> Dataset:
-    return JpegReader.find(images, dtype, (3, SIZE, SIZE), resize=resize, fast=fast)
+def found(images: Path, *, dtype: str = "uint8") -> Dataset:
+    return JpegReader.find(images, dtype, (3, SIZE, SIZE))
 
 
 def made(images: Path, out: Path, dtype: str = "uint8", resize: str = "stretch", fast: bool = False) -> Known:
     """What stage 01 makes of the same files."""
     options = {"size": SIZE, "dtype": dtype, "resize": resize, "fast": fast, "workers": 1}
-    dataset = make_from_images(images, out, **options).dataset  # type: ignore[arg-type]
+    dataset = make_from_images(MakeDataset.check({"images": str(images), "data": str(out), **options})).dataset
     return Known(dataset, dataset.read_images(0, COUNT).reshape(COUNT, -1).view(np.uint8))
 
 
@@ -53,8 +53,8 @@ def test_the_pixels_are_those_of_stage_01(
     images: Path, tmp_path: Path, device: CpuDevice, dtype: str, resize: str, fast: bool, batch_size: int, threads: int
 ) -> None:
     known = made(images, tmp_path / "out", dtype, resize, fast)
-    dataset = found(images, dtype=dtype, resize=resize, fast=fast)
-    with JpegReader(dataset, device) as reader:
+    dataset = found(images, dtype=dtype)
+    with JpegReader(dataset, device, resize=resize, fast=fast) as reader:
         assert reader.buffer_bytes(batch_size) == batch_size * known.dataset.image_bytes
         assert_reads_every_image(reader, Known(dataset, known.content), device, batch_size=batch_size, threads=threads)
 
@@ -69,9 +69,9 @@ def test_through_ring_and_loop_with_hashes(images: Path, tmp_path: Path, device:
         shares = split([file.images for file in dataset.files], 3, "uniform")
         with Ring(reader, device, shares, 4, buffers=4, epochs=2) as ring:
             Loop(ring, device, NullEngine(), slots).run(timeline, verifier)
-        assert sum(tally.images for tally in ring.tallies) == 2 * COUNT
-        assert sum(tally.nbytes for tally in ring.tallies) == 2 * dataset.nbytes
-        assert all(tally.share_done_ns for tally in ring.tallies)
+        assert sum(own.images for own in ring.stats) == 2 * COUNT
+        assert sum(own.nbytes for own in ring.stats) == 2 * dataset.nbytes
+        assert all(own.share_done_ns for own in ring.stats)
     assert verifier.images == 2 * COUNT
     columns = timeline.columns()
     assert (columns["read_end_s"] == columns["decode_start_s"]).all()
@@ -149,14 +149,16 @@ def test_a_file_that_cannot_be_read(images: Path, device: CpuDevice, monkeypatch
         one(images, device, dataset)
 
 
-def test_what_it_cannot_decode_to_is_refused(images: Path, device: CpuDevice, tmp_path: Path) -> None:
+def test_what_it_cannot_decode_to_is_refused(
+    images: Path, device: CpuDevice, tmp_path: Path, make_dataset: MakeTensors
+) -> None:
     with pytest.raises(ReadError, match="set size"):
-        JpegReader.find(images, "uint8", (3, 8, 9), resize="stretch", fast=False)
+        JpegReader.find(images, "uint8", (3, 8, 9))
     with pytest.raises(DatasetError, match="holds no"):
-        JpegReader.find(empty(tmp_path), "uint8", (3, 8, 8), resize="crop", fast=True)
-    plain = Dataset(images, "uint8", (3, 8, 8), found(images).files, described=False)
-    with pytest.raises(ReadError, match="opened as tensors"):
-        JpegReader(plain, device)
+        JpegReader.find(empty(tmp_path), "uint8", (3, 8, 8))
+    for tensors in (make_dataset((1, 1), (3, 8, 8), hashes=True), make_dataset((2, 1), (3, 8, 8))):
+        with pytest.raises(ReadError, match="opened as tensors"):
+            JpegReader(tensors.dataset, device)
 
 
 def empty(folder: Path) -> Path:

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from inferkit.records.job import Job, Window
+from inferkit.records.job import ReadOptions
 from inferkit.validity.data_origin import Finding, weigh
 
 STORAGE: dict[str, Any] = {
@@ -18,8 +18,8 @@ STORAGE: dict[str, Any] = {
 
 
 def told(source: str = "storage", *, reader: str = "buffered", evict: bool = False, **facts: Any) -> list[Finding]:
-    job = Job(work="read", window=Window(), folder="/data", reader=reader, evict=evict)
-    return list(weigh(source, job, STORAGE | facts))
+    reading = ReadOptions(folder="/data", reader=reader, evict=evict)
+    return list(weigh(source, reading, STORAGE | facts))
 
 
 def test_storage_that_was_storage() -> None:

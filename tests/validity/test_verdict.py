@@ -2,7 +2,20 @@ from typing import Any
 
 import pytest
 
-from inferkit.records.job import Job, Outcome, window_of
+from inferkit.records.job import (
+    CopyJob,
+    DeviceOptions,
+    Images,
+    InferJob,
+    InferOptions,
+    Job,
+    Outcome,
+    PipelineJob,
+    ReadJob,
+    ReadOptions,
+    Window,
+    window_of,
+)
 from inferkit.records.params import HostToDevice, SingleProcess, StorageToHost, Windows
 from inferkit.records.run import Repeat, figure_of
 from inferkit.validity.verdict import Judgement, judge
@@ -16,15 +29,20 @@ def outcome(rates: list[int], **facts: Any) -> Outcome:
     return Outcome(repeats=repeats, stages={}, facts=facts)
 
 
-def judged(params: Windows, found: Outcome, **job: Any) -> Judgement:
-    values = {"work": "read", "window": window_of(params), "reader": "buffered", "folder": "/data"}
-    return judge(params, Job(**values | job), found, figure_of(found.repeats))
+def judged(params: Windows, found: Outcome, **reading: Any) -> Judgement:
+    options = ReadOptions(**{"reader": "buffered", "folder": "/data"} | reading)
+    return judged_of(params, found, ReadJob(window=window_of(params), reading=options))
+
+
+def judged_of(params: Windows, found: Outcome, job: Job) -> Judgement:
+    return judge(params, job, found, figure_of(found.repeats))
 
 
 def storage(share: float | None, *, in_memory: bool = False) -> dict[str, Any]:
     return {"from_storage": share, "in_memory": in_memory, "filesystem": "tmpfs" if in_memory else "ext4"}
 
 
+CPU = DeviceOptions()
 STEADY = [1000, 1001, 999]
 FROM_STORAGE = StorageToHost(source="storage")
 
@@ -106,28 +124,36 @@ def test_images_in_memory_are_no_storage() -> None:
     assert reason == "source is storage, but reader memory reads none: declare source: memory"
 
 
-@pytest.mark.parametrize("work", ["pipeline", "infer"])
-def test_ceilings_of_copy_and_infer_come_from_memory_whatever_is_declared(work: str) -> None:
+@pytest.mark.parametrize(
+    "job",
+    [
+        PipelineJob(window=Window(), device=CPU, reading=ReadOptions(reader="memory")),
+        InferJob(window=Window(), device=CPU, images=Images(), inference=InferOptions()),
+    ],
+    ids=lambda job: job.work,
+)
+def test_ceilings_of_copy_and_infer_come_from_memory_whatever_is_declared(job: Job) -> None:
     # Else no pipeline from storage could ever be VALID.
     params = SingleProcess(source="storage", readers=["direct"])
-    assert judged(params, outcome(STEADY), work=work, reader="memory", folder="").reasons == []
+    assert judged_of(params, outcome(STEADY), job.changed(window=window_of(params))).reasons == []
 
 
 def test_bare_copies() -> None:
-    assert judged(HostToDevice(), outcome(STEADY), work="copy", reader="memory", folder="") == Judgement()
+    params = HostToDevice()
+    assert judged_of(params, outcome(STEADY), CopyJob(window=window_of(params), device=CPU, nbytes=1)) == Judgement()
 
 
 @pytest.mark.parametrize(
-    ("job", "why"),
+    ("reading", "why"),
     [
         ({"verify_batches": 0}, "verify_batches is 0"),
         ({"verify_batches": 4}, "the data set has no hashes beside it (inferkit dataset make writes them)"),
     ],
 )
-def test_content_that_nobody_verified(job: dict[str, Any], why: str) -> None:
-    found = judged(StorageToHost(), outcome(STEADY, verified_images=0), **job)
+def test_content_that_nobody_verified(reading: dict[str, Any], why: str) -> None:
+    found = judged(StorageToHost(), outcome(STEADY, verified_images=0), **reading)
     assert found.unverified == [f"content of the images: {why}"]
-    assert judged(StorageToHost(), outcome(STEADY, verified_images=8), **job).unverified == []
+    assert judged(StorageToHost(), outcome(STEADY, verified_images=8), **reading).unverified == []
 
 
 def test_random_images_in_memory_have_no_content_to_verify() -> None:

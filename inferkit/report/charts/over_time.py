@@ -7,7 +7,7 @@ from typing import NamedTuple
 import altair as alt
 
 from inferkit.records.run import Run
-from inferkit.report.charts.theme import WIDTH, Chart, Rows, base, message, series_scale, styled
+from inferkit.report.charts.theme import WIDTH, Chart, Rows, base, demo_note, message, series_scale, styled
 from inferkit.report.labels import ENGINE, labels, sort_key
 
 HEIGHT = 70
@@ -50,7 +50,7 @@ def machine_over_time(runs: Sequence[Run]) -> Chart:
     panels = [_panel(name, rows, run, names, end, last=name == there[-1]) for name in there]
     chart = alt.vconcat(*panels, spacing=8)
     label = next(label for label, other in zip(labels(runs), runs, strict=True) if other is run)
-    demo = "demo profile: not for quoting" if run.profile == "demo" else ""
+    demo = demo_note([run])
     key = "grey: warm-up, not counted · a point: the mean over a second"
     traffic = "traffic to and from the GPU: a sample of 20 ms" if {"pcie_in", "pcie_out"} & set(there) else ""
     return styled(chart, "The machine while the best pipeline ran", label, key, traffic, demo)

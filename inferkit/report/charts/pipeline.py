@@ -1,17 +1,18 @@
 """The charts, by name. Each takes runs and returns an Altair chart; without anything to draw, one that says why."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import altair as alt
-import pandas as pd
 
 from inferkit.records.run import Run
 from inferkit.report.charts import rows as table_rows
-from inferkit.report.charts.theme import WIDTH, Chart, Rows, base, demo_text, message, stage_scale, styled
-from inferkit.report.compare import best
-from inferkit.report.labels import network_text, number_text, quoting_text
+from inferkit.report.charts.theme import WIDTH, Chart, Rows, base, demo_note, message, stage_scale, styled
+from inferkit.report.labels import demo_text, network_text, number_text, quoting_text
 from inferkit.report.palette import ALARM, INK, NO_STAGE, stage_order
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 STEP = 24
 """Height of a bar with its gap, in pixels."""
@@ -40,7 +41,7 @@ def throughput(runs: Sequence[Run]) -> Chart:
     panels = [_bars(own, unit, stages, network if len(networks) > 1 else "") for network, own in groups.items()]
     key = "bar: measured · line: spread · diamond: predicted · tick: ceiling · triangle: ceiling beyond the axis"
     chart = panels[0] if len(panels) == 1 else alt.vconcat(*panels, spacing=12).resolve_scale(color="shared")
-    return styled(chart, f"Throughput ({unit.unit})", key, left_out, demo_text(kept))
+    return styled(chart, f"Throughput ({unit.unit})", key, left_out, demo_note(kept))
 
 
 def _bars(runs: Sequence[Run], unit: table_rows.Quantity, stages: Sequence[str], title: str) -> alt.LayerChart:
@@ -97,7 +98,7 @@ def ceilings(runs: Sequence[Run] | Run) -> Chart:
     ]
     chart = _panels(alt.layer(*layers), rows).resolve_scale(x="independent", y="independent")
     key = "bar: the stage alone · dashed line: measured together · →: longer than drawn"
-    return styled(chart, f"Ceilings ({unit})", key, left_out, demo_text(kept))
+    return styled(chart, f"Ceilings ({unit})", key, left_out, demo_note(kept))
 
 
 def _panels(layers: alt.LayerChart, rows: Rows) -> alt.FacetChart:
@@ -131,7 +132,7 @@ def stage_times(runs: Sequence[Run]) -> Chart:
         "Time per batch (ms)",
         "black tick: median · circle: 90 % · end of the bar: 99 %",
         left_out,
-        demo_text(kept),
+        demo_note(kept),
     )
 
 
@@ -151,10 +152,10 @@ def time_series(runs: Sequence[Run], name: str = "images_per_s") -> Chart:
     chart = _panels(alt.layer(warm.encode(x=x, x2="end:Q"), line.encode(x=x, y=y)), rows).resolve_scale(y="independent")
     key = "grey: warm-up, not counted · a gap: nothing known"
     what = "bandwidth" if name == table_rows.BYTES.field else name.replace("_per_s", "")
-    return styled(chart, f"{what} over time ({unit})", key, left_out, demo_text(kept))
+    return styled(chart, f"{what} over time ({unit})", key, left_out, demo_note(kept))
 
 
-def comparison(frame: pd.DataFrame) -> Chart:
+def comparison(frame: "pd.DataFrame") -> Chart:
     """Draw the best pipeline point of each storage, one panel per engine, model and precision.
 
     Parameters
@@ -162,6 +163,8 @@ def comparison(frame: pd.DataFrame) -> Chart:
     frame
         From :func:`inferkit.report.store.load`.
     """
+    from inferkit.report.compare import best  # pandas; the other charts draw runs
+
     if frame.empty or not (frame["measure"] == "pipeline").any():
         return message("comparison: no pipeline run to draw")
     rows = [_compared(row) for row in best(frame).to_dict("records")]
@@ -181,7 +184,7 @@ def comparison(frame: pd.DataFrame) -> Chart:
         note.encode(y=y, x=alt.value(WIDTH + 10), text="note:N", color=_NOTE_COLOUR),
     ]
     chart = _panels(alt.layer(*layers), rows).resolve_scale(x="independent", y="independent")
-    demo = "demo profile: not for quoting" if (frame["profile"] == "demo").any() else ""
+    demo = demo_text(set(frame["profile"]))
     return styled(chart, "Storages compared (images/s)", "the best point of each storage", demo)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import altair as alt
 
 from inferkit.records.run import Run
-from inferkit.report.charts.theme import WIDTH, Chart, Rows, base, demo_text, message, series_scale, styled
+from inferkit.report.charts.theme import WIDTH, Chart, Rows, base, demo_note, message, series_scale, styled
 from inferkit.report.labels import (
     BATCH,
     DEVICE,
@@ -93,7 +93,7 @@ def copy_matrix(runs: Sequence[Run]) -> Chart:
     )
     whole: Chart = chart if len(panels) == 1 else _faceted(chart, rows, "panel", panels, 1)
     what = f"{axis_text(SIZE, kept[0].point[SIZE])}, {kept[0].point.get(MEMORY, '')} memory"
-    demo = demo_text(kept)
+    demo = demo_note(kept)
     return styled(whole, "Copies by GPU and NUMA node (GB/s)", what, demo)
 
 
@@ -195,4 +195,4 @@ def _flags(runs: Sequence[Run]) -> list[str]:
         mark: sum(run.verdict == mark.split()[0] for run in runs) for mark in ("INVALID (triangle)", "FAILED (cross)")
     }
     lines = [f"{count} of {len(runs)} points {mark}" for mark, count in counts.items() if count]
-    return lines + (["demo profile: not for quoting"] if any(run.profile == "demo" for run in runs) else [])
+    return [*lines, demo_note(runs)]

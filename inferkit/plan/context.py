@@ -1,0 +1,76 @@
+"""What all points of a notebook share: found once, before its points are made."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from inferkit.dataset.sources import decoded_shape, photographs_folder
+from inferkit.dataset.tensors import Dataset
+from inferkit.errors import ParameterError
+from inferkit.plan.data import dataset_for
+from inferkit.readers import reader_class
+from inferkit.records.job import Window, window_of
+from inferkit.records.params import SingleProcess, StorageToHost, Windows, resolve
+
+P = TypeVar("P", StorageToHost, SingleProcess)
+
+
+@dataclass(frozen=True)
+class Context(Generic[P]):
+    """A notebook's parameters, and what they name.
+
+    Parameters
+    ----------
+    params
+        As they were asked for.
+    dataset
+        What is read; of one that an earlier stage has yet to make only dtype and shape count.
+    window
+        How long to measure.
+    batch_log
+        Folder for every batch's times; empty where none are asked for.
+    """
+
+    params: P
+    dataset: Dataset
+    window: Window
+    batch_log: str
+
+    def folder(self, reader: str) -> str:
+        """Return where a reader's files lie; empty where it has none.
+
+        Raises
+        ------
+        ParameterError
+            If it decodes files to images that look otherwise than those of the data set.
+        """
+        capabilities = reader_class(reader).capabilities
+        if not capabilities.has_files:
+            return ""
+        return str(self._photographs(reader) if capabilities.decodes else self.dataset.folder)
+
+    def _photographs(self, reader: str) -> Path:
+        params, shape = self.params, self.dataset.shape
+        if shape != decoded_shape(params):
+            message = (
+                f"size is {params.size}, so reader {reader} decodes to {decoded_shape(params)}, but "
+                f"{self.dataset.folder} holds images of {shape}: set size, or compare them in two runs"
+            )
+            raise ParameterError(message)
+        return photographs_folder(params)
+
+
+def context_of(params: P, pending: Dataset | None) -> Context[P]:
+    """Find what the parameters name.
+
+    Raises
+    ------
+    InferkitError
+        If there is no such data set.
+    """
+    return Context(params, dataset_for(params, pending), window_of(params), batch_log_of(params))
+
+
+def batch_log_of(params: Windows) -> str:
+    """Return the folder for every batch's times; empty where none are asked for."""
+    return str(resolve(params.batch_log)) if params.batch_log else ""

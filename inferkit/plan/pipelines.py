@@ -1,0 +1,152 @@
+"""The points of notebooks 03b and 03c: settings × networks × ways to read, under the rules of ``grid``."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
+
+from inferkit.engines import engine_class
+from inferkit.errors import ParameterError
+from inferkit.models.agreement import NetworkPair
+from inferkit.plan.context import Context
+from inferkit.plan.grid import Grid, windowed
+from inferkit.plan.networks import Networks, stem
+from inferkit.plan.points import Point
+from inferkit.plan.reading import ReadChoice, read_choices, read_options, read_point, resident
+from inferkit.plan.settings import Setting
+from inferkit.readers import reader_class
+from inferkit.records.job import Images, InferJob, InferOptions, PipelineJob
+from inferkit.records.params import SingleProcess
+from inferkit.records.run import Scalar
+
+
+class InferChoice(NamedTuple):
+    """One way to infer; an engine that infers nothing has neither model nor precision."""
+
+    engine: str
+    model: str
+    precision: str
+
+    @property
+    def axes(self) -> dict[str, Scalar]:
+        """How points tell it."""
+        return {**self._asdict(), "model": stem(self.model)}
+
+
+def infer_choices(params: SingleProcess) -> list[InferChoice]:
+    """Return every way to infer that is asked for."""
+    choices = []
+    for engine in params.engines:
+        if not engine_class(engine).has_ceiling:
+            choices.append(InferChoice(engine, "", ""))
+        else:
+            choices += [InferChoice(*own) for own in product([engine], params.models, params.precisions)]
+    return choices
+
+
+@dataclass(frozen=True)
+class _Pipeline:
+    """One combination, before it becomes points."""
+
+    context: Context[SingleProcess]
+    setting: Setting
+    infers: InferChoice
+    reads: ReadChoice
+
+    @property
+    def device_axes(self) -> dict[str, Scalar]:
+        return {**self.setting.axes, "batch_size": self.reads.batch_size}
+
+    @property
+    def axes(self) -> dict[str, Scalar]:
+        return {**self.device_axes, **self.infers.axes, "reader": self.reads.reader, "threads": self.reads.threads}
+
+    def inference(self, network: NetworkPair | None) -> InferOptions:
+        params = self.context.params
+        return InferOptions(
+            engine=self.infers.engine,
+            model="" if network is None else str(network.file.path),
+            threads=params.engine_threads,
+            contexts=params.contexts if params.device == "cuda" else 1,
+            slots=params.slots,
+            cuda_graph=params.cuda_graph,
+            layer_profile=params.layer_profile,
+        )
+
+    def ceilings(self, network: NetworkPair | None) -> dict[str, Point]:
+        """Return the points that measure its stages alone; what takes no time of its own has none."""
+        reads_alone = reader_class(self.reads.reader).capabilities.has_ceiling
+        ceilings = {"read": read_point(self.context, self.reads, self.setting)} if reads_alone else {}
+        ceilings["copy"] = self._copies()
+        return ceilings if network is None else {**ceilings, "infer": self._infers(network)}
+
+    def _copies(self) -> Point:
+        context, params = self.context, self.context.params
+        job = PipelineJob(
+            window=context.window,
+            batch_log=context.batch_log,
+            device=self.setting.device,
+            reading=resident(context, self.reads.batch_size),
+            inference=InferOptions(slots=params.slots),
+            overlap=params.overlap,
+        )
+        return Point("copy", self.device_axes, self.setting.jobs(job))
+
+    def _infers(self, network: NetworkPair) -> Point:
+        context, dataset = self.context, self.context.dataset
+        job = InferJob(
+            window=context.window,
+            batch_log=context.batch_log,
+            device=self.setting.device,
+            images=Images(dtype=dataset.dtype, shape=dataset.shape, batch_size=self.reads.batch_size),
+            inference=self.inference(network),
+        )
+        return Point("infer", {**self.device_axes, **self.infers.axes}, self.setting.jobs(job), network=network)
+
+    def point(self, network: NetworkPair | None, changes: Mapping[str, float], ceilings: dict[str, Point]) -> Point:
+        """Return the point that measures all stages at once; ``changes`` are what rules set."""
+        context, gpus = self.context, self.setting.gpus
+        job = PipelineJob(
+            window=windowed(context.window, changes, self.reads.batch_size * gpus),
+            batch_log=context.batch_log,
+            device=self.setting.device,
+            reading=read_options(context, self.reads, gpus),
+            inference=self.inference(network),
+            overlap=context.params.overlap,
+        )
+        return Point("pipeline", self.axes, self.setting.jobs(job), ceilings, network)
+
+
+def pipeline_points(
+    context: Context[SingleProcess], settings: Sequence[Setting]
+) -> tuple[list[Point], tuple[str, ...]]:
+    """Return ceilings, then the pipelines that refer to them, and what a reader should know of the rules.
+
+    Parameters
+    ----------
+    context
+        What all points share.
+    settings
+        The processes and devices to compare.
+
+    Raises
+    ------
+    InferkitError
+        If a rule is wrong or leaves nothing, or a network fits neither images nor engine.
+    """
+    params, grid = context.params, Grid(context.params.grid)
+    networks = Networks(params, context.dataset)
+    ceilings: dict[str, Point] = {}
+    pipelines: list[Point] = []
+    for combination in product(settings, infer_choices(params), read_choices(params)):
+        pipeline = _Pipeline(context, *combination)
+        changes = grid.settle({"gpus": pipeline.setting.gpus, "ranks": 1, **pipeline.axes})
+        if changes is None:
+            continue
+        network = networks.get(*pipeline.infers)
+        own = {stage: ceilings.setdefault(point.key, point) for stage, point in pipeline.ceilings(network).items()}
+        pipelines.append(pipeline.point(network, changes, own))
+    if not pipelines:
+        message = f"grid: its rules leave out all {grid.skipped} points: let one of them bring some back (skip: false)"
+        raise ParameterError(message)
+    return [*ceilings.values(), *pipelines], grid.remarks

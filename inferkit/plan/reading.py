@@ -1,0 +1,98 @@
+"""How images are read: the product of readers, threads and batch sizes, and the points that only read."""
+
+from collections.abc import Iterator
+from itertools import product
+from typing import NamedTuple
+
+from inferkit.errors import ParameterError
+from inferkit.plan.context import Context, P
+from inferkit.plan.points import Point
+from inferkit.plan.settings import Setting
+from inferkit.readers import reader_class
+from inferkit.readers.memory import MemoryReader
+from inferkit.records.job import DeviceOptions, ReadJob, ReadOptions
+from inferkit.records.params import Reading, StorageToHost
+
+ALONE = Setting(DeviceOptions())
+"""One process that is not bound; it only reads."""
+
+
+class ReadChoice(NamedTuple):
+    """One way to read."""
+
+    reader: str
+    threads: int
+    batch_size: int
+
+
+def read_choices(params: Reading) -> list[ReadChoice]:
+    """Return every way to read that is asked for.
+
+    Raises
+    ------
+    ParameterError
+        If a reader cannot do what is declared of it.
+    """
+    capabilities = {reader: reader_class(reader).capabilities for reader in params.readers}
+    without = [reader for reader, own in capabilities.items() if not own.has_files]
+    if params.source == "storage" and without:
+        message = (
+            f"readers: {', '.join(without)} reads no storage, but source is storage: "
+            "leave it out, or set source: memory"
+        )
+        raise ParameterError(message)
+    if params.evict and not any(own.can_evict for own in capabilities.values()):
+        message = f"evict: {', '.join(params.readers)} leave nothing in the page cache to drop: set evict: false"
+        raise ParameterError(message)
+    # One thread hands over addresses as fast as a device takes them; more would only wait for one another.
+    threads = {reader: params.threads if own.has_ceiling else [1] for reader, own in capabilities.items()}
+    return [
+        ReadChoice(*choice)
+        for reader in params.readers
+        for choice in product([reader], threads[reader], params.batch_sizes)
+    ]
+
+
+def read_options(context: Context[P], choice: ReadChoice, gpus: int = 1) -> ReadOptions:
+    """Return what a process is told of reading; it has as many threads for each of its GPUs as for a single one."""
+    params, dataset = context.params, context.dataset
+    reads = reader_class(choice.reader).capabilities.has_ceiling
+    return ReadOptions(
+        reader=choice.reader,
+        folder=context.folder(choice.reader),
+        dtype=dataset.dtype,
+        shape=dataset.shape,
+        batch_size=choice.batch_size,
+        threads=choice.threads * (gpus if reads else 1),
+        split=params.split,
+        evict=params.evict,
+        resize=params.resize,
+        fast=params.fast,
+        host_batches=params.host_batches,
+        verify_batches=params.verify_batches,
+        seed=params.seed,
+    )
+
+
+def resident(context: Context[P], batch_size: int) -> ReadOptions:
+    """Return options that read nothing: images that lie in host memory, for what is measured without a reader."""
+    return read_options(context, ReadChoice(MemoryReader.name, 1, batch_size))
+
+
+def read_point(context: Context[P], choice: ReadChoice, setting: Setting = ALONE) -> Point:
+    """Return the point that measures reading alone."""
+    reading = read_options(context, choice, setting.gpus)
+    job = ReadJob(window=context.window, batch_log=context.batch_log, reading=reading)
+    axes = {**setting.reading_axes, **choice._asdict(), "threads": _named(reading, setting, choice)}
+    return Point("read", axes, setting.jobs(job))
+
+
+def _named(reading: ReadOptions, setting: Setting, choice: ReadChoice) -> int:
+    """Return the threads that the axis tells: of one process all, so that equal points are one; of ranks per GPU."""
+    return choice.threads if setting.places else reading.threads
+
+
+def read_points(context: Context[StorageToHost]) -> Iterator[Point]:
+    """Yield the points of notebook 03a."""
+    for choice in read_choices(context.params):
+        yield read_point(context, choice)

@@ -1,0 +1,88 @@
+"""Settings: which processes and devices do a point's work. Notebook 03b has one process, 03c has plans of ranks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from inferkit.errors import ParameterError
+from inferkit.plan.devices import chosen_gpus, device_axes
+from inferkit.records.job import DeviceOptions, Job, PipelineJob, ReadJob
+from inferkit.records.params import MultiProcess, SingleProcess
+from inferkit.records.place import Place, Placement
+from inferkit.records.run import Scalar
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The processes that do a point's work, and the devices that they feed.
+
+    Parameters
+    ----------
+    device
+        The devices of one process.
+    axes
+        How points tell the setting.
+    places
+        Of the ranks that work together; empty: one process that is not bound.
+    """
+
+    device: DeviceOptions
+    axes: dict[str, Scalar] = field(default_factory=dict)
+    places: tuple[Place, ...] = ()
+
+    @property
+    def gpus(self) -> int:
+        """GPUs that one process feeds: of ranks, those of the one with most, so that each reads its share."""
+        most = max((len(place.gpus) for place in self.places), default=len(self.device.numbers))
+        return max(1, most)
+
+    @property
+    def reading_axes(self) -> dict[str, Scalar]:
+        """How points that only read tell the setting: devices make no difference to them, ranks do."""
+        return {name: value for name, value in self.axes.items() if name not in {"device", "gpu"}}
+
+    def jobs(self, job: Job) -> tuple[Job, ...]:
+        """Return what each process is told to do."""
+        return tuple(job_at(job, place) for place in self.places) or (job,)
+
+
+def job_at(job: Job, place: Place) -> Job:
+    """Return one rank's job; the rank sees its own GPUs alone, counted from 0."""
+    changes: dict[str, object] = {"place": place}
+    if not isinstance(job, ReadJob) and place.gpus:
+        changes["device"] = job.device.changed(numbers=tuple(range(len(place.gpus))))
+    if isinstance(job, ReadJob | PipelineJob) and job.reading.folder and place.folder:
+        changes["reading"] = job.reading.changed(folder=place.folder)
+    return job.changed(**changes)
+
+
+def of_one_process(params: SingleProcess) -> list[Setting]:
+    """Return a setting for each number of GPUs that one process is to use at once.
+
+    Raises
+    ------
+    ParameterError
+        If there are not so many.
+    """
+    gpus = chosen_gpus(params.device, params.gpus)
+    if params.gpu_counts and (params.device == "cpu" or max(params.gpu_counts) > len(gpus)):
+        there = "device is cpu" if params.device == "cpu" else f"there are {len(gpus)} GPUs to use"
+        message = f"gpu_counts is {params.gpu_counts}, but {there}: lower it, or leave it empty"
+        raise ParameterError(message)
+    sets = [gpus[:count] for count in params.gpu_counts] or [gpus]
+    return [
+        Setting(DeviceOptions(kind=params.device, numbers=tuple(own)), device_axes(params.device, own)) for own in sets
+    ]
+
+
+def of_ranks(params: MultiProcess, placements: Sequence[Placement]) -> list[Setting]:
+    """Return a setting for each plan of ranks, from :func:`inferkit.plan.groups.placements`."""
+    device = DeviceOptions(kind=params.device)
+    return [Setting(device, _axes(params.device, plan, params.cores), plan.places) for plan in placements]
+
+
+def _axes(kind: str, plan: Placement, cores: int) -> dict[str, Scalar]:
+    gpus = len({gpu for place in plan.places for gpu in place.gpus})
+    axes: dict[str, Scalar] = {"device": kind}
+    axes |= {"gpus": gpus} if gpus else {}
+    axes |= {"ranks": len(plan.places)}
+    return axes | ({"cores": cores * len(plan.places)} if cores else {})

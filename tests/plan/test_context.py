@@ -1,0 +1,56 @@
+"""What all points of a notebook share."""
+
+from pathlib import Path
+
+import pytest
+
+from inferkit.dataset.synthetic import make_synthetic
+from inferkit.errors import DatasetError, ParameterError
+from inferkit.plan.context import batch_log_of, context_of
+from inferkit.readers import READERS
+from inferkit.records.job import window_of
+from inferkit.records.params import MakeDataset, StorageToHost
+from tests.dataset.pictures import folder_of
+
+SIZE = 24
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> dict[str, object]:
+    """Photographs, and tensors of the same size."""
+    make_synthetic(MakeDataset(data=str(tmp_path / "tensors"), limit=5, shape=[3, SIZE, SIZE]))
+    images = folder_of(tmp_path / "photographs", 3)
+    return {"data": str(tmp_path / "tensors"), "images": str(images), "size": SIZE, "readers": list(READERS)}
+
+
+def test_every_reader_has_the_files_that_it_reads(both: dict[str, object]) -> None:
+    found = context_of(StorageToHost.check(both), None)
+    own = {"memory": "", "jpeg": both["images"]}
+    assert {name: found.folder(name) for name in READERS} == {name: own.get(name, both["data"]) for name in READERS}
+
+
+def test_what_is_decoded_must_look_like_the_data_set(both: dict[str, object]) -> None:
+    found = context_of(StorageToHost.check({**both, "size": 32}), None)
+    assert found.folder("buffered") == both["data"]
+    with pytest.raises(ParameterError, match=r"size is 32, so reader jpeg decodes to \(3, 32, 32\), but"):
+        found.folder("jpeg")
+
+
+def test_the_window_is_the_profile_s_and_the_log_has_a_folder(both: dict[str, object], tmp_path: Path) -> None:
+    params = StorageToHost.check({**both, "profile": "quick", "repeats": 9, "batch_log": str(tmp_path / "log")})
+    found = context_of(params, None)
+    assert found.window == window_of(params)
+    assert (found.window.repeats, found.window.duration_s) == (9, 30.0)
+    assert found.batch_log == str(tmp_path / "log")
+    assert batch_log_of(StorageToHost()) == ""
+
+
+def test_a_data_set_that_is_yet_to_be_made_stands_for_itself(both: dict[str, object]) -> None:
+    there = context_of(StorageToHost.check(both), None).dataset
+    pending = type(there)(there.folder, "float32", (3, 9, 9), files=(), described=True)
+    assert context_of(StorageToHost.check(both), pending).dataset is pending
+
+
+def test_a_data_set_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="gone"):
+        context_of(StorageToHost(data=str(tmp_path / "gone")), None)

@@ -1,0 +1,160 @@
+"""Settings × networks × ways to read, under the rules of a grid."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inferkit.dataset.synthetic import make_synthetic
+from inferkit.errors import ParameterError
+from inferkit.models.agreement import NetworkPair
+from inferkit.plan.context import context_of
+from inferkit.plan.networks import Networks
+from inferkit.plan.pipelines import InferChoice, infer_choices, pipeline_points
+from inferkit.plan.points import Point
+from inferkit.plan.settings import Setting, of_one_process
+from inferkit.records.job import DeviceOptions, InferJob, PipelineJob
+from inferkit.records.params import MakeDataset, SingleProcess
+from inferkit.records.place import Place
+
+MODELS = ["sensor_net", "deep_mnist"]
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    make_synthetic(MakeDataset(data=str(tmp_path / "tensors"), limit=12, shape=[1, 1, 784]))
+    return str(tmp_path / "tensors")
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
+    """Note which networks are asked for."""
+    asked: list[tuple[str, str, str]] = []
+    get = Networks.get
+
+    def noted(networks: Networks, engine: str, model: str, precision: str) -> NetworkPair | None:
+        asked.append((engine, model, precision))
+        return get(networks, engine, model, precision)
+
+    monkeypatch.setattr(Networks, "get", noted)
+    return asked
+
+
+def asked(data: str, **changes: Any) -> SingleProcess:
+    return SingleProcess.check({"data": data, "engines": ["onnx"], "models": ["sensor_net"], **changes})
+
+
+def planned(params: SingleProcess, settings: list[Setting] | None = None) -> list[Point]:
+    return pipeline_points(context_of(params, None), settings or of_one_process(params))[0]
+
+
+def pipelines(points: list[Point]) -> list[Point]:
+    return [point for point in points if point.measure == "pipeline"]
+
+
+def test_an_engine_that_infers_nothing_has_neither_model_nor_precision(data: str) -> None:
+    params = asked(data, engines=["null", "onnx"], models=MODELS, precisions=["float32", "int8"])
+    assert infer_choices(params) == [
+        InferChoice("null", "", ""),
+        InferChoice("onnx", "sensor_net", "float32"),
+        InferChoice("onnx", "sensor_net", "int8"),
+        InferChoice("onnx", "deep_mnist", "float32"),
+        InferChoice("onnx", "deep_mnist", "int8"),
+    ]
+
+
+def test_points_tell_a_model_by_its_stem() -> None:
+    assert InferChoice("onnx", "/models/mine.onnx", "float32").axes["model"] == "mine"
+
+
+def test_rules_drop_combinations_before_networks_are_made(data: str, made: list[tuple[str, str, str]]) -> None:
+    """Of two models the other could not even be made, and of two precisions the other is none of this engine."""
+    rules = [{"when": {"model": "no_such_model"}, "skip": True}, {"when": {"precision": "fp8"}, "skip": True}]
+    params = asked(data, models=["sensor_net", "no_such_model"], precisions=["float32", "fp8"], grid=rules)
+    points, remarks = pipeline_points(context_of(params, None), of_one_process(params))
+    assert set(made) == {("onnx", "sensor_net", "float32")}
+    assert [point.axes["model"] for point in pipelines(points)] == ["sensor_net"]
+    assert remarks == ("grid: 3 points of the product are left out",)
+
+
+def test_rules_that_leave_nothing_make_no_network(data: str, made: list[tuple[str, str, str]]) -> None:
+    with pytest.raises(ParameterError, match="its rules leave out all 2 points"):
+        planned(asked(data, models=MODELS, grid=[{"skip": True}]))
+    assert made == []
+
+
+def test_a_wrong_rule_is_refused_before_a_network_is_made(data: str, made: list[tuple[str, str, str]]) -> None:
+    with pytest.raises(ParameterError, match="did you mean 'model'"):
+        planned(asked(data, grid=[{"when": {"modle": "x"}, "skip": True}]))
+    assert made == []
+
+
+def test_ceilings_of_what_rules_leave_out_are_not_measured(data: str) -> None:
+    rules = [{"when": {"batch_size": 4, "threads": 2}, "skip": True}, {"when": {"batch_size": 2}, "skip": True}]
+    points = planned(asked(data, batch_sizes=[2, 4], threads=[1, 2], grid=rules))
+    assert [(point.measure, point.axes["batch_size"], point.axes.get("threads")) for point in points] == [
+        ("read", 4, 1),
+        ("copy", 4, None),
+        ("infer", 4, None),
+        ("pipeline", 4, 1),
+    ]
+
+
+def test_rules_change_the_windows_of_pipelines_and_not_of_their_ceilings(data: str) -> None:
+    rules = [{"when": {"batch_size": 4}, "set": {"batches": 50, "repeats": 7, "warmup_s": 2.5}}]
+    points = planned(asked(data, batch_sizes=[2, 4], grid=rules))
+    changed = [point for point in pipelines(points) if point.axes["batch_size"] == 4]
+    assert {(p.job.window.images, p.job.window.repeats, p.job.window.warmup_s) for p in changed} == {(200, 7, 2.5)}
+    assert {p.job.window.images for p in points if p not in changed} == {0}
+
+
+@pytest.mark.parametrize(
+    ("rule", "left"),
+    [
+        ({"when": {"gpus": 2}, "skip": True}, [1, 3]),
+        ({"when": {"gpus": [1, 3]}, "skip": True}, [2]),
+        ({"when": {"ranks": 1, "gpus": 1}, "skip": True}, [2, 3]),
+    ],
+)
+def test_one_process_is_one_rank_and_rules_know_how_many_gpus_it_feeds(
+    data: str, rule: dict[str, Any], left: list[int]
+) -> None:
+    settings = [Setting(DeviceOptions(kind="cuda", numbers=tuple(range(gpus))), {"gpu": gpus}) for gpus in (1, 2, 3)]
+    points = pipelines(planned(asked(data, engines=["null"], grid=[rule]), settings))
+    assert [point.axes["gpu"] for point in points] == left
+
+
+def test_rules_know_the_ranks_of_a_setting_and_all_its_gpus(data: str) -> None:
+    two = (Place(rank=0, ranks=2, gpus=(0, 1)), Place(rank=1, ranks=2, gpus=(2, 3)))
+    settings = [
+        Setting(DeviceOptions(kind="cuda"), {"device": "cuda", "gpus": 4, "ranks": 2}, two),
+        Setting(DeviceOptions(), {"device": "cpu", "ranks": 1}, (Place(),)),
+    ]
+    rules = [{"skip": True}, {"when": {"gpus": 4, "ranks": 2}, "skip": False, "set": {"batches": 10}}]
+    (point,) = pipelines(planned(asked(data, engines=["null"], batch_sizes=[3], grid=rules), settings))
+    assert point.axes["ranks"] == 2
+    assert [job.window.images for job in point.jobs] == [10 * 3 * 2] * 2  # of each rank, on both of its GPUs
+
+
+def test_every_point_of_a_pipeline_reads_and_infers_the_same_images(data: str) -> None:
+    params = asked(data, batch_sizes=[3], slots=5, engine_threads=2, overlap=False)
+    read, copy, infer, pipeline = planned(params)
+    assert pipeline.ceilings == {"read": read, "copy": copy, "infer": infer}
+    assert isinstance(copy.job, PipelineJob)
+    assert isinstance(infer.job, InferJob)
+    assert isinstance(pipeline.job, PipelineJob)
+    assert infer.network is pipeline.network is not None
+    assert infer.job.inference == pipeline.job.inference
+    assert (pipeline.job.inference.slots, pipeline.job.inference.threads, pipeline.job.overlap) == (5, 2, False)
+    assert pipeline.job.inference.model == str(pipeline.network.file.path)
+    assert infer.job.images.model_dump() == {"dtype": "uint8", "shape": (1, 1, 784), "batch_size": 3}
+    assert (copy.job.reading.reader, copy.job.reading.folder, copy.job.overlap) == ("memory", "", False)
+    assert (copy.job.inference.engine, copy.job.inference.slots, copy.network) == ("null", 5, None)
+    assert (pipeline.job.reading.reader, pipeline.job.reading.folder) == ("buffered", data)
+
+
+def test_contexts_are_a_gpu_s(data: str) -> None:
+    (*_, point) = planned(asked(data, contexts=3))
+    assert isinstance(point.job, PipelineJob)
+    assert point.job.inference.contexts == 1

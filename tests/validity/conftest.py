@@ -1,0 +1,3 @@
+from tests.engines.conftest import make_model
+
+__all__ = ["make_model"]
