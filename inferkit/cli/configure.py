@@ -108,7 +108,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
-        message = f"{path} is no YAML: {error}"
+        message = f"{path} is not YAML: {error}"
         raise ParameterError(message) from error
     if not isinstance(values, dict):
         message = f"{path} holds {type(values).__name__}, expected `name: value` lines"
@@ -132,7 +132,7 @@ def _declared(model: type[Parameters], values: Mapping[str, Any]) -> dict[str, A
 
 
 def _refuse_unknown(path: Path, values: Mapping[str, Any]) -> None:
-    """Refuse a key that no notebook declares, with the message that any one of them has for it."""
+    """Refuse a key that no notebook declares, in the words in which a notebook refuses it."""
     known = {name for model in MEASURING.values() for name in model.model_fields}
     for name in values:
         if name not in known:
@@ -150,7 +150,7 @@ def _shape_of_models(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _does_not_apply(params: Parameters, values: Mapping[str, Any]) -> str:
-    """Return why a stage has nothing to do with such parameters; empty if it has."""
+    """Return why a stage has nothing to do with such parameters; empty if it has something to do."""
     readers = values.get("readers", [])
     if isinstance(params, MakeDataset):
         if readers and not any(READERS[r].capabilities.has_files for r in readers if r in READERS):
@@ -162,5 +162,5 @@ def _does_not_apply(params: Parameters, values: Mapping[str, Any]) -> str:
     ):
         return f"readers {', '.join(params.readers)} read nothing"
     if isinstance(params, MultiProcess) and "ranks" not in values:
-        return "it says nothing of ranks (write ranks: auto to compare processes, or use --only 03c)"
+        return "no ranks are set (write ranks: auto to compare processes, or use --only 03c)"
     return ""

@@ -198,9 +198,9 @@ def _short_folder() -> str:
 
 
 def _own_prefix() -> str:
-    """Return how the names of sockets' folders begin among whose process ids this process's is one.
+    """Return the prefix of the folders for sockets that this user made among the process ids that this process sees.
 
-    Containers with a folder in common have ids of their own, so that one cannot tell whether another's run is alive.
+    Containers may share a folder but number their processes apart: none can see whether a run of another is alive.
     """
     return f"inferkit-{os.getuid()}-{Path('/proc/self/ns/pid').stat().st_ino}-"
 

@@ -16,7 +16,7 @@ from inferkit.units import duration
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="inferkit")
 def main() -> None:
-    """Measure how many images a second this server infers from this storage, and what is the limit."""
+    """Measure how many images a second this server infers from this storage, and name the limit."""
 
 
 class _Dataset(click.Group):
@@ -41,7 +41,7 @@ main.add_command(_Dataset("dataset", help="Make and check data sets of raw tenso
 @click.argument("path", type=click.Path(path_type=Path), default=".")
 @refusals
 def doctor(path: Path) -> None:
-    """Tell what this machine has and lacks, why it matters, and the fix. PATH: where data sets lie."""
+    """Say what this machine has and lacks, why it matters, and how to fix it. PATH: where data sets lie."""
     from inferkit.machine.doctor import examine, table
 
     click.echo(table(examine(path)))
@@ -92,7 +92,7 @@ def _change(text: str) -> tuple[str, Any]:
     try:
         return key, yaml.safe_load(value)
     except yaml.YAMLError as error:
-        message = f"--set {text}: {value!r} is no YAML: {error}"
+        message = f"--set {text}: {value!r} is not YAML: {error}"
         raise click.UsageError(message) from error
 
 
@@ -143,7 +143,7 @@ def _execute(planned: list[Any], out: Path) -> int:
 @main.command()
 @refusals
 def models() -> None:
-    """List the networks that are built on the spot."""
+    """List the built-in networks."""
     from inferkit.models.zoo import MODELS
 
     rows = []
@@ -155,7 +155,7 @@ def models() -> None:
 
 @main.command()
 @click.argument("notebook", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="The records themselves.")
+@click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
 @refusals
 def show(notebook: Path, *, as_json: bool) -> None:
     """Show the records of an executed NOTEBOOK as a table."""
@@ -174,7 +174,9 @@ def show(notebook: Path, *, as_json: bool) -> None:
 
 @main.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH…")
-@click.option("--allow-different", is_flag=True, help="Compare across machines and data sets as well, marked.")
+@click.option(
+    "--allow-different", is_flag=True, help="Compare across machines and data sets too, and mark what differs."
+)
 @refusals
 def compare(paths: tuple[str, ...], *, allow_different: bool) -> None:
     """Put the storages in executed notebooks (or folders of them) side by side."""

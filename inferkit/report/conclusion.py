@@ -49,7 +49,7 @@ PLATEAU = 0.9
 """A size counts as on the plateau once its bandwidth is this share of the best."""
 
 MOST_NAMED = 3
-"""Points that are not valid for one reason and are named; of more only the number is told."""
+"""Up to so many points that share a reason for not being valid are named; of more, only their number is given."""
 
 
 class Sentence(NamedTuple):
@@ -91,7 +91,7 @@ def conclude(runs: Iterable[Run]) -> Conclusion:
     """Compute the answer of a notebook from its runs: the best points, the limits, and what is not to be trusted."""
     kept = list(runs)
     if not kept:
-        return Conclusion([Sentence("No result", "there is no record to conclude from")])
+        return Conclusion([Sentence("No result", "there are no records")])
     sentences: list[Sentence] = []
     for (_, measure), group in _grouped(kept, [(run.notebook, run.measure) for run in kept]):
         sentences += starmap(Sentence, winners(group))
@@ -228,8 +228,8 @@ def best_of(runs: Sequence[Run]) -> list[Run]:
 def screen(runs: Iterable[Run]) -> str:
     """Word the answer for a terminal of 100 columns: one block per storage.
 
-    Per engine and network: images per second, predicted, the bottleneck, each ceiling and the verdict. Stages
-    without a pipeline are told in sentences.
+    Per engine and network: images per second, predicted, the bottleneck, each ceiling and the verdict. Notebooks
+    without a pipeline are put into sentences.
     """
     kept = list(runs)
     blocks = [_storage_block(name, group) for name, group in _grouped(kept, [run.storage for run in kept])]

@@ -35,7 +35,7 @@ def export(notebook: Path, to: Format, out: Path, *, identity: bool = True) -> P
         The file to write.
     identity
         Keep what identifies a machine or a person: the host's identity and the notebook's folder. What people wrote
-        into cells, and paths in parameters, are theirs to take out.
+        into cells stays, and so do paths in parameters.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def _html(notebook: Path, identity: bool) -> str:
 
     read_notebook(notebook)  # refuses what is no notebook, or holds a record that this version cannot read
     node = nbformat.read(notebook, as_version=4)
-    # Widgets need scripts from a network; no result is told by a widget alone.
+    # Widgets need scripts from a network; no result is shown by a widget alone.
     node.metadata.pop("widgets", None)
     if not identity:
         for data in _bundles(node):

@@ -70,7 +70,7 @@ def summary_rows(run: Run) -> list[tuple[str, str]]:
     if run.cores is not None:
         rows.append(("CPU", f"{run.cores:.2f} cores"))
     if "top1_agreement" in run.facts:
-        told = f"{share_text(run.facts['top1_agreement'])} of images that no calibration saw (ONNX Runtime)"
+        told = f"{share_text(run.facts['top1_agreement'])} of images not used for calibration (ONNX Runtime)"
         rows.append(("same class as in float32", told))
     return rows + [(f"ceiling: {name}", figure_text(run.ceilings[name])) for name in stage_order(run.ceilings)]
 

@@ -84,7 +84,7 @@ def test_missing_hardware_is_refused_with_the_reason(name: str, reason: str) -> 
         ("on: 1\n", "YAML takes on, off"),
         ("seed: 1e6\n", "YAML reads 1e6 as text"),
         ("threads: [0]\n", "threads.0 is 0"),
-        ("]\n", "is no YAML"),
+        ("]\n", "is not YAML"),
     ],
 )
 def test_a_bad_file_is_refused_naming_file_and_key(config: Any, text: str, told: str) -> None:

@@ -71,7 +71,7 @@ def test_03a_reads_every_reader(execute: Any, data: str) -> None:
         assert (run.measured is None) == (run.point["reader"] == "mapped")
 
 
-def test_03b_names_the_binding_stage_and_reuses_ceilings(execute: Any, data: str, tiny_onnx: Path) -> None:
+def test_03b_names_the_bottleneck_and_reuses_ceilings(execute: Any, data: str, tiny_onnx: Path) -> None:
     runs = execute(
         "03b", data=data, models=[str(tiny_onnx)], engines=["null", "onnx"], batch_sizes=[4], threads=[2], **TINY
     )

@@ -27,8 +27,8 @@ _NOTE_COLOUR = alt.condition("!datum.verdict || datum.verdict == 'VALID'", alt.v
 def throughput(runs: Sequence[Run]) -> Chart:
     """Draw one bar per point, with its ceilings and prediction; the colour names the bottleneck.
 
-    Where there are pipelines, they are drawn and not the stages alone; each network has an axis of its own, since a
-    network may be a thousand times slower than none.
+    Where there are pipelines, stages alone are not drawn. Each network has its own axis, since a network may be a
+    thousand times slower than none.
     """
     if not runs:
         return message("throughput: no runs to draw")
@@ -84,7 +84,7 @@ def ceilings(runs: Sequence[Run] | Run) -> Chart:
     kept, left_out = table_rows.fastest([run for run in runs if run.ceilings], table_rows.PANELS)
     rows = table_rows.ceiling_rows(kept)
     if not rows:
-        return message("ceilings: none of the runs has any")
+        return message("ceilings: no run has any")
     unit = table_rows.quantity(kept).unit
     colour = alt.Color("stage:N", scale=stage_scale(str(row["stage"]) for row in rows), legend=None)
     y = alt.Y("stage:N", sort=stage_order(str(row["stage"]) for row in rows), title=None)
@@ -114,7 +114,7 @@ def stage_times(runs: Sequence[Run]) -> Chart:
     kept, left_out = table_rows.fastest([run for run in runs if run.stages], table_rows.PANELS)
     rows = table_rows.time_rows(kept)
     if not rows:
-        return message("stage times: none of the runs has any")
+        return message("stage times: no run has any")
     colour = alt.Color("stage:N", scale=stage_scale(str(row["stage"]) for row in rows), legend=None)
     y = alt.Y("stage:N", sort=stage_order(str(row["stage"]) for row in rows), title=None)
     scale = alt.Scale(type="log", nice=False, padding=12)
@@ -141,7 +141,7 @@ def time_series(runs: Sequence[Run], name: str = "images_per_s") -> Chart:
     kept, left_out = table_rows.fastest([run for run in runs if name in run.series], table_rows.PANELS)
     rows, unit = table_rows.series_rows(kept, name)
     if not rows:
-        return message(f"{name} over time: none of the runs has this series")
+        return message(f"{name} over time: no run has this series")
     height = 160 if len(kept) == 1 else 90
     plot = alt.Chart().properties(width=WIDTH, height=height)
     x = alt.X("t:Q", title="time since the first batch was asked for (s)")
@@ -150,7 +150,7 @@ def time_series(runs: Sequence[Run], name: str = "images_per_s") -> Chart:
     bins = plot.transform_filter("datum.kind == 'bin'")
     line = bins.mark_line(color="#0072B2", strokeWidth=2, point=alt.OverlayMarkDef(color="#0072B2", size=18))
     chart = _panels(alt.layer(warm.encode(x=x, x2="end:Q"), line.encode(x=x, y=y)), rows).resolve_scale(y="independent")
-    key = "grey: warm-up, not counted · a gap: nothing known"
+    key = "grey: warm-up, not counted · a gap: no data"
     what = "bandwidth" if name == table_rows.BYTES.field else name.replace("_per_s", "")
     return styled(chart, f"{what} over time ({unit})", key, left_out, demo_note(kept))
 
@@ -193,8 +193,8 @@ def _compared(row: Mapping[Hashable, Any]) -> dict[str, object]:
     value = images if isinstance(images, float) and images == images else None
     verdict = str(row["verdict"])
     flag = "" if verdict == "VALID" else verdict
-    binding = row["bottleneck"] if isinstance(row["bottleneck"], str) else NO_STAGE
+    bottleneck = row["bottleneck"] if isinstance(row["bottleneck"], str) else NO_STAGE
     note = " · ".join(filter(None, [number_text(value) if value is not None else "", flag]))
     panel = " · ".join(filter(None, (str(row[name]) for name in ("engine", "model", "precision"))))
-    own = {"storage": row["storage"], "value": value, "verdict": verdict, "stage": binding, "note": note}
+    own = {"storage": row["storage"], "value": value, "verdict": verdict, "stage": bottleneck, "note": note}
     return {"panel": panel or "pipeline", **own, "quoting": quoting_text(verdict, str(row["profile"]))}

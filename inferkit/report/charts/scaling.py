@@ -91,5 +91,5 @@ def speedup(runs: Sequence[Run]) -> Chart:
     line = base(rows).mark_line(point=alt.OverlayMarkDef(size=40)).encode(x=x, y=y, color=colour)
     dashed = base(ideal).mark_line(strokeDash=[5, 3], color="#222222").encode(x=x, y=y)
     chart = alt.layer(dashed, line).properties(width=WIDTH, height=220)
-    key = "dashed: as many times as there are processes, which needs as many times the resources"
+    key = "dashed: ideal, with resources that grow with the processes"
     return styled(chart, "Speedup", key, demo_note(runs))
