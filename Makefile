@@ -1,6 +1,8 @@
 # Everything runs in .venv; a changed pyproject.toml or constraints.txt makes it anew.
 PYTHON ?= python3
 BIN := .venv/bin
+# Where Python is told to keep no bytecode, every kernel and every rank would compile all it imports, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-all check lab bench clean
 
@@ -8,7 +10,7 @@ demo: .venv/ready ## real photographs, all stages, about a minute
 	$(BIN)/inferkit run quickstart
 
 test: .venv/ready-dev ## all tests but those that take minutes
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n auto -m "not slow"
 
 test-all: .venv/ready-dev ## those that take minutes as well
 	$(BIN)/python -m pytest
@@ -30,11 +32,11 @@ bench: .venv/ready ## what this machine can measure of inferkit itself
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
 	command -v uv >/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check uv || true
-	$(call install,.[lab$(comma)demo])
+	$(call install,.[measure$(comma)lab$(comma)demo])
 	touch $@
 
 .venv/ready-dev: .venv/ready
-	$(call install,.[lab$(comma)demo$(comma)dev])
+	$(call install,.[measure$(comma)lab$(comma)demo$(comma)dev])
 	touch $@
 
 comma := ,

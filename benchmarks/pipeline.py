@@ -11,7 +11,7 @@ from inferkit.dataset.synthetic import make_synthetic
 from inferkit.machine.facts import facts
 from inferkit.measure.measure import measure
 from inferkit.plan.build import plan
-from inferkit.records.params import SingleProcess
+from inferkit.records.params import MakeDataset, SingleProcess
 from inferkit.records.run import Run
 
 COLUMNS = ("model", "reader", "batch", "measure", "images/s", "predicted", "ratio", "bottleneck", "cores", "copy GB/s")
@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2, help="how often to measure everything")
     arguments = parser.parse_args()
     if not arguments.data.exists():
-        make_synthetic(arguments.data, images=arguments.images)
+        make_synthetic(MakeDataset(data=str(arguments.data.absolute()), limit=arguments.images, images_per_file=1000))
     planned = plan(parameters(arguments))
     print(planned, flush=True)
     lines = []

@@ -30,6 +30,7 @@ from inferkit.plan.networks import DEFAULT_SHAPE, shape_for
 from inferkit.ranks.launch import launch
 from inferkit.readers.memory import in_memory
 from inferkit.records.job import DeviceOptions, Images, InferJob, InferOptions, Window
+from inferkit.records.params import MakeDataset
 from inferkit.records.run import figure_of
 
 ENGINES = {"cpu": "onnx", "cuda": "tensorrt"}
@@ -100,7 +101,8 @@ def photographs(folder: Path) -> Dataset:
     """Open a data set of photographs; make it where there is none."""
     if not (folder / "tensors").exists():
         make_photographs(folder / "photographs", count=200)
-        make_from_images(folder / "photographs", folder / "tensors")
+        whole = folder.absolute()
+        make_from_images(MakeDataset(images=str(whole / "photographs"), data=str(whole / "tensors")))
     return open_dataset(folder / "tensors")
 
 

@@ -24,7 +24,7 @@ from inferkit.measure.measure import measure
 from inferkit.plan.build import plan
 from inferkit.ranks.group import Group
 from inferkit.records.job import CopyJob, DeviceOptions, Window
-from inferkit.records.params import MultiProcess
+from inferkit.records.params import MakeDataset, MultiProcess
 from inferkit.records.run import Run
 
 START_RANKS, START_ROUNDS = 8, 3
@@ -183,7 +183,7 @@ def main() -> None:
     arguments = parse()
     made = not arguments.data.exists()
     if made:
-        make_synthetic(arguments.data, images=arguments.images, images_per_file=512)
+        make_synthetic(MakeDataset(data=str(arguments.data.absolute()), limit=arguments.images, images_per_file=512))
     try:
         compare(arguments)
     finally:

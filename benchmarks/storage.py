@@ -27,6 +27,7 @@ from inferkit.measure import fio
 from inferkit.measure.peers import run_task, task_of
 from inferkit.ranks.launch import launch
 from inferkit.records.job import Outcome, ReadJob, ReadOptions, Window
+from inferkit.records.params import MakeDataset
 from inferkit.records.run import figure_of
 from inferkit.stats import paired_ratio
 
@@ -162,7 +163,8 @@ def prepared(folder: Path, images: int, size: int = 224, images_per_file: int = 
     """Make random images in a folder that holds none, and read them once, so that their pages are warm."""
     if not folder.exists():
         print(f"making {images} random images in {folder}", flush=True)
-        make_synthetic(folder, images=images, size=size, images_per_file=images_per_file)
+        data = str(folder.absolute())
+        make_synthetic(MakeDataset(data=data, limit=images, size=size, images_per_file=images_per_file))
         os.sync()
     dataset = open_dataset(folder)
     for index in range(len(dataset.files)):

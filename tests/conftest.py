@@ -34,7 +34,7 @@ class Known(NamedTuple):
     content: Pixels
 
 
-MakeDataset = Callable[..., Known]
+MakeTensors = Callable[..., Known]
 
 
 def image_of(file: int, index: int, nbytes: int) -> Pixels:
@@ -68,7 +68,7 @@ def write_dataset(
 
 
 @pytest.fixture
-def make_dataset(tmp_path: Path) -> MakeDataset:
+def make_dataset(tmp_path: Path) -> MakeTensors:
     """Write tensor files of known content into a folder of its own on disk (see :func:`write_dataset`)."""
 
     def make(*arguments: Any, folder: Path | None = None, **options: Any) -> Known:

@@ -1,5 +1,6 @@
-"""What holds the project together: its files agree with one another, and its two wings do not meet."""
+"""What holds the project together: its files agree with one another."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -26,13 +27,14 @@ def name_of(requirement: str) -> str:
 
 def declared() -> dict[str, str]:
     lists = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
-    return {name_of(requirement): requirement for requirements in lists for requirement in requirements}
+    found = {name_of(requirement): requirement for requirements in lists for requirement in requirements}
+    return {name: requirement for name, requirement in found.items() if name != "inferkit"}
 
 
 def test_all_that_the_project_is_built_on_is_declared() -> None:
     built_on = {"jupyterlab", "papermill", "ipywidgets", "tensorrt", "pycuda", "numpy", "pandas", "altair"}
     assert built_on <= set(declared())
-    assert set(PROJECT["optional-dependencies"]) == {"lab", "demo", "tensorrt", "tensorrt-rtx", "cluster", "dev"}
+    assert set(PROJECT["optional-dependencies"]) == {"measure", "lab", "demo", "tensorrt", "tensorrt-rtx", "dev"}
 
 
 def test_environment_yml_holds_the_same_as_pyproject() -> None:
@@ -51,9 +53,7 @@ def test_constraints_pin_every_dependency_exactly_and_name_no_address() -> None:
     lines = (ROOT / "constraints.txt").read_text().split()
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+]+", line) for line in lines)
     pinned = {name_of(line) for line in lines}
-    elsewhere = {
-        name_of(r) for extra in ("tensorrt", "tensorrt-rtx", "cluster") for r in PROJECT["optional-dependencies"][extra]
-    }
+    elsewhere = {name_of(r) for extra in ("tensorrt", "tensorrt-rtx") for r in PROJECT["optional-dependencies"][extra]}
     assert set(declared()) - elsewhere <= pinned
 
 
@@ -83,55 +83,165 @@ def test_every_notebook_has_a_model_and_every_model_a_notebook() -> None:
     assert {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")} == {m.file_stem for m in NOTEBOOKS.values()}
 
 
-def blocked(modules: list[str], code: str) -> None:
+def guarded(modules: list[str], code: str) -> subprocess.CompletedProcess[str]:
     """Run code in a process that cannot import some modules."""
     guard = f"""
 import sys
 class Guard:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in {modules!r}:
-            raise ImportError(f"{{name}} is blocked")
+            raise ModuleNotFoundError(f"{{name}} is blocked", name=name)
+for name in {modules!r}:
+    sys.modules.pop(name, None)
 sys.meta_path.insert(0, Guard())
 {code}
 """
-    done = subprocess.run([sys.executable, "-W", "error", "-c", guard], capture_output=True, text=True, check=False)
+    return subprocess.run([sys.executable, "-W", "error", "-c", guard], capture_output=True, text=True, check=False)
+
+
+def blocked(modules: list[str], code: str) -> None:
+    """Run code in a process that cannot import some modules; it must succeed."""
+    done = guarded(modules, code)
     assert done.returncode == 0, done.stderr
 
 
-def test_the_measuring_wing_needs_nothing_of_the_reading_wing() -> None:
-    blocked(
-        ["pandas", "altair", "ipywidgets", "papermill", "IPython", "vl_convert", "click"],
-        "import inferkit.measure.measure, inferkit.ranks.rank, inferkit.engines.onnx, inferkit.dataset.record",
-    )
+UNCLEAR = "?"
+"""Stands for an import whose name is no text in the source."""
+
+ONLY_THERE = {
+    "pycuda": {"devices/cuda.py", "machine/doctor.py"},
+    "cuda": {"devices/cuda.py", "devices/graphs.py", "devices/pinned.py"},
+    "tensorrt": {"engines/tensorrt_library.py"},
+    "tensorrt_rtx": {"engines/tensorrt_library.py"},
+    "pynvml": {"machine/nvml.py"},
+    UNCLEAR: {"engines/tensorrt_library.py", "engines/__init__.py"},
+}
+"""The files that import each of NVIDIA's libraries, and those that could hide an import."""
 
 
-def test_the_reading_wing_needs_nothing_of_the_measuring_wing() -> None:
-    blocked(
-        ["pycuda", "cuda", "tensorrt", "tensorrt_rtx", "onnxruntime", "simplejpeg", "cv2", "spox"],
-        "import inferkit.report.charts, inferkit.report.store, inferkit.report.explore, inferkit.report.contact_sheet",
-    )
+def imported(source: str) -> set[str]:
+    """Return the top packages that a source imports, by statement or by a call, wherever it does."""
+    return {name.partition(".")[0] for node in ast.walk(ast.parse(source)) for name in _imported_by(node)}
 
 
-def test_only_one_file_each_imports_pycuda_and_tensorrt() -> None:
-    for library, allowed in {
-        "pycuda": {"inferkit/devices/cuda.py"},
-        "tensorrt": {"inferkit/engines/tensorrt.py"},
-    }.items():
-        pattern = re.compile(rf"^\s*(import|from) {library}\b", re.MULTILINE)
-        found = {
-            path.relative_to(ROOT).as_posix()
-            for path in (ROOT / "inferkit").rglob("*.py")
-            if pattern.search(path.read_text())
-        }
-        assert found <= allowed, found
+def _imported_by(node: ast.AST) -> list[str]:
+    match node:
+        case ast.Import(names=names):
+            return [alias.name for alias in names]
+        case ast.ImportFrom(module="importlib" | "builtins", names=names) if any(alias.asname for alias in names):
+            return [UNCLEAR]
+        case ast.ImportFrom(module=str(module), level=0):
+            return [module]
+        case ast.Call(func=ast.Name(id="import_module" | "__import__") | ast.Attribute(attr="import_module")):
+            return _texts(node.args[0]) if node.args and isinstance(node.args[0], ast.Constant) else [UNCLEAR]
+        case ast.FunctionDef() if any(UNCLEAR in _imported_by(inside) for inside in ast.walk(node) if inside != node):
+            return _texts(node)  # one of these
+    return []
+
+
+def _texts(node: ast.AST) -> list[str]:
+    constants = (each.value for each in ast.walk(node) if isinstance(each, ast.Constant))
+    return [value for value in constants if isinstance(value, str)]
+
+
+def test_nvidias_libraries_are_imported_where_that_is_said_and_nowhere_else() -> None:
+    package = ROOT / "inferkit"
+    found = {path.relative_to(package).as_posix(): imported(path.read_text()) for path in package.rglob("*.py")}
+    assert {
+        library: {file for file, names in found.items() if library in names} for library in ONLY_THERE
+    } == ONLY_THERE
+
+
+@pytest.mark.parametrize("library", [library for library in ONLY_THERE if library != UNCLEAR])
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "import {0}",
+        "import os, {0}.driver as drv",
+        "from {0} import driver",
+        "from {0}.driver import Context",
+        "def late():\n    import {0}",
+        "try:\n    from {0} import driver\nexcept ImportError:\n    pass",
+        "if TYPE_CHECKING:\n    import {0}",
+        "import importlib\nimportlib.import_module('{0}.driver')",
+        "from importlib import import_module\nclass A:\n    b = import_module('{0}')",
+        "__import__('{0}')",
+        "def load():\n    for name in ('{0}', 'other'):\n        return import_module(name)",
+    ],
+)
+def test_a_planted_import_is_seen(planted: str, library: str) -> None:
+    assert library in imported(planted.format(library))
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "NAMES = ('pycuda',)\nfor name in NAMES:\n    import_module(name)",
+        "__import__('py' + 'cuda')",
+        "importlib.import_module(name=NAME)",
+        "from importlib import import_module as load\nload('pycuda')",
+    ],
+)
+def test_an_import_that_could_hide_a_library_is_seen(planted: str) -> None:
+    assert UNCLEAR in imported(planted)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "find_spec('pycuda')",
+        "x = 'pycuda'",
+        "from inferkit.devices import cuda",
+        "from . import pynvml",
+        "import cudax",
+    ],
+)
+def test_what_only_looks_like_an_import_of_them_is_not_counted(source: str) -> None:
+    assert not imported(source) & set(ONLY_THERE)
+
+
+MEASURING = {
+    {"opencv-python-headless": "cv2", "nvidia-ml-py": "pynvml"}.get(name, name.replace("-", "_"))
+    for name in map(name_of, PROJECT["optional-dependencies"]["measure"])
+}
+"""The modules that the extra ``measure`` brings."""
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["show {0}/03b_single_process.ipynb", "compare {0}"]
+    + [f"export {{0}}/03b_single_process.ipynb --to {form} --out {{1}}/out" for form in ("html", "csv", "json")],
+)
+def test_the_base_install_reads_notebooks_even_where_there_is_no_linux(command: str, tmp_path: Path) -> None:
+    arguments = command.format(ROOT / "tests/fixtures/schema_1", tmp_path).split()
+    no_linux = "sys.modules['inferkit.linux'] = None"
+    call = f"from inferkit.cli.main import main; main({arguments!r}, standalone_mode=False)"
+    blocked([*MEASURING, "pwd", "fcntl", "resource"], f"{no_linux}\n{call}")
+
+
+@pytest.mark.parametrize(
+    ("command", "missing"), [("run quickstart", "cv2"), ("models", "onnx"), ("dataset make demo {0}", "cv2")]
+)
+def test_without_the_extra_a_command_that_measures_names_it(command: str, missing: str, tmp_path: Path) -> None:
+    arguments = command.format(tmp_path / "set").split()
+    code = f"from inferkit.cli.main import main; main({arguments!r}, prog_name='inferkit')"
+    done = guarded([*MEASURING], code)
+    words = command.removesuffix(" demo {0}").removesuffix(" quickstart")
+    told = f"`inferkit {words}` needs {missing}, which is not here: pip install 'inferkit[measure]'"
+    assert (done.returncode, done.stderr) == (2, f"inferkit: {told}\n")
 
 
 def test_every_engine_of_the_cpu_can_be_imported() -> None:
     assert {engine_class(name).name for name in ENGINES if name != "tensorrt"} == set(ENGINES) - {"tensorrt"}
 
 
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "inferkit").rglob("*.py")), ids=lambda p: p.relative_to(ROOT).as_posix()
-)
-def test_a_module_stays_small(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 320
+@pytest.mark.parametrize("folder", ["inferkit", "tests", "benchmarks"])
+def test_a_function_fits_on_a_screen(folder: str) -> None:
+    """A module may be as long as its subject."""
+    long = [
+        f"{path.relative_to(ROOT)}: {node.name}"
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (node.end_lineno or 0) - node.lineno >= 60
+    ]
+    assert not long

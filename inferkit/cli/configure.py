@@ -7,14 +7,15 @@ from typing import Any
 
 import yaml
 
-from inferkit.dataset.record import check_sources, expected, holds_images, lies_there, target
+from inferkit.dataset.record import check_sources, expected, holds_images, lies_there
+from inferkit.dataset.target import target
 from inferkit.errors import InferkitError, ParameterError
 from inferkit.plan.build import plan
 from inferkit.plan.networks import DEFAULT_SHAPE, shape_for
 from inferkit.plan.points import Plan
 from inferkit.readers import READERS
 from inferkit.records.params import (
-    NOTEBOOKS,
+    MEASURING,
     MakeDataset,
     MultiProcess,
     Parameters,
@@ -23,8 +24,6 @@ from inferkit.records.params import (
     resolve,
     unknown_parameter,
 )
-
-STAGES = tuple(stage for stage in NOTEBOOKS if stage != "compare")
 
 
 @dataclass(frozen=True)
@@ -77,10 +76,10 @@ def configure(
     if out is not None:
         values.setdefault("earlier", str(out.absolute()))
     values = _shape_of_models(values) | values
-    models = {stage: _model(stage) for stage in (only or STAGES)}
+    models = {stage: _model(stage) for stage in (only or MEASURING)}
     params = {stage: model.check(_declared(model, values), where=str(path)) for stage, model in models.items()}
     skipped = {} if only else {stage: why for stage, p in params.items() if (why := _does_not_apply(p, values))}
-    stages = {stage: params[stage] for stage in STAGES if stage in params and stage not in skipped}
+    stages = {stage: params[stage] for stage in MEASURING if stage in params and stage not in skipped}
     plans: dict[str, Plan] = {}
     try:
         maker = stages.get("01")
@@ -109,7 +108,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
-        message = f"{path} is no YAML: {error}"
+        message = f"{path} is not YAML: {error}"
         raise ParameterError(message) from error
     if not isinstance(values, dict):
         message = f"{path} holds {type(values).__name__}, expected `name: value` lines"
@@ -122,10 +121,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _model(stage: str) -> type[Parameters]:
-    if stage not in STAGES:
-        message = f"--only {stage}: stages are {', '.join(STAGES)}"
+    if stage not in MEASURING:
+        message = f"--only {stage}: stages are {', '.join(MEASURING)}"
         raise ParameterError(message)
-    return NOTEBOOKS[stage]
+    return MEASURING[stage]
 
 
 def _declared(model: type[Parameters], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,8 +132,8 @@ def _declared(model: type[Parameters], values: Mapping[str, Any]) -> dict[str, A
 
 
 def _refuse_unknown(path: Path, values: Mapping[str, Any]) -> None:
-    """Refuse a key that no notebook declares, with the message that any one of them has for it."""
-    known = {name for stage in STAGES for name in NOTEBOOKS[stage].model_fields}
+    """Refuse a key that no notebook declares, in the words in which a notebook refuses it."""
+    known = {name for model in MEASURING.values() for name in model.model_fields}
     for name in values:
         if name not in known:
             raise ParameterError(unknown_parameter(name, known, str(path)))
@@ -151,7 +150,7 @@ def _shape_of_models(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _does_not_apply(params: Parameters, values: Mapping[str, Any]) -> str:
-    """Return why a stage has nothing to do with such parameters; empty if it has."""
+    """Return why a stage has nothing to do with such parameters; empty if it has something to do."""
     readers = values.get("readers", [])
     if isinstance(params, MakeDataset):
         if readers and not any(READERS[r].capabilities.has_files for r in readers if r in READERS):
@@ -163,5 +162,5 @@ def _does_not_apply(params: Parameters, values: Mapping[str, Any]) -> str:
     ):
         return f"readers {', '.join(params.readers)} read nothing"
     if isinstance(params, MultiProcess) and "ranks" not in values:
-        return "it says nothing of ranks (write ranks: auto to compare processes, or use --only 03c)"
+        return "no ranks are set (write ranks: auto to compare processes, or use --only 03c)"
     return ""

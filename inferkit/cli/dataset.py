@@ -1,34 +1,17 @@
-"""The commands ``inferkit dataset …``, and how commands refuse."""
+"""The commands ``inferkit dataset …``."""
 
 import sys
 from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, get_args
 
 import click
-import yaml
 
-from inferkit.errors import InferkitError
+from inferkit.cli.refusals import FAILED, OK, refusals
+from inferkit.records.params import MakeDataset
 from inferkit.units import gigabytes, rate
 
-OK, FAILED, REFUSED, INVALID = 0, 1, 2, 3
-"""Exit codes: all VALID, something failed, refused before anything ran, something INVALID."""
 P = ParamSpec("P")
-
-
-def refusals(command: Callable[P, None]) -> Callable[P, None]:
-    """Turn our own errors into a message and exit code 2."""
-
-    @wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except InferkitError as error:
-            click.echo(f"inferkit: {error}", err=True)
-            sys.exit(REFUSED)
-
-    return wrapped
 
 
 @click.group()
@@ -42,31 +25,39 @@ def _bar(name: str) -> Any:
     return Progress(TerminalSink(name))
 
 
+def _option(flag: str, **settings: Any) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Declare an option for the field of MakeDataset that has its name, with the field's default and words."""
+    field = MakeDataset.model_fields[flag.removeprefix("--").replace("-", "_")]
+    told: dict[str, Any] = {"default": None if field.default == "" else field.default, "show_default": True}
+    if words := [word for word in get_args(field.annotation) if word]:
+        told["type"] = click.Choice(words)
+    return click.option(flag, **told | settings)
+
+
 @dataset.command("make")
 @click.argument("images")
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--size", default=224, show_default=True, help="Height and width in pixels.")
+@_option("--size", help="Height and width in pixels.")
 @click.option("--shape", default="", help="Of random images, such as 1,28,28 (default: 3,size,size).")
-@click.option("--dtype", type=click.Choice(["uint8", "float32"]), default="uint8", show_default=True)
-@click.option("--resize", type=click.Choice(["stretch", "crop"]), default="stretch", show_default=True)
-@click.option("--fast", is_flag=True, help="Decode at 1/2, 1/4 or 1/8 where that stays near the size or above.")
-@click.option("--shuffle", is_flag=True, help="Shuffle the files with the seed.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--limit", default=0, help="Images to make; 0: all.")
-@click.option("--images-per-file", default=250, show_default=True)
-@click.option("--workers", default=0, help="Processes; 0: one per core.")
-@click.option("--overwrite", is_flag=True, help="Replace a data set that was made otherwise.")
+@_option("--dtype", show_default="uint8")
+@_option("--resize")
+@_option("--fast", is_flag=True, help="Decode at 1/2, 1/4 or 1/8 where that is still near the size or above.")
+@_option("--shuffle", is_flag=True, help="Shuffle the files with the seed.")
+@_option("--seed")
+@_option("--limit", help="Images to make; 0: all (random images: 1000).")
+@_option("--images-per-file")
+@_option("--workers", help="Processes; 0: one per core.")
+@click.option("--overwrite", is_flag=True, help="Replace a data set that was made with other options.")
 @refusals
 def make(images: str, out: Path, *, shape: str, overwrite: bool, **options: Any) -> None:
-    """Make a data set in OUT of the JPEG files in IMAGES ("demo": photographs of scikit-image, "": random images)."""
+    """Make a data set in OUT from the JPEG files in IMAGES ("demo": scikit-image's photographs, "": random images)."""
     from inferkit.dataset.record import check_sources, make_dataset
-    from inferkit.records.params import MakeDataset
 
     lengths = [int(length) if length.isdecimal() else length for length in shape.split(",") if length]
     source = images if images in ("", "demo") else str(Path(images).absolute())
-    params = MakeDataset.check(
-        {**options, "shape": lengths, "images": source, "data": str(out.absolute())}, where="inferkit dataset make"
-    )
+    given = {name: value for name, value in options.items() if value is not None}
+    given |= {"shape": lengths, "images": source, "data": str(out.absolute())}
+    params = MakeDataset.check(given, where="inferkit dataset make")
     check_sources(params)
     with _bar("make") as progress:
         made = make_dataset(params, progress.making, overwrite=overwrite)
@@ -86,7 +77,7 @@ def make(images: str, out: Path, *, shape: str, overwrite: bool, **options: Any)
 @click.argument("folder", type=click.Path(path_type=Path))
 @refusals
 def verify(folder: Path) -> None:
-    """Hash every image of FOLDER and compare with what was written when it was made."""
+    """Hash every image of FOLDER and compare the hashes with those written when it was made."""
     from inferkit.dataset.format import open_dataset
     from inferkit.dataset.format import verify as verify_dataset
 
@@ -103,7 +94,9 @@ def verify(folder: Path) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @refusals
 def info(folder: Path) -> None:
-    """Tell what a data set holds."""
+    """Show what a data set holds."""
+    import yaml
+
     from inferkit.dataset.format import open_dataset
     from inferkit.dataset.manifest import read_manifest
 
@@ -125,7 +118,7 @@ def info(folder: Path) -> None:
 @click.option("--separate", is_flag=True, help="A second copy on a node gets bytes of its own, not hard links.")
 @refusals
 def stage_dataset(source: Path, target: Path | None, *, per: str, separate: bool) -> None:
-    """Copy the data set SOURCE to memory, on each NUMA node, by processes bound to it."""
+    """Copy the data set SOURCE to memory on each NUMA node. Processes bound to the node copy it."""
     from inferkit.dataset.staging import TARGET, stage
 
     with _bar("stage") as progress:

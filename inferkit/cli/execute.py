@@ -79,10 +79,10 @@ def execute(configuration: Configuration, out: Path, sink: Sink | None = None) -
 
 def execute_notebook(stage: str, params: Parameters, output: Path, sink: Sink | None = None) -> Executed:
     """Execute one notebook through papermill, sign it, and read its records back."""
-    _Client.sink = sink
     error = ""
+    relay = _Relay()
     try:
-        with _interrupts_relayed() as presses:
+        with relay.installed():
             papermill.execute_notebook(
                 project_root() / "notebooks" / f"{NOTEBOOKS[stage].file_stem}.ipynb",
                 output,
@@ -91,32 +91,70 @@ def execute_notebook(stage: str, params: Parameters, output: Path, sink: Sink | 
                 kernel_name="python3",
                 cwd=project_root(),
                 progress_bar=False,
+                relay=relay,
+                sink=sink,
             )
     except PapermillExecutionError as failed:
         error = f"{failed.ename}: {failed.evalue}"
     except DeadKernelError as dead:
         error = f"the notebook's kernel died: {dead}"
     _sign(output)
-    return Executed(output, read_notebook(output), error, stopped=bool(presses))
+    return Executed(output, read_notebook(output), error, stopped=relay.presses > 0)
+
+
+class _Relay:
+    """Sends each Ctrl-C on to the kernel, which lives in a session of its own; a third one kills it.
+
+    While a notebook measures, the first lets the point under way be finished and the second ends it.
+
+    Attributes
+    ----------
+    presses
+        How often the user interrupted.
+    """
+
+    def __init__(self) -> None:
+        self.presses = 0
+        self._client: _Client | None = None
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Handle this process's signals for a while."""
+        before = {number: signal.signal(number, self._send) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def reaching(self, client: "_Client") -> Iterator[None]:
+        """Send to a client's kernel for a while; without one, an interrupt is a KeyboardInterrupt here."""
+        self._client = client
+        try:
+            yield
+        finally:
+            self._client = None
+
+    def _send(self, number: int, frame: FrameType | None) -> None:
+        self.presses += 1
+        kernel = getattr(getattr(getattr(self._client, "km", None), "provisioner", None), "pid", None)
+        if kernel is None:
+            raise KeyboardInterrupt
+        os.kill(kernel, signal.SIGINT if self.presses < KILLED_AFTER else signal.SIGKILL)
 
 
 class _Client(PapermillNotebookClient):
-    """Passes on the progress that a notebook shows, and is known while it runs so that Ctrl-C can reach its kernel."""
+    """Passes on the progress that a notebook shows."""
 
-    sink: Sink | None = None
-    running: "_Client | None" = None
-
-    def execute(self, **kwargs: Any) -> Any:
-        _Client.running = self
-        try:
-            return super().execute(**kwargs)  # type: ignore[no-untyped-call]
-        finally:
-            _Client.running = None
+    def __init__(self, nb_man: Any, sink: Sink | None, **kwargs: Any) -> None:
+        super().__init__(nb_man, **kwargs)  # type: ignore[no-untyped-call]
+        self._sink = sink
 
     def process_message(self, *args: Any, **kwargs: Any) -> Any:
         data = args[0]["content"].get("data", {})
-        if self.sink is not None and PROGRESS_MIME in data:
-            self.sink.show(data[PROGRESS_MIME]["fraction"], data[PROGRESS_MIME]["text"])
+        if self._sink is not None and PROGRESS_MIME in data:
+            self._sink.show(data[PROGRESS_MIME]["fraction"], data[PROGRESS_MIME]["text"])
         return super().process_message(*args, **kwargs)  # type: ignore[no-untyped-call]
 
 
@@ -124,17 +162,21 @@ class _Engine(NBClientEngine):
     """papermill's own engine with our client.
 
     It speaks to the kernel through sockets in a folder of this user's own, not TCP ports that anybody on the machine
-    can listen to, nor files in the current folder.
+    can listen to, nor files in the current folder. ``relay`` and ``sink`` come from :func:`execute_notebook`: papermill
+    hands on what it does not know itself.
     """
 
     @classmethod
     def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, *args: Any, **kwargs: Any) -> Any:
+        relay: _Relay = kwargs["relay"]
+        sink: Sink | None = kwargs["sink"]
         place = _short_folder()
         _sweep(place)
         with TemporaryDirectory(prefix=f"{_own_prefix()}{os.getpid()}-", dir=place) as folder:
             private = Config({"ConnectionFileMixin": {"transport": "ipc", "ip": f"{folder}/kernel"}})
-            client = _Client(nb_man, kernel_name=kernel_name, timeout=None, startup_timeout=60, config=private)  # type: ignore[no-untyped-call]
-            return client.execute()
+            client = _Client(nb_man, sink, kernel_name=kernel_name, timeout=None, startup_timeout=60, config=private)
+            with relay.reaching(client):
+                return client.execute()  # type: ignore[no-untyped-call]
 
 
 def _short_folder() -> str:
@@ -156,9 +198,9 @@ def _short_folder() -> str:
 
 
 def _own_prefix() -> str:
-    """Return how the names of sockets' folders begin among whose process ids this process's is one.
+    """Return the prefix of the folders for sockets that this user made among the process ids that this process sees.
 
-    Containers with a folder in common have ids of their own, so that one cannot tell whether another's run is alive.
+    Containers may share a folder but number their processes apart: none can see whether a run of another is alive.
     """
     return f"inferkit-{os.getuid()}-{Path('/proc/self/ns/pid').stat().st_ino}-"
 
@@ -173,30 +215,6 @@ def _sweep(place: str) -> None:
 
 
 papermill_engines.register(ENGINE, _Engine)
-
-
-@contextmanager
-def _interrupts_relayed() -> Iterator[list[int]]:
-    """Send each Ctrl-C on to the kernel, which lives in a session of its own; a third one kills it.
-
-    While a notebook measures, the first lets the point under way be finished and the second ends it.
-    """
-    presses: list[int] = []
-
-    def relay(number: int, frame: FrameType | None) -> None:
-        presses.append(number)
-        client = _Client.running
-        kernel = getattr(getattr(getattr(client, "km", None), "provisioner", None), "pid", None)
-        if kernel is None:
-            raise KeyboardInterrupt
-        os.kill(kernel, signal.SIGINT if len(presses) < KILLED_AFTER else signal.SIGKILL)
-
-    before = {number: signal.signal(number, relay) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield presses
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _sign(notebook: Path) -> None:

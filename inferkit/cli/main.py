@@ -1,30 +1,47 @@
-"""The command ``inferkit``."""
+"""The command ``inferkit``: each command imports what it needs, so that the door opens fast."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from inferkit import __version__
-from inferkit.cli.dataset import FAILED, INVALID, OK, REFUSED, dataset, refusals
+from inferkit.cli.refusals import FAILED, INVALID, OK, REFUSED, refusals
 from inferkit.errors import InferkitError
+from inferkit.text import text_table
 from inferkit.units import duration
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="inferkit")
 def main() -> None:
-    """Measure how many images a second this server infers from this storage, and what is the limit."""
+    """Measure how many images a second this server infers from this storage, and name the limit."""
+
+
+class _Dataset(click.Group):
+    """The group ``dataset``, whose options come from the parameters' models: they are imported when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return self._loaded().list_commands(ctx)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return self._loaded().get_command(ctx, cmd_name)
+
+    def _loaded(self) -> click.Group:
+        from inferkit.cli.dataset import dataset
+
+        return dataset
+
+
+main.add_command(_Dataset("dataset", help="Make and check data sets of raw tensors."))
 
 
 @main.command()
 @click.argument("path", type=click.Path(path_type=Path), default=".")
 @refusals
 def doctor(path: Path) -> None:
-    """Tell what this machine has and lacks, why it matters, and the fix. PATH: where data sets lie."""
+    """Say what this machine has and lacks, why it matters, and how to fix it. PATH: where data sets lie."""
     from inferkit.machine.doctor import examine, table
 
     click.echo(table(examine(path)))
@@ -66,6 +83,8 @@ def run(configs: tuple[str, ...], only: str, changes: tuple[str, ...], out: Path
 
 
 def _change(text: str) -> tuple[str, Any]:
+    import yaml
+
     key, equals, value = text.partition("=")
     if not equals:
         message = f"--set {text}: write KEY=VALUE, such as --set batch_sizes=[128,256]"
@@ -73,7 +92,7 @@ def _change(text: str) -> tuple[str, Any]:
     try:
         return key, yaml.safe_load(value)
     except yaml.YAMLError as error:
-        message = f"--set {text}: {value!r} is no YAML: {error}"
+        message = f"--set {text}: {value!r} is not YAML: {error}"
         raise click.UsageError(message) from error
 
 
@@ -121,42 +140,43 @@ def _execute(planned: list[Any], out: Path) -> int:
     return INVALID if "INVALID" in verdicts else OK
 
 
-main.add_command(dataset)
-
-
 @main.command()
+@refusals
 def models() -> None:
-    """List the networks that are built on the spot."""
+    """List the built-in networks."""
     from inferkit.models.zoo import MODELS
 
+    rows = []
     for name, model in MODELS.items():
-        shape = "x".join(map(str, model.input_shape))
-        size = f"{model.parameters / 1e6:7.2f} M parameters {model.multiply_adds / 1e9:6.2f} G multiply-adds"
-        click.echo(f"{name:20} {shape:10} {size}  {model.source}")
+        size = [f"{model.parameters / 1e6:.2f} M parameters", f"{model.multiply_adds / 1e9:.2f} G multiply-adds"]
+        rows.append([name, "x".join(map(str, model.input_shape)), *size, model.source])
+    click.echo("\n".join(text_table(rows, numbers=[2, 3])))
 
 
 @main.command()
 @click.argument("notebook", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="The records themselves.")
+@click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
 @refusals
 def show(notebook: Path, *, as_json: bool) -> None:
     """Show the records of an executed NOTEBOOK as a table."""
+    import json
+
     from inferkit.records.notebooks import read_notebook
     from inferkit.report.conclusion import conclude
+    from inferkit.report.overview import overview
 
     runs = read_notebook(notebook)
     if as_json:
         click.echo(json.dumps([run.to_dict() for run in runs], indent=1))
     else:
-        from inferkit.report.overview import overview
-
-        click.echo(overview(runs))
-        click.echo("\n" + str(conclude(runs)))
+        click.echo(f"{overview(runs)}\n\n{conclude(runs)}")
 
 
 @main.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH…")
-@click.option("--allow-different", is_flag=True, help="Compare across machines and data sets as well, marked.")
+@click.option(
+    "--allow-different", is_flag=True, help="Compare across machines and data sets too, and mark what differs."
+)
 @refusals
 def compare(paths: tuple[str, ...], *, allow_different: bool) -> None:
     """Put the storages in executed notebooks (or folders of them) side by side."""

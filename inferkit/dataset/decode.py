@@ -1,7 +1,7 @@
 """From the bytes of a JPEG file to one image of a batch.
 
-Every buffer is reused and no pixel is copied that need not be; on photographs of 500 × 375 this makes about twice the
-images of ``cv2.imread`` + ``resize`` + transpose (benchmarks/decode.py).
+Buffers are reused, and pixels are copied only where they must be. On photographs of 500 × 375 this is about twice as
+fast as ``cv2.imread`` + ``resize`` + transpose (benchmarks/decode.py).
 """
 
 import io
@@ -26,7 +26,7 @@ MAX_PIXELS = 2 * (1024**3 // 4 // 3)
 # libjpeg's fractions 1/2, 1/4 and 1/8 have fast inverse transforms; others, such as 5/8, are slower than 1/1.
 _DENOMINATORS = (8, 4, 2)
 
-# What libjpeg warns of although all pixels are there (jerror.h: JWRN_EXTRANEOUS_DATA, JWRN_ADOBE_XFORM).
+# Warnings of libjpeg although all pixels are there (jerror.h: JWRN_EXTRANEOUS_DATA, JWRN_ADOBE_XFORM).
 _HARMLESS = ("extraneous bytes before marker", "Unknown Adobe color transform code")
 
 # Colours that need more than libjpeg's own conversions, and files whose subsampling simplejpeg cannot name.
@@ -57,22 +57,22 @@ _UPRIGHT = {
 
 
 SHORTEST = 0.8
-"""Least side of a reduced image, as a share of the wanted size.
+"""Shortest side of a reduced image, as a share of the wanted size.
 
-At 1 a photograph of 500 × 375 would not be reduced for 224 (half of 375 is 188), which is the commonest case of all. At
-0.8 it is: a sixth more images a second, and 2.6 in place of 2.3 (of 255) mean difference to an antialiased resize.
+With 1, a photograph of 500 × 375 would not be reduced for 224, because half of 375 is 188; this is the commonest case.
+With 0.8 it is reduced. That gives a sixth more images a second; the mean difference from an antialiased resize grows
+from 2.3 to 2.6 (of 255).
 """
 
 
 class ImageError(DatasetError):
-    """A file is no JPEG image that can be used; the message is the reason."""
+    """A file is not a JPEG image that can be used. The message says why."""
 
 
 class Decoder:
-    """Decodes JPEG files to CHW RGB images of one size, reusing its buffers. Not for use by two threads at once.
+    """Decodes JPEG files to CHW RGB images of one size and reuses its buffers. Two threads must not share it.
 
-    Photographs are made upright as ``cv2.imread`` does, because an image viewer shows them so. Grey and CMYK files
-    become RGB.
+    Photographs are turned upright, as ``cv2.imread`` and image viewers do. Grey and CMYK files become RGB.
 
     Parameters
     ----------
@@ -82,9 +82,8 @@ class Decoder:
         ``stretch`` resizes the whole image, whatever its proportions; ``crop`` the largest square at its centre.
         Both bilinear.
     fast
-        Let libjpeg decode at 1/2, 1/4 or 1/8 where both sides stay at least four fifths of ``size``, with its faster
-        transforms:
-        more images a second, pixels that differ slightly.
+        Let libjpeg decode at 1/2, 1/4 or 1/8, with its faster transforms, where both sides stay at least four fifths of
+        ``size``. This makes more images a second; pixels differ slightly.
     """
 
     def __init__(self, size: int, *, resize: Resize = "stretch", fast: bool = False) -> None:
@@ -108,12 +107,12 @@ class Decoder:
         Returns
         -------
         int
-            The denominator of the scale that was decoded at: 1, 2, 4 or 8.
+            The denominator of the scale at which it was decoded: 1, 2, 4 or 8.
 
         Raises
         ------
         ImageError
-            If the file is no JPEG, truncated, damaged or enormous. ``out`` is then undefined.
+            If the file is not JPEG, or is truncated, damaged or enormous. ``out`` is then undefined.
         """
         height, width, colours = _header(data)
         scale = self._scale(height, width)
@@ -144,7 +143,7 @@ class Decoder:
             if not any(warning in str(error) for warning in _HARMLESS):
                 message = f"damaged or truncated: {error}"
                 raise ImageError(message) from error
-            # The decoder tells its first warning only; Pillow tells whether the file is truncated, too.
+            # The decoder reports only its first warning. Pillow finds out whether the file is also truncated.
             return _decode_carefully(data)
         return pixels
 
@@ -174,7 +173,7 @@ def _header(data: bytes) -> tuple[int, int, str]:
         raise ImageError(message)
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-    except ValueError:  # it cannot name the subsampling, or there is no header
+    except ValueError:  # the subsampling has no name in simplejpeg, or there is no header
         with _pillow(data) as image:
             (width, height), colours = image.size, "other"
     if height * width > MAX_PIXELS:
@@ -184,7 +183,7 @@ def _header(data: bytes) -> tuple[int, int, str]:
 
 
 def _decode_carefully(data: bytes) -> npt.NDArray[np.uint8]:
-    """Decode by Pillow, which knows Adobe's inverted CMYK and YCCK and stops at truncated data."""
+    """Decode with Pillow, which handles Adobe's inverted CMYK and YCCK and stops at truncated data."""
     with _pillow(data) as image:
         return np.asarray(image.convert("RGB"))
 
@@ -206,7 +205,7 @@ def _pillow(data: bytes) -> Iterator[Image.Image]:
 
 
 def orientation(data: bytes) -> int:
-    """Read the orientation from a JPEG file's EXIF header: 1 (upright) … 8; 1 where there is none or it is damaged."""
+    """Read the orientation from a JPEG file's EXIF header: 1 (upright) to 8; 1 if there is none or it is damaged."""
     start = _exif(data)
     order = {b"II": "<", b"MM": ">"}.get(data[start : start + 2])
     if order is None:
@@ -224,7 +223,7 @@ def orientation(data: bytes) -> int:
 
 
 def _exif(data: bytes) -> int:
-    """Offset of EXIF's TIFF header, or of the file's end; APPn segments are walked, which come first (JPEG, B.2.4)."""
+    """Return the offset of EXIF's TIFF header, or of the file's end. APPn segments come first (JPEG, B.2.4)."""
     at = 2
     while data[at : at + 1] == b"\xff" and data[at + 1 : at + 2] in _APPLICATION_SEGMENTS:
         if data[at + 4 : at + 10] == b"Exif\0\0":

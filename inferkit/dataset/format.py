@@ -1,6 +1,6 @@
 """Open a folder of tensor files, described by its manifest or by the caller, and verify what it holds.
 
-Importing this module needs no image library: measuring processes read data sets, they do not make them.
+This module needs no image library: measuring processes read data sets but do not make them.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from inferkit.errors import DatasetError, ParameterError
 
 __all__ = [
     "Dataset",
+    "ShowProgress",
     "TensorFile",
     "VerifyReport",
     "image_bytes",
@@ -22,6 +23,9 @@ __all__ = [
     "tensor_names",
     "verify",
 ]
+
+ShowProgress = Callable[[int, int], None]
+"""Called with how much is done and how much there is in all: images, or bytes when a data set is staged."""
 
 
 def open_dataset(folder: Path, *, dtype: str | None = None, shape: tuple[int, ...] | None = None) -> Dataset:
@@ -32,7 +36,7 @@ def open_dataset(folder: Path, *, dtype: str | None = None, shape: tuple[int, ..
     folder
         Holds ``*.tensors`` files, in sub-folders too.
     dtype, shape
-        Of one image. Needed where there is no manifest; where there is one, they must agree with it.
+        Of one image. Needed if there is no manifest; otherwise they must agree with it.
 
     Raises
     ------
@@ -151,13 +155,13 @@ class VerifyReport:
         return not self.altered
 
 
-def verify(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
+def verify(dataset: Dataset, progress: ShowProgress | None = None) -> VerifyReport:
     """Hash every image and compare it with the sidecar.
 
     Parameters
     ----------
     dataset
-        Made by inferkit, so that it has a sidecar.
+        Made by inferkit: it must have a sidecar.
     progress
         Called with images done and images in all after each file.
 

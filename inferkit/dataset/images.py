@@ -14,64 +14,36 @@ from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import get_args
 
 import cv2
 import numpy as np
 import xxhash
 
 from inferkit.dataset.decode import Decoder, ImageError
-from inferkit.dataset.job import Job, at_least, one_of
-from inferkit.dataset.journal import Part, sidecar_hex
-from inferkit.dataset.make import MakeReport, Progress, make
-from inferkit.dataset.manifest import DType, Resize, Skipped
+from inferkit.dataset.format import ShowProgress
+from inferkit.dataset.journal import FinishedFile, sidecar_hex
+from inferkit.dataset.make import MakeReport, make
+from inferkit.dataset.manifest import Skipped
+from inferkit.dataset.recipe import Recipe
+from inferkit.dataset.sources import decoded_shape, photographs_folder
+from inferkit.dataset.target import dtype_of, target
 from inferkit.dataset.tensors import DTYPES, image_hash
 from inferkit.dataset.writing import new_file
 from inferkit.errors import DatasetError
+from inferkit.records.params import MakeDataset
 
 SUFFIXES = (".jpg", ".jpeg")
 
 
 def make_from_images(
-    images: Path,
-    out: Path,
-    *,
-    size: int = 224,
-    dtype: DType = "uint8",
-    resize: Resize = "stretch",
-    fast: bool = False,
-    shuffle: bool = False,
-    seed: int = 0,
-    limit: int = 0,
-    images_per_file: int = 1000,
-    workers: int = 0,
-    overwrite: bool = False,
-    progress: Progress | None = None,
+    params: MakeDataset, *, overwrite: bool = False, progress: ShowProgress | None = None
 ) -> MakeReport:
-    """Decode JPEG files into tensor files of CHW RGB images; resume where an earlier run of the same job stopped.
+    """Decode JPEG files into tensor files of CHW RGB images; resume where an earlier run of the same recipe stopped.
 
     Parameters
     ----------
-    images
-        Folder of ``.jpg`` and ``.jpeg`` files in any case, sub-folders included.
-    out
-        Folder to make. It may hold an unfinished or finished data set of the same job.
-    size
-        Height and width in pixels.
-    dtype
-        ``uint8``, or ``float32`` with the same values 0 … 255.
-    resize
-        ``stretch`` the whole image to size × size, or ``crop`` the largest square at its centre; both bilinear.
-    fast
-        Decode at 1/2, 1/4 or 1/8 where both sides stay about ``size``: faster, pixels differ slightly.
-    shuffle, seed
-        Shuffle the sorted list of files, by this seed.
-    limit
-        Take the first so many files only; 0 takes all.
-    images_per_file
-        Source images per tensor file.
-    workers
-        Processes; 0 starts one per core that this process may use.
+    params
+        What to make, of which files, and where. The folder may hold a data set of the same recipe, finished or not.
     overwrite
         Replace a data set that was made otherwise.
     progress
@@ -80,32 +52,28 @@ def make_from_images(
     Raises
     ------
     ParameterError
-        If a parameter makes no sense.
+        If no folder of images is named, or the demo's photographs cannot be had.
     DatasetError
         If there are no images, none can be used, the folder holds something else, or the storage refuses.
 
     Notes
     -----
-    The same sources are those of the same names and sizes; times do not count, so that a copy is the same source.
-    Files that cannot be used are left out and listed with the reason in the report and in the manifest.
+    Sources are the same if their names and sizes are; times do not count, so a copy is the same source. Files that
+    cannot be used are left out. The report and the manifest list them with the reason.
     """
-    for name, value, lowest in (("size", size, 1), ("limit", limit, 0), ("workers", workers, 0)):
-        at_least(name, value, lowest)
-    one_of("resize", resize, get_args(Resize))
-    sources = find_images(images, shuffle=shuffle, seed=seed, limit=limit)
-    facts = {"source": "images", "seed": seed, "resize": resize, "fast": fast, "exif": "applied", "shuffle": shuffle}
-    job = Job(
-        folder=out,
-        dtype=dtype,
-        shape=(3, size, size),
+    images = photographs_folder(params)
+    sources = find_images(images, shuffle=params.shuffle, seed=params.seed, limit=params.limit)
+    chosen = params.model_dump(include={"seed", "resize", "fast", "shuffle", "limit"})
+    recipe = Recipe(
+        folder=target(params),
+        dtype=dtype_of(params),
+        shape=decoded_shape(params),
         count=len(sources),
-        images_per_file=images_per_file,
-        facts=facts | {"limit": limit},
+        images_per_file=params.images_per_file,
+        facts={"source": "images", "exif": "applied"} | chosen,
         sources=_digest(images, sources),
     )
-    decoding = _Decoding(images, size, dtype, resize, fast)
-    cores = workers or len(os.sched_getaffinity(0))
-    return make(job, partial(_make_parts, job, decoding, sources, cores), overwrite=overwrite, progress=progress)
+    return make(recipe, partial(_make_files, recipe, params, images, sources), overwrite=overwrite, progress=progress)
 
 
 def find_images(folder: Path, *, shuffle: bool = False, seed: int = 0, limit: int = 0) -> list[str]:
@@ -142,33 +110,43 @@ def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError:
-        return -1  # a dangling link: it is skipped, with the reason, when it is read
-
-
-@dataclass(frozen=True, slots=True)
-class _Decoding:
-    folder: Path
-    size: int
-    dtype: DType
-    resize: Resize
-    fast: bool
+        return -1  # a dangling link: reading it fails, and it is then skipped with the reason
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
+    """One tensor file for a worker process to make.
+
+    Attributes
+    ----------
+    index, path
+        Which file, and its final name.
+    images, sources
+        Folder of JPEG files, and those to decode, relative to it.
+    params
+        How they are decoded.
+    """
+
     index: int
     path: Path
+    images: Path
     sources: tuple[str, ...]
-    decoding: _Decoding
+    params: MakeDataset
 
 
-def _make_parts(job: Job, decoding: _Decoding, sources: list[str], workers: int, missing: list[int]) -> Generator[Part]:
-    tasks = [_Task(index, job.path(index), tuple(sources[i] for i in job.span(index)), decoding) for index in missing]
+def _make_files(
+    recipe: Recipe, params: MakeDataset, images: Path, sources: list[str], missing: list[int]
+) -> Generator[FinishedFile]:
+    tasks = [
+        _Task(index, recipe.path(index), images, tuple(sources[i] for i in recipe.span(index)), params)
+        for index in missing
+    ]
     if not tasks:
         return
+    workers = params.workers or len(os.sched_getaffinity(0))
     try:
         with _processes(min(workers, len(tasks))) as pool:
-            for done in as_completed([pool.submit(_make_part, task) for task in tasks]):
+            for done in as_completed([pool.submit(_make_file, task) for task in tasks]):
                 yield done.result()
     except BrokenProcessPool as error:
         message = (
@@ -180,7 +158,7 @@ def _make_parts(job: Job, decoding: _Decoding, sources: list[str], workers: int,
 
 @contextmanager
 def _processes(count: int) -> Iterator[Executor]:
-    """Start worker processes that live no longer than the block or this process, however either ends."""
+    """Start worker processes that never outlive the block or this process, however these end."""
     spawn = get_context("spawn")  # a fork would copy the locks of this process's other threads
     leash, ours = spawn.Pipe(duplex=False)
     pool = ProcessPoolExecutor(count, mp_context=spawn, initializer=_begin_work, initargs=(leash,))
@@ -195,7 +173,7 @@ def _processes(count: int) -> Iterator[Executor]:
 
 def _begin_work(leash: Connection) -> None:
     cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it
     threading.Thread(target=_end_with_parent, args=(leash,), daemon=True).start()
 
 
@@ -204,11 +182,11 @@ def _end_with_parent(leash: Connection) -> None:
     os._exit(1)
 
 
-def _make_part(task: _Task) -> Part:
+def _make_file(task: _Task) -> FinishedFile:
     """Make one tensor file. Runs in a worker process."""
-    decoding = task.decoding
-    decoder = Decoder(decoding.size, resize=decoding.resize, fast=decoding.fast)
-    image = np.empty((3, decoding.size, decoding.size), DTYPES[decoding.dtype])
+    params = task.params
+    decoder = Decoder(params.size, resize=params.resize, fast=params.fast)
+    image = np.empty(decoded_shape(params), DTYPES[dtype_of(params)])
     hashes: list[int] = []
     skipped: list[Skipped] = []
     scales: Counter[str] = Counter()
@@ -216,7 +194,7 @@ def _make_part(task: _Task) -> Part:
     with new_file(task.path, len(task.sources) * image.nbytes) as file:
         for name in task.sources:
             try:
-                data = _read(decoding.folder / name)
+                data = _read(task.images / name)
                 nbytes += len(data)
                 scale = decoder.decode(data, image)
             except ImageError as error:
@@ -225,7 +203,7 @@ def _make_part(task: _Task) -> Part:
             file.write(image.data)
             hashes.append(image_hash(image))
             scales[str(scale)] += 1
-    return Part(
+    return FinishedFile(
         index=task.index,
         images=len(hashes),
         hashes=sidecar_hex(hashes),
@@ -244,5 +222,5 @@ def _read(path: Path) -> bytes:
 
 
 def _printable(name: str) -> str:
-    """Write a file name whose bytes are no UTF-8 so that JSON can hold it."""
+    """Return a file name that JSON can hold, even if its bytes are not UTF-8."""
     return os.fsencode(name).decode(errors="backslashreplace")

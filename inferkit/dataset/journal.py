@@ -1,4 +1,4 @@
-"""What of an unfinished data set is done: one line per finished file, behind a line that names the job."""
+"""The journal of an unfinished data set: a line that names the recipe, then one line per finished file."""
 
 import errno
 import fcntl
@@ -14,20 +14,21 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from inferkit.dataset.format import tensor_names
-from inferkit.dataset.job import Job
 from inferkit.dataset.manifest import HASHES_NAME, JOURNAL_NAME, MANIFEST_NAME, Skipped
+from inferkit.dataset.recipe import Recipe
 from inferkit.dataset.tensors import file_hashes
-from inferkit.dataset.writing import remove_temporary_files, storage_errors
+from inferkit.dataset.writing import storage_errors
 from inferkit.errors import DatasetError
+from inferkit.files import remove_leftovers
 
-# Some parallel file systems are mounted without locks: a second make is then not noticed.
+# Some parallel file systems are mounted without locks. A second make then goes unnoticed.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 _OUR_FILE = re.compile(r"images-\d{5,}\.tensors")
 
 
-class Part(BaseModel):
-    """One finished file of a job.
+class FinishedFile(BaseModel):
+    """One tensor file of a recipe that is done.
 
     Attributes
     ----------
@@ -61,27 +62,27 @@ def sidecar_hex(hashes: Iterable[int]) -> str:
 
 
 class Journal:
-    """The journal of one job, locked against a second make in the same folder while it is open.
+    """The journal of one recipe, locked against a second make in the same folder while it is open.
 
-    Leaving the block keeps the journal if a file is done, so that the next make resumes, and removes temporary files.
+    Leaving the block removes temporary files. It keeps the journal if a file is done, so that the next make resumes.
 
     Parameters
     ----------
-    job
+    recipe
         What is being made.
     overwrite
-        Begin afresh: remove what an earlier make left, finished or not.
+        Start afresh: remove what an earlier make left, finished or not.
 
     Raises
     ------
     DatasetError
-        If another make runs here, the folder holds another job's files, or a finished file is truncated or altered.
+        If another make runs here, the folder holds another recipe's files, or a finished file is truncated or altered.
     """
 
-    def __init__(self, job: Job, *, overwrite: bool) -> None:
-        self._job = job
-        self._path = job.folder / JOURNAL_NAME
-        self.parts: dict[int, Part] = {}
+    def __init__(self, recipe: Recipe, *, overwrite: bool) -> None:
+        self._recipe = recipe
+        self._path = recipe.folder / JOURNAL_NAME
+        self.finished: dict[int, FinishedFile] = {}
         with storage_errors(self._path, 0):
             self._file = self._path.open("a+b")
         with ExitStack() as undo:
@@ -99,24 +100,24 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        remove_temporary_files(self._job.folder)
-        # A file may be finished that was not recorded yet: the journal then stays and says whose it is.
-        if not self.parts and not tensor_names(self._job.folder):
+        remove_leftovers(self._recipe.folder)
+        # A file may be finished but not recorded yet. The journal then stays and says whose file it is.
+        if not self.finished and not tensor_names(self._recipe.folder):
             self.remove()
         self._file.close()
 
     @property
     def images(self) -> int:
         """Images in the finished files."""
-        return sum(part.images for part in self.parts.values())
+        return sum(file.images for file in self.finished.values())
 
-    def add(self, part: Part) -> None:
+    def add(self, file: FinishedFile) -> None:
         """Record a finished file, durably."""
-        self._write(part.model_dump_json())
-        self.parts[part.index] = part
+        self._write(file.model_dump_json())
+        self.finished[file.index] = file
 
     def remove(self) -> None:
-        """Remove the journal: the manifest has taken its place, or nothing is worth keeping."""
+        """Remove the journal, because the manifest has taken its place or nothing is worth keeping."""
         self._path.unlink(missing_ok=True)
 
     def _write(self, line: str) -> None:
@@ -138,69 +139,69 @@ class Journal:
             raise self._second_make()
 
     def _second_make(self) -> DatasetError:
-        return DatasetError(f"another make runs in {self._job.folder}. Wait for it, or take another folder.")
+        return DatasetError(f"another make runs in {self._recipe.folder}. Wait for it, or take another folder.")
 
     def _remove_if_empty(self) -> None:
         if os.fstat(self._file.fileno()).st_size == 0:
             self.remove()
 
     def _begin_afresh(self) -> None:
-        # The manifest goes first: what is left after a kill here is no valid data set.
+        # The manifest goes first, so that a kill here leaves no folder that looks like a valid data set.
         for name in (MANIFEST_NAME, HASHES_NAME):
-            (self._job.folder / name).unlink(missing_ok=True)
-        for path in self._job.folder.glob("images-*.tensors"):
+            (self._recipe.folder / name).unlink(missing_ok=True)
+        for path in self._recipe.folder.glob("images-*.tensors"):
             if _OUR_FILE.fullmatch(path.name):
                 path.unlink()
         self._file.truncate(0)
 
     def _load(self) -> None:
-        remove_temporary_files(self._job.folder)
+        remove_leftovers(self._recipe.folder)
         self._file.seek(0)
         content = self._file.read()
-        # A line without its end was being written when the make was killed.
+        # A line without an end was being written when the make was killed.
         whole = content[: content.rfind(b"\n") + 1]
         self._file.truncate(len(whole))
         header, *lines = whole.splitlines() or [b""]
-        if header not in (b"", self._job.fingerprint.encode()):
+        if header not in (b"", self._recipe.fingerprint.encode()):
             message = (
-                f"{self._job.folder} holds a half-made data set of other sources or options. Take another folder, "
+                f"{self._recipe.folder} holds a half-made data set of other sources or options. Take another folder, "
                 "or replace it (`inferkit dataset make --overwrite`)."
             )
             raise DatasetError(message)
         self._refuse_foreign(resuming=bool(header))
         if not header:
-            self._write(self._job.fingerprint)
-        self.parts = {part.index: part for part in map(self._parse, lines) if self._is_kept(part)}
+            self._write(self._recipe.fingerprint)
+        self.finished = {file.index: file for file in map(self._parse, lines) if self._is_kept(file)}
 
-    def _parse(self, line: bytes) -> Part:
+    def _parse(self, line: bytes) -> FinishedFile:
         try:
-            return Part.model_validate_json(line)
+            return FinishedFile.model_validate_json(line)
         except ValidationError as error:
             message = f"{self._path} is damaged. Begin afresh (`inferkit dataset make --overwrite`)."
             raise DatasetError(message) from error
 
     def _refuse_foreign(self, *, resuming: bool) -> None:
-        ours = {self._job.name(index) for index in range(self._job.files)} if resuming else set()
-        foreign = [name for name in tensor_names(self._job.folder) if name not in ours]
+        ours = {self._recipe.name(index) for index in range(self._recipe.files)} if resuming else set()
+        foreign = [name for name in tensor_names(self._recipe.folder) if name not in ours]
         if foreign:
             message = (
-                f"{self._job.folder / foreign[0]} is not of this data set ({len(foreign)} such). Take another folder, "
-                "or move it elsewhere; overwrite=True removes only images-*.tensors files."
+                f"{self._recipe.folder / foreign[0]} is not of this data set ({len(foreign)} such). Take another "
+                "folder, or move it elsewhere; --overwrite removes only our images-*.tensors files."
             )
             raise DatasetError(message)
 
-    def _is_kept(self, part: Part) -> bool:
-        path: Path = self._job.path(part.index)
-        if part.images == 0:
+    def _is_kept(self, file: FinishedFile) -> bool:
+        path: Path = self._recipe.path(file.index)
+        if file.images == 0:
             return True
         if not path.exists():
             return False
-        expected = part.images * self._job.image_bytes
+        expected = file.images * self._recipe.image_bytes
         if path.stat().st_size != expected:
             found = f"truncated: {path.stat().st_size:,} bytes, {expected:,} were written"
-        elif sidecar_hex(file_hashes(path, self._job.image_bytes, part.images)) != part.hashes:
+        elif sidecar_hex(file_hashes(path, self._recipe.image_bytes, file.images)) != file.hashes:
             found = "altered: its images no longer have the hashes that were recorded"
         else:
             return True
-        message = f"{path} is {found}. Delete it and run the same make again, or pass overwrite=True."
+        message = f"{path} is {found}. Delete it and run the same make again, or begin afresh (--overwrite)."
         raise DatasetError(message)

@@ -1,7 +1,7 @@
 """A make that can be interrupted and resumes.
 
-The journal beside the tensor files says which files are finished; a make of the same job keeps them. ``dataset.json``
-is written last, and the journal then removed.
+The journal beside the tensor files says which files are finished; a make of the same recipe keeps them.
+``dataset.json`` is written last, and the journal then removed.
 """
 
 import time
@@ -9,9 +9,8 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
-from inferkit.dataset.format import Dataset, open_dataset
-from inferkit.dataset.job import Job
-from inferkit.dataset.journal import Journal, Part
+from inferkit.dataset.format import Dataset, ShowProgress, open_dataset
+from inferkit.dataset.journal import FinishedFile, Journal
 from inferkit.dataset.manifest import (
     HASHES_NAME,
     JOURNAL_NAME,
@@ -21,10 +20,9 @@ from inferkit.dataset.manifest import (
     Skipped,
     read_manifest,
 )
+from inferkit.dataset.recipe import Recipe
 from inferkit.dataset.writing import check_space, new_file, storage_errors
 from inferkit.errors import DatasetError
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +36,7 @@ class MakeReport:
     made
         Images made now.
     resumed
-        Images kept from an earlier run of the same job.
+        Images kept from an earlier run of the same recipe.
     skipped
         Source images that could not be used, in this run and earlier ones.
     seconds
@@ -56,23 +54,27 @@ class MakeReport:
 
     @property
     def images_per_s(self) -> float:
-        """Images made now by this run's seconds, the start of worker processes included."""
+        """Images made now per second of this run, which includes the start of worker processes."""
         return self.made / self.seconds
 
 
 def make(
-    job: Job, make_parts: Callable[[list[int]], Generator[Part]], *, overwrite: bool, progress: Progress | None
+    recipe: Recipe,
+    make_files: Callable[[list[int]], Generator[FinishedFile]],
+    *,
+    overwrite: bool,
+    progress: ShowProgress | None,
 ) -> MakeReport:
-    """Make what is missing of a job.
+    """Make what is missing of a recipe.
 
     Parameters
     ----------
-    job
+    recipe
         What to make.
-    make_parts
-        Given the indices of missing files, makes them in any order and yields each when it is under its final name.
+    make_files
+        Called with the indices of missing files. Makes them in any order and yields each once it has its final name.
     overwrite
-        Remove an earlier data set from the folder first, whatever its job.
+        Remove an earlier data set from the folder first, whatever its recipe.
     progress
         Called with source images done and in all, at the start and after each file.
 
@@ -82,33 +84,33 @@ def make(
         If the folder holds something else, the storage refuses or has too little space, or no image could be used.
     """
     started = time.perf_counter()
-    with storage_errors(job.folder / MANIFEST_NAME, job.count * job.image_bytes):
-        job.folder.mkdir(parents=True, exist_ok=True)
-    if not overwrite and (manifest := _same_job(job)) is not None:
-        return _kept(job, manifest, started)
-    with Journal(job, overwrite=overwrite) as journal:
+    with storage_errors(recipe.folder / MANIFEST_NAME, recipe.count * recipe.image_bytes):
+        recipe.folder.mkdir(parents=True, exist_ok=True)
+    if not overwrite and (manifest := _same_recipe(recipe)) is not None:
+        return _kept(recipe, manifest, started)
+    with Journal(recipe, overwrite=overwrite) as journal:
         kept = journal.images
-        missing = [index for index in range(job.files) if index not in journal.parts]
-        check_space(job.folder, sum(len(job.span(index)) for index in missing) * job.image_bytes)
-        with closing(make_parts(missing)) as parts:
-            now = list(_recorded(job, journal, parts, progress))
-        manifest = _finish(job, journal)
+        missing = [index for index in range(recipe.files) if index not in journal.finished]
+        check_space(recipe.folder, sum(len(recipe.span(index)) for index in missing) * recipe.image_bytes)
+        with closing(make_files(missing)) as files:
+            now = list(_recorded(recipe, journal, files, progress))
+        manifest = _finish(recipe, journal)
         journal.remove()
     return MakeReport(
-        dataset=open_dataset(job.folder),
-        made=sum(part.images for part in now),
+        dataset=open_dataset(recipe.folder),
+        made=sum(file.images for file in now),
         resumed=kept,
         skipped=manifest.skipped,
         seconds=time.perf_counter() - started,
-        bytes_read=sum(part.source_bytes for part in now),
+        bytes_read=sum(file.source_bytes for file in now),
     )
 
 
-def _same_job(job: Job) -> Manifest | None:
-    manifest = read_manifest(job.folder)
-    if manifest is not None and manifest.job != job.fingerprint:
+def _same_recipe(recipe: Recipe) -> Manifest | None:
+    manifest = read_manifest(recipe.folder)
+    if manifest is not None and manifest.job != recipe.fingerprint:
         message = (
-            f"{job.folder} holds a data set that was made otherwise: {manifest.images:,} {manifest.dtype} images "
+            f"{recipe.folder} holds a data set that was made otherwise: {manifest.images:,} {manifest.dtype} images "
             f"{manifest.shape}, source {manifest.source}, seed {manifest.seed}; sources or options differ from what is "
             "asked now. Take another folder, or replace it (`inferkit dataset make --overwrite`)."
         )
@@ -116,58 +118,60 @@ def _same_job(job: Job) -> Manifest | None:
     return manifest
 
 
-def _kept(job: Job, manifest: Manifest, started: float) -> MakeReport:
-    dataset = open_dataset(job.folder)
-    journal = job.folder / JOURNAL_NAME
+def _kept(recipe: Recipe, manifest: Manifest, started: float) -> MakeReport:
+    dataset = open_dataset(recipe.folder)
+    journal = recipe.folder / JOURNAL_NAME
     if journal.exists():  # killed between the last two steps
         journal.unlink()
     seconds = time.perf_counter() - started
     return MakeReport(dataset=dataset, made=0, resumed=dataset.images, skipped=manifest.skipped, seconds=seconds)
 
 
-def _recorded(job: Job, journal: Journal, parts: Iterator[Part], progress: Progress | None) -> Iterator[Part]:
-    done = sum(len(job.span(index)) for index in journal.parts)
-    report: Progress = progress or (lambda done, total: None)
-    report(done, job.count)
-    for part in parts:
-        journal.add(part)
-        done += len(job.span(part.index))
-        report(done, job.count)
-        yield part
+def _recorded(
+    recipe: Recipe, journal: Journal, files: Iterator[FinishedFile], progress: ShowProgress | None
+) -> Iterator[FinishedFile]:
+    done = sum(len(recipe.span(index)) for index in journal.finished)
+    report: ShowProgress = progress or (lambda done, total: None)
+    report(done, recipe.count)
+    for file in files:
+        journal.add(file)
+        done += len(recipe.span(file.index))
+        report(done, recipe.count)
+        yield file
 
 
-def _finish(job: Job, journal: Journal) -> Manifest:
-    parts = [journal.parts[index] for index in range(job.files)]
-    skipped = tuple(skip for part in parts for skip in part.skipped)
+def _finish(recipe: Recipe, journal: Journal) -> Manifest:
+    finished = [journal.finished[index] for index in range(recipe.files)]
+    skipped = tuple(skip for file in finished for skip in file.skipped)
     if not journal.images:
         journal.remove()
-        message = f"none of {job.count:,} images could be used; the first, {skipped[0].name}: {skipped[0].reason}"
+        message = f"none of {recipe.count:,} images could be used; the first, {skipped[0].name}: {skipped[0].reason}"
         raise DatasetError(message)
     files = tuple(
-        FileEntry(name=job.name(part.index), images=part.images, nbytes=part.images * job.image_bytes)
-        for part in parts
-        if part.images
+        FileEntry(name=recipe.name(file.index), images=file.images, nbytes=file.images * recipe.image_bytes)
+        for file in finished
+        if file.images
     )
     manifest = Manifest(
-        dtype=job.dtype,
-        shape=job.shape,
+        dtype=recipe.dtype,
+        shape=recipe.shape,
         images=journal.images,
-        images_per_file=job.images_per_file,
-        job=job.fingerprint,
+        images_per_file=recipe.images_per_file,
+        job=recipe.fingerprint,
         files=files,
         skipped=skipped,
-        scales=_total(parts),
-        **job.facts,
+        scales=_total(finished),
+        **recipe.facts,
     )
     for name, content in (
-        (HASHES_NAME, b"".join(bytes.fromhex(part.hashes) for part in parts)),
+        (HASHES_NAME, b"".join(bytes.fromhex(file.hashes) for file in finished)),
         (MANIFEST_NAME, manifest.to_json()),
     ):
-        with new_file(job.folder / name, len(content)) as file:
+        with new_file(recipe.folder / name, len(content)) as file:
             file.write(content)
     return manifest
 
 
-def _total(parts: list[Part]) -> dict[str, int] | None:
-    names = sorted({name for part in parts for name in part.scales}, key=int)
-    return {name: sum(part.scales.get(name, 0) for part in parts) for name in names} or None
+def _total(finished: list[FinishedFile]) -> dict[str, int] | None:
+    names = sorted({name for file in finished for name in file.scales}, key=int)
+    return {name: sum(file.scales.get(name, 0) for file in finished) for name in names} or None

@@ -41,7 +41,7 @@ class Skipped(_Record):
     name
         Posix path relative to the folder of images.
     reason
-        Why it is not, for people.
+        Why not, for people to read.
     """
 
     name: str
@@ -67,7 +67,7 @@ class FileEntry(_Record):
 
 
 class Manifest(_Record):
-    """All of ``dataset.json``. The same job gives the same bytes, so it holds neither times nor absolute paths.
+    """All of ``dataset.json``. The same recipe gives the same bytes, so it holds neither times nor absolute paths.
 
     Attributes
     ----------
@@ -82,11 +82,11 @@ class Manifest(_Record):
     source
         ``images`` (decoded JPEG files) or ``synthetic`` (random bytes).
     job
-        Fingerprint of what was asked: sources, options, seed. Only the same job may resume or keep a folder.
+        Fingerprint of the recipe: sources, options, seed. Only a make of the same one may resume or keep a folder.
     images_per_file, seed
         As asked. File k is made of source images k·n … (k+1)·n − 1.
     resize, fast, exif, shuffle, limit
-        How images were made; absent from synthetic data. ``exif: applied`` says that photographs are upright.
+        How images were made; synthetic data has none of these. ``exif: applied``: photographs are upright.
     scales
         Images decoded at 1/1, 1/2, 1/4 and 1/8 of their size, keyed by the denominator.
     skipped

@@ -1,4 +1,4 @@
-"""Real photographs without a download: crops of those that scikit-image ships."""
+"""Real photographs without a download: crops of the photographs that scikit-image ships."""
 
 import random
 from importlib.util import find_spec
@@ -10,11 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
-from inferkit.dataset.job import at_least
 from inferkit.dataset.writing import new_file
 from inferkit.errors import DatasetError, ParameterError
 
-# The colour photographs inside scikit-image's wheel; others would be downloaded, or are drawings, masks and text.
+# The colour photographs in scikit-image's wheel. The rest are downloads, drawings, masks or text.
 _PHOTOGRAPHS = (
     "astronaut.png",
     "chelsea.png",
@@ -27,19 +26,19 @@ _PHOTOGRAPHS = (
     "rocket.jpg",
 )
 
-# Width and height of the commonest photographs in ImageNet, whose longer side is 500.
+# Width and height of the commonest photographs in ImageNet; their longer side is 500.
 _SIZES = ((500, 375), (500, 375), (500, 375), (375, 500), (500, 333), (333, 500), (500, 400), (500, 500))
 
 
 def make_photographs(folder: Path, *, count: int = 400, seed: int = 0) -> int:
     """Write distinct JPEG photographs of ImageNet-like sizes: random crops, half of them mirrored.
 
-    Does nothing where all are there; an interrupted run is completed.
+    Photographs that are there are kept, so an interrupted run is completed.
 
     Parameters
     ----------
     folder
-        Where to; it must hold no other JPEG files.
+        Where to write them; it must hold no other JPEG files.
     count
         How many.
     seed
@@ -53,12 +52,11 @@ def make_photographs(folder: Path, *, count: int = 400, seed: int = 0) -> int:
     Raises
     ------
     ParameterError
-        If scikit-image is not installed.
+        If count is not positive, seed is negative, or scikit-image is not installed.
     DatasetError
         If the folder holds other JPEG files, or the storage refuses.
     """
-    at_least("count", count, 1)
-    at_least("seed", seed, 0)
+    _check(count, seed)
     names = [f"photograph-{seed}-{index:05d}.jpg" for index in range(count)]
     present = {path.name for path in folder.glob("*.[jJ][pP]*[gG]")}
     if others := present.difference(names):
@@ -75,6 +73,12 @@ def make_photographs(folder: Path, *, count: int = 400, seed: int = 0) -> int:
         with new_file(folder / names[index], len(content)) as file:
             file.write(content)
     return len(missing)
+
+
+def _check(count: int, seed: int) -> None:
+    if count < 1 or seed < 0:
+        message = f"count is {count}, which must be at least 1; seed is {seed}, which must be at least 0"
+        raise ParameterError(message)
 
 
 def _load_originals() -> list[npt.NDArray[np.uint8]]:
@@ -105,7 +109,7 @@ def _photograph(originals: list[npt.NDArray[np.uint8]], chance: random.Random) -
     crop = original[top : top + rows, left : left + columns]
     if chance.random() < 0.5:
         crop = crop[:, ::-1]
-    # Area averaging where it shrinks, so that the crop is as sharp as a photograph of its size and not aliased.
+    # Area averaging when it shrinks: the crop is as sharp as a photograph of that size, and not aliased.
     pixels = cv2.resize(np.ascontiguousarray(crop), (width, height), interpolation=_interpolation(scale))
     return bytes(simplejpeg.encode_jpeg(pixels, quality=90, colorspace="BGR", colorsubsampling="420"))
 

@@ -1,14 +1,14 @@
-"""Stage 01 as a record: make the data set that the parameters ask for, and tell how it went."""
+"""Stage 01: make the data set that the parameters ask for, and record how it went."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-from inferkit.dataset.format import Dataset, tensor_names
+from inferkit.dataset.format import Dataset, ShowProgress, tensor_names
 from inferkit.dataset.images import make_from_images
 from inferkit.dataset.make import MakeReport
 from inferkit.dataset.manifest import JOURNAL_NAME
-from inferkit.dataset.sources import DEMO, decoded_shape, photographs_folder
-from inferkit.dataset.synthetic import SYNTHETIC_IMAGES, make_synthetic, synthetic_folder
+from inferkit.dataset.sources import DEMO, decoded_shape
+from inferkit.dataset.synthetic import make_synthetic
+from inferkit.dataset.target import dtype_of, shape_of, target
 from inferkit.errors import DatasetError, ParameterError
 from inferkit.linux.cgroups import cpus
 from inferkit.machine.facts import facts
@@ -18,22 +18,10 @@ from inferkit.records.run import Failure, Figure, Json, Run, Stage
 LISTED = 100
 """Skipped files that a record lists; the manifest lists all."""
 
-Progress = Callable[[int, int], None]
-
-
-def target(params: MakeDataset) -> Path:
-    """Return the folder that stage 01 makes."""
-    return resolve(params.data) if params.data else synthetic_folder(params.dtype or "uint8", shape_of(params))
-
-
-def shape_of(params: MakeDataset) -> tuple[int, ...]:
-    """Return the shape of the images that stage 01 makes."""
-    return tuple(params.shape) or decoded_shape(params)
-
 
 def expected(params: MakeDataset) -> Dataset:
-    """Describe what stage 01 will make, as far as parameters tell: where, dtype and shape, not which files."""
-    return Dataset(target(params), params.dtype or "uint8", shape_of(params), files=(), described=True)
+    """Describe what stage 01 will make, as far as the parameters say: where, dtype and shape, but not which files."""
+    return Dataset(target(params), dtype_of(params), shape_of(params), files=(), described=True)
 
 
 def lies_there(params: MakeDataset) -> bool:
@@ -47,7 +35,7 @@ def holds_images(folder: Path) -> bool:
 
 
 def check_sources(params: MakeDataset) -> None:
-    """Refuse, before anything runs, images or a place for them that are not there.
+    """Refuse, before anything runs, a folder of images or a place for the data set that does not exist.
 
     Raises
     ------
@@ -69,8 +57,8 @@ def check_sources(params: MakeDataset) -> None:
         raise ParameterError(message)
 
 
-def make_dataset(params: MakeDataset, progress: Progress | None = None, *, overwrite: bool = False) -> Run:
-    """Make the data set and return its record; a failure is a record too."""
+def make_dataset(params: MakeDataset, progress: ShowProgress | None = None, *, overwrite: bool = False) -> Run:
+    """Make the data set and return its record. A failure gives a record too."""
     base: dict[str, Json] = {
         "notebook": params.notebook,
         "measure": "dataset",
@@ -78,7 +66,7 @@ def make_dataset(params: MakeDataset, progress: Progress | None = None, *, overw
         "profile": params.profile,
         "point": {
             "images": params.images or "random",
-            "dtype": params.dtype or "uint8",
+            "dtype": dtype_of(params),
             "shape": "x".join(map(str, shape_of(params))),
         },
         "params": params.model_dump(mode="json") | {"data": str(target(params))},
@@ -94,34 +82,9 @@ def make_dataset(params: MakeDataset, progress: Progress | None = None, *, overw
     return Run.model_validate(base | _found(params, report))
 
 
-def _make(params: MakeDataset, progress: Progress | None, overwrite: bool) -> MakeReport:
-    out, dtype = target(params), params.dtype or "uint8"
-    if not params.images:
-        return make_synthetic(
-            out,
-            images=params.limit or SYNTHETIC_IMAGES,
-            shape=shape_of(params),
-            dtype=dtype,
-            images_per_file=params.images_per_file,
-            seed=params.seed,
-            overwrite=overwrite,
-            progress=progress,
-        )
-    return make_from_images(
-        photographs_folder(params),
-        out,
-        size=params.size,
-        dtype=dtype,
-        resize=params.resize,
-        fast=params.fast,
-        shuffle=params.shuffle,
-        seed=params.seed,
-        limit=params.limit,
-        images_per_file=params.images_per_file,
-        workers=params.workers,
-        overwrite=overwrite,
-        progress=progress,
-    )
+def _make(params: MakeDataset, progress: ShowProgress | None, overwrite: bool) -> MakeReport:
+    make = make_from_images if params.images else make_synthetic
+    return make(params, overwrite=overwrite, progress=progress)
 
 
 def _found(params: MakeDataset, report: MakeReport) -> dict[str, Json]:

@@ -9,7 +9,7 @@ from inferkit.dataset.synthetic import random_image
 from inferkit.dataset.tensors import Dataset
 
 SAMPLED = 64
-"""Images in a sample, where the data set has twice as many."""
+"""Images in a sample, if the data set has at least twice as many."""
 
 
 def sample(dataset: Dataset, *, held_out: bool = False) -> npt.NDArray[Any]:
@@ -18,9 +18,9 @@ def sample(dataset: Dataset, *, held_out: bool = False) -> npt.NDArray[Any]:
     Parameters
     ----------
     dataset
-        Its files are read; one that exists in memory alone gives random images, as its reader does.
+        Its files are read. If it exists in memory alone, the images are random, as its reader's are.
     held_out
-        The images half-way between those of the other sample: none is in both, unless there is a single one.
+        Take the images half-way between those of the other sample. No image is in both, unless there is only one.
 
     Returns
     -------

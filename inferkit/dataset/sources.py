@@ -1,4 +1,4 @@
-"""Where the JPEG files of a notebook lie, and what they are as images."""
+"""Where the JPEG files of a notebook lie, and the shape of the images that they become."""
 
 from pathlib import Path
 
@@ -10,12 +10,12 @@ PHOTOGRAPHS = 400
 
 
 def photographs_folder(params: Photographs) -> Path:
-    """Return the folder of JPEG files that the parameters name; ``demo`` makes photographs if they are not there.
+    """Return the folder of JPEG files that the parameters name. ``demo`` makes photographs unless they are there.
 
     Raises
     ------
     ParameterError
-        If none is named, or scikit-image lacks for ``demo``.
+        If none is named, or ``demo`` needs scikit-image and it is not installed.
     DatasetError
         If the photographs cannot be written.
     """

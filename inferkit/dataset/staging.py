@@ -1,19 +1,19 @@
-"""Stage a data set in memory: a copy per NUMA node, or per GPU, made by processes that are bound to the node."""
+"""Stage a data set in memory: a copy per NUMA node or per GPU, made by processes bound to the node."""
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from inferkit.dataset.format import Dataset, open_dataset
+from inferkit.dataset.format import Dataset, ShowProgress, open_dataset
 from inferkit.dataset.manifest import HASHES_NAME, MANIFEST_NAME
-from inferkit.dataset.staging_copy import PART
 from inferkit.dataset.staging_record import RECORD_NAME, Copy, Staged, read_record, write_record
 from inferkit.errors import DatasetError, ParameterError
+from inferkit.files import remove_leftovers
 from inferkit.linux.cgroups import affinity, memory_limit
 from inferkit.linux.mounts import existing, filesystem
 from inferkit.linux.procfs import ROOT, fields, kibibytes, text
@@ -23,7 +23,6 @@ from inferkit.records.place import Place
 from inferkit.units import gibibytes
 
 TARGET = Path("/dev/shm/inferkit-staged")
-Progress = Callable[[int, int], None]
 
 
 def plan_copies(machine: Topology, per: str, *, separate: bool = False) -> list[Copy]:
@@ -34,14 +33,14 @@ def plan_copies(machine: Topology, per: str, *, separate: bool = False) -> list[
     machine
         Where nodes and GPUs are.
     per
-        ``node``, or ``gpu`` of a node.
+        ``node`` or ``gpu``: a copy for each.
     separate
         Whether a second copy on the same node gets bytes of its own, not hard links to those of the first.
 
     Raises
     ------
     ParameterError
-        If the machine has no GPUs, or several nodes and does not tell theirs.
+        If copies are per GPU, and the machine has none or does not say on which of several nodes they are.
     """
     nodes: list[int | None] = [*sorted({core.node for core in machine.cores if core.node is not None})] or [None]
     if per == "node":
@@ -67,7 +66,7 @@ def stage(
     per: str = "node",
     separate: bool = False,
     machine: Topology | None = None,
-    progress: Progress | None = None,
+    progress: ShowProgress | None = None,
 ) -> Staged:
     """Copy a data set to memory.
 
@@ -76,20 +75,20 @@ def stage(
     source, target
         The data set, and the staging folder on a file system in memory.
     per, separate, machine
-        As :func:`plan_copies`; None: this machine.
+        As in :func:`plan_copies`. ``machine`` None is this machine.
     progress
-        Is told bytes done and bytes in all.
+        Called with bytes done and bytes in all.
 
     Returns
     -------
     record
-        What was staged, and which share of the pages lies where it should.
+        What was staged, and what share of the pages lies where it should.
 
     Raises
     ------
     DatasetError
-        If the target is not in memory, holds something else, has too little room, or if copying failed (what was
-        copied is then removed).
+        If the target is not in memory, holds something else or has too little room, or if copying failed. What was
+        copied is then removed.
     """
     machine = machine or topology()
     dataset = open_dataset(source)
@@ -121,7 +120,7 @@ def _names(dataset: Dataset) -> list[str]:
 
 
 def _check_target(target: Path, wanted: Staged) -> Staged | None:
-    """Return what is staged there already, if it is the same and whole; refuse anything else."""
+    """Return what is staged there already if it is whole and the same, None if nothing is; refuse anything else."""
     if not filesystem(target).in_memory:
         message = f"{target} lies on {filesystem(target).fstype}, which is not memory: stage to a folder in /dev/shm"
         raise DatasetError(message)
@@ -154,7 +153,7 @@ def _whole(target: Path, record: Staged, copy: Copy) -> bool:
 
 
 def _check_room(target: Path, record: Staged) -> None:
-    """Refuse what does not fit: the file system, the control group, and each node's free memory."""
+    """Refuse what does not fit into the file system, the control group, or the free memory of a node."""
     own = [copy for copy in record.copies if not copy.same_as]
     needed = record.nbytes * len(own)
     status = os.statvfs(existing(target))
@@ -176,14 +175,14 @@ def _check_room(target: Path, record: Staged) -> None:
 
 
 def free_on_node(node: int, root: Path = ROOT) -> int | None:
-    """Return the bytes that a node could hold: free ones, and page cache that is no tmpfs; None where not told."""
+    """Return the bytes that a node has room for: free memory, and page cache outside tmpfs; None if unknown."""
     told = fields(text(root / f"sys/devices/system/node/node{node}/meminfo"))
     free, cache, shared = (kibibytes(told.get(f"Node {node} {name}")) for name in ("MemFree", "FilePages", "Shmem"))
     return None if free is None else free + max(0, (cache or 0) - (shared or 0))
 
 
-def _make_copies(target: Path, record: Staged, machine: Topology, progress: Progress) -> Iterator[Copy]:
-    """Make all copies: those with bytes of their own at the same time, then the links."""
+def _make_copies(target: Path, record: Staged, machine: Topology, progress: ShowProgress) -> Iterator[Copy]:
+    """Make all copies: first those with bytes of their own, all at once, then the links."""
     own = [copy for copy in record.copies if not copy.same_as]
     total, done = record.nbytes * len(own), 0
     found: dict[str, dict[str, Any]] = {}
@@ -240,7 +239,7 @@ def _copier(target: Path, record: Staged, copy: Copy, machine: Topology) -> "_Co
 
 
 class _Copier(subprocess.Popen[str]):
-    """A copying process that does not outlive its use."""
+    """A copying process that is killed when its block ends."""
 
     def __exit__(self, *error: Any) -> None:
         if self.poll() is None:
@@ -254,7 +253,7 @@ def unstage(target: Path = TARGET) -> tuple[int, list[Path]]:
     Returns
     -------
     files, left
-        How many files were removed, and what was left because it was not staged, or is another file by now.
+        How many files were removed, and which were left because they were not staged or have been replaced.
 
     Raises
     ------
@@ -266,8 +265,8 @@ def unstage(target: Path = TARGET) -> tuple[int, list[Path]]:
         message = f"nothing is staged in {target}: {RECORD_NAME} is not there"
         raise DatasetError(message)
     removed = sum(_remove(target, record, copy) for copy in record.copies)
-    for name in (RECORD_NAME, f"{RECORD_NAME}.part"):
-        (target / name).unlink(missing_ok=True)
+    (target / RECORD_NAME).unlink(missing_ok=True)
+    remove_leftovers(target, RECORD_NAME)
     folders = [target / copy.name for copy in record.copies]
     _remove_empty([*(path for folder in folders for path in folder.rglob("*") if path.is_dir()), *folders])
     if record.made_folder:
@@ -277,11 +276,11 @@ def unstage(target: Path = TARGET) -> tuple[int, list[Path]]:
 
 
 def _remove(target: Path, record: Staged, copy: Copy) -> int:
-    """Remove a copy's files, half made ones too; one that was replaced meanwhile stays."""
+    """Remove a copy's files, half-made ones too. A file that was replaced meanwhile stays."""
     removed = 0
     for name in record.files:
         path = target / copy.name / name
-        path.with_name(path.name + PART).unlink(missing_ok=True)
+        remove_leftovers(path.parent, path.name)
         if path.is_file() and copy.inodes.get(name, path.stat().st_ino) == path.stat().st_ino:
             path.unlink()
             removed += 1

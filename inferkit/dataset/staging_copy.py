@@ -1,4 +1,4 @@
-"""A process that copies files to memory: started bound to a NUMA node, so that the pages lie there.
+"""A process that copies files to memory. It is bound to a NUMA node when it starts, so that the pages lie there.
 
 In: one JSON line, ``{"source": …, "target": …, "files": […]}``. Out: ``{"done": bytes}`` after each file, then
 ``{"nodes": {node: pages}, "unknown": why}``.
@@ -13,40 +13,34 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from inferkit.files import replacing
 from inferkit.linux.numa_pages import file_nodes
 
-PART = ".staging"
 CHUNK = 1 << 26
 
 
 def copy_file(source: Path, target: Path) -> int:
-    """Copy a file by the kernel alone, under another name until it is whole; returns its bytes.
+    """Let the kernel copy a file, under another name until it is whole; return its size in bytes.
 
     Raises
     ------
     OSError
-        As the kernel says; the part is removed.
+        As the kernel says. Nothing is left of the copy.
     """
-    part = target.with_name(target.name + PART)
     target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with source.open("rb") as read, part.open("wb") as write:
-            size = os.fstat(read.fileno()).st_size
-            done = 0
-            while done < size:
-                sent = os.sendfile(write.fileno(), read.fileno(), done, min(CHUNK, size - done))
-                if not sent:
-                    raise OSError(errno.EIO, f"{source} became shorter while it was copied")
-                done += sent
-        part.rename(target)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
+    with source.open("rb") as read, replacing(target) as write:
+        size = os.fstat(read.fileno()).st_size
+        done = 0
+        while done < size:
+            sent = os.sendfile(write.fileno(), read.fileno(), done, min(CHUNK, size - done))
+            if not sent:
+                raise OSError(errno.EIO, f"{source} became shorter while it was copied")
+            done += sent
     return size
 
 
 def pages_of(paths: list[Path]) -> tuple[Counter[int], str]:
-    """Count on which nodes the pages of files lie; or say why that is unknown."""
+    """Count the pages of files on each node, or say why that is unknown."""
     nodes: Counter[int] = Counter()
     try:
         for path in paths:
@@ -58,7 +52,7 @@ def pages_of(paths: list[Path]) -> tuple[Counter[int], str]:
 
 
 def copy_all(job: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> None:
-    """Copy a job's files and look where their pages lie."""
+    """Copy a job's files and look up where their pages lie."""
     source, target = Path(job["source"]), Path(job["target"])
     for name in job["files"]:
         tell({"done": copy_file(source / name, target / name)})

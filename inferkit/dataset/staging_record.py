@@ -1,4 +1,4 @@
-"""What was staged where, kept beside the copies so that exactly that can be removed again.
+"""What was staged where. The record is kept beside the copies, so that exactly they can be removed again.
 
 History of the format
 ---------------------
@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from inferkit.errors import DatasetError
+from inferkit.files import write_whole
 from inferkit.units import gigabytes, percent
 
 RECORD_NAME = "staged.json"
@@ -29,17 +30,17 @@ class Copy(_Record):
     name
         Its folder, under the staging folder.
     node
-        The NUMA node that its pages are to lie on; None where the machine knows no nodes.
+        The NUMA node on which its pages should lie; None if the machine's nodes are unknown.
     gpu
-        The GPU that it is for; None: for all of the node.
+        The GPU that it is for; None: all GPUs of the node.
     same_as
         The copy whose bytes it shares by hard links; empty: bytes of its own.
     on_node
-        Share of its pages that lie on the node; None is unknown, and ``unknown`` says why.
+        Share of its pages that lie on the node; None if unknown, and ``unknown`` says why.
     pages
         Pages by node.
     inodes
-        Inode of each file, by its name: what is removed again must be the same file. Empty: not finished.
+        Inode of each file, by its name: only the same file is removed again. Empty: not finished.
     """
 
     name: str
@@ -78,7 +79,7 @@ class Staged(_Record):
         return sum(self.files.values())
 
     def table(self, folder: Path) -> str:
-        """Return one line per copy: its folder, node, bytes, and which share of its pages lies there."""
+        """Return one line per copy: its folder, node and bytes, and what share of its pages lies on the node."""
         head = ["folder", "NUMA node", "bytes", "on its node"]
         rows = [head, *(self._row(folder, copy) for copy in self.copies)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -100,7 +101,7 @@ def read_record(folder: Path) -> Staged | None:
     """
     path = folder / RECORD_NAME
     try:
-        return Staged.model_validate_json(path.read_text())
+        return Staged.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
     except (ValidationError, OSError) as error:
@@ -109,14 +110,12 @@ def read_record(folder: Path) -> Staged | None:
 
 
 def write_record(folder: Path, record: Staged) -> None:
-    """Write a staging folder's record, in place of an older one."""
-    part = folder / f"{RECORD_NAME}.part"
-    part.write_text(record.model_dump_json(indent=1))
-    part.rename(folder / RECORD_NAME)
+    """Write a staging folder's record; an older one is replaced."""
+    write_whole(folder / RECORD_NAME, record.model_dump_json(indent=1).encode())
 
 
 def first_copy(folder: Path) -> Path:
-    """Return the first copy in a staging folder; a folder that is none is returned as it is."""
+    """Return the first copy in a staging folder. Any other folder is returned as it is."""
     record = read_record(folder)
     return folder if record is None else folder / record.copies[0].name
 

@@ -1,97 +1,64 @@
-"""Make a data set of random images: no source is needed and no image compresses."""
+"""Make a data set of random images. They need no source and cannot be compressed."""
 
 from collections.abc import Generator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from inferkit.dataset.format import open_dataset
-from inferkit.dataset.job import Job, at_least
-from inferkit.dataset.journal import Part, sidecar_hex
-from inferkit.dataset.make import MakeReport, Progress, make
+from inferkit.dataset.format import ShowProgress, open_dataset
+from inferkit.dataset.journal import FinishedFile, sidecar_hex
+from inferkit.dataset.make import MakeReport, make
 from inferkit.dataset.manifest import MANIFEST_NAME, DType
+from inferkit.dataset.recipe import Recipe
+from inferkit.dataset.target import dtype_of, shape_of, synthetic_folder, target
 from inferkit.dataset.tensors import DTYPES, Dataset, image_hash
 from inferkit.dataset.writing import new_file
-from inferkit.errors import ParameterError
-from inferkit.records.params import MakeDataset, project_root
+from inferkit.records.params import MakeDataset
 
 SYNTHETIC_IMAGES = 1000
-"""Random images that are made where nobody says how many."""
+"""How many random images are made if the parameters do not say."""
 
 
-def make_synthetic(
-    out: Path,
-    *,
-    images: int,
-    size: int = 224,
-    shape: tuple[int, ...] | None = None,
-    dtype: DType = "uint8",
-    images_per_file: int = 1000,
-    seed: int = 0,
-    overwrite: bool = False,
-    progress: Progress | None = None,
-) -> MakeReport:
-    """Write random images; resume where an earlier run of the same job stopped.
+def make_synthetic(params: MakeDataset, *, overwrite: bool = False, progress: ShowProgress | None = None) -> MakeReport:
+    """Write random images; resume where an earlier run of the same recipe stopped.
 
     Parameters
     ----------
-    out
-        Folder to make.
-    images
-        How many.
-    size
-        Height and width of RGB images in pixels.
-    shape
-        Of one image, in place of (3, size, size): for networks whose input is no photograph.
-    dtype
-        ``uint8``, or ``float32`` with the same values 0 … 255.
-    images_per_file
-        Images per tensor file.
-    seed
-        Not negative.
+    params
+        What to make, and where. How photographs are decoded does not matter, except for ``size``.
     overwrite, progress
         As in :func:`inferkit.dataset.images.make_from_images`.
 
     Raises
     ------
-    ParameterError
-        If a parameter makes no sense.
     DatasetError
         If the folder holds something else, or the storage refuses or has too little space.
     """
-    for name, value, lowest in (("images", images, 1), ("size", size, 1), ("seed", seed, 0)):
-        at_least(name, value, lowest)
-    shape = (3, size, size) if shape is None else tuple(shape)
-    if not shape or min(shape) < 1:
-        message = f"shape is {shape}; it must be at least one positive length, such as (1, 28, 28)"
-        raise ParameterError(message)
-    facts = {"source": "synthetic", "seed": seed}
-    job = Job(folder=out, dtype=dtype, shape=shape, count=images, images_per_file=images_per_file, facts=facts)
-    return make(job, partial(_make_parts, job, seed), overwrite=overwrite, progress=progress)
-
-
-def synthetic_folder(dtype: str, shape: tuple[int, ...]) -> Path:
-    """Return where random images lie that no parameter gives a folder."""
-    return project_root() / "data" / f"synthetic-{dtype}-{'x'.join(map(str, shape))}"
+    recipe = Recipe(
+        folder=target(params),
+        dtype=dtype_of(params),
+        shape=shape_of(params),
+        count=params.limit or SYNTHETIC_IMAGES,
+        images_per_file=params.images_per_file,
+        facts={"source": "synthetic", "seed": params.seed},
+    )
+    return make(recipe, partial(_make_files, recipe, params.seed), overwrite=overwrite, progress=progress)
 
 
 def make_default(dtype: DType, shape: tuple[int, ...]) -> Dataset:
-    """Open the small synthetic set that ``data: ""`` stands for; make it if it is not there."""
+    """Open the small synthetic set that ``data: ""`` stands for. Make it first if it does not exist."""
     folder = synthetic_folder(dtype, shape)
     if (folder / MANIFEST_NAME).exists():
         return open_dataset(folder, dtype=dtype, shape=shape)
-    per_file = MakeDataset.model_fields["images_per_file"].default
-    report = make_synthetic(folder, images=SYNTHETIC_IMAGES, shape=shape, dtype=dtype, images_per_file=per_file)
-    return report.dataset
+    return make_synthetic(MakeDataset(dtype=dtype, shape=list(shape))).dataset
 
 
 def random_image(seed: int, index: int, shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
     """Make image ``index``: uniform values 0 … 255 that depend on seed and index alone.
 
-    Raw words of PCG64 are used, which NumPy keeps the same between versions (NEP 19), unlike Generator's methods.
+    These are raw words of PCG64, which NumPy keeps the same between versions (NEP 19), unlike Generator's methods.
     """
     count = int(np.prod(shape))
     words = np.random.PCG64(np.random.SeedSequence((seed, index))).random_raw(-(-count // 8))
@@ -99,12 +66,12 @@ def random_image(seed: int, index: int, shape: tuple[int, ...], dtype: str) -> n
     return values.astype(DTYPES[dtype], copy=False)
 
 
-def _make_parts(job: Job, seed: int, missing: list[int]) -> Generator[Part]:
+def _make_files(recipe: Recipe, seed: int, missing: list[int]) -> Generator[FinishedFile]:
     for index in missing:
         hashes = []
-        with new_file(job.path(index), len(job.span(index)) * job.image_bytes) as file:
-            for position in job.span(index):
-                image = random_image(seed, position, job.shape, job.dtype)
+        with new_file(recipe.path(index), len(recipe.span(index)) * recipe.image_bytes) as file:
+            for position in recipe.span(index):
+                image = random_image(seed, position, recipe.shape, recipe.dtype)
                 file.write(image.data)
                 hashes.append(image_hash(image))
-        yield Part(index=index, images=len(hashes), hashes=sidecar_hex(hashes))
+        yield FinishedFile(index=index, images=len(hashes), hashes=sidecar_hex(hashes))

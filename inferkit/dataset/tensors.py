@@ -1,4 +1,4 @@
-"""Tensor files as values: raw images back to back, how many there are, and their bytes."""
+"""Tensor files as values: raw images back to back, their number and their bytes."""
 
 import math
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ class Dataset:
     files
         In reading order.
     described
-        True if a manifest was found, False if the caller said what the bytes are.
+        True if a manifest describes the files, False if the caller said what the bytes are.
     """
 
     folder: Path
@@ -65,7 +65,7 @@ class Dataset:
 
     @property
     def in_memory(self) -> bool:
-        """True where the images exist in memory alone: there are no files to read."""
+        """True if the images exist in memory alone, so that there are no files to read."""
         return self.folder == IN_MEMORY
 
     @property
@@ -117,7 +117,7 @@ class Dataset:
         return images
 
     def hashes(self) -> npt.NDArray[np.uint64] | None:
-        """Read the sidecar: one xxh3-64 per image in reading order, shape (images,); None where there is none.
+        """Read the sidecar: one xxh3-64 per image in reading order, shape (images,); None if there is none.
 
         Raises
         ------
@@ -164,7 +164,7 @@ def image_bytes(dtype: str, shape: tuple[int, ...]) -> int:
 
 
 def image_hash(image: bytes | bytearray | memoryview | npt.NDArray[Any]) -> int:
-    """Hash one image's bytes by xxh3-64, as the sidecar holds it. An array must be contiguous."""
+    """Return the xxh3-64 of one image's bytes, as in the sidecar. An array must be contiguous."""
     return xxhash.xxh3_64_intdigest(image.data if isinstance(image, np.ndarray) else image)
 
 

@@ -1,7 +1,6 @@
-"""Files that appear whole or not at all, and storage errors told with what was needed and what was free."""
+"""Write the files of a data set: whole, synced, with errors that say what was needed and what was free."""
 
 import errno
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from inferkit.errors import DatasetError
+from inferkit.files import replacing
 from inferkit.units import gigabytes
 
 _HINTS = {
@@ -23,35 +23,24 @@ _HINTS = {
 
 @contextmanager
 def new_file(path: Path, nbytes: int) -> Iterator[BinaryIO]:
-    """Write a file under a temporary name; sync and rename it when the block ends well.
+    """Write a file that appears, synced, when the block ends well.
 
-    A file that nothing was written to does not appear. After an error nothing is left, under no name.
+    A file that nothing was written to does not appear. After an error nothing is left under any name.
 
     Parameters
     ----------
     path
         Final name. A file that has it is replaced.
     nbytes
-        Bytes that the file will need at most, for the error message.
+        The most bytes that the file can need, for the error message.
 
     Raises
     ------
     DatasetError
         If the storage refuses.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with storage_errors(path, nbytes):
-            with temporary.open("wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-                empty = file.tell() == 0
-            if not empty:
-                temporary.replace(path)
-                sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with storage_errors(path, nbytes), replacing(path, sync=True, keep_empty=False) as file:
+        yield file
 
 
 @contextmanager
@@ -68,23 +57,8 @@ def storage_errors(path: Path, nbytes: int) -> Iterator[None]:
         raise DatasetError(message.rstrip()) from error
 
 
-def sync_folder(folder: Path) -> None:
-    """Make renames in ``folder`` survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def remove_temporary_files(folder: Path) -> None:
-    """Remove what killed processes left under temporary names."""
-    for path in folder.glob(".*.part"):
-        path.unlink(missing_ok=True)
-
-
 def check_space(folder: Path, nbytes: int) -> None:
-    """Refuse to begin what cannot end.
+    """Refuse to start what does not fit.
 
     Raises
     ------

@@ -5,7 +5,7 @@ from inferkit.devices.cpu import CpuDevice
 from inferkit.errors import ParameterError
 
 MEMORIES: dict[str, tuple[str, ...]] = {"cpu": CpuDevice.memories, "cuda": ("pinned", "pageable", "mapped")}
-"""Kinds of host memory that each device copies from, known without opening it."""
+"""Kinds of host memory that each device copies from; known without opening the device."""
 
 
 def open_device(kind: str, gpu: int = 0) -> Device:

@@ -1,27 +1,41 @@
-"""The contract of a device: it owns memory, and does work in the background on streams.
+"""The contract of a device: it owns memory, and works in the background, on streams.
 
-Work that was handed to a device is a :class:`Span`. Nothing here blocks but ``Span.wait``.
+Work that was handed to a device is a :class:`Span`. Only ``Span.wait`` blocks.
 """
 
 import ctypes
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inferkit.batch import Segment
+from inferkit.closing import Closing
 from inferkit.errors import DeviceError
 
 Bytes = NDArray[np.uint8]
 
 
 def bytes_at(address: int, nbytes: int) -> Bytes:
-    """Show memory as bytes, without a copy; whoever owns it must keep it."""
+    """Return memory as an array of bytes, without a copy; its owner must keep it."""
     return np.ctypeslib.as_array((ctypes.c_ubyte * nbytes).from_address(address))
+
+
+def check_fits(segments: Sequence[Segment], slot: "Slot") -> None:
+    """Refuse to copy more than a slot holds.
+
+    Raises
+    ------
+    DeviceError
+        If the segments are larger together.
+    """
+    total = sum(segment.nbytes for segment in segments)
+    if total > slot.nbytes:
+        message = f"batch of {total} bytes does not fit a slot of {slot.nbytes}: allocate slots for the largest batch"
+        raise DeviceError(message)
 
 
 class Span(Protocol):
@@ -67,7 +81,7 @@ class Slot(Protocol):
     nbytes: int
 
 
-class Device(ABC):
+class Device(Closing):
     """A device that receives batches.
 
     Attributes
@@ -75,11 +89,11 @@ class Device(ABC):
     kind
         ``cpu`` or ``cuda``.
     name
-        What a reader of the record recognises.
+        A name that people recognise in the record.
     memories
-        Kinds of host memory that it can copy from; the first is the one that buffers should use.
+        Kinds of host memory that it can copy from; buffers should use the first.
     poison
-        Whether memory that was given back is overwritten, so that a use after release shows in a test.
+        Whether memory that was given back is overwritten, so that a test sees any use after release.
     """
 
     kind: str
@@ -88,12 +102,12 @@ class Device(ABC):
     poison: bool
 
     def attached(self) -> AbstractContextManager[None]:
-        """Tell the device that this thread will use it often until the ``with`` block ends: calls are then cheaper."""
+        """Make calls of this thread cheaper until the ``with`` block ends; for threads that use the device often."""
         return nullcontext()
 
     @abstractmethod
     def allocate(self, nbytes: int, memory: str = "") -> HostMemory:
-        """Allocate host memory of a kind (default: the best), page-aligned, its pages present.
+        """Allocate page-aligned host memory of a kind (by default the best one), with all its pages present.
 
         Raises
         ------
@@ -103,7 +117,7 @@ class Device(ABC):
 
     @abstractmethod
     def register(self, address: int, nbytes: int, *, writable: bool) -> Registration:
-        """Make existing, page-aligned memory (a file's pages) something to copy from.
+        """Let the device copy from existing, page-aligned memory (a file's pages).
 
         Raises
         ------
@@ -140,7 +154,7 @@ class Device(ABC):
 
     @abstractmethod
     def synchronize(self) -> None:
-        """Block until everything that was submitted has ended, well or not."""
+        """Block until all submitted work has ended, whether it succeeded or not."""
 
     @abstractmethod
     def read_back(self, slot: Slot, nbytes: int) -> Bytes:
@@ -149,11 +163,3 @@ class Device(ABC):
     @abstractmethod
     def close(self) -> None:
         """Finish all work and free everything; calling it again does nothing."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

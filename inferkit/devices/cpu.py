@@ -12,7 +12,7 @@ from types import TracebackType
 import numpy as np
 
 from inferkit.batch import Segment
-from inferkit.devices.base import Bytes, Device, Slot, Span, bytes_at
+from inferkit.devices.base import Bytes, Device, Slot, Span, bytes_at, check_fits
 from inferkit.errors import DeviceError
 from inferkit.units import gibibytes
 
@@ -20,13 +20,13 @@ POISON = 0xA5
 HUGE_PAGE = 2 * 2**20
 """Size and alignment of a huge page of x86-64 and of 4 KiB kernels on ARM."""
 LEAST_HUGE = HUGE_PAGE // 8
-"""Smallest memory that gets a huge page of its own: a read into less has few pages."""
+"""Smaller memory gets no huge page of its own: a read into it has few pages anyway."""
 
 
 class CpuSpan:
-    """Work on a thread, entered while it is done; what it raises is kept for ``wait``.
+    """Work on a thread, done inside this context; what it raises is kept for ``wait``.
 
-    A lock that is held until the work is done is the cheapest event that Python has.
+    The cheapest event that Python has is a lock, held until the work is done.
     """
 
     __slots__ = ("_done", "end_ns", "error", "start_ns")
@@ -69,7 +69,7 @@ class CpuStream:
         self._thread.start()
 
     def submit(self, work: Callable[[], None], *, after: Span | None = None) -> CpuSpan:
-        """Queue work that begins once ``after`` is done; work after a failed span fails as that did."""
+        """Queue work that begins once ``after`` is done; if that failed, this fails with the same error."""
         span = CpuSpan()
         self._queue.put((span, work, after))
         return span
@@ -90,10 +90,10 @@ class CpuStream:
 
 
 class CpuMemory:
-    """Anonymous memory whose pages are present, and huge where it is large enough and the machine has them.
+    """Anonymous memory with all its pages present, and with huge pages if it is large enough and the machine has them.
 
-    A disk that takes so many pages a request reads 0.6 MB into a huge page at 2.9 GB/s, into small ones at 1.3, so the
-    mapping always holds the whole of its last huge page.
+    A disk may take only so many pages per request: one read 0.6 MB into a huge page at 2.9 GB/s, into small pages at
+    1.3 GB/s. The mapping therefore always holds the whole of its last huge page.
     """
 
     def __init__(self, nbytes: int) -> None:
@@ -112,7 +112,7 @@ class CpuMemory:
         self.address = int(self.array.ctypes.data)
 
     def close(self) -> None:
-        """Give the memory back, once nobody shows it any more: a traceback may hold a reader's view."""
+        """Give the memory back as soon as no view of it is left: a traceback may hold a reader's view."""
         self.array = np.empty(0, np.uint8)
 
 
@@ -122,12 +122,12 @@ class _NothingToUndo:
 
 
 class CpuDevice(Device):
-    """The CPU: what is 'copied to the device' is copied from one place in host memory to another.
+    """The CPU: a copy 'to the device' goes from one place in host memory to another.
 
     Parameters
     ----------
     poison
-        Overwrite memory that is given back, so that a use after release shows; for tests alone.
+        Overwrite memory that is given back, so that a use after release shows; only for tests.
     """
 
     kind = "cpu"
@@ -142,14 +142,14 @@ class CpuDevice(Device):
         self._closed = False
 
     def allocate(self, nbytes: int, memory: str = "") -> CpuMemory:
-        """Allocate host memory; the CPU knows ``pageable`` alone."""
+        """Allocate host memory; the CPU knows only ``pageable``."""
         if memory not in {"", "pageable"}:
             message = f"device cpu has no {memory!r} memory to allocate, only pageable: pinned memory needs device cuda"
             raise DeviceError(message)
         return CpuMemory(nbytes)
 
     def register(self, address: int, nbytes: int, *, writable: bool) -> _NothingToUndo:
-        """Accept any memory: the CPU copies from all of it alike."""
+        """Accept any memory: the CPU can copy from all of it."""
         return _NothingToUndo()
 
     def slot(self, nbytes: int) -> CpuMemory:
@@ -159,13 +159,7 @@ class CpuDevice(Device):
 
     def copy_in(self, segments: Sequence[Segment], slot: Slot) -> Span:
         """Copy the segments to the slot on the copy thread."""
-        total = sum(segment.nbytes for segment in segments)
-        if total > slot.nbytes:
-            message = (
-                f"batch of {total} bytes does not fit a slot of {slot.nbytes}: allocate slots for the largest batch"
-            )
-            raise DeviceError(message)
-
+        check_fits(segments, slot)
         if self.poison:
             ctypes.memset(slot.address, POISON, slot.nbytes)
 
@@ -178,7 +172,7 @@ class CpuDevice(Device):
         return self._copies.submit(copy)
 
     def synchronize(self) -> None:
-        """Wait for both threads to come to the end of their queues."""
+        """Wait until both threads have emptied their queues."""
         for stream in (self._copies, self.compute):
             stream.submit(lambda: None).wait()
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from inferkit.batch import Segment
-from inferkit.devices.base import Bytes, Device, HostMemory, Slot, Span
+from inferkit.devices.base import Bytes, Device, HostMemory, Slot, Span, check_fits
 from inferkit.devices.cpu import POISON, CpuMemory
 from inferkit.devices.spans import CudaSpan, Stopwatch
 from inferkit.errors import DeviceError
@@ -22,17 +22,17 @@ try:
 
     from inferkit.devices.pinned import PORTABLE, READ_ONLY, CudaRegistration, PinnedMemory, checked
 except ImportError as _error:
-    _msg = f"{_error}: device cuda needs pycuda, cuda-bindings and NVIDIA's driver; `inferkit doctor` tells what lacks"
-    raise DeviceError(_msg) from _error
+    message = f"{_error}: device cuda needs pycuda, cuda-bindings and NVIDIA's driver; run `inferkit doctor`"
+    raise DeviceError(message) from _error
 
 
 COPYING = "queueing a copy to the GPU"
 
 
 class PrimaryContext:
-    """A GPU's primary context, which the CUDA runtime inside TensorRT uses too; kept while anybody holds it.
+    """A GPU's primary context, which the CUDA runtime inside TensorRT uses too; it lives while anybody holds it.
 
-    There is one object per GPU and process: PyCUDA frees things under none but the context object they were made under.
+    There is one such object per GPU and process: PyCUDA frees things only under the context object that made them.
     """
 
     def __init__(self, gpu: int) -> None:
@@ -65,7 +65,7 @@ class PrimaryContext:
 
     @contextmanager
     def pushed(self, doing: str) -> Iterator[None]:
-        """Make the context this thread's own meanwhile: a thread that ends with one pushed aborts the process."""
+        """Make the context current on this thread for a while: a thread that ends with it pushed aborts the process."""
         with _explained(doing):
             self._context.push()
             try:
@@ -79,7 +79,7 @@ _CONTEXTS: dict[int, PrimaryContext] = {}
 
 @contextmanager
 def _explained(doing: str) -> Iterator[None]:
-    """Turn what PyCUDA raises into a DeviceError that says what was being done."""
+    """Turn PyCUDA's errors into a DeviceError that says what was being done."""
     try:
         yield
     except drv.Error as error:
@@ -116,9 +116,9 @@ class CudaDevice(Device):
     gpu
         Which one, as CUDA counts them (``CUDA_VISIBLE_DEVICES`` and ``CUDA_DEVICE_ORDER`` decide).
     poison
-        Overwrite a slot before each copy, so that a use after release shows; for tests alone.
+        Overwrite a slot before each copy, so that a use after release shows; only for tests.
     spin
-        Wait by asking again and again: reacts some microseconds sooner, and takes a core per waiting thread.
+        Wait by polling: this reacts some microseconds sooner, and takes a core per waiting thread.
 
     Attributes
     ----------
@@ -127,7 +127,7 @@ class CudaDevice(Device):
     compute_capability
         Such as ``9.0``.
     driver
-        Version of NVIDIA's driver, and of the CUDA that it offers.
+        Version of NVIDIA's driver, and the CUDA version that it offers.
 
     Raises
     ------
@@ -158,7 +158,7 @@ class CudaDevice(Device):
             raise
 
     def _open(self, event_flags: int) -> None:
-        """Make streams, none of which waits for CUDA's default stream."""
+        """Make streams that do not wait for CUDA's default stream."""
         flags = int(bindings.CUstream_flags.CU_STREAM_NON_BLOCKING)
         with self.pushed("making streams"):
             self.compute, self._copies, self._out, clock = (drv.Stream(flags) for _ in range(4))
@@ -166,9 +166,9 @@ class CudaDevice(Device):
 
     @contextmanager
     def pushed(self, doing: str) -> Iterator[None]:
-        """Make the GPU's context this thread's own meanwhile; whatever TensorRT does belongs inside.
+        """Make the GPU's context current on this thread for a while; all that TensorRT does belongs inside.
 
-        ``doing`` is what a DeviceError says of what was being done.
+        A DeviceError from inside says ``doing``.
         """
         if self._closed:
             message = f"{doing}: {self.name} was closed before; keep the device open until its work is done"
@@ -178,7 +178,7 @@ class CudaDevice(Device):
 
     @contextmanager
     def attached(self) -> Iterator[None]:
-        """Keep the GPU's context this thread's own until the block ends."""
+        """Keep the GPU's context current on this thread until the block ends."""
         with self.pushed("attaching a thread"):
             self._attached.here = True
             try:
@@ -213,29 +213,24 @@ class CudaDevice(Device):
     def copy_in(self, segments: Sequence[Segment], slot: Slot) -> CudaSpan:
         """Queue one copy per segment on the copy stream.
 
-        The slot's last inference must have been waited for: nothing on the GPU holds the copy back. From pageable
-        memory CUDA takes the bytes itself, through a buffer of its own, and returns late.
+        Wait for the slot's last inference before: nothing on the GPU holds the copy back. From pageable memory CUDA
+        itself takes the bytes, through a buffer of its own, and returns late.
         """
-        total = sum(segment.nbytes for segment in segments)
-        if total > slot.nbytes:
-            message = (
-                f"batch of {total} bytes does not fit a slot of {slot.nbytes}: allocate slots for the largest batch"
-            )
-            raise DeviceError(message)
+        check_fits(segments, slot)
         if self.poison:
             with self.pushed("poisoning a slot"):
                 drv.memset_d8_async(slot.address, POISON, slot.nbytes, self._copies)
         stream = self._copies.handle
         with self.span(self._copies) as span:
             target = slot.address
-            for segment in segments:  # PyCUDA copies from buffers alone, and to make one of an address takes longer
+            for segment in segments:  # PyCUDA copies only from buffers; making one takes longer
                 checked(bindings.cuMemcpyHtoDAsync(target, segment.address, segment.nbytes, stream), COPYING)
                 target += segment.nbytes
         return span
 
     @contextmanager
     def span(self, stream: Any, after: Span | None = None) -> Iterator[CudaSpan]:
-        """Time what is queued on a stream meanwhile, which begins on the GPU once ``after`` is done."""
+        """Time what is queued on a stream inside the block; it begins on the GPU once ``after`` is done."""
         with self.pushed("queueing a copy or an inference"):
             if after is not None and not isinstance(after, CudaSpan):
                 after.wait()
@@ -245,7 +240,7 @@ class CudaDevice(Device):
             self._stopwatch.end(span, stream)
 
     def synchronize(self) -> None:
-        """Wait for all streams; what failed on them is told to whoever waits for its span."""
+        """Wait for all streams; a failure is raised where its span is waited for."""
         with self.pushed("waiting for all work"):
             for stream in (self._copies, self.compute, *self._more, self._out):
                 with suppress(drv.Error):
@@ -265,7 +260,7 @@ class CudaDevice(Device):
         return self._more[-1]
 
     def read_back(self, slot: Slot, nbytes: int) -> Bytes:
-        """Return a copy of the slot's first bytes, as they are now: wait for the slot's work before."""
+        """Return a copy of the slot's first bytes as they are now; wait for the slot's work before."""
         found: Bytes = np.empty(nbytes, np.uint8)
         with self.pushed("copying from the GPU"):
             drv.memcpy_dtoh_async(found, slot.address, self._out)
@@ -288,7 +283,7 @@ class CudaDevice(Device):
 
 
 def _gpu(gpu: int) -> Any:
-    """Return PyCUDA's device of that number."""
+    """Return PyCUDA's device with that number."""
     with _explained("starting CUDA; does nvidia-smi show GPUs, and the container have them (docker run --gpus all)?"):
         drv.init()
         count = drv.Device.count()

@@ -1,4 +1,4 @@
-"""CUDA graphs: work captured once and launched as one thing; PyCUDA has none, so this is cuda.bindings."""
+"""CUDA graphs: work that is captured once and launched as a whole. PyCUDA has none, hence cuda.bindings."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,9 +12,9 @@ CAPTURING = "capturing a CUDA graph; cuda_graph: false does without"
 
 
 def capture(stream: Any, work: Callable[[], None]) -> Any:
-    """Capture what ``work`` queues on a stream, and make it ready to launch.
+    """Capture what ``work`` queues on a stream, ready to be launched.
 
-    Other threads may go on allocating meanwhile (mode THREAD_LOCAL).
+    Other threads may keep allocating memory meanwhile (mode THREAD_LOCAL).
 
     Raises
     ------
@@ -44,5 +44,5 @@ def launch(graph: Any, stream: Any) -> None:
 
 
 def destroy(graph: Any) -> None:
-    """Free a captured graph that is not under way."""
+    """Free a captured graph that is not running."""
     checked(bindings.cuGraphExecDestroy(graph), "freeing a CUDA graph")

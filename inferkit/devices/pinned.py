@@ -1,4 +1,4 @@
-"""Host memory that the GPU's copy engine reads by itself: pages that CUDA was told about.
+"""Host memory that the GPU's copy engine reads by itself, because its pages are registered with CUDA.
 
 PyCUDA's ``register_host_memory`` fails with NumPy from 2.4 on, hence NVIDIA's bindings.
 """
@@ -20,10 +20,10 @@ READ_ONLY: int = bindings.CU_MEMHOSTREGISTER_READ_ONLY
 
 
 class Context(Protocol):
-    """What registering needs of a GPU's context."""
+    """What registration needs of a GPU's context."""
 
     def pushed(self, doing: str) -> AbstractContextManager[None]:
-        """Make the context current meanwhile."""
+        """Make the context current for a while."""
 
     def hold(self) -> None:
         """Keep the context."""
@@ -33,12 +33,12 @@ class Context(Protocol):
 
 
 def checked(answer: tuple[Any, ...], doing: str) -> Any:
-    """Return what a call of NVIDIA's bindings gave.
+    """Return the result of a call to NVIDIA's bindings.
 
     Raises
     ------
     DeviceError
-        If it failed: its name, and what was being done.
+        If it failed: the error's name, and what was being done.
     """
     error, *values = answer
     if error != bindings.CUresult.CUDA_SUCCESS:
@@ -63,15 +63,15 @@ _LOCK = threading.Lock()
 class CudaRegistration:
     """A share in registered pages.
 
-    Several GPUs may copy from one mapping, which can be registered but once: for all of them (PORTABLE). The last share
-    to close unregisters, in the context that registered and that was kept for it.
+    Several GPUs may copy from one mapping, but it can be registered only once: for all of them (PORTABLE). Closing the
+    last share unregisters it, in the context that registered it and that was kept for this.
 
     Parameters
     ----------
     context
         Of a GPU.
     address, nbytes
-        The pages; all shares in one address have the same size.
+        The pages; all shares at one address have the same size.
     flags
         Of ``cuMemHostRegister``.
 
@@ -124,7 +124,7 @@ def _registered(context: Context, address: int, nbytes: int, flags: int) -> _Pag
 
 
 class PinnedMemory(CpuMemory):
-    """Anonymous pages, registered: unlike CUDA's own allocations they can have a NUMA policy, and take O_DIRECT reads.
+    """Registered anonymous pages: unlike CUDA's own allocations they can have a NUMA policy and take O_DIRECT reads.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """When work on a GPU began and ended, on the host's clock, from CUDA events.
 
-Nothing here imports CUDA: events and streams are whatever has PyCUDA's methods.
+Nothing here imports CUDA: anything with PyCUDA's methods can be an event or a stream.
 """
 
 import threading
@@ -18,11 +18,11 @@ NARROW_NS = 30_000
 ANCHOR_TRIES = 5
 
 Pushed = Callable[[str], AbstractContextManager[None]]
-"""Makes the context the calling thread's own, and says what was being done if CUDA refuses it."""
+"""Makes the context current on the calling thread; if CUDA refuses, the error says what was being done."""
 
 
 class Events:
-    """The two events of a span; they go round, because making one holds the interpreter's lock."""
+    """The two events of a span. They are reused, because making one holds the interpreter's lock."""
 
     __slots__ = ("end", "start")
 
@@ -55,7 +55,7 @@ class Anchor:
     def times(self, events: Events, queued_ns: int, seen_ns: int) -> tuple[int, int]:
         """Return when work began and ended that was queued and seen done at these times.
 
-        It began no earlier and ended no later than that: where it seems so, the anchor is off, and is moved.
+        It cannot have begun earlier or ended later: if it seems so, the anchor is off, and is moved.
         """
         start_ns, end_ns = self._when(events.start), self._when(events.end)
         off = max(queued_ns - start_ns, 0) or min(seen_ns - end_ns, 0)
@@ -92,7 +92,7 @@ class CudaSpan:
         Raises
         ------
         DeviceError
-            If it failed, or anything else in this GPU's context.
+            If it failed, or anything else did in this GPU's context.
         """
         if not self.end_ns:
             self._stopwatch.wait(self)
@@ -115,9 +115,9 @@ class Stopwatch:
     pushed
         Makes the device's context current.
     make_event
-        Makes an event that nobody blocks for.
+        Makes an event that nobody waits for.
     make_end
-        Makes an event that is waited for; where that blocks, each one interrupts the CPU.
+        Makes an event to wait for; if waiting blocks, each such event interrupts the CPU.
     stream
         An idle stream, for anchors.
     """
@@ -135,7 +135,7 @@ class Stopwatch:
     def begin(self, stream: Any, after: CudaSpan | None = None) -> CudaSpan:
         """Begin a span with what is queued next on a stream; the context must be pushed.
 
-        On the GPU it begins once ``after`` is done. Both then refer to one anchor, so that their times are in order.
+        On the GPU it begins once ``after`` is done. Both then use one anchor, so that their times are in order.
         """
         if after is not None:
             after.precede(stream)
@@ -165,7 +165,7 @@ class Stopwatch:
         return span.end_ns > 0
 
     def _settle(self, span: CudaSpan) -> None:
-        """Take a span's times, unless another thread has, and let its events go round."""
+        """Take a span's times, unless another thread has, and free its events for the next span."""
         with self._lock:
             if not span.end_ns:
                 times = span.anchor.times(span.events, span.queued_ns, monotonic_ns())
@@ -192,7 +192,7 @@ class Stopwatch:
         return self._anchors[-1]
 
     def close(self) -> None:
-        """Let go of all events, whoever still holds a span: PyCUDA frees where the last reference goes."""
+        """Let go of all events, even if a span is still held: PyCUDA frees an event with its last reference."""
         for events in self._events:
             events.start = events.end = None
         for anchor in self._anchors:

@@ -1,6 +1,6 @@
-"""Engines: what infers a batch that lies on a device. To add one: a file, a test and a line here.
+"""Engines infer a batch that lies on a device. To add one: a file, a test and a line here.
 
-An engine's library is imported when the engine is asked for, so that a machine needs only the one it uses.
+An engine's library is imported when that engine is asked for, so that a machine needs only what it uses.
 """
 
 from importlib import import_module

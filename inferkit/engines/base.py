@@ -1,23 +1,23 @@
-"""The contract of an engine: it infers what lies in a slot, in the background, once the copy is done."""
+"""The contract of an engine: once the copy is done, it infers in the background what lies in a slot."""
 
-from abc import ABC, abstractmethod
-from types import TracebackType
+from abc import abstractmethod
 from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inferkit.closing import Closing
 from inferkit.devices.base import Device, Slot, Span
 from inferkit.errors import EngineError
 
 
 class Options(NamedTuple):
-    """How an engine infers; each engine takes what it knows.
+    """How an engine infers; each engine uses the options that it knows.
 
     Parameters
     ----------
     threads
-        CPU threads; 0: one per core.
+        CPU threads; 0 means one per core.
     contexts
         Batches that a GPU infers side by side, each in an execution context of its own.
     cuda_graph
@@ -29,7 +29,7 @@ class Options(NamedTuple):
     cuda_graph: bool = False
 
 
-class Engine(ABC):
+class Engine(Closing):
     """Infers batches on a device.
 
     Attributes
@@ -43,7 +43,7 @@ class Engine(ABC):
     is_reference
         Whether other engines' outputs are held against its own.
     lacks
-        Precisions that it does not compute in, and what to do instead.
+        Precisions that it cannot compute in, and what to do instead.
     """
 
     name: ClassVar[str]
@@ -77,12 +77,12 @@ class Engine(ABC):
         Raises
         ------
         EngineError
-            If the model does not fit the images, or the device is none that the engine knows.
+            If the model does not fit the images, or the engine does not know the device.
         """
 
     @property
     def facts(self) -> dict[str, str]:
-        """The library and version that infers, for the record."""
+        """The library that infers and its version, for the record."""
         return {}
 
     @abstractmethod
@@ -91,10 +91,10 @@ class Engine(ABC):
 
     @abstractmethod
     def output(self, slot: Slot) -> NDArray[np.float32] | None:
-        """Return a copy of what the slot's last, finished inference gave; None where an engine infers nothing."""
+        """Return a copy of the output of the slot's last, finished inference; None if the engine infers nothing."""
 
     def out(self, slot: Slot, after: Span) -> Span:
-        """Bring a slot's results to host memory once ``after`` is done; nothing where they lie there already."""
+        """Bring a slot's results to host memory once ``after`` is done; does nothing if they are there already."""
         return after
 
     def layers(self, slot: Slot) -> tuple[list[tuple[str, float]], str]:
@@ -103,23 +103,15 @@ class Engine(ABC):
         Returns
         -------
         times, description
-            Name and milliseconds of each layer in order; what the library says of the built network, as JSON.
+            Name and milliseconds of each layer, in order; the library's description of the built network, as JSON.
 
         Raises
         ------
         EngineError
-            If the engine cannot look at single layers.
+            If the engine cannot time single layers.
         """
         message = f"engine {self.name} times no layers: set layer_profile: false"
         raise EngineError(message)
 
-    def close(self) -> None:  # noqa: B027 - most engines have nothing to free
+    def close(self) -> None:
         """Free what the engine holds; calling it again does nothing."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -1,49 +1,46 @@
-"""Built engines on disk: found again by everything that shaped them, built by one process where several want one."""
+"""Built engines on disk: found again by everything that shaped them; if several processes want one, one builds it."""
 
 import fcntl
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from time import sleep
 
 import xxhash
 
 from inferkit.errors import EngineError
+from inferkit.files import cache_folder, write_whole
 
 DIGEST_BYTES = 16
 WAIT_S = 0.2
-"""Time between two tries to get a lock."""
+"""Seconds between two tries to get a lock."""
 PROGRESS = logging.getLogger("inferkit.progress")
-"""Where it is told how far an engine is, for people who wait."""
+"""Says how far an engine is, to people who wait for it."""
 
 
-class PlanFile:
+class EngineFile:
     """The file of one built engine (TensorRT calls it a plan): a digest of 16 bytes, then the plan.
 
-    Files lie in ``$XDG_CACHE_HOME/inferkit/engines`` (default ``~/.cache``). An empty, hidden file beside each is its
-    lock, and stays.
+    Files lie in ``$XDG_CACHE_HOME/inferkit/engines`` (default ``~/.cache``). The empty, hidden file beside each is
+    its lock, and stays.
 
     Parameters
     ----------
     name
-        What a reader of the folder recognises.
+        What people recognise in the folder.
     shaped_by
-        Everything that shapes the engine; whatever differs makes another file.
+        Everything that shapes the engine; any difference makes another file.
     """
 
     def __init__(self, name: str, shaped_by: Mapping[str, object]) -> None:
         key = xxhash.xxh3_128_hexdigest(json.dumps(shaped_by, sort_keys=True).encode())
-        root = os.environ.get("XDG_CACHE_HOME", "")
-        folder = (Path(root) if root else Path.home() / ".cache") / "inferkit" / "engines"
-        self.path = folder / f"{name[:80]}-{key}.engine"
+        self.path = cache_folder("engines") / f"{name[:80]}-{key}.engine"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes out, so that one builds and the others find; the kernel unlocks if this one dies.
+        """Keep other processes out: one builds the engine, the others find it. The kernel unlocks if this one dies.
 
         Raises
         ------
@@ -62,7 +59,7 @@ class PlanFile:
             os.close(lock)
 
     def _wait(self, lock: int) -> None:
-        """Wait for the lock, and say so; trying again and again shows that this process does not hang."""
+        """Wait for the lock and say so; each new try shows that this process does not hang."""
         while not _taken(lock):
             PROGRESS.info("waiting for another process that makes %s", self.path.name)
             sleep(WAIT_S)
@@ -72,8 +69,8 @@ class PlanFile:
 
         Raises
         ------
-        TornPlanError
-            If the file is not as it was written.
+        TornEngineError
+            If the file is damaged.
         """
         try:
             content = self.path.read_bytes()
@@ -82,14 +79,14 @@ class PlanFile:
         plan = content[DIGEST_BYTES:]
         if xxhash.xxh3_128_digest(plan) != content[:DIGEST_BYTES]:
             message = f"{self.path.name} in the cache of engines was torn or altered"
-            raise TornPlanError(message)
+            raise TornEngineError(message)
         return plan
 
     def read_or_begin(self) -> bytes | None:
-        """Return what lies there; None where nothing does, or where it is damaged, which is told: it is begun anew."""
+        """Return what the file holds; None, with a warning if it is damaged, to begin anew."""
         try:
             return self.read()
-        except TornPlanError as error:
+        except TornEngineError as error:
             PROGRESS.warning("%s: begun anew", error)
             return None
 
@@ -102,14 +99,7 @@ class PlanFile:
             If it cannot be written.
         """
         try:
-            handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(xxhash.xxh3_128_digest(plan))
-                    file.write(plan)
-                Path(temporary).replace(self.path)
-            finally:
-                Path(temporary).unlink(missing_ok=True)
+            write_whole(self.path, xxhash.xxh3_128_digest(plan), plan)
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -126,5 +116,5 @@ def _taken(lock: int) -> bool:
     return True
 
 
-class TornPlanError(EngineError):
-    """A plan's file is not as it was written."""
+class TornEngineError(EngineError):
+    """An engine's file is damaged."""

@@ -1,4 +1,4 @@
-"""Infer nothing: what is left is reading and copying."""
+"""Infer nothing: only reading and copying are left."""
 
 from typing import Self
 

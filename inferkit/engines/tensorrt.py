@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from inferkit.devices.base import Device, Slot, Span
 from inferkit.engines.base import Engine, Options
-from inferkit.engines.engine_cache import PlanFile, TornPlanError
+from inferkit.engines.engine_cache import EngineFile, TornEngineError
 from inferkit.engines.tensorrt_lane import Lane, RuntimeCache, make_lane
 from inferkit.engines.tensorrt_library import LOG, trt
 from inferkit.engines.tensorrt_plan import build_plan, inspect, shaped_by
@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # this file can be imported where there is no CUDA
 
 
 class _Place:
-    """What belongs to a slot: the lane that infers it, and its outputs on the GPU and in pinned host memory."""
+    """What belongs to a slot: its lane, and its outputs on the GPU and in pinned host memory."""
 
     def __init__(self, lane: Lane, device: "dict[str, CudaSlot]", host: "dict[str, CpuMemory]") -> None:
         self.lane = lane
@@ -33,7 +33,7 @@ class _Place:
         self.images = 0
 
     def close(self) -> None:
-        """Free the outputs; the lane goes on."""
+        """Free the outputs, but not the lane."""
         for slot in self.device.values():
             slot.close()
         for memory in self.host.values():
@@ -48,7 +48,7 @@ class TensorRTEngine(Engine):
     device
         Where the slots are; its context must be pushed.
     runtime, engine
-        A deserialised engine, and what deserialised it.
+        A deserialised engine, and the runtime that deserialised it.
     batch_size
         The largest batch.
     options
@@ -95,7 +95,7 @@ class TensorRTEngine(Engine):
         shape: tuple[int, ...],
         options: Options = Options(),  # noqa: B008 - immutable
     ) -> Self:
-        """Build the engine or take it from the cache, and infer once, so that nothing is left to be loaded."""
+        """Build the engine or take it from the cache, then infer once, so that everything is loaded."""
         if device.kind != "cuda":
             message = f"engine tensorrt infers on device cuda, not on {device.kind}: use engine onnx there"
             raise EngineError(message)
@@ -134,7 +134,7 @@ class TensorRTEngine(Engine):
         return self._facts
 
     def infer(self, slot: Slot, images: int, after: Span | None) -> Span:
-        """Queue an inference on the slot's lane; of a smaller batch the rest of the slot is inferred too, and left out.
+        """Queue an inference on the slot's lane; of a smaller batch the rest of the slot is inferred too, then ignored.
 
         Raises
         ------
@@ -159,7 +159,7 @@ class TensorRTEngine(Engine):
         return self._device.copy_out([(place.device[name], place.host[name]) for name in self._outputs], after)
 
     def _allocate(self, address: int) -> _Place:
-        """Allocate the outputs of a slot, for the largest batch, and give it to a lane in turn."""
+        """Allocate a slot's outputs for the largest batch; lanes take slots in turn."""
         # types of 4 bits have half a byte
         sizes = {name: ceil(prod(shape) * self._type(name).itemsize) for name, shape in self._outputs.items()}
         place = _Place(
@@ -192,12 +192,12 @@ class TensorRTEngine(Engine):
         return values
 
     def layers(self, slot: Slot) -> tuple[list[tuple[str, float]], str]:
-        """Time each layer of one batch that lies in the slot; the figures are for comparing layers, not for adding up.
+        """Time each layer of one batch that lies in the slot; the figures compare layers, and do not add up.
 
         Returns
         -------
         times, description
-            Name and milliseconds of each layer in order; what the library's inspector says of the engine (JSON).
+            Name and milliseconds of each layer, in order; what the library's inspector says of the engine (JSON).
         """
         lane = make_lane(self._engine, self._input, self._device, self._device.compute, self._batch_size, Options())
         place = self._places.get(slot.address) or self._allocate(slot.address)
@@ -211,7 +211,7 @@ class TensorRTEngine(Engine):
         if self._engine is None:
             return
         self._device.synchronize()
-        with self._device.pushed("freeing an engine"), ExitStack() as freed:  # from the last on, whatever fails
+        with self._device.pushed("freeing an engine"), ExitStack() as freed:  # the last first, even if one fails
             for place in self._places.values():
                 freed.callback(place.close)
             freed.callback(self._drop)
@@ -233,8 +233,8 @@ def _engine(
     shape: tuple[int, ...],
     facts: dict[str, str],
 ) -> Any:
-    """Return an engine from the cache, else build it; ``facts`` gets what became of it."""
-    file = PlanFile(model.stem, shaped_by(model, batch_size, dtype, shape) | gpu_facts(gpu))
+    """Return an engine from the cache, or build it; ``facts`` gets where it came from."""
+    file = EngineFile(model.stem, shaped_by(model, batch_size, dtype, shape) | gpu_facts(gpu))
     with file.locked():
         engine = _stored(runtime, file, facts)
         if engine is None:
@@ -253,15 +253,15 @@ def _engine(
 
 
 def gpu_facts(gpu: "CudaDevice") -> dict[str, object]:
-    """Return what of a GPU and its driver shapes a plan."""
+    """Return the facts of a GPU and its driver that shape a plan."""
     return {"gpu": gpu.name, "compute_capability": gpu.compute_capability, "driver": gpu.driver}
 
 
-def _stored(runtime: Any, file: PlanFile, facts: dict[str, str]) -> Any:
-    """Return the engine that lies in the cache; None, with a warning, where it is damaged or refused."""
+def _stored(runtime: Any, file: EngineFile, facts: dict[str, str]) -> Any:
+    """Return the cached engine; None if there is none, or, with a warning, if it is damaged or refused."""
     try:
         plan = file.read()
-    except TornPlanError as error:
+    except TornEngineError as error:
         facts["cache_warning"] = f"{error}: built anew"
         return None
     if plan is None:

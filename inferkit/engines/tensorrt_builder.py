@@ -1,15 +1,15 @@
-"""What a builder of TensorRT is given beside the network: who is told how far it is, and what earlier builds found."""
+"""What TensorRT's builder gets besides the network: a progress monitor, and what earlier builds found out."""
 
 from typing import Any
 
-from inferkit.engines.engine_cache import PROGRESS, PlanFile
+from inferkit.engines.engine_cache import PROGRESS, EngineFile
 from inferkit.engines.tensorrt_library import RTX, trt
 
 _IProgressMonitor: Any = trt.IProgressMonitor
 
 
 class BuildProgress(_IProgressMonitor):  # type: ignore[misc]
-    """Logs how far a build is; whoever measures shows it.
+    """Logs how far a build is; the measuring process shows it.
 
     Parameters
     ----------
@@ -23,31 +23,31 @@ class BuildProgress(_IProgressMonitor):  # type: ignore[misc]
         self._steps: dict[str, int] = {}
 
     def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-        """Be told by TensorRT that a phase begins."""
+        """Note that a phase begins; TensorRT calls this."""
         self._steps[phase_name] = max(num_steps, 1)
         PROGRESS.info("building %s: %s", self._name, phase_name)
 
     def step_complete(self, phase_name: str, step: int) -> bool:
-        """Be told by TensorRT that a step of a phase is done; building goes on."""
+        """Note that a step of a phase is done; TensorRT calls this. True lets the build go on."""
         PROGRESS.info("building %s: %s %.0f %%", self._name, phase_name, 100 * step / self._steps.get(phase_name, 1))
         return True
 
     def phase_finish(self, phase_name: str) -> None:
-        """Be told by TensorRT that a phase has ended."""
+        """Note that a phase has ended; TensorRT calls this."""
         self._steps.pop(phase_name, None)
 
 
 class TimingCache:
-    """Times of kernels that earlier builds found out; for TensorRT, since TensorRT-RTX tries no kernels when it builds.
+    """Kernel times that earlier builds found out. Only TensorRT has them: TensorRT-RTX tries no kernels when it builds.
 
     Parameters
     ----------
     config
-        The builder's configuration, which uses them.
+        The configuration of the builder that uses them.
     """
 
     def __init__(self, config: Any) -> None:
-        self._file = None if RTX else PlanFile("timing", {"library": trt.__name__, "version": trt.__version__})
+        self._file = None if RTX else EngineFile("timing", {"library": trt.__name__, "version": trt.__version__})
         if self._file is None:
             return
         with self._file.locked():

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from inferkit.engines.base import Options
-from inferkit.engines.engine_cache import PlanFile
+from inferkit.engines.engine_cache import EngineFile
 from inferkit.engines.tensorrt_library import LOG, RTX, trt
 from inferkit.errors import EngineError
 
@@ -24,7 +24,7 @@ class Lane:
     context
         The execution context.
     engine
-        What made it.
+        The engine that made it.
     image
         Name of the input.
     stream
@@ -32,7 +32,7 @@ class Lane:
     batch_size
         Images per batch.
     memory
-        What the context keeps between layers, where it does not allocate that itself; freed with the lane.
+        For what the context keeps between layers, if it does not allocate that itself; freed with the lane.
     """
 
     def __init__(
@@ -107,8 +107,9 @@ class Lane:
 class GraphLane(Lane):
     """Replays each slot's batch as a CUDA graph, captured when the slot is first met.
 
-    A graph holds the addresses that it was captured with. TensorRT-RTX could capture by itself, but anew at each change
-    of address: one thread needed 0.7 ms to queue a ResNet-50 batch so, and needs 0.03 ms with a graph per slot.
+    A graph holds the addresses that it was captured with. TensorRT-RTX could capture by itself, but would do so
+    again at each change of address: one thread then needed 0.7 ms to queue a ResNet-50 batch. With a graph per slot it
+    needs 0.03 ms.
     """
 
     def __init__(self, context: Any, engine: Any, image: str, stream: Any, *more: Any) -> None:
@@ -138,7 +139,7 @@ class GraphLane(Lane):
             destroy(graph)
 
     def close(self) -> None:
-        """Free graphs, context and memory; the latter two also where CUDA fails to free a graph."""
+        """Free graphs, context and memory; the latter two even if CUDA fails to free a graph."""
         from inferkit.devices.graphs import destroy
 
         try:
@@ -156,19 +157,19 @@ _IProfiler: Any = trt.IProfiler
 
 
 class _Profiler(_IProfiler):  # type: ignore[misc]
-    """Keeps the layers' times."""
+    """Collects the layers' times."""
 
     def __init__(self) -> None:
         _IProfiler.__init__(self)  # pybind11 wants it called so
         self.times: list[tuple[str, float]] = []
 
     def report_layer_time(self, layer_name: str, ms: float) -> None:
-        """Be told by TensorRT, once per layer."""
+        """Note a layer's time; TensorRT calls this once per layer."""
         self.times.append((layer_name, float(ms)))
 
 
 class RuntimeCache:
-    """Kernels that TensorRT-RTX compiled when it met a batch, kept for the next process; TensorRT compiles none then.
+    """Kernels that TensorRT-RTX compiled when it met a batch, kept for the next process. TensorRT compiles none then.
 
     Parameters
     ----------
@@ -177,7 +178,7 @@ class RuntimeCache:
     """
 
     def __init__(self, name: str, shaped_by: Mapping[str, object]) -> None:
-        self._file = PlanFile(f"kernels-{name}", shaped_by) if RTX else None
+        self._file = EngineFile(f"kernels-{name}", shaped_by) if RTX else None
         self._cache: Any = None
 
     def give(self, config: Any) -> None:
@@ -198,7 +199,7 @@ class RuntimeCache:
                 self._file.write(bytes(self._cache.serialize()))
 
     def close(self) -> None:
-        """Free what is in memory."""
+        """Free the kernels in memory."""
         self._cache = None
 
 
@@ -213,14 +214,14 @@ def make_lane(
 ) -> Lane:
     """Make an execution context on a stream of a device.
 
-    TensorRT-RTX compiles kernels for a batch when it meets it. By default (LAZY) it infers with slower ones meanwhile;
-    EAGER waits, so that the warm-up leaves nothing behind. TensorRT compiles when it builds, and has no such choice.
-    Only where TensorRT-RTX is given the memory for what layers hand on can its work be captured as a CUDA graph.
+    TensorRT-RTX compiles kernels for a batch when it meets it. By default (LAZY) it meanwhile infers with slower
+    ones; EAGER waits, so that nothing is left to compile after the warm-up. TensorRT compiles when it builds, and has
+    no such choice. TensorRT-RTX's work can be captured as a CUDA graph only if it is given the memory between layers.
 
     Raises
     ------
     DeviceError, EngineError
-        If there is no memory for it.
+        If there is not enough memory.
     """
     strategies = getattr(trt, "DynamicShapesKernelSpecializationStrategy", None)
     if strategies is None:

@@ -12,7 +12,7 @@ def _library() -> Any:
     for name in ("tensorrt", "tensorrt_rtx"):
         try:
             return import_module(name)
-        except (ImportError, OSError, RuntimeError) as error:  # PyPI's placeholders of tensorrt raise the latter
+        except (ImportError, OSError, RuntimeError) as error:  # PyPI's placeholder packages raise the latter
             reasons.append(f"{name}: {error}")
     message = (
         f"engine tensorrt needs TensorRT ({'; '.join(reasons)}): pip install 'inferkit[tensorrt]' or [tensorrt-rtx]"
@@ -28,19 +28,19 @@ _ILogger: Any = trt.ILogger
 
 
 class _Log(_ILogger):  # type: ignore[misc]
-    """Keeps the last errors for messages. TensorRT takes one logger per process and ignores others."""
+    """Keeps the last errors, for messages. TensorRT takes one logger per process and ignores others."""
 
     def __init__(self) -> None:
         _ILogger.__init__(self)  # pybind11 wants it called so
         self._errors: deque[str] = deque(maxlen=4)
 
     def log(self, severity: Any, message: str) -> None:
-        """Be told by TensorRT, from any thread."""
+        """Keep an error; TensorRT calls this, from any thread."""
         if severity <= trt.ILogger.Severity.ERROR:
             self._errors.append(message.strip())
 
     def take(self) -> str:
-        """Return what was kept, and forget it."""
+        """Return the errors that were kept, and forget them."""
         errors = list(self._errors)
         self._errors.clear()
         return "; ".join(errors) or f"{trt.__name__} gave no reason"

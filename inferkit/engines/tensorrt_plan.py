@@ -1,4 +1,4 @@
-"""TensorRT or TensorRT-RTX, whichever is installed, and what it makes of an ONNX file: a plan.
+"""What TensorRT or TensorRT-RTX, whichever is installed, makes of an ONNX file: a plan.
 
 Reading and building need no GPU with TensorRT-RTX.
 """
@@ -16,7 +16,7 @@ from inferkit.errors import EngineError
 def build_plan(model: Path, batch_size: int, dtype: str, shape: tuple[int, ...]) -> bytes:
     """Build a serialised engine for batches of ``batch_size`` images; TensorRT-RTX needs no GPU for it.
 
-    One that takes smaller batches as well infers ResNet-50 14 % slower (float16, batch 256, H100).
+    An engine that also takes smaller batches infers ResNet-50 14 % slower (float16, batch 256, H100).
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def build_plan(model: Path, batch_size: int, dtype: str, shape: tuple[int, ...])
     Raises
     ------
     EngineError
-        If the model cannot be read or built, or does not fit the images: with the nodes concerned.
+        If the model cannot be read or built, or does not fit the images: names the nodes concerned.
     """
     builder = trt.Builder(LOG)
     network, _parser = read_network(builder, model)
@@ -62,12 +62,12 @@ def build_plan(model: Path, batch_size: int, dtype: str, shape: tuple[int, ...])
 
 
 def read_network(builder: Any, model: Path) -> tuple[Any, Any]:
-    """Return the network of an ONNX file, and the parser, which holds its weights and must live as long.
+    """Return the network of an ONNX file and its parser, which holds the weights and must live as long.
 
     Raises
     ------
     EngineError
-        If it cannot be read: with the nodes concerned.
+        If it cannot be read: names the nodes concerned.
     """
     network = builder.create_network(_strongly_typed())
     parser = trt.OnnxParser(network, LOG)
@@ -80,11 +80,11 @@ def read_network(builder: Any, model: Path) -> tuple[Any, Any]:
 
 
 def slow_in_fp8(library: str, version: str) -> bool:
-    """Tell whether a library is known to gain nothing from fp8.
+    """Tell whether fp8 is known to be of no use with a library.
 
     TensorRT-RTX 1.4.0.76 on an H100, batches of 128: ResNet-50 13,479 and 13,477 images/s in two runs, 22,815 and
-    22,792 in float16, and NaN for outputs; ViT-B/16 5,974 in one, 9,447 in float16. Nothing is known of later versions,
-    nor of TensorRT.
+    22,792 in float16, and NaN as outputs; ViT-B/16 5,974 in one run, 9,447 in float16. Nothing is known of later
+    versions, nor of TensorRT.
     """
     return library == "tensorrt_rtx" and version.startswith("1.4.")
 
@@ -96,7 +96,7 @@ def quantised_to(network: Any) -> set[Any]:
 
 
 def inspect(engine: Any) -> str:
-    """Return what the library tells of an engine's layers, as JSON."""
+    """Return what the library says of an engine's layers, as JSON."""
     inspector = engine.create_engine_inspector()
     text: str = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
     return text
@@ -139,7 +139,7 @@ def _check_input(network: Any, model: Path, batch_size: int, dtype: str, shape: 
 
 
 def shaped_by(model: Path, batch_size: int, dtype: str, shape: tuple[int, ...]) -> dict[str, object]:
-    """Return what shapes a plan beside the GPU: model, batch, images, library, and the code that builds it.
+    """Return what shapes a plan besides the GPU: model, batch, images, library, and the code that builds it.
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """What the kernel lets this process use of the machine: CPUs (affinity), CPU time and memory (control groups).
 
 A container on a 128-core server may have 4 CPUs' worth of time and 16 GiB; figures depend on these, not on the server.
-Control groups exist in two versions with other file names; hosts may run both side by side. A group's limit holds for
-all groups inside it, so the lowest one on the way up counts.
+Control groups exist in two versions with different file names; a host may run both. A group's limit holds for all
+groups inside it, so the lowest one on the way up counts.
 """
 
 import math
@@ -15,14 +15,14 @@ from inferkit.linux.procfs import ROOT, cpu_list, fields, integer, text
 
 
 def affinity(root: Path = ROOT) -> set[int]:
-    """Return the logical CPUs that the scheduler may use for the calling thread (of a recorded tree: its process)."""
+    """Return the logical CPUs that the scheduler may use for the calling thread, or for a recorded tree's process."""
     if root == ROOT:
         return os.sched_getaffinity(0)
     return set(cpu_list(fields(text(root / "proc/self/status")).get("Cpus_allowed_list")))
 
 
 def memory_nodes(root: Path = ROOT) -> set[int]:
-    """Return the NUMA nodes whose memory this process may use: those that have some, and that its cpuset allows."""
+    """Return the NUMA nodes whose memory this process may use: nodes that have memory and that its cpuset allows."""
     allowed = cpu_list(fields(text(root / "proc/self/status")).get("Mems_allowed_list"))
     folders = {node: root / f"sys/devices/system/node/node{node}/meminfo" for node in allowed}
     return {node for node, file in folders.items() if _has_memory(text(file))}
@@ -34,13 +34,13 @@ def _has_memory(meminfo: str | None) -> bool:
 
 
 def cpu_quota(root: Path = ROOT) -> float | None:
-    """Return how many CPUs' worth of time the control groups allow; None where they set no quota."""
+    """Return how many CPUs' worth of time the control groups allow; None if they set no quota."""
     quotas = [quota for group in _groups("cpu", root) if (quota := _quota(group)) is not None]
     return min(quotas, default=None)
 
 
 def memory_limit(root: Path = ROOT) -> int | None:
-    """Return the control groups' lowest memory limit in bytes; None where they set none.
+    """Return the control groups' lowest memory limit in bytes; None if they set none.
 
     Notes
     -----

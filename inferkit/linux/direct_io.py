@@ -25,17 +25,17 @@ class DirectIo:
 
 
 def direct_io_alignment(path: Path) -> DirectIo | None:
-    """Return the alignment that direct I/O on a regular file demands; None where the file system does not report it.
+    """Return the alignment that direct I/O on a regular file demands; None if the file system does not report it.
 
     Notes
     -----
     None has several reasons: a kernel before 6.1, a folder instead of a file, a file system that does not say (NFS,
-    and those that copy in silence: tmpfs, FUSE), or one that says 0: direct I/O is not possible on this file.
+    and those that silently copy: tmpfs, FUSE), or one that says 0: direct I/O is not possible on this file.
 
     Raises
     ------
     ReadError
-        If the file cannot be examined, because it does not exist or may not be reached.
+        If the file cannot be examined because it does not exist or is out of reach.
     """
     statx = getattr(ctypes.CDLL(None, use_errno=True), "statx", None)
     if statx is None:  # a C library older than glibc 2.28 or musl 1.2.5

@@ -1,8 +1,8 @@
-"""Many reads in flight on one thread: Linux's io_uring, by its system calls.
+"""Many reads in flight on one thread: Linux's io_uring, through its system calls.
 
-No library that is kept up reads into memory that somebody else allocated. What is needed is little: a ring of requests
-that only this thread fills, a ring of completions that only the kernel fills, and one system call that hands over the
-first and waits for the second. See io_uring(7), io_uring_setup(2), io_uring_enter(2) and <linux/io_uring.h>.
+No maintained library reads into memory that somebody else allocated. Little is needed: a ring of requests that only
+this thread fills, a ring of completions that only the kernel fills, and one system call that hands over the first and
+waits for the second. See io_uring(7), io_uring_setup(2), io_uring_enter(2) and <linux/io_uring.h>.
 """
 
 import ctypes
@@ -55,22 +55,21 @@ class ReadQueue:
     Parameters
     ----------
     depth
-        Most reads in flight, a power of two.
+        How many reads may be in flight: a power of two.
     group
-        Reads that are handed over by one system call, at most ``depth``.
+        How many reads one system call hands over: at most ``depth``.
 
     Raises
     ------
     ReadError
-        If the kernel, or what this process is confined by, permits no io_uring.
+        If the kernel or the container does not permit io_uring.
 
     Notes
     -----
-    Memory order: the kernel reads the requests within the call that this thread makes after it wrote them (no kernel
-    thread polls for them), so that no barrier is needed on any processor. Of the completions only as many are taken as
-    the call waited for: the kernel has seen these, with the barriers that takes, before it returned, so that it does
-    not matter whether loads are reordered (aarch64) or not (x86-64). Places in either ring are used anew by a later
-    call only.
+    Memory order: this thread writes the requests and then makes the call in which the kernel reads them. No kernel
+    thread polls for them, so no processor needs a barrier. Of the completions, only as many are taken as the call
+    waited for: the kernel saw these, with the barriers that this takes, before it returned. It therefore does not
+    matter whether loads are reordered (aarch64) or not (x86-64). Only a later call reuses places in either ring.
     """
 
     def __init__(self, depth: int, group: int) -> None:
@@ -117,23 +116,23 @@ class ReadQueue:
             self._words[found[_SQ_ARRAY] // 4 + index] = index
 
     def read(self, reads: Iterable[Read]) -> list[int]:
-        """Read, and return when nothing is in flight any more, whatever happened.
+        """Read, and return once nothing is in flight, whatever happened.
 
         Parameters
         ----------
         reads
-            What to read, asked for as the reads go. A descriptor must stay open until ``group`` more were asked for:
-            from when a read is handed over, the kernel itself holds the file.
+            What to read, taken one by one as the reads proceed. A descriptor must stay open until ``group`` more are
+            taken: once a read is handed over, the kernel itself holds the file.
 
         Returns
         -------
         results
-            Of each read: how many bytes came, or the negative errno.
+            For each read: how many bytes came, or the negative errno.
 
         Raises
         ------
         ReadError
-            If the kernel refuses to take requests. What ``reads`` raises passes.
+            If the kernel refuses to take requests. What ``reads`` raises is passed on.
         """
         results: list[int] = []
         try:
@@ -151,7 +150,7 @@ class ReadQueue:
         return results
 
     def _hand_over(self, results: list[int]) -> None:
-        """Hand over what was filled in, and wait until there is room for another group."""
+        """Hand over the filled requests, and wait until there is room for another group."""
         room = self._depth - self._group
         while (self._tail - self._words[self._taken_at]) & _WRAP or self._tail - self._head > room:
             self._enter(max(0, self._tail - self._head - room), results)
@@ -161,7 +160,7 @@ class ReadQueue:
             self._enter(self._tail - self._head, results)
 
     def _enter(self, ended: int, results: list[int]) -> None:
-        """Hand over what was filled in, wait until so many reads ended, and note what became of them."""
+        """Hand over the filled requests, wait until so many reads have ended, and note their results."""
         words = self._words
         words[self._tail_at] = self._tail & _WRAP
         filled = (self._tail - words[self._taken_at]) & _WRAP

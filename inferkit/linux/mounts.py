@@ -13,7 +13,7 @@ NETWORK = frozenset(
     {"nfs", "nfs4", "lustre", "gpfs", "ceph", "beegfs", "cifs", "smb3", "smbfs", "wekafs", "panfs"}
     | {"pvfs2", "afs", "9p", "virtiofs"}
 )
-"""Types whose bytes another kernel delivers, over a network or (9p, virtiofs) from the host of a virtual machine."""
+"""Types whose bytes another kernel delivers: over a network, or (9p, virtiofs) from the host of a virtual machine."""
 
 IDENTIFYING = frozenset(
     {"addr", "clientaddr", "mountaddr", "srcaddr", "ip", "mon_addr", "mon_host", "fsid", "name", "secret", "domain"}
@@ -34,21 +34,21 @@ class Filesystem:
     path
         The path that was asked for, absolute and without symbolic links.
     mount_point, fstype, device, options
-        As /proc/self/mountinfo tells; ``device`` is a block device, ``server:/export``, or a mere word.
+        As in /proc/self/mountinfo; ``device`` is a block device, ``server:/export``, or just a word.
         ``options`` are those of the mount and then those of the file system.
     major_minor
-        Device number, such as ``259:2``; major 0 is no block device.
+        Device number, such as ``259:2``; major 0 means no block device.
     block_device
-        Name of the whole disk under /sys/block; None where there is none, it is unknown, or the device is stacked on
-        others (device mapper, md, loop), whose counters say nothing sure about the disks underneath.
+        Name of the whole disk under /sys/block; None if there is none, if it is unknown, or if the device is stacked on
+        others (device mapper, md, loop): its counters then say nothing certain about the disks underneath.
     in_memory
         Whether its bytes lie in memory: tmpfs and the like, or a disk of memory (zram, ram).
     network
         Whether another kernel delivers its bytes.
     fuse
-        Whether a program delivers them (FUSE): from where is unknown.
+        Whether a program delivers them (FUSE); where it gets them is unknown.
     stacked
-        Whether its block device is made of others, or of a file.
+        Whether its block device is made of other devices or of a file.
     """
 
     path: Path
@@ -110,7 +110,7 @@ def filesystem(path: Path, mountinfo: str | None = None, sys: Path = ROOT / "sys
     if not holders:
         message = f"no mount point holds {path}: expected at least '/' in {_PROC_MOUNTS}; is /proc mounted?"
         raise ParameterError(message)
-    # Reversed, because of several mounts on one point the last covers the others.
+    # Reversed, because the last of several mounts on one point covers the others.
     mount = max(reversed(holders), key=lambda holder: len(holder.point.parts))
     kernel_name = _block_name(mount.major_minor, sys)
     disk = _whole_disk(mount.major_minor, sys)
@@ -151,7 +151,7 @@ def _block_name(major_minor: str, sys: Path) -> str:
 
 
 def _whole_disk(major_minor: str, sys: Path) -> str | None:
-    """Return the disk's name: of a partition its parent folder's; None where other devices or a file lie underneath."""
+    """Return the disk's name (of a partition: its parent folder's); None if other devices or a file lie underneath."""
     link = sys / "dev/block" / major_minor
     if not link.exists():
         return None

@@ -1,4 +1,4 @@
-"""What the kernel's NFS client tells of a mount: options, transport, and the bytes that its server delivered."""
+"""What the kernel's NFS client says of a mount: options, transport, and the bytes that its server delivered."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +15,11 @@ class MountStatistics:
     Parameters
     ----------
     options
-        As negotiated with the server, which is more than the mount table tells.
+        As negotiated with the server: more than the mount table says.
     transport
-        Such as ``tcp``, ``rdma``, or ``8 × tcp`` with nconnect; empty where it is not told.
+        Such as ``tcp``, ``rdma``, or ``8 × tcp`` with nconnect; empty if unknown.
     server_read_bytes
-        Bytes that READ calls brought since it was mounted, by any process; what the page cache answered is not in it.
+        Bytes that READ calls of any process brought since it was mounted, without what the page cache answered.
     """
 
     options: tuple[str, ...]
@@ -28,7 +28,7 @@ class MountStatistics:
 
 
 def mount_statistics(mount_point: Path, content: str | None = None) -> MountStatistics | None:
-    """Return what the kernel tells of the NFS mount at ``mount_point``; None where there is none.
+    """Return what the kernel says of the NFS mount at ``mount_point``; None if there is none.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def mount_statistics(mount_point: Path, content: str | None = None) -> MountStat
         head, *lines = block.splitlines()
         words = head.split(" ")
         if words[1:3] == ["mounted", "on"] and Path(decode_octal(words[3])) == mount_point and "statvers" in head:
-            found = lines  # of several mounts on one point the last covers the others
+            found = lines  # the last of several mounts on one point covers the others
     return None if found is None else _parse(found)
 
 

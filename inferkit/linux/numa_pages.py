@@ -1,6 +1,6 @@
-"""On which NUMA nodes pages of memory lie: move_pages(2) tells, and moves nothing when given no nodes.
+"""On which NUMA nodes pages of memory lie: move_pages(2) says so, and moves nothing if it is given no nodes.
 
-Only pages that are present have a node: touch them first. Containers may forbid the call; then nothing is known.
+Only pages that are present have a node: touch them first. If a container forbids the call, nothing is known.
 """
 
 import ctypes
@@ -19,10 +19,10 @@ _CALLS = {"x86_64": 279, "aarch64": 239, "ppc64le": 301}
 LARGE_BYTES = 1 << 20
 """Mappings from this size on hold batches and data; smaller ones are the interpreter's."""
 LOOKED_AT = 512
-"""Pages looked at per mapping, evenly spaced."""
+"""How many pages are looked at per mapping, evenly spaced."""
 _WINDOW_BYTES = 1 << 30
 _SKIPPED = ("/dev/nvidia", "[v")
-"""Mappings that are no memory of ours: device registers, the kernel's own pages."""
+"""Mappings that are not our memory: device registers, the kernel's own pages."""
 
 
 def page_nodes(addresses: Sequence[int]) -> Counter[int]:
@@ -31,7 +31,7 @@ def page_nodes(addresses: Sequence[int]) -> Counter[int]:
     Raises
     ------
     OSError
-        If the kernel, or the container, does not tell.
+        If the kernel or the container does not say.
     """
     number = _CALLS.get(platform.machine())
     if number is None:
@@ -96,6 +96,6 @@ def file_nodes(path: Path) -> Counter[int]:
 
 
 def share_on(nodes: Counter[int], node: int | None) -> float | None:
-    """Return the share of pages on a node; None where no page was seen or no node was asked for."""
+    """Return the share of pages on a node; None if no page was seen or no node was asked for."""
     total = sum(nodes.values())
     return nodes[node] / total if total and node is not None else None

@@ -19,8 +19,8 @@ _LOWEST_BIT = bytes(value & 1 for value in range(256))  # the other bits of minc
 def resident_share(paths: Iterable[Path]) -> float | None:
     """Return which share of the files' pages lies in the page cache (0 … 1).
 
-    None where that cannot be known: a file that the caller neither owns nor may write (there the kernel pretends that
-    every page is resident), one that cannot be read, or no pages at all.
+    None if that cannot be known: a file cannot be read, there are no pages at all, or the caller neither owns a file
+    nor may write it (the kernel then pretends that every page is resident).
     """
     resident = pages = 0
     for path in paths:
@@ -62,22 +62,22 @@ def evict_all(paths: Iterable[Path]) -> None:
 
 
 def disk_read_bytes(block_device: str) -> int | None:
-    """Return the bytes read from a whole disk (its name under /sys/block) since boot; None where there is none."""
+    """Return the bytes read from a whole disk (its name under /sys/block) since boot; None if there is no such disk."""
     counters = (text(ROOT / "sys/block" / block_device / "stat") or "").split()
     return int(counters[2]) * SECTOR_BYTES if len(counters) > 2 else None
 
 
 def process_read_bytes() -> int | None:
-    """Return the bytes that this process's threads caused to be read from block devices; None where not told.
+    """Return the bytes that this process's threads caused to be read from block devices; None if unknown.
 
-    Network file systems count too where they report it (NFS does); what the page cache answers does not.
+    Network file systems that report it count too (NFS does); what the page cache answers does not.
     """
     value = fields(text(ROOT / "proc/self/io")).get("read_bytes", "")
     return int(value) if value.isdigit() else None
 
 
 def _count(path: Path) -> tuple[int, int] | None:
-    """Return (resident pages, pages) of a file; None where the kernel does not answer truly."""
+    """Return (resident pages, pages) of a file; None if the kernel does not answer truthfully."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

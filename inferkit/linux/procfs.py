@@ -1,4 +1,4 @@
-"""Small files of /proc and /sys, and the formats that they share. What is absent is None, never a guess."""
+"""Small files of /proc and /sys, and the formats that they share. Anything absent is None, never a guess."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ ROOT = Path("/")
 
 
 def text(path: Path) -> str | None:
-    """Return a small file's content without surrounding white space; None where it is absent or may not be read."""
+    """Return a small file's content without surrounding white space; None if it is absent or may not be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
@@ -15,7 +15,7 @@ def text(path: Path) -> str | None:
 
 
 def integer(path: Path) -> int | None:
-    """Return the whole number that a file holds; None where the file is absent or holds something else."""
+    """Return the whole number that a file holds; None if the file is absent or holds something else."""
     try:
         return int(text(path) or "")
     except ValueError:
@@ -23,19 +23,19 @@ def integer(path: Path) -> int | None:
 
 
 def fields(content: str | None) -> dict[str, str]:
-    """Read lines of ``key : value``; of a repeated key the last value counts."""
+    """Read lines of ``key : value``; the last value of a repeated key counts."""
     pairs = (line.split(":", 1) for line in (content or "").splitlines() if ":" in line)
     return {key.strip(): value.strip() for key, value in pairs}
 
 
 def kibibytes(value: str | None) -> int | None:
-    """Return bytes of a value such as ``24684092 kB`` (the kernel's kB is 1024 bytes); None where there is none."""
+    """Return bytes of a value such as ``24684092 kB`` (the kernel's kB is 1024 bytes); None if it is no such value."""
     number = (value or "").removesuffix("kB").strip()
     return int(number) * 1024 if number.isdigit() else None
 
 
 def command(process: Path) -> list[bytes]:
-    """Return the command line of a process, by its folder in /proc; empty where it is gone or not ours to look at."""
+    """Return the command line of a process, by its folder in /proc; empty if it is gone or hidden from us."""
     try:
         return (process / "cmdline").read_bytes().split(b"\0")
     except OSError:
@@ -43,8 +43,18 @@ def command(process: Path) -> list[bytes]:
 
 
 def stat(pid: int) -> list[str]:
-    """Return the fields of /proc/PID/stat behind the name, from the state on; empty once the process is gone."""
+    """Return the fields of /proc/PID/stat after the name, beginning with the state; empty once the process is gone."""
     return (text(ROOT / f"proc/{pid}/stat") or "").rpartition(")")[2].split()
+
+
+def cpu_ticks(file: Path = ROOT / "proc/stat") -> dict[str, tuple[int, int]]:
+    """Return the ticks since boot, busy and total, of ``cpu0``, ``cpu1`` … and of all as ``cpu`` (proc_stat(5)).
+
+    A CPU that is idle or waits for disks is not busy.
+    """
+    rows = (line.split() for line in (text(file) or "").splitlines() if line.startswith("cpu"))
+    ticks = {name: [int(number) for number in numbers[:8]] for name, *numbers in rows}
+    return {name: (sum(own) - own[3] - own[4], sum(own)) for name, own in ticks.items()}
 
 
 def cpu_list(content: str | None) -> list[int]:

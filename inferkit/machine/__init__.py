@@ -1,1 +1,1 @@
-"""The machine: what it has, where it lies, who uses it, and what it does meanwhile."""
+"""The machine: what it has, where it lies, who uses it, and what it does during a run."""

@@ -1,4 +1,4 @@
-"""Bind a process to its place on the machine, and look afterwards whether it is there."""
+"""Bind a process to its place on the machine, and check afterwards that it is there."""
 
 import os
 import shutil
@@ -34,7 +34,7 @@ class Binding:
 
 
 def binding(place: Place) -> Binding:
-    """Return how to bind a process: by numactl where that works here, else its CPUs alone."""
+    """Return how to bind a process: by numactl where that works here, otherwise by its CPUs alone."""
     options = [f"--physcpubind={cpu_ranges(place.cpus)}"] if place.cpus else []
     options += [] if place.node is None else [f"--membind={place.node}"]
     if not options:
@@ -50,7 +50,7 @@ def binding(place: Place) -> Binding:
 
 @cache
 def _refused(options: tuple[str, ...]) -> str:
-    """Return why numactl does not bind like this here; empty if it does."""
+    """Return why numactl cannot bind like this here; empty if it can."""
     if shutil.which("numactl") is None:
         return "numactl is not installed (apt-get install numactl)"
     tried = subprocess.run(["numactl", *options, "true"], capture_output=True, text=True, check=False)
@@ -59,7 +59,7 @@ def _refused(options: tuple[str, ...]) -> str:
 
 @contextmanager
 def inherited(cpus: Sequence[int]) -> Iterator[None]:
-    """Let what this thread starts inherit some CPUs."""
+    """Let processes that this thread starts inherit some CPUs."""
     if not cpus:
         yield
         return
@@ -72,9 +72,9 @@ def inherited(cpus: Sequence[int]) -> Iterator[None]:
 
 
 def environment(place: Place) -> dict[str, str]:
-    """Return this process's variables, changed so that CUDA counts GPUs as NVML does, and shows those of a place alone.
+    """Return this process's variables, changed so that CUDA counts GPUs as NVML does and shows only those of the place.
 
-    A place without GPUs sees all: which of them may be used was decided when they were chosen.
+    A place without GPUs sees all of them: which ones may be used was decided when they were chosen.
     """
     kept = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
     shown = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, place.gpus))} if place.gpus else {}
@@ -82,7 +82,7 @@ def environment(place: Place) -> dict[str, str]:
 
 
 def whereabouts(place: Place) -> dict[str, Any]:
-    """Return where this process and its pages are: CPUs, pages per node, share on its node; None is unknown."""
+    """Return where this process and its pages are: CPUs, pages per node, share on its node. None means unknown."""
     found: dict[str, Any] = {"cpus": sorted(os.sched_getaffinity(0)), "pages": None, "on_node": None, "unknown": ""}
     try:
         nodes = own_nodes()
@@ -95,16 +95,16 @@ def whereabouts(place: Place) -> dict[str, Any]:
 
 
 ON_NODE = 0.9
-"""Least share of a rank's pages that must lie on the node that it was bound to."""
+"""At least this share of a rank's pages must lie on the node that it was bound to."""
 
 
 def check_whereabouts(place: Place, found: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """Hold where a rank was against its plan.
+    """Compare where a rank was with its plan.
 
     Returns
     -------
     reasons, unverified
-        What makes its figure INVALID, and what nobody could check.
+        What makes its figure INVALID, and what could not be checked.
     """
     reasons, unverified = [], []
     if place.cpus and set(found["cpus"]) != set(place.cpus):

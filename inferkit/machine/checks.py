@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from inferkit.errors import DeviceError
 from inferkit.linux.page_cache import resident_share
 from inferkit.linux.procfs import ROOT
 from inferkit.machine.facts import installed
 from inferkit.machine.gpus import driver_version
+from inferkit.machine.nvml import nvml
 from inferkit.records.host import Host
 from inferkit.units import gibibytes
 
@@ -35,13 +37,13 @@ class Check:
     name
         What was looked for.
     status
-        ``present``; ``limited``: there, but not wholly of use; ``absent``; ``unknown``: the machine does not tell.
+        ``present``; ``limited``: there, but not fully usable; ``absent``; ``unknown``: the machine does not say.
     found
         What was found.
     why
         Why it matters, in one line.
     fix
-        The command or setting that mends it; empty where it is present.
+        The command or setting that mends it; empty if it is present.
     """
 
     name: str
@@ -77,7 +79,7 @@ def cpu(host: Host) -> Check:
 
 
 def numa(host: Host) -> Check:
-    """Check that NUMA nodes, and the GPUs' places among them, are told."""
+    """Check that the NUMA nodes are known, and on which of them each GPU lies."""
     why = "memory on the wrong node slows copies to a GPU"
     nodes = host.numa_nodes
     if not nodes:
@@ -127,14 +129,19 @@ def driver(root: Path = ROOT) -> Check:
 
 
 def gpu(host: Host) -> Check:
-    """Check the GPUs, and NVML, which tells about them."""
+    """Check the GPUs, and that NVML, which reports on them, answers for each."""
     why = "GPUs are what the images stream to; NVML tells throttling, power and other users"
-    bindings = installed(["nvidia-ml-py"])
+    has_bindings = bool(installed(["nvidia-ml-py"]))
     if not host.gpus:
         return Check("GPUs", "absent", "none", why, "use device cpu, or see NVIDIA driver above")
     found = "; ".join(f"{gpu.index}: {gpu.name}{_size(gpu.memory_bytes)}" for gpu in host.gpus)
-    if not bindings:
-        return Check("GPUs", "limited", f"{found}; no NVML", why, "pip install 'inferkit[cluster]'")
+    try:
+        with nvml() as library:
+            for each in host.gpus:
+                library.nvmlDeviceGetHandleByIndex(each.index)
+    except DeviceError as error:
+        fix = "let nvidia-smi answer first, which asks NVML too" if has_bindings else "pip install 'inferkit[measure]'"
+        return Check("GPUs", "limited", f"{found}; no NVML ({error})", why, fix)
     return Check("GPUs", "present", found, why)
 
 
@@ -164,7 +171,7 @@ def open_files() -> Check:
 
 
 def page_cache() -> Check:
-    """Check that the kernel tells which pages of a file are in memory, by mincore and cachestat."""
+    """Check that mincore and cachestat tell which pages of a file are in memory."""
     why = "they tell whether storage or the page cache was read"
     with tempfile.NamedTemporaryFile(prefix="inferkit-") as file:
         file.write(bytes(8192))
@@ -179,7 +186,7 @@ def page_cache() -> Check:
 
 
 def _cachestat() -> bool:
-    """Whether the kernel knows cachestat: for a descriptor that does not exist it then says just that."""
+    """Tell whether the kernel knows cachestat: if so, it answers EBADF for a descriptor that does not exist."""
     syscall: Callable[..., int] = ctypes.CDLL(None, use_errno=True).syscall
     nothing = ctypes.c_void_p(None)
     failed = syscall(ctypes.c_long(_CACHESTAT), ctypes.c_int(-1), nothing, nothing, ctypes.c_uint(0))

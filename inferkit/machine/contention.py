@@ -1,22 +1,22 @@
-"""Who else is at work on the CPUs and GPUs that a run is to have."""
+"""Who else uses the CPUs and GPUs that a run is going to use."""
 
 import os
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from time import monotonic
 
-from inferkit.linux.procfs import ROOT, command, cpu_list, fields, stat, text
+from inferkit.linux.procfs import ROOT, command, cpu_list, cpu_ticks, fields, stat, text
 from inferkit.machine.gpu_processes import users
 from inferkit.records.place import Place, cpu_ranges
 
 RANK_MODULE = b"inferkit.ranks.rank"
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 FOREIGN = 0.1
-"""Share of the CPUs' time that others may take before a reader is told."""
+"""Share of the CPUs' time that others may take before the record mentions it."""
 
 
 def other_ranks(cpus: Collection[int], proc: Path = ROOT / "proc") -> dict[int, list[int]]:
-    """Return measuring processes of other runs: their ids, and the CPUs among ``cpus`` that they may use."""
+    """Return the measuring processes of other runs: by id, the CPUs among ``cpus`` that each may use."""
     found = {}
     for pid in _foreign_pids(proc):
         if RANK_MODULE not in command(proc / pid):
@@ -36,12 +36,12 @@ def _foreign_pids(proc: Path) -> Iterator[str]:
 
 
 def already_there(places: Sequence[Place]) -> tuple[list[str], list[str]]:
-    """Look who is on the places before the ranks are.
+    """Look for others on the places before the ranks start.
 
     Returns
     -------
     reasons, warnings
-        A GPU in use makes the figure INVALID; another run on the same cores is told.
+        A GPU in use makes the figure INVALID; another run on the same cores is a warning.
     """
     cpus = {cpu for place in places for cpu in place.cpus}
     gpus = sorted({gpu for place in places for gpu in place.gpus})
@@ -58,7 +58,7 @@ def already_there(places: Sequence[Place]) -> tuple[list[str], list[str]]:
 
 
 class CoreWatch:
-    """How much of some CPUs' time others than our processes took.
+    """How much of some CPUs' time went to processes that are not ours.
 
     Parameters
     ----------
@@ -81,24 +81,22 @@ class CoreWatch:
         self._first = self._sample()
 
     def end(self) -> None:
-        """Stop counting, while our processes are still there."""
+        """Stop counting; our processes must still be there."""
         self._last = self._sample()
 
     @property
     def foreign(self) -> float | None:
-        """Share of the CPUs' time that went to others; None where nothing was counted."""
+        """Share of the CPUs' time that went to others; None if nothing was counted."""
         (t0, busy0, ours0), (t1, busy1, ours1) = self._first, self._last
         if t1 <= t0 or not self._cpus:
             return None
         return max(0.0, (busy1 - busy0) - (ours1 - ours0)) / ((t1 - t0) * len(self._cpus))
 
 
-def _busy_s(cpus: Sequence[int], file: Path = ROOT / "proc/stat") -> float:
-    """Return the seconds that CPUs have been at work since boot: all but idle and waiting for disks (proc_stat(5))."""
-    wanted = {f"cpu{cpu}" for cpu in cpus}
-    rows = (line.split() for line in (text(file) or "").splitlines())
-    ticks = [list(map(int, row[1:9])) for row in rows if row and row[0] in wanted]
-    return sum(sum(own) - own[3] - own[4] for own in ticks) / TICKS_PER_S
+def _busy_s(cpus: Sequence[int]) -> float:
+    """Return the seconds that some CPUs have been at work since boot."""
+    ticks = cpu_ticks()
+    return sum(ticks.get(f"cpu{cpu}", (0, 0))[0] for cpu in cpus) / TICKS_PER_S
 
 
 def process_s(pid: int) -> float:

@@ -1,4 +1,4 @@
-"""What this machine has and lacks for inferkit, and the fix for each."""
+"""What inferkit needs that this machine has or lacks, and the fix for each lack."""
 
 import errno
 import importlib
@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,9 +20,8 @@ from inferkit.machine import checks
 from inferkit.machine.checks import Check
 from inferkit.machine.facts import PACKAGES, facts, installed, os_release
 from inferkit.records.host import Host
+from inferkit.text import text_table
 from inferkit.units import gigabytes
-
-__all__ = ["Check", "examine", "table"]
 
 WIDTH = 100
 """Columns of a table at most."""
@@ -36,14 +35,14 @@ _RTX_WITHOUT_HOPPER = (1, 5)
 
 
 def examine(path: Path) -> list[Check]:
-    """Return what this machine has and lacks, for data that lie, or will lie, under ``path``.
+    """Return what this machine has and lacks for data that lie, or will lie, under ``path``.
 
-    A temporary file is made there, and removed again.
+    This makes a temporary file there and removes it again.
     """
     host, folder = facts(), existing(path)
     folder = folder if folder.is_dir() else folder.parent
     disk = filesystem(folder)
-    extras = {"jupyterlab": "lab", "ipywidgets": "lab", "scikit-image": "demo"}
+    extras = {"onnxruntime": "measure", "jupyterlab": "lab", "ipywidgets": "lab", "scikit-image": "demo"}
     return [
         *(checks.python(), checks.cpu(host), checks.numa(host), checks.memory(host), checks.governor(host)),
         *(checks.driver(), checks.gpu(host), tensorrt(host), pycuda(), cuda_bindings()),
@@ -55,26 +54,21 @@ def examine(path: Path) -> list[Check]:
 
 
 def table(checks: Iterable[Check]) -> str:
-    """Return the checks as text for a terminal: aligned, wrapped to 100 columns, reasons and fixes below each lack."""
+    """Return the checks as text for a terminal, wrapped to 100 columns, with the reason and the fix below each lack."""
     rows = list(checks)
-    name_width = max((len(check.name) for check in rows), default=0)
-    return "\n".join(line for check in rows for line in _row(check, name_width))
+    taken = sum(max((len(getattr(check, column)) for check in rows), default=0) + 2 for column in ("name", "status"))
+    return "\n".join(text_table(line for check in rows for line in _lines(check, WIDTH - taken)))
 
 
-def _row(check: Check, name_width: int) -> list[str]:
-    head = f"{check.name:<{name_width}}  {check.status:<7}  "
-    lines = _wrapped(head, check.found)
-    if check.status != "present":
-        blank = " " * len(head)
-        lines += [*_wrapped(f"{blank}why: ", check.why), *_wrapped(f"{blank}fix: ", check.fix)]
-    return lines
-
-
-def _wrapped(head: str, words: str) -> list[str]:
-    """Wrap without breaking commands at their hyphens; further lines are indented as far as ``head`` reaches."""
-    indent = " " * len(head)
-    lines = textwrap.wrap(words, WIDTH, initial_indent=head, subsequent_indent=indent, break_on_hyphens=False)
-    return [line.rstrip() for line in lines or [head]]
+def _lines(check: Check, width: int) -> Iterator[tuple[str, str, str]]:
+    """Yield a check's rows; commands are not broken at their hyphens."""
+    head: tuple[str, str] = check.name, check.status
+    lack = [] if check.status == "present" else [("why: ", check.why), ("fix: ", check.fix)]
+    for lead, words in [("", check.found), *lack]:
+        indent = " " * len(lead)
+        for line in textwrap.wrap(lead + words, width, subsequent_indent=indent, break_on_hyphens=False) or [""]:
+            yield *head, line
+            head = "", ""
 
 
 def tensorrt(host: Host) -> Check:
@@ -96,13 +90,13 @@ def tensorrt(host: Host) -> Check:
 
 
 def release(version: str) -> tuple[int, ...]:
-    """Return a version's leading numbers: ``1.4.0.76`` is ``(1, 4, 0, 76)``; empty of an unknown version."""
+    """Return a version's leading numbers: ``1.4.0.76`` is ``(1, 4, 0, 76)``; empty if the version is unknown."""
     numbers = re.match(r"\d+(\.\d+)*", version)
     return tuple(map(int, numbers[0].split("."))) if numbers else ()
 
 
 def pycuda() -> Check:
-    """Check that PyCUDA is there and finds CUDA's library; this loads it into the process, but makes no context."""
+    """Check that PyCUDA is there and finds CUDA's library; this loads the library but makes no context."""
     why = "device cuda allocates, pins and copies through it"
     version = installed(["pycuda"]).get("pycuda")
     if version is None:
@@ -116,7 +110,7 @@ def pycuda() -> Check:
 
 
 def cuda_bindings() -> Check:
-    """Check NVIDIA's bindings of the CUDA driver."""
+    """Check NVIDIA's bindings for the CUDA driver."""
     why = "calls that PyCUDA lacks"
     version = installed(["cuda-bindings"]).get("cuda-bindings")
     if version is None:
@@ -125,7 +119,7 @@ def cuda_bindings() -> Check:
 
 
 def file_system(disk: Filesystem) -> Check:
-    """Check that what is read can be told: which file system, and which disk's counters count."""
+    """Check which file system it is, and whether a disk's counters show what is read from it."""
     why = "the disk's counters prove that storage was read, not the page cache"
     found = f"{disk.fstype} on {disk.mount_point}"
     if disk.block_device:
@@ -138,7 +132,7 @@ def file_system(disk: Filesystem) -> Check:
 
 
 def direct_io(folder: Path, disk: Filesystem) -> Check:
-    """Check O_DIRECT by opening a temporary file with it, and what alignment the file system reports."""
+    """Check O_DIRECT by opening a temporary file with it, and the alignment that the file system reports."""
     why = "reader direct bypasses the page cache by it"
     fix = "use reader buffered, or put the data on ext4 or XFS"
     try:
@@ -163,7 +157,7 @@ def direct_io(folder: Path, disk: Filesystem) -> Check:
 
 
 def io_uring() -> Check:
-    """Check that the kernel, and what confines this process, permit io_uring."""
+    """Check that the kernel and the container permit io_uring."""
     why = "reader uring keeps the files of a batch in flight by it"
     try:
         ReadQueue(1, 1).close()
@@ -225,8 +219,12 @@ def install(name: str) -> str:
 
 
 def package(name: str, extra: str) -> Check:
-    """Check an optional package, which one of inferkit's extras brings."""
-    purposes = {"lab": "to explore in JupyterLab; batch runs need it not", "demo": "sample photographs for quickstart"}
+    """Check a package that one of inferkit's extras brings."""
+    purposes = {
+        "measure": "measuring needs it; reading executed notebooks does not",
+        "lab": "for exploring in JupyterLab; batch runs do without",
+        "demo": "sample photographs for quickstart",
+    }
     version = installed([name]).get(name)
     if version is None:
         return Check(name, "absent", "not installed", purposes[extra], f"pip install 'inferkit[{extra}]'")

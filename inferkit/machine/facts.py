@@ -1,7 +1,7 @@
 """The machine that a figure was measured on.
 
-Everything is read from /proc, /sys and the metadata of installed packages: nothing is run, no GPU is touched except by
-NVML. None is what the machine does not tell. What identifies a machine or a person lies under ``identity`` alone.
+Everything is read from /proc, /sys and the metadata of installed packages. Nothing is run, and only NVML touches a GPU.
+None means that the machine does not say. What identifies a machine or a person lies under ``identity`` alone.
 """
 
 import os
@@ -27,7 +27,7 @@ PACKAGES = (
 """Distributions whose versions shape a figure."""
 
 _HYPERVISORS = ("QEMU", "KVM", "VMware", "VirtualBox", "Xen", "Virtual Machine", "Bochs", "OpenStack", "HVM domU")
-"""Words in the firmware's vendor or product name that only virtual machines have, as systemd-detect-virt knows them."""
+"""Words in the firmware's vendor or product name that only virtual machines have, as in systemd-detect-virt."""
 
 _CONTAINER_MARKS = {
     ".dockerenv": "docker",
@@ -42,12 +42,12 @@ _CONTAINER_GROUPS = {"kubepods": "kubernetes", "docker": "docker", "libpod": "po
 
 @cache
 def facts(root: Path = ROOT) -> Host:
-    """Return the facts about this machine, found once per process: a later change of affinity does not show.
+    """Return the facts about this machine. They are found once per process: a later change of affinity does not show.
 
     Parameters
     ----------
     root
-        Where /proc, /sys and /etc lie; tests feed recorded trees. NVML is asked for ``/`` only.
+        Where /proc, /sys and /etc lie; tests feed recorded trees. NVML is asked only where this is ``/``.
     """
     processors = [fields(block) for block in (text(root / "proc/cpuinfo") or "").split("\n\n")]
     processors = [processor for processor in processors if "processor" in processor]
@@ -76,7 +76,7 @@ def facts(root: Path = ROOT) -> Host:
 
 
 def installed(names: Iterable[str]) -> dict[str, str]:
-    """Return the versions of those of the distributions that are installed; nothing is imported."""
+    """Return the versions of the distributions that are installed, without importing them."""
     versions = {}
     for name in names:
         try:
@@ -94,7 +94,7 @@ def os_release(root: Path = ROOT) -> dict[str, str]:
 
 
 def _cpu_name(processors: list[dict[str, str]]) -> str:
-    """Return the model name; ARM gives numbers instead, which are better than nothing."""
+    """Return the model name; ARM gives only numbers, which are better than nothing."""
     first = processors[0] if processors else {}
     arm = (
         f"ARM implementer {first['CPU implementer']} part {first.get('CPU part')}" if "CPU implementer" in first else ""
@@ -103,7 +103,7 @@ def _cpu_name(processors: list[dict[str, str]]) -> str:
 
 
 def _topology(processors: list[dict[str, str]], root: Path) -> set[tuple[str, str]]:
-    """Return (package, core) of every physical core: from cpuinfo on x86, else from /sys; empty where neither tells."""
+    """Return (package, core) of every physical core: from cpuinfo on x86, otherwise from /sys; empty if unknown."""
     if all("physical id" in processor and "core id" in processor for processor in processors):
         return {(processor["physical id"], processor["core id"]) for processor in processors}
     folders = (root / f"sys/devices/system/cpu/cpu{processor['processor']}/topology" for processor in processors)
@@ -133,7 +133,7 @@ def _machine(processors: list[dict[str, str]], root: Path) -> list[str]:
 
 
 def _container(root: Path) -> list[str]:
-    """Describe the container by the files that its runtime leaves, its control groups, or its layered root."""
+    """Describe the container: its runtime leaves files, names control groups, or layers the root."""
     groups = text(root / "proc/self/cgroup") or ""
     kinds = [kind for word, kind in _CONTAINER_GROUPS.items() if word in groups]
     kinds += [kind for mark, kind in _CONTAINER_MARKS.items() if (root / mark).exists()]

@@ -1,18 +1,22 @@
-"""What the GPUs do meanwhile, as NVML tells it: clocks, power, temperature, link, and who else is on them.
+"""What the GPUs do during a run, as NVML reports it: clocks, power, temperature, link, and who else uses them.
 
-Every value is optional: a virtual machine or a partitioned GPU may not tell it.
+Every value is optional: a virtual machine or a partitioned GPU may not report it.
 """
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from time import monotonic
 from typing import Any
 
 import numpy as np
 
+from inferkit.closing import Closing
+from inferkit.errors import DeviceError
 from inferkit.linux.procfs import stat
 from inferkit.machine.gpu_processes import users_of
+from inferkit.machine.nvml import nvml
 from inferkit.records.run import Json
 
 Sample = Callable[[], float | None]
@@ -26,7 +30,7 @@ SLOWED = {
 """Reasons for lower clocks that make a figure INVALID (nvml.h, nvmlClocksEventReasons)."""
 POWER_CAP = 0x04
 ENERGY_S = 10.0
-"""Shortest time over which the energy counter, which moves ten times a second, is meaningful."""
+"""The energy counter moves ten times a second; over a shorter time than this it means nothing."""
 
 
 Read = Callable[[Any, Any], float]
@@ -46,15 +50,15 @@ _SENSORS: dict[str, tuple[str, Read]] = {
     ),
 }
 EVERY_S = {"energy_j": 0.5, "pcie_in": 0.9, "pcie_out": 0.9}
-"""Time between two questions for what takes long to answer: a core 4 ms for the energy of an H100, and 20 ms of waiting
-for traffic, which NVML counts meanwhile (an H100 copied as fast as without: 55.1 GB/s). The other sensors take
+"""Seconds between two questions to the slow sensors. The energy of an H100 takes a core 4 ms. PCIe traffic takes 20 ms
+of waiting, in which NVML counts it (an H100 copied as fast as without: 55.1 GB/s). The other sensors take
 microseconds."""
 GPUS_A_TURN = 4
-"""With more GPUs these are asked for more rarely, so that the samples between keep their pace."""
+"""With more GPUs than this the slow sensors are read less often, so that the other samples keep their pace."""
 
 
-class GpuMonitor:
-    """Reads some GPUs' sensors.
+class GpuMonitor(Closing):
+    """Reads some GPUs' sensors until it is closed; where NVML does not answer, ``missing`` says why.
 
     Parameters
     ----------
@@ -66,18 +70,18 @@ class GpuMonitor:
         self.missing = ""
         self._handles: dict[int, Any] = {}
         self._by_mps: dict[int, bool] = {}
+        self._open = ExitStack()
         try:
-            import pynvml
+            with ExitStack() as opening:
+                self._nvml = opening.enter_context(nvml())
+                self._handles = {gpu: self._nvml.nvmlDeviceGetHandleByIndex(gpu) for gpu in gpus}
+                self._open = opening.pop_all()
+        except DeviceError as error:
+            self.missing = str(error)
 
-            pynvml.nvmlInit()
-            self._handles = {gpu: pynvml.nvmlDeviceGetHandleByIndex(gpu) for gpu in gpus}
-        except ImportError:
-            self.missing = "nvidia-ml-py is not installed (pip install 'inferkit[cluster]')"
-            return
-        except pynvml.NVMLError as error:
-            self.missing = f"NVML: {error}"
-            return
-        self._nvml: Any = pynvml
+    def close(self) -> None:
+        """Let go of NVML; calling it again does nothing."""
+        self._open.close()
 
     def sources(self) -> dict[str, tuple[str, Sample]]:
         """Return what a :class:`~inferkit.machine.monitor.Monitor` should sample."""
@@ -90,7 +94,7 @@ class GpuMonitor:
         }
 
     def look(self) -> None:
-        """See whether this process computes through MPS; it must hold its context on the GPUs."""
+        """Find out whether this process computes through MPS; it must already hold its context on the GPUs."""
         for gpu, handle in self._handles.items():
             users = users_of(self._nvml, handle)
             if users is not None and os.getpid() in users.all:
@@ -146,7 +150,7 @@ class GpuMonitor:
 
 
 def _rarely(sample: Sample, seconds: float) -> Sample:
-    """Ask once in a while; in between there is nothing to know."""
+    """Ask once in a while; in between there is no sample."""
     next_s = 0.0
 
     def seldom() -> float | None:

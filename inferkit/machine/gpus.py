@@ -1,10 +1,13 @@
-"""The NVIDIA GPUs of a machine, as NVML tells them, else as /proc and /sys do. No CUDA context is made."""
+"""The NVIDIA GPUs of a machine, as NVML reports them, otherwise /proc and /sys. No CUDA context is made."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from inferkit.errors import DeviceError
 from inferkit.linux.procfs import ROOT, fields, integer, text
+from inferkit.machine.nvml import nvml
 from inferkit.records.host import Gpu
 
 _PCIE_GENERATION = {"2.5": 1, "5.0": 2, "8.0": 3, "16.0": 4, "32.0": 5, "64.0": 6}
@@ -15,40 +18,30 @@ Serials = dict[str, str]
 
 
 def detect(root: Path = ROOT) -> list[tuple[Gpu, Serials]]:
-    """Return each GPU and its serial numbers, by NVML where it answers (only for this machine's own root)."""
+    """Return each GPU and its serial numbers, from NVML if it answers (it knows only this machine's own root)."""
     return (_from_nvml(root) if root == ROOT else []) or _from_proc(root)
 
 
 def driver_version(root: Path = ROOT) -> str | None:
-    """Return the version of the loaded NVIDIA kernel module; None where none is loaded."""
+    """Return the version of the loaded NVIDIA kernel module; None if none is loaded."""
     # NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar … (older) / … for x86_64  580.82.07 Release …
     words = (text(root / "proc/driver/nvidia/version") or "").split("GCC version")[0].split()
     return next((word for word in words if word[0].isdigit() and word.replace(".", "").isdigit()), None)
 
 
 def _from_nvml(root: Path) -> list[tuple[Gpu, Serials]]:
-    try:
-        import pynvml
-    except ImportError:
-        return []
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return []
-    try:
-        return [_nvml_gpu(pynvml, index, root) for index in range(pynvml.nvmlDeviceGetCount())]
-    except pynvml.NVMLError:  # a driver that cannot even count its GPUs
-        return []
-    finally:
-        pynvml.nvmlShutdown()
+    found: list[tuple[Gpu, Serials]] = []
+    with suppress(DeviceError), nvml() as library:
+        found = [_nvml_gpu(library, index, root) for index in range(library.nvmlDeviceGetCount())]
+    return found
 
 
-def _nvml_gpu(nvml: Any, index: int, root: Path) -> tuple[Gpu, Serials]:
+def _nvml_gpu(library: Any, index: int, root: Path) -> tuple[Gpu, Serials]:
     def ask(function: str, *arguments: Any) -> Any:
-        """Return NVML's answer; None where this GPU, driver or right of access does not give it."""
+        """Return NVML's answer; None if this GPU, driver or user does not get one."""
         try:
-            return getattr(nvml, function)(*arguments)
-        except nvml.NVMLError:
+            return getattr(library, function)(*arguments)
+        except library.NVMLError:
             return None
 
     handle = ask("nvmlDeviceGetHandleByIndex", index)

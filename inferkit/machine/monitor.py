@@ -1,4 +1,4 @@
-"""What the host does meanwhile: sampled in a thread of its own."""
+"""What the host does during a run, sampled by a thread of its own."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -6,26 +6,33 @@ from time import monotonic
 from types import TracebackType
 from typing import Self
 
-import psutil
-
+from inferkit.linux.procfs import cpu_ticks
 from inferkit.records.run import Series
 
 PERIOD_S = 0.2
 
 
-def host_cpu() -> float:
-    """Return the busy share of all CPUs since the last call (0 … 1)."""
-    return psutil.cpu_percent() / 100
+class HostCpu:
+    """The busy share of all CPUs (0 … 1) since it was last asked for; None where no time has passed."""
+
+    def __init__(self) -> None:
+        self._last = (0, 0)
+
+    def __call__(self) -> float | None:
+        """Read the kernel's counters."""
+        before, self._last = self._last, cpu_ticks().get("cpu", (0, 0))
+        busy, ticks = (now - then for now, then in zip(self._last, before, strict=True))
+        return busy / ticks if ticks > 0 else None
 
 
 Sources = Mapping[str, tuple[str, Callable[[], float | None]]]
-"""By name: a unit, and what takes a sample; None where there is nothing to know."""
+"""By name: a unit, and a function that takes a sample; it returns None if there is none."""
 
-SOURCES: Sources = {"host_cpu": ("share", host_cpu)}
+SOURCES: Sources = {"host_cpu": ("share", HostCpu())}
 
 
 class Monitor:
-    """Samples every source five times a second while entered; the record gets means over one second."""
+    """Samples every source five times a second inside its ``with`` block; the record gets means over one second."""
 
     def __init__(self, sources: Sources | None = None) -> None:
         self._sources = SOURCES if sources is None else sources
@@ -53,7 +60,7 @@ class Monitor:
                     self.samples[name].append((monotonic(), value))
 
     def series(self, start_s: float) -> dict[str, Series]:
-        """Return the means over each second since ``start_s`` (``CLOCK_MONOTONIC``); what was before is left out."""
+        """Return the means over each second since ``start_s`` (``CLOCK_MONOTONIC``), without what came before."""
         since = {
             name: [(at - start_s, value) for at, value in samples if at >= start_s]
             for name, samples in self.samples.items()

@@ -1,17 +1,17 @@
 """The plan of ranks: which GPUs, cores, memory node and data folder each process gets.
 
 GPUs of different sockets come first, then of different PCIe switches; a rank's cores lie on its GPUs' node where that
-is known. Physical cores are shared out before their hyper-threads, and no core is given to two ranks.
+is known. Physical cores are shared out before their hyper-threads, and no two ranks get the same core.
 """
 
 from collections.abc import Iterable, Sequence
 
-from inferkit.machine.topology import Core, Part, Topology, allowed_cores, topology
+from inferkit.machine.topology import Core, PciDevice, Topology, allowed_cores, topology
 from inferkit.records.place import Place, Placement, cpu_ranges
 
 
 def spread(machine: Topology, ids: Sequence[int]) -> list[int]:
-    """Order GPUs so that any first few lie as far apart as can be: other sockets, other nodes, other switches first."""
+    """Order GPUs so that the first few always lie as far apart as possible: by socket, then by node, then by switch."""
     left, chosen = list(ids), list[int]()
     while left:
         best = min(left, key=lambda gpu: _crowding(machine, gpu, chosen))
@@ -23,14 +23,14 @@ def spread(machine: Topology, ids: Sequence[int]) -> list[int]:
 def _crowding(machine: Topology, gpu: int, chosen: Sequence[int]) -> tuple[int, int, int, int]:
     """Count the chosen GPUs that share a GPU's socket, node and bridges."""
     own = machine.gpus.get(gpu)
-    others = [part for other in chosen if (part := machine.gpus.get(other))]
+    others = [device for other in chosen if (device := machine.gpus.get(other))]
     if own is None:
         return 0, 0, 0, gpu
     socket = machine.socket_of(own.node)
     return (
-        sum(socket is not None and machine.socket_of(part.node) == socket for part in others),
-        sum(own.node is not None and part.node == own.node for part in others),
-        sum(len(set(own.bridges) & set(part.bridges)) for part in others),
+        sum(socket is not None and machine.socket_of(device.node) == socket for device in others),
+        sum(own.node is not None and device.node == own.node for device in others),
+        sum(len(set(own.bridges) & set(device.bridges)) for device in others),
         gpu,
     )
 
@@ -77,7 +77,7 @@ def place_ranks(
 
 
 def _gpu_shares(machine: Topology, ranks: int, gpus: Sequence[int]) -> list[tuple[int, ...]]:
-    """Share out GPUs so that one rank's lie near each other."""
+    """Share out GPUs so that those of one rank lie near each other."""
     if not gpus:
         return [()] * ranks
     near = sorted(gpus, key=lambda gpu: _neighbourhood(machine, machine.gpus.get(gpu), gpu))
@@ -86,18 +86,18 @@ def _gpu_shares(machine: Topology, ranks: int, gpus: Sequence[int]) -> list[tupl
     return [tuple(near[rank * len(near) // ranks : (rank + 1) * len(near) // ranks]) for rank in range(ranks)]
 
 
-def _neighbourhood(machine: Topology, part: Part | None, gpu: int) -> tuple[float, float, tuple[str, ...], int]:
-    if part is None:
+def _neighbourhood(machine: Topology, device: PciDevice | None, gpu: int) -> tuple[float, float, tuple[str, ...], int]:
+    if device is None:
         return float("inf"), float("inf"), (), gpu
-    socket = machine.socket_of(part.node)
+    socket = machine.socket_of(device.node)
     far = float("inf")
-    return far if socket is None else socket, far if part.node is None else part.node, part.bridges, gpu
+    return far if socket is None else socket, far if device.node is None else device.node, device.bridges, gpu
 
 
 def _node_shares(
     machine: Topology, usable: Sequence[Core], gpus: Sequence[tuple[int, ...]], remarks: list[str]
 ) -> list[tuple[int | None, ...]]:
-    """Return each rank's nodes: its GPUs' where known, else an even share of those that have cores."""
+    """Return each rank's nodes: those of its GPUs if known, otherwise an even share of the nodes that have cores."""
     have_cores = list(dict.fromkeys(core.node for core in usable))
     ranks = len(gpus)
     shares: list[tuple[int | None, ...]] = []

@@ -9,11 +9,11 @@ from inferkit.machine.topology import Topology
 from inferkit.records.place import Place, Placement, cpu_ranges
 
 KEYS = ("ranks", "rank", "gpus", "cpus", "node", "data")
-"""What a line may set; the first two say in which plan (default: in all) and for which rank."""
+"""What a line may set. The first two say in which plan (by default in all) and for which rank."""
 
 
 def overridden(plan: Placement, lines: Sequence[str], machine: Topology, allowed: set[int]) -> Placement:
-    """Return a plan with what some lines change in it.
+    """Return a plan, changed as some lines say.
 
     Parameters
     ----------
@@ -22,12 +22,12 @@ def overridden(plan: Placement, lines: Sequence[str], machine: Topology, allowed
     lines
         Words ``key=value``; an empty ``node=`` binds no memory.
     machine, allowed
-        What there is, and the CPUs that may be used.
+        What the machine has, and the CPUs that may be used.
 
     Raises
     ------
     ParameterError
-        If a line makes no sense, asks for what is not there, or gives a core to two ranks.
+        If a line makes no sense, asks for something that is not there, or gives a core to two ranks.
     """
     places = tuple(_override(place, lines, machine, allowed) for place in plan.places)
     if [place.cpus for place in places] != [place.cpus for place in plan.places]:

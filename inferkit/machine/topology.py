@@ -1,7 +1,7 @@
-"""Where cores, memory, GPUs, network cards and NVMe disks lie in this machine, as /sys tells it.
+"""Where cores, memory, GPUs, network cards and NVMe disks lie in this machine, as /sys describes it.
 
-A virtual machine may tell nothing, or -1, or that a device is as near to several nodes: then its node is None, which
-reads "unknown". Nothing is guessed, not even where there is one node only.
+A virtual machine may say nothing, or -1, or that a device is equally near to several nodes. The device's node is then
+None, which reads "unknown". Nothing is guessed, even if there is only one node.
 """
 
 import re
@@ -36,9 +36,9 @@ class Core(_Facts):
     Parameters
     ----------
     cpus
-        Its logical CPUs (hyper-threads), the first of them the lowest number.
+        Its logical CPUs (hyper-threads), the lowest number first.
     node, socket
-        None where the machine does not tell.
+        None if the machine does not say.
     """
 
     cpus: tuple[int, ...]
@@ -46,19 +46,19 @@ class Core(_Facts):
     socket: int | None = None
 
 
-class Part(_Facts):
+class PciDevice(_Facts):
     """A GPU, network card or NVMe disk.
 
     Parameters
     ----------
     kind, name
-        Such as ``network`` and ``eth0``; of a GPU NVML's number.
+        Such as ``network`` and ``eth0``; the name of a GPU is NVML's number.
     address
-        On the PCI bus; None where it has none that is told.
+        On the PCI bus; None if it is not known.
     node
-        The NUMA node that it is nearest to; None: unknown.
+        The NUMA node that it is nearest to; None if that is unknown.
     bridges
-        PCI bridges and switches above it, from the root down; empty: directly at the root, or unknown.
+        PCI bridges and switches above it, from the root down; empty if it hangs directly on the root, or if unknown.
     """
 
     kind: Literal["gpu", "network", "nvme"]
@@ -73,40 +73,40 @@ class Topology(_Facts):
 
     cores: tuple[Core, ...] = ()
     nodes: tuple[int, ...] = ()
-    parts: tuple[Part, ...] = ()
+    devices: tuple[PciDevice, ...] = ()
 
     @property
-    def gpus(self) -> dict[int, Part]:
+    def gpus(self) -> dict[int, PciDevice]:
         """The GPUs by NVML's number."""
-        return {int(part.name): part for part in self.parts if part.kind == "gpu"}
+        return {int(device.name): device for device in self.devices if device.kind == "gpu"}
 
     def socket_of(self, node: int | None) -> int | None:
-        """Return the socket of a node's cores; None where it has none or the machine does not tell."""
+        """Return the socket of a node's cores; None if it has no cores or the machine does not say."""
         return next((core.socket for core in self.cores if node is not None and core.node == node), None)
 
     def unknown(self) -> list[str]:
-        """Say what the machine does not tell."""
+        """List what the machine does not say."""
         told = []
         if not self.nodes:
             told.append("NUMA nodes: the kernel tells none")
         lost = {
-            kind: [p.name for p in self.parts if p.kind == kind and p.node is None]
+            kind: [p.name for p in self.devices if p.kind == kind and p.node is None]
             for kind in ("gpu", "network", "nvme")
         }
         return told + [f"NUMA node of {kind} {', '.join(names)}" for kind, names in lost.items() if names]
 
     def __str__(self) -> str:
-        """Return one line per NUMA node: its socket, cores, logical CPUs and what lies on it."""
-        nodes = [*self.nodes, *([None] if any(p.node is None for p in self.parts) or not self.nodes else [])]
+        """Return one line per NUMA node: its socket, cores, logical CPUs and devices."""
+        nodes = [*self.nodes, *([None] if any(p.node is None for p in self.devices) or not self.nodes else [])]
         return "\n".join(self._line(node) for node in nodes)
 
     def _line(self, node: int | None) -> str:
         cores = [core for core in self.cores if core.node == node]
         threads = sum(len(core.cpus) for core in cores)
-        parts = [f"{part.kind} {part.name}" for part in self.parts if part.node == node]
+        there = [f"{device.kind} {device.name}" for device in self.devices if device.node == node]
         name = "node unknown" if node is None else f"node {node}, socket {_told(self.socket_of(node))}"
         return f"{name}: " + ", ".join(
-            [f"{len(cores)} cores, {threads} logical CPUs"] * bool(cores) + parts or ["memory only"]
+            [f"{len(cores)} cores, {threads} logical CPUs"] * bool(cores) + there or ["memory only"]
         )
 
 
@@ -125,8 +125,8 @@ def topology(root: Path = ROOT) -> Topology:
     """
     node_cpus = _node_cpus(root)
     cores = sorted(_cores(root, node_cpus), key=lambda core: (_last(core.socket), _last(core.node), core.cpus))
-    found = [*_gpus(root, node_cpus), *_parts(root, node_cpus)]
-    return Topology(cores=tuple(cores), nodes=tuple(sorted(node_cpus)), parts=tuple(found))
+    found = [*_gpus(root, node_cpus), *_cards_and_disks(root, node_cpus)]
+    return Topology(cores=tuple(cores), nodes=tuple(sorted(node_cpus)), devices=tuple(found))
 
 
 def _last(value: int | None) -> float:
@@ -144,7 +144,7 @@ def _node_cpus(root: Path) -> dict[int, set[int]]:
 
 
 def _cpu_set(folder: Path, listed: str, masked: str) -> set[int]:
-    """Read a set of CPUs: as a list, or as older kernels write it, a mask in hexadecimal words."""
+    """Read a set of CPUs: a list, or in older kernels a mask in hexadecimal words."""
     content = text(folder / listed)
     if content is not None:
         return set(cpu_list(content))
@@ -170,11 +170,11 @@ def _cores(root: Path, node_cpus: dict[int, set[int]]) -> Iterator[Core]:
         )
 
 
-def _gpus(root: Path, node_cpus: dict[int, set[int]]) -> Iterator[Part]:
+def _gpus(root: Path, node_cpus: dict[int, set[int]]) -> Iterator[PciDevice]:
     for gpu, _ in gpus.detect(root):
         link = root / "sys/bus/pci/devices" / (gpu.pci_bus_id or "none")
         addresses = _addresses(link)
-        yield Part(
+        yield PciDevice(
             kind="gpu",
             name=str(gpu.index),
             address=gpu.pci_bus_id,
@@ -183,7 +183,7 @@ def _gpus(root: Path, node_cpus: dict[int, set[int]]) -> Iterator[Part]:
         )
 
 
-def _parts(root: Path, node_cpus: dict[int, set[int]]) -> Iterator[Part]:
+def _cards_and_disks(root: Path, node_cpus: dict[int, set[int]]) -> Iterator[PciDevice]:
     seen: set[tuple[str, str]] = set()
     for pattern, kind in _CLASSES.items():
         for link in sorted((root / "sys/class").glob(pattern)):
@@ -191,7 +191,7 @@ def _parts(root: Path, node_cpus: dict[int, set[int]]) -> Iterator[Part]:
             if not addresses or (kind, addresses[-1]) in seen:
                 continue  # a bridge or a tunnel; or the same card under another name
             seen.add((kind, addresses[-1]))
-            yield Part(
+            yield PciDevice(
                 kind=kind,
                 name=link.name,
                 address=addresses[-1],
@@ -211,7 +211,7 @@ def _pci_folder(link: Path) -> Path:
 
 
 def _node(folder: Path, node_cpus: dict[int, set[int]]) -> int | None:
-    """Return a PCI device's node; None where it is -1, or where the CPUs near it are not that node's alone."""
+    """Return a PCI device's node; None if it is -1, or if CPUs of other nodes are as near to the device."""
     node = integer(folder / "numa_node")
     if node is None or node < 0:
         return None
@@ -221,9 +221,9 @@ def _node(folder: Path, node_cpus: dict[int, set[int]]) -> int | None:
 
 
 def allowed_cores(machine: Topology, allowed: Iterable[int]) -> list[Core]:
-    """Return the cores with those of their logical CPUs that may be used; cores without any are left out."""
+    """Return the cores with only the logical CPUs that may be used; cores without any are left out."""
     usable = set(allowed)
     cores = [core.model_copy(update={"cpus": tuple(c for c in core.cpus if c in usable)}) for core in machine.cores]
     known = {cpu for core in cores for cpu in core.cpus}
-    bare = [Core(cpus=(cpu,)) for cpu in sorted(usable - known)]  # a kernel that tells no topology
+    bare = [Core(cpus=(cpu,)) for cpu in sorted(usable - known)]  # a kernel that reports no topology
     return [core for core in cores if core.cpus] + bare

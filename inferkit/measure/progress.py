@@ -7,8 +7,6 @@ whoever executes the notebook (``inferkit run``) can show it elsewhere; the exec
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from tqdm import tqdm
-
 from inferkit.measure.measure import Status
 from inferkit.units import bandwidth, duration, gigabytes, rate
 
@@ -76,6 +74,8 @@ class TerminalSink:
     """A line of tqdm on standard error, where that is a terminal."""
 
     def __init__(self, name: str = "") -> None:
+        from tqdm import tqdm  # a notebook needs no tqdm
+
         self._name = f"{name} " if name else ""
         self._bar = tqdm(total=100, bar_format="{desc}", leave=False, disable=None)
 

@@ -1,7 +1,8 @@
 """A user's own ONNX file, made to take the images of a data set as they lie in its files.
 
-The data set's images are uint8 or float32, 0..255, channels first. Nodes put before the user's network cast, normalise
-and transpose them, in this order (TensorRT wants uint8 to feed a Cast and nothing else); the batch becomes dynamic.
+The data set's images are uint8 or float32, 0..255, channels first. New nodes in front of the user's network
+cast, normalise and transpose them, in this order (TensorRT wants uint8 to feed nothing but a Cast). The batch becomes
+dynamic.
 """
 
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ def load_model(path: Path) -> onnx.ModelProto:
     Raises
     ------
     ModelError
-        When it is missing, is no valid ONNX, lacks external data or is larger than 2 GiB in all.
+        If it is missing, is no valid ONNX, lacks external data, or is larger than 2 GiB in all.
     """
     try:
         model = onnx.load(path)
@@ -48,12 +49,12 @@ def load_model(path: Path) -> onnx.ModelProto:
 
 
 def files_of(path: Path) -> list[Path]:
-    """Return the ONNX file and the files that hold its external data, without reading the latter.
+    """Return the ONNX file and the files of its external data, without reading the latter.
 
     Raises
     ------
     ModelError
-        When the file is missing or no ONNX.
+        If the file is missing or is not ONNX.
     """
     try:
         graph = onnx.load(path, load_external_data=False).graph
@@ -92,23 +93,23 @@ def adapt(
     Parameters
     ----------
     model
-        One input of rank 4: float32, float16 or uint8; any number of outputs. It is left as it is.
+        One input of rank 4: float32, float16 or uint8; any number of outputs. It is not changed.
     dtype
         Of the data set: ``"uint8"`` or ``"float32"``.
     shape
-        (channels, height, width) of the data set, which must be the network's own; None leaves that unchecked.
+        (channels, height, width) of the data set. They must be the network's own; None does not check that.
     preprocessing
-        What the network expects; by default the pixels as they are.
+        What the network expects; by default unchanged pixels.
 
     Notes
     -----
-    A fixed batch is made dynamic, where needed by letting constant shapes of Reshape take the batch of their input.
-    Where the outputs still do not follow the batch it stays as it was; then the input's first dimension says so.
+    A fixed batch is made dynamic; where needed, constant shapes of Reshape take the batch of their input. If the
+    outputs still do not follow the batch, it stays fixed, and the input's first dimension says so.
 
     Raises
     ------
     ModelError
-        With the reason, when the network's input is not an image or does not fit the data set.
+        If the network's input is not an image or does not fit the data set: with the reason.
     """
     wanted = preprocessing or Preprocessing()
     if dtype not in DTYPES:
@@ -127,7 +128,7 @@ def adapt(
 
 
 def _checked(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Infer every shape again and check the whole."""
+    """Infer every shape again and check the whole model."""
     graph = model.graph
     try:
         inferred = infer_shapes(model)
@@ -197,7 +198,7 @@ def _recognise(name: str, dims: list[int], shape: tuple[int, ...] | None) -> str
 def _with_input(
     model: onnx.ModelProto, image: _Image, dtype: str, wanted: Preprocessing, *, batch: int | None
 ) -> onnx.ModelProto:
-    """Put a new input before the network; what was its input becomes the tensor that the new nodes compute."""
+    """Put a new input in front of the network; its old input becomes the tensor that the new nodes compute."""
     adapted = onnx.ModelProto()
     adapted.CopyFrom(model)
     graph = adapted.graph

@@ -1,6 +1,6 @@
-"""How often a network of less precision names the same class as the one of float32, on images that it never saw.
+"""How often a network of lower precision names the same class as in float32, on images that it never saw.
 
-ONNX Runtime computes both on the CPU, so that the figure is the network's and no engine's.
+ONNX Runtime computes both on the CPU, so that the figure belongs to the network and not to an engine.
 """
 
 import json
@@ -15,8 +15,9 @@ import xxhash
 from inferkit.dataset.sample import sample
 from inferkit.dataset.tensors import Dataset
 from inferkit.errors import ModelError
+from inferkit.files import cache_folder, write_whole
 from inferkit.models.batching import RUNTIME_ERRORS
-from inferkit.models.cache import ModelFile, models_folder, write_whole
+from inferkit.models.cache import ModelFile
 from inferkit.models.quantize import Images
 from inferkit.models.reference import reference_session
 
@@ -29,19 +30,19 @@ def top1_agreement(model: ModelFile, reference: ModelFile, images: Images | Data
     Parameters
     ----------
     model, reference
-        Of the same input and output.
+        Two networks with the same input and output.
     images
-        As the networks take them; a data set gives those that no calibration saw. The answer is kept in the cache.
+        In the form that the networks take; of a data set, images that no calibration saw. The answer is cached.
 
     Raises
     ------
     ModelError
-        When ONNX Runtime runs one of the networks not.
+        If ONNX Runtime cannot run one of the networks.
     """
     seen = sample(images, held_out=True) if isinstance(images, Dataset) else images
     content = xxhash.xxh3_128_hexdigest(np.ascontiguousarray(seen).data)
     key = xxhash.xxh3_128_hexdigest(" ".join([model.digest, reference.digest, content, ort.__version__]).encode())
-    path = models_folder() / f"{model.path.stem[:100]}-{key}.agreement"
+    path = cache_folder("models") / f"{model.path.stem[:100]}-{key}.agreement"
     if path.is_file():
         share: float = json.loads(path.read_text())
         return share
@@ -51,7 +52,7 @@ def top1_agreement(model: ModelFile, reference: ModelFile, images: Images | Data
 
 
 def _classes(model: ModelFile, images: Images) -> npt.NDArray[np.intp]:
-    """Return the index of the largest output for each image (for each place of it, where there are several)."""
+    """Return the index of the largest output for each image, or for each position in it if there are several."""
     batch = model.batch or _BATCH
     whole = np.resize(images, (-(-len(images) // batch) * batch, *images.shape[1:]))
     try:

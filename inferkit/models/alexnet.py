@@ -5,10 +5,10 @@ arXiv:1404.5997; the same layers as torchvision's ``alexnet``.
 
 from spox import Var
 
-from inferkit.models.layers import RELU, Network, flat, max_pool
+from inferkit.models.layers import RELU, GraphBuilder, flat, max_pool
 
 
-def alexnet_owt(net: Network) -> Var:
+def alexnet_owt(net: GraphBuilder) -> Var:
     """Five convolutions, three of them pooled, and three dense layers."""
     x = net.conv(net.normalised(), 64, 11, stride=4, pad=2, norm=False)
     x = max_pool(x, 3, stride=2)

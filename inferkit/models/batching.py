@@ -20,7 +20,7 @@ RUNTIME_ERRORS = (
 
 
 def unused_name(name: str, model: onnx.ModelProto) -> str:
-    """Return `name`, lengthened until no tensor of the graph has it."""
+    """Return `name`, lengthened until no tensor in the graph has that name."""
     graph = model.graph
     taken = {value.name for value in (*graph.input, *graph.output, *graph.initializer)}
     taken |= {tensor for node in graph.node for tensor in (*node.input, *node.output)}
@@ -30,7 +30,7 @@ def unused_name(name: str, model: onnx.ModelProto) -> str:
 
 
 def free_reshapes(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
-    """Let every Reshape of batched data to a constant (`batch`, …) keep the batch of its data instead.
+    """Let every Reshape of batched data to a constant (`batch`, …) keep its data's batch instead.
 
     The model is changed in place and returned. Exporters write such constants when they trace one batch.
     """
@@ -73,7 +73,7 @@ def _constants(model: onnx.ModelProto) -> dict[str, list[int]]:
 def follows_batch(model: onnx.ModelProto) -> bool:
     """Tell whether the first dimension of every output is the batch.
 
-    Shape inference says so or denies it; where it cannot tell, the network is run on two images.
+    Shape inference usually knows; if it does not, the network is run on two images.
     """
     try:
         outputs = infer_shapes(model).output
@@ -98,14 +98,14 @@ def run_shapes(model: onnx.ModelProto, *, batch: int) -> list[tuple[int, ...]]:
     Raises
     ------
     ModelError
-        When ONNX Runtime cannot.
+        If ONNX Runtime cannot.
     """
     value = model.graph.input[0]
     sizes = [size for size in dimensions(value)[1:] if isinstance(size, int)]
     dtype = np.uint8 if value.type.tensor_type.elem_type == TensorProto.UINT8 else np.float32
     images = np.zeros((batch, *sizes), dtype)
     options = ort.SessionOptions()
-    options.log_severity_level = 4  # what goes wrong is told by the error
+    options.log_severity_level = 4  # the error says what goes wrong
     try:
         session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         return [np.shape(output) for output in session.run(None, {value.name: images})]

@@ -1,8 +1,7 @@
-"""Models on disk: built, adapted and converted once, then found again by everything that shaped them."""
+"""Models on disk: each is built, adapted and converted once, then found again by everything that shaped it."""
 
 import json
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
@@ -17,6 +16,7 @@ import xxhash
 from inferkit.dataset.sample import sample
 from inferkit.dataset.tensors import Dataset
 from inferkit.errors import ModelError
+from inferkit.files import cache_folder, write_whole
 from inferkit.models.adapt import adapt, files_of, load_model
 from inferkit.models.batching import run_shapes
 from inferkit.models.precision import CALIBRATED, check_precision, convert
@@ -34,21 +34,21 @@ class ModelFile:
     Parameters
     ----------
     path
-        Of the file, in the cache.
+        The file in the cache.
     name
-        Of the zoo, or the stem of the user's file.
+        The model's name in the zoo, or the stem of the user's file.
     digest
         xxh3-128 of the file, as 32 hexadecimal digits.
     input_name, input_dtype
-        Of the only input; ``"uint8"`` or ``"float32"``.
+        Name and dtype of the only input: ``"uint8"`` or ``"float32"``.
     input_shape
         (channels, height, width).
     output_shape
-        Of the first output, without the batch.
+        Shape of the first output, without the batch.
     precision
-        That it computes in.
+        The precision that it computes in.
     batch
-        Images in a batch when the graph fixes them; None takes any number.
+        Images in a batch if the graph fixes them; None if it takes any number.
     """
 
     path: Path
@@ -75,9 +75,9 @@ def model_path(
     seed: int = 0,
     calibration: Images | Dataset | None = None,
 ) -> ModelFile:
-    """Return the file of a model, built or adapted now unless the cache has it.
+    """Return the file of a model; it is built or adapted now unless the cache has it.
 
-    Files lie in ``$XDG_CACHE_HOME/inferkit/models`` (default ``~/.cache``). One that is damaged is made again.
+    Files lie in ``$XDG_CACHE_HOME/inferkit/models`` (default ``~/.cache``). A damaged one is made again.
 
     Parameters
     ----------
@@ -94,23 +94,19 @@ def model_path(
     seed
         Of the zoo's weights.
     calibration
-        Images, or a data set to take some from: precisions in :data:`inferkit.models.precision.CALIBRATED` need them.
+        Images, or a data set to take them from: precisions in :data:`inferkit.models.precision.CALIBRATED` need them.
 
     Raises
     ------
     ModelError
-        When the model is unknown, or does not fit the images, the precision or the options.
+        If the model is unknown, or does not fit the images, the precision or the options.
     """
     check_precision(precision)
     wanted = Preprocessing(mean=mean, std=std, scale=scale, layout=layout)
     images = _images(calibration, dtype) if precision in CALIBRATED else None
-    options: dict[str, object] = {
-        "precision": precision,
-        "calibration": None if images is None else xxhash.xxh3_128_hexdigest(np.ascontiguousarray(images).data),
-        "dtype": dtype,
-        "shape": shape and list(shape),
-        "versions": _versions(),
-    }
+    seen = None if images is None else xxhash.xxh3_128_hexdigest(np.ascontiguousarray(images).data)
+    options: dict[str, object] = {"precision": precision, "calibration": seen, "dtype": dtype}
+    options |= {"shape": shape and list(shape), "versions": _versions()}
     if not _is_path(name_or_path):
         if wanted != Preprocessing():
             message = f"zoo model {name_or_path!r} normalises pixels itself: leave out mean, std, scale and layout"
@@ -139,7 +135,7 @@ def _is_path(name_or_path: str) -> bool:
 
 @cache
 def _versions() -> dict[str, str]:
-    """Name what shapes a model beside its options: this package's code for models and the libraries that it calls."""
+    """Return what shapes a model besides its options: the code of this package and the libraries that it calls."""
     code = xxhash.xxh3_128()
     for source in sorted(Path(__file__).parent.glob("*.py")):
         code.update(source.read_bytes())
@@ -158,21 +154,15 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def models_folder() -> Path:
-    """Return where models lie."""
-    root = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(root) if root else Path.home() / ".cache") / "inferkit" / "models"
-
-
 def _cached(name: str, options: dict[str, object], make: Callable[[], onnx.ModelProto]) -> ModelFile:
     key = xxhash.xxh3_128_hexdigest(json.dumps(options, sort_keys=True).encode())
     precision = str(options["precision"])
-    path = models_folder() / f"{name[:80]}-{precision}-{key}.onnx"
+    path = cache_folder("models") / f"{name[:80]}-{precision}-{key}.onnx"
     return _find(path) or _store(path, name, precision, make())
 
 
 def _find(path: Path) -> ModelFile | None:
-    """Return the file at `path` if it is there and as it was written."""
+    """Return the file at `path` if it is there and undamaged."""
     facts = path.with_suffix(".json")
     if not (path.is_file() and facts.is_file()):
         return None
@@ -184,7 +174,7 @@ def _find(path: Path) -> ModelFile | None:
 
 
 def _store(path: Path, name: str, precision: str, model: onnx.ModelProto) -> ModelFile:
-    """Write the model, then what is known of it; each appears whole or not at all, whoever else writes the same."""
+    """Write the model, then what is known about it; each file appears whole or not at all."""
     content = model.SerializeToString(deterministic=True)
     image = model.graph.input[0]
     batch, *shape = (dim.dim_value or None for dim in image.type.tensor_type.shape.dim)
@@ -216,17 +206,6 @@ def _model_file(path: Path, facts: dict[str, Any]) -> ModelFile:
 
 
 def _output_shape(model: onnx.ModelProto, batch: int | None) -> list[int]:
-    """Take the first output's shape from the graph, or where the graph leaves it open, from a run on black images."""
+    """Take the first output's shape from the graph or, if the graph leaves it open, from a run on black images."""
     dims = [dim.dim_value for dim in model.graph.output[0].type.tensor_type.shape.dim][1:]
     return dims if dims and all(dims) else list(run_shapes(model, batch=batch or 1)[0][1:])
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)

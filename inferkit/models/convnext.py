@@ -5,7 +5,7 @@ from math import sqrt
 import spox.opset.ai.onnx.v17 as op
 from spox import Var
 
-from inferkit.models.layers import GELU, LINEAR, Network, global_average, shape_of
+from inferkit.models.layers import GELU, LINEAR, GraphBuilder, global_average, shape_of
 
 STAGES = ((3, 96), (3, 192), (9, 384), (3, 768))  # blocks, channels
 _BLOCKS = sum(blocks for blocks, _ in STAGES)
@@ -19,7 +19,7 @@ def _first(x: Var) -> Var:
     return op.transpose(x, perm=(0, 3, 1, 2))
 
 
-def _block(net: Network, x: Var, index: int) -> Var:
+def _block(net: GraphBuilder, x: Var, index: int) -> Var:
     """Filter 7 × 7 in each channel, then a two-layer perceptron at each pixel, scaled per channel, added to `x`."""
     channels = shape_of(x)[0]
     y = net.conv(x, channels, 7, groups=channels, act=LINEAR, norm=False)
@@ -29,7 +29,7 @@ def _block(net: Network, x: Var, index: int) -> Var:
     return op.add(x, op.mul(_first(y), scale))
 
 
-def convnext_tiny(net: Network) -> Var:
+def convnext_tiny(net: GraphBuilder) -> Var:
     """Patches of 4 × 4, four stages with halving of the size between, and a dense layer."""
     x, index = net.normalised(), 0
     for stage, (blocks, channels) in enumerate(STAGES):

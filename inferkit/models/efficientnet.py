@@ -2,7 +2,7 @@
 
 from spox import Var
 
-from inferkit.models.layers import SILU, Network, global_average, shape_of
+from inferkit.models.layers import SILU, GraphBuilder, global_average, shape_of
 from inferkit.models.mobilenet import inverted_residual
 
 # Columns of the paper's table: expansion, kernel, stride of the first, channels, layers
@@ -17,7 +17,7 @@ TABLE = (
 )
 
 
-def efficientnet_b0(net: Network) -> Var:
+def efficientnet_b0(net: GraphBuilder) -> Var:
     """Sixteen inverted residuals between two convolutions, and a dense layer."""
     x = net.conv(net.normalised(), 32, 3, stride=2, act=SILU)
     for expansion, kernel, stride, channels, layers in TABLE:

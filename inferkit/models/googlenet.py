@@ -7,7 +7,7 @@ branch that the paper calls "5 × 5". The two auxiliary classifiers serve traini
 import spox.opset.ai.onnx.v17 as op
 from spox import Var
 
-from inferkit.models.layers import Network, global_average, max_pool
+from inferkit.models.layers import GraphBuilder, global_average, max_pool
 
 # Columns of the paper's table: 1×1, 3×3 reduce, 3×3, 5×5 reduce, 5×5, pool proj
 STAGES = (
@@ -23,7 +23,7 @@ STAGES = (
 )
 
 
-def _inception(net: Network, x: Var, row: tuple[int, ...]) -> Var:
+def _inception(net: GraphBuilder, x: Var, row: tuple[int, ...]) -> Var:
     ones, threes_reduce, threes, fives_reduce, fives, pooled = row
     branches = [
         net.conv(x, ones, 1),
@@ -34,7 +34,7 @@ def _inception(net: Network, x: Var, row: tuple[int, ...]) -> Var:
     return op.concat(branches, axis=1)
 
 
-def googlenet(net: Network) -> Var:
+def googlenet(net: GraphBuilder) -> Var:
     """Three convolutions and nine inception modules."""
     x = net.conv(net.normalised(), 64, 7, stride=2)
     x = max_pool(x, 3, stride=2, ceil=True)

@@ -11,9 +11,9 @@ from functools import reduce
 import spox.opset.ai.onnx.v17 as op
 from spox import Var
 
-from inferkit.models.layers import Network, Pair, average_pool, global_average, max_pool
+from inferkit.models.layers import GraphBuilder, Pair, average_pool, global_average, max_pool
 
-Layer = Callable[[Network, Var], Var]
+Layer = Callable[[GraphBuilder, Var], Var]
 
 
 def conv(channels: int, kernel: Pair, stride: int = 1, *, valid: bool = False) -> Layer:
@@ -27,7 +27,7 @@ def average(*, count_padding: bool) -> Layer:
     return lambda _, x: average_pool(x, 3, stride=1, pad=1, count_padding=count_padding)
 
 
-def chain(net: Network, x: Var, layers: Sequence[Layer]) -> Var:
+def chain(net: GraphBuilder, x: Var, layers: Sequence[Layer]) -> Var:
     """Apply `layers` one after another."""
     return reduce(lambda y, layer: layer(net, y), layers, x)
 
@@ -37,11 +37,11 @@ def split(*branches: Sequence[Layer]) -> Layer:
     return lambda net, x: op.concat([chain(net, x, branch) for branch in branches], axis=1)
 
 
-def _pool(_: Network, x: Var) -> Var:
+def _pool(_: GraphBuilder, x: Var) -> Var:
     return max_pool(x, 3, stride=2)
 
 
-def _classify(net: Network, layers: Sequence[Layer]) -> Var:
+def _classify(net: GraphBuilder, layers: Sequence[Layer]) -> Var:
     return net.dense(global_average(chain(net, net.normalised(), layers)), 1000)
 
 
@@ -81,7 +81,7 @@ _E3 = split(
 )
 
 
-def inception3(net: Network) -> Var:
+def inception3(net: GraphBuilder) -> Var:
     """Stem, three modules A, reduction B, four modules C, reduction D, two modules E."""
     stem = (*_STEM, _pool, conv(80, 1), conv(192, 3, valid=True), _pool)
     modules = (_a3(32), _a3(64), _a3(64), _B3, _c3(128), _c3(160), _c3(160), _c3(192), _D3, _E3, _E3)
@@ -123,6 +123,6 @@ _C4 = split(
 )
 
 
-def inception4(net: Network) -> Var:
+def inception4(net: GraphBuilder) -> Var:
     """Stem, four modules A, reduction A, seven modules B, reduction B, three modules C."""
     return _classify(net, (*_STEM4, *[_A4] * 4, _REDUCTION_A4, *[_B4] * 7, _REDUCTION_B4, *[_C4] * 3))

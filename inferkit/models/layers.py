@@ -1,12 +1,12 @@
-"""The building blocks of the zoo: a network under construction, its seeded weights and its layers.
+"""The building blocks of the zoo: a graph under construction, its seeded weights and its layers.
 
 Weights are drawn uniformly with the variance of He initialisation ("Delving Deep into Rectifiers", He et al. 2015,
 arXiv:1502.01852): ``gain**2 / fan_in``, where the gain belongs to the activation that follows. Every layer then keeps
-the mean square of what passes, however deep the network, so that nothing leaves the range of float16 (65,504).
+the mean square of its input, however deep the network, so that nothing leaves the range of float16 (65,504).
 
 Batch normalisation is folded, as every engine folds it: a convolution and its batch norm are one convolution with a
 bias. Such a bias is named ``folded_bias``: unfolded it is two parameters a channel (scale and shift), which is how
-papers and torchvision count, so :func:`inferkit.models.counting.count_parameters` counts it twice.
+papers and torchvision count.
 """
 
 from collections import Counter
@@ -40,7 +40,7 @@ class Activation:
     """A non-linearity and the gain that keeps the mean square through it.
 
     A rectifier passes half of it, hence a gain of sqrt(2). Smooth rectifiers get the same: it is exact for large
-    values, while the gain that is exact for z ~ N(0, 1) lets large values grow without bound from layer to layer.
+    values. The gain that is exact for z ~ N(0, 1) would let large values grow without bound from layer to layer.
     """
 
     apply: Callable[[Var], Var]
@@ -78,10 +78,10 @@ def shape_of(x: Var) -> tuple[int, ...]:
     return tuple(size for size in sizes if isinstance(size, int))
 
 
-class Network:
-    """A model under construction: its input, the weights drawn so far, and the layers that draw them.
+class GraphBuilder:
+    """A graph under construction: its input, the weights drawn so far, and the layers that draw them.
 
-    Weights are arguments of the graph while it is built, so that no layer copies them, and its initialisers at the end.
+    While the graph is built, weights are its arguments, so that no layer copies them; at the end they are initialisers.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ from inferkit.models.layers import (
     RELU,
     SIGMOID,
     Activation,
-    Network,
+    GraphBuilder,
     global_average,
     shape_of,
 )
@@ -37,7 +37,7 @@ TABLE = (
 
 
 def inverted_residual(
-    net: Network,
+    net: GraphBuilder,
     x: Var,
     *,
     kernel: int,
@@ -70,7 +70,7 @@ def _divisible(channels: int) -> int:
     return rounded + 8 if rounded < 0.9 * channels else rounded
 
 
-def mobilenet_v3_large(net: Network) -> Var:
+def mobilenet_v3_large(net: GraphBuilder) -> Var:
     """Fifteen inverted residuals between a strided convolution and two dense layers."""
     x = net.conv(net.normalised(), 16, 3, stride=2, act=HARD_SWISH)
     for kernel, expanded, channels, squeeze, act, stride in TABLE:

@@ -2,10 +2,10 @@
 
 from spox import Var
 
-from inferkit.models.layers import RELU, Network, flat, max_pool
+from inferkit.models.layers import RELU, GraphBuilder, flat, max_pool
 
 
-def overfeat(net: Network) -> Var:
+def overfeat(net: GraphBuilder) -> Var:
     """Five convolutions, three of them pooled, and three dense layers."""
     x = net.conv(net.normalised(), 96, 11, stride=4, pad=0, norm=False)
     x = max_pool(x, 2, stride=2)

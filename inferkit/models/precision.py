@@ -1,4 +1,4 @@
-"""The precision of a network, a property of its graph: TensorRT 11 and RTX know neither flags nor calibrators."""
+"""The precision of a network is a property of its graph: TensorRT 11 and RTX have neither flags nor calibrators."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ _FAULTS = (
     onnx.checker.ValidationError,
     onnx.shape_inference.InferenceError,
     onnx.version_converter.ConvertError,
-    ValueError,  # onnxruntime's quantiser, of what it does not know
+    ValueError,  # onnxruntime's quantiser, about what it does not know
     *RUNTIME_ERRORS,
 )
 
@@ -23,7 +23,7 @@ def _float32(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _float16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Compute in float16; a uint8 input is cast to float16, float32 inputs and outputs stay and are cast."""
+    """Compute in float16; a uint8 input is cast to float16; float32 inputs and outputs stay and are cast."""
     half: onnx.ModelProto = convert_float_to_float16(model, keep_io_types=True)
     # It also marks as float16 what stays float32, such as the statistics of LayerNormalization; they are inferred anew.
     del half.graph.value_info[:]
@@ -52,7 +52,7 @@ def check_precision(precision: str) -> None:
     Raises
     ------
     ModelError
-        Names those that do.
+        If it does not: names those that do.
     """
     if precision not in PRECISIONS:
         message = f"precision {precision!r} is unknown: choose one of {', '.join(PRECISIONS)}"
@@ -65,16 +65,16 @@ def convert(model: onnx.ModelProto, precision: str, images: Images | None = None
     Parameters
     ----------
     model
-        A graph of float32; it is left as it is.
+        A graph of float32; it is not changed.
     precision
         One of :data:`PRECISIONS`.
     images
-        That the network takes, (images, channels, height, width): those in :data:`CALIBRATED` need them.
+        As the network takes them, (images, channels, height, width); precisions in :data:`CALIBRATED` need them.
 
     Raises
     ------
     ModelError
-        When the precision is unknown or lacks images, or the graph has operators that have no such form.
+        If the precision is unknown or lacks images, or if the graph has operators that have no such form.
     """
     check_precision(precision)
     try:

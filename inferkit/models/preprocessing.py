@@ -1,4 +1,4 @@
-"""What a user's network expects to be done to pixels before they enter it."""
+"""How a user's network expects pixels to be prepared."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ LAYOUTS = ("NCHW", "NHWC")
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """What the user's network expects to be done to pixels: ``(pixel * scale - mean) / std``, and the layout.
+    """How the user's network expects pixels: as ``(pixel * scale - mean) / std``, in some layout.
 
     Parameters
     ----------
     scale
         For example 1/255; None is 1.
     mean, std
-        One value, or one a channel, in the units that `scale` leads to; None is 0 and 1.
+        One value, or one per channel, in the units after `scale`; None is 0 and 1.
     layout
-        ``"NCHW"`` or ``"NHWC"``; None recognises it by the number of channels.
+        ``"NCHW"`` or ``"NHWC"``; if None, the number of channels tells.
     """
 
     scale: float | None = None

@@ -1,11 +1,11 @@
 """int8 and fp8: explicit QuantizeLinear and DequantizeLinear before every convolution and matrix product.
 
-TensorRT takes such pairs when activations have one scale a tensor, zero points are 0 and biases stay as they are
-(its documentation, "Working with Quantized Types"); zero points other than 0 its parser refuses. The scales of
-activations come from images: the largest value that a tensor took.
+TensorRT takes such pairs if activations have one scale per tensor, zero points are 0 and biases are unchanged (see
+"Working with Quantized Types" in its documentation); its parser refuses other zero points. The scales of activations
+come from images: the largest value that a tensor took.
 
-What is not multiplied stays float32 beside int8 (ONNX Runtime then computes convolutions and products in integers) and
-float16 beside fp8 (as TensorRT wants it).
+What is not multiplied stays float32 beside int8 (ONNX Runtime then computes convolutions and products in integers), and
+becomes float16 beside fp8 (as TensorRT wants it).
 """
 
 import tempfile
@@ -29,7 +29,7 @@ MULTIPLIED = ("Conv", "MatMul", "Gemm")
 E4M3_MAX = 448.0
 """The largest value of FLOAT8E4M3FN (Micikevicius et al. 2022, arXiv:2209.05433, table 1)."""
 FP8_OPSET = 19
-"""The first that quantises to fp8."""
+"""The first opset that quantises to fp8."""
 _BATCH = 8
 _PREPARED = ("onnx.quant.pre_process", "onnxruntime.quant")
 _INT8_OPTIONS = {
@@ -39,11 +39,11 @@ _INT8_OPTIONS = {
     "DedicatedQDQPair": True,
     "QuantizeBias": False,
 }
-"""With onnxruntime's defaults TensorRT's parser refuses the graph."""
+"""TensorRT's parser refuses a graph that was made with onnxruntime's defaults."""
 
 
 def _batches(model: onnx.ModelProto, images: Images) -> Iterator[dict[str, Images]]:
-    """Cut images into feeds of the network; a fixed batch is filled up with the first images again."""
+    """Cut images into feeds for the network; a fixed batch is filled up with the first images again."""
     value = model.graph.input[0]
     size = dimensions(value)[0]
     batch = size if isinstance(size, int) else min(_BATCH, len(images))
@@ -53,18 +53,18 @@ def _batches(model: onnx.ModelProto, images: Images) -> Iterator[dict[str, Image
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    """Hands images over as onnxruntime's calibrators want them."""
+    """Hands over images the way onnxruntime's calibrators want them."""
 
     def __init__(self, model: onnx.ModelProto, images: Images) -> None:
         self._batches = _batches(model, images)
 
     def get_next(self) -> dict[str, Images] | None:
-        """Return the next feed, None at the end."""
+        """Return the next feed; None at the end."""
         return next(self._batches, None)
 
 
 def _prepared(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy whose constants are initialisers: weights are looked for there alone."""
+    """Return a copy whose constants are initialisers: onnxruntime looks for weights only there."""
     copied = onnx.ModelProto()
     copied.CopyFrom(model)
     nodes = []
@@ -104,7 +104,7 @@ def int8(model: onnx.ModelProto, images: Images) -> onnx.ModelProto:
 
 
 def _save(model: onnx.ModelProto, path: Path) -> None:
-    """Write a copy that says that it needs no preparing: onnxruntime would warn of it."""
+    """Write a copy that says it needs no preparing; otherwise onnxruntime would warn."""
     copied = onnx.ModelProto()
     copied.CopyFrom(model)
     copied.metadata_props.add(key=_PREPARED[0], value=_PREPARED[1])
@@ -149,7 +149,7 @@ def _largest(model: onnx.ModelProto, images: Images) -> dict[str, float]:
 
 
 class _Fp8:
-    """Puts the pairs before nodes; each tensor gets one pair, however many nodes read it."""
+    """Puts the pairs in front of nodes; each tensor gets one pair, however many nodes read it."""
 
     def __init__(self, graph: onnx.GraphProto, largest: dict[str, float]) -> None:
         self._graph = graph
@@ -160,7 +160,7 @@ class _Fp8:
         graph.initializer.append(helper.make_tensor(self._zero, TensorProto.FLOAT8E4M3FN, [], b"\0", raw=True))
 
     def quantised(self, node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
-        """Yield what a node becomes: itself, behind the pairs of its two factors."""
+        """Yield what a node becomes: the pairs of its two factors, then itself."""
         if node.op_type in MULTIPLIED:
             for place, tensor in enumerate(node.input[:2]):
                 if tensor in self._weights or tensor in self._largest:
@@ -185,6 +185,6 @@ class _Fp8:
         yield helper.make_node("DequantizeLinear", [narrow, scale, self._zero], [f"{tensor}/fp8/back"])
 
     def _scale(self, name: str, largest: float) -> np.float32:
-        factor = np.float32((largest or 1.0) / E4M3_MAX)  # a tensor that is 0 throughout has any scale
+        factor = np.float32((largest or 1.0) / E4M3_MAX)  # for a tensor of zeros any scale will do
         self._graph.initializer.append(numpy_helper.from_array(np.array(factor), name))
         return factor

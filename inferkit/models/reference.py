@@ -1,4 +1,4 @@
-"""ONNX Runtime as the reference that others are held against."""
+"""ONNX Runtime as the reference that others are compared with."""
 
 from pathlib import Path
 from typing import Literal
@@ -14,7 +14,7 @@ _FP8 = {TensorProto.FLOAT8E4M3FN, TensorProto.FLOAT8E5M2}
 def reference_session(path: Path | str) -> ort.InferenceSession:
     """Open a network in ONNX Runtime so that it computes what the graph says.
 
-    Its optimisations of quantised networks compute other things where they meet fp8 (seen in 1.32), so they are off.
+    Its optimisations of quantised networks are off: where they meet fp8 they compute something else (seen in 1.32).
     """
     options = ort.SessionOptions()
     options.log_severity_level = 3
@@ -23,7 +23,7 @@ def reference_session(path: Path | str) -> ort.InferenceSession:
 
 
 def quantised_to(path: Path | str) -> Literal["", "int8", "fp8"]:
-    """Tell what a network's graph is quantised to; empty where it is not."""
+    """Return what a network's graph is quantised to; empty if it is not."""
     graph = onnx.load(path, load_external_data=False).graph
     types = {weight.name: weight.data_type for weight in graph.initializer}
     narrow = {types.get(node.input[2]) for node in graph.node if node.op_type in _PAIR and len(node.input) > 2}

@@ -11,26 +11,26 @@ from math import sqrt
 import spox.opset.ai.onnx.v17 as op
 from spox import Var
 
-from inferkit.models.layers import LINEAR, RELU, Network, global_average, max_pool, shape_of
+from inferkit.models.layers import LINEAR, RELU, GraphBuilder, global_average, max_pool, shape_of
 
-Unit = Callable[[Network, Var, int, int, float], Var]
+Unit = Callable[[GraphBuilder, Var, int, int, float], Var]
 
 
-def _add(net: Network, x: Var, branch: Var, stride: int) -> Var:
+def _add(net: GraphBuilder, x: Var, branch: Var, stride: int) -> Var:
     channels = shape_of(branch)[0]
     if shape_of(x) != shape_of(branch):
         x = net.conv(x, channels, 1, stride, act=LINEAR)
     return RELU.apply(op.add(branch, x))
 
 
-def basic(net: Network, x: Var, width: int, stride: int, gain: float) -> Var:
+def basic(net: GraphBuilder, x: Var, width: int, stride: int, gain: float) -> Var:
     """Two 3 × 3 convolutions and the shortcut."""
     y = net.conv(x, width, 3, stride)
     y = net.conv(y, width, 3, act=LINEAR, gain=gain)
     return _add(net, x, y, stride)
 
 
-def bottleneck(net: Network, x: Var, width: int, stride: int, gain: float) -> Var:
+def bottleneck(net: GraphBuilder, x: Var, width: int, stride: int, gain: float) -> Var:
     """1 × 1, 3 × 3 and 1 × 1 convolutions, the last four times as wide, and the shortcut."""
     y = net.conv(x, width, 1)
     y = net.conv(y, width, 3, stride)
@@ -38,10 +38,10 @@ def bottleneck(net: Network, x: Var, width: int, stride: int, gain: float) -> Va
     return _add(net, x, y, stride)
 
 
-def resnet(unit: Unit, *depths: int) -> Callable[[Network], Var]:
+def resnet(unit: Unit, *depths: int) -> Callable[[GraphBuilder], Var]:
     """Four stages of `depths` units each, 64, 128, 256 and 512 wide."""
 
-    def define(net: Network) -> Var:
+    def define(net: GraphBuilder) -> Var:
         x = net.conv(net.normalised(), 64, 7, stride=2)
         x = max_pool(x, 3, stride=2, pad=1)
         gain = 1 / sqrt(sum(depths))  # the sum over all branches is then about as large as the trunk

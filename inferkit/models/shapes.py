@@ -1,4 +1,4 @@
-"""Shape inference without the weights: what onnx infers does not depend on them, but copying them takes seconds."""
+"""Shape inference without the weights: the result does not depend on them, and copying them takes seconds."""
 
 from math import prod
 
@@ -14,7 +14,7 @@ def infer_shapes(model: onnx.ModelProto, *, strict: bool = True) -> onnx.GraphPr
     Parameters
     ----------
     model
-        Left as it is.
+        It is not changed.
     strict
         Raise where operators and shapes contradict each other.
 
@@ -26,7 +26,7 @@ def infer_shapes(model: onnx.ModelProto, *, strict: bool = True) -> onnx.GraphPr
     Raises
     ------
     onnx.shape_inference.InferenceError
-        When `strict` and the graph contradicts itself.
+        If `strict` and the graph contradicts itself.
     """
     graph = model.graph
     light = helper.make_graph(list(graph.node), graph.name, list(graph.input), list(graph.output))

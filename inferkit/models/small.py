@@ -12,32 +12,32 @@ sizes of their layers in those descriptors; they are scaled as bytes, uniformly 
 import spox.opset.ai.onnx.v17 as op
 from spox import Var
 
-from inferkit.models.layers import LINEAR, RELU, Network, flat
+from inferkit.models.layers import LINEAR, RELU, GraphBuilder, flat
 
 
-def _perceptron(net: Network, hidden: tuple[int, ...], classes: int) -> Var:
+def _perceptron(net: GraphBuilder, hidden: tuple[int, ...], classes: int) -> Var:
     x = flat(net.normalised())
     for units in hidden:
         x = net.dense(x, units, act=RELU)
     return net.dense(x, classes)
 
 
-def deep_mnist(net: Network) -> Var:
+def deep_mnist(net: GraphBuilder) -> Var:
     """Five hidden layers, from 2,500 down to 500 units."""
     return _perceptron(net, (2500, 2000, 1500, 1000, 500), 10)
 
 
-def acoustic_model(net: Network) -> Var:
+def acoustic_model(net: GraphBuilder) -> Var:
     """Five hidden layers of 2,048 units and 8,192 states of phones."""
     return _perceptron(net, (2048,) * 5, 8192)
 
 
-def sensor_net(net: Network) -> Var:
+def sensor_net(net: GraphBuilder) -> Var:
     """Three hidden layers of 1,024 units."""
     return _perceptron(net, (1024,) * 3, 16)
 
 
-def text_cnn(net: Network) -> Var:
+def text_cnn(net: GraphBuilder) -> Var:
     """128 filters each over one, three and five words, the strongest response of each, and a dense layer."""
     x = net.normalised()
     responses = [net.conv(x, 128, (words, 128), pad=(words // 2, 0), act=LINEAR, norm=False) for words in (1, 3, 5)]

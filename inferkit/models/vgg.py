@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 from spox import Var
 
-from inferkit.models.layers import RELU, Network, flat, max_pool
+from inferkit.models.layers import RELU, GraphBuilder, flat, max_pool
 
 
-def vgg(*depths: int) -> Callable[[Network], Var]:
+def vgg(*depths: int) -> Callable[[GraphBuilder], Var]:
     """Five pooled stages of `depths` 3 × 3 convolutions each, and three dense layers."""
 
-    def define(net: Network) -> Var:
+    def define(net: GraphBuilder) -> Var:
         x = net.normalised()
         for channels, depth in zip((64, 128, 256, 512, 512), depths, strict=True):
             for _ in range(depth):

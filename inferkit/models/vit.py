@@ -6,13 +6,13 @@ import numpy as np
 import spox.opset.ai.onnx.v17 as op
 from spox import Var
 
-from inferkit.models.layers import GELU, LINEAR, Network, reshape, shape_of
+from inferkit.models.layers import GELU, LINEAR, GraphBuilder, reshape, shape_of
 
 LAYERS, HEADS, WIDTH, HIDDEN, PATCH = 12, 12, 768, 3072, 16
 _BRANCH_GAIN = 1 / sqrt(2 * LAYERS)
 
 
-def _tokens(net: Network) -> Var:
+def _tokens(net: GraphBuilder) -> Var:
     """Embed the patches, put the class token before them, add their positions: (N, tokens, width)."""
     patches = net.conv(net.normalised(), WIDTH, PATCH, PATCH, pad=0, act=LINEAR, norm=False)
     _, rows, columns = shape_of(patches)
@@ -24,7 +24,7 @@ def _tokens(net: Network) -> Var:
     return op.add(x, net.parameter("positions", (1, 1 + rows * columns, WIDTH), 0.5))
 
 
-def _attention(net: Network, x: Var) -> Var:
+def _attention(net: GraphBuilder, x: Var) -> Var:
     """Let each token gather from all others, in `HEADS` subspaces."""
     tokens, size = shape_of(x)[0], WIDTH // HEADS
     packed = reshape(net.linear(x, 3 * WIDTH), tokens, 3, HEADS, size)
@@ -35,13 +35,13 @@ def _attention(net: Network, x: Var) -> Var:
     return net.linear(reshape(op.transpose(gathered, perm=(0, 2, 1, 3)), tokens, WIDTH), WIDTH, gain=_BRANCH_GAIN)
 
 
-def _layer(net: Network, x: Var) -> Var:
+def _layer(net: GraphBuilder, x: Var) -> Var:
     x = op.add(x, _attention(net, net.layer_norm(x)))
     hidden = net.linear(net.layer_norm(x), HIDDEN, act=GELU)
     return op.add(x, net.linear(hidden, WIDTH, gain=_BRANCH_GAIN))
 
 
-def vit_b16(net: Network) -> Var:
+def vit_b16(net: GraphBuilder) -> Var:
     """Twelve layers of attention and perceptron; the class token is classified."""
     x = _tokens(net)
     for _ in range(LAYERS):

@@ -1,4 +1,4 @@
-"""The zoo: one line a model, its published size, and the function that builds it.
+"""The zoo: one line per model, with its published size and the function that builds it.
 
 Published figures count a multiply-add as one and batch norm as two parameters a channel. Their sources:
 
@@ -7,8 +7,8 @@ Published figures count a multiply-add as one and batch norm as two parameters a
 - TensorFlow's slim table of ResNet v1: the parameters of ResNet-200.
 - imgclsmob's table, of the weights released by the authors: Inception v4.
 
-The others are not published but added up, layer by layer: OverFeat from its paper's table 1, the multiply-adds of
-ResNet-200 and both figures of ResNet-269 by the formula that gives torchvision's for the others (see the tests),
+The other figures are not published but added up, layer by layer: OverFeat from its paper's table 1, the multiply-adds
+of ResNet-200 and both figures of ResNet-269 by the formula that gives torchvision's for the others (see the tests),
 deep_mnist, acoustic_model, sensor_net and text_cnn from the descriptors of the dlbs benchmark.
 """
 
@@ -25,7 +25,7 @@ from inferkit.models.convnext import convnext_tiny
 from inferkit.models.efficientnet import efficientnet_b0
 from inferkit.models.googlenet import googlenet
 from inferkit.models.inception import inception3, inception4
-from inferkit.models.layers import Network
+from inferkit.models.layers import GraphBuilder
 from inferkit.models.mobilenet import mobilenet_v3_large
 from inferkit.models.overfeat import overfeat
 from inferkit.models.resnet import basic, bottleneck, resnet
@@ -40,7 +40,7 @@ _299 = (3, 299, 299)
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is known of a model of the zoo.
+    """What is known about a model of the zoo.
 
     Parameters
     ----------
@@ -59,12 +59,12 @@ class ModelInfo:
     classes
         Number of logits.
     smallest
-        Smallest height and width that it accepts, in pixels; None when it takes its own shape only.
+        Smallest height and width that it accepts, in pixels; None if it takes only its own shape.
     """
 
     name: str
     source: str
-    define: Callable[[Network], Var] = field(repr=False)
+    define: Callable[[GraphBuilder], Var] = field(repr=False)
     parameters: int
     multiply_adds: int
     input_shape: tuple[int, int, int] = _IMAGE
@@ -72,11 +72,33 @@ class ModelInfo:
     smallest: int | None = None
 
     def build(self, *, dtype: str = "uint8", shape: tuple[int, ...] | None = None, seed: int = 0) -> onnx.ModelProto:
-        """Build the graph; see :func:`build_model`."""
+        """Build the graph with seeded weights.
+
+        Parameters
+        ----------
+        dtype
+            Of the input: ``"uint8"`` or ``"float32"``, both holding 0..255. The graph first casts (uint8),
+            subtracts the mean and divides by the standard deviation of ImageNet.
+        shape
+            (channels, height, width) of the images; None takes the model's own. Networks that end in a global average
+            take other heights and widths, the others refuse.
+        seed
+            Seeds the weights; the same seed gives the same bits.
+
+        Returns
+        -------
+        ModelProto
+            Input ``input`` of (N, channels, height, width), output ``output`` of (N, classes): float32 logits.
+
+        Raises
+        ------
+        ModelError
+            If the dtype or the shape does not fit.
+        """
         if dtype not in DTYPES:
             message = f"model {self.name!r}: input dtype {dtype!r} is unknown; choose one of {', '.join(DTYPES)}"
             raise ModelError(message)
-        net = Network(self._accepted(shape), dtype=dtype, seed=seed)
+        net = GraphBuilder(self._accepted(shape), dtype=dtype, seed=seed)
         return net.model(self.name, self.define(net))
 
     def _accepted(self, shape: tuple[int, ...] | None) -> tuple[int, int, int]:
@@ -140,7 +162,7 @@ def find_model(name: str) -> ModelInfo:
     Raises
     ------
     ModelError
-        When the zoo has no such model; the message names those it has and the nearest one.
+        If the zoo has no such model; the message names those it has, and the nearest one.
     """
     if name in MODELS:
         return MODELS[name]
@@ -148,34 +170,3 @@ def find_model(name: str) -> ModelInfo:
     hint = f"did you mean {near[0]!r}? " if near else ""
     message = f"model {name!r} is unknown: {hint}choose one of {', '.join(MODELS)}, or give the path of an .onnx file"
     raise ModelError(message)
-
-
-def build_model(
-    name: str, *, dtype: str = "uint8", shape: tuple[int, ...] | None = None, seed: int = 0
-) -> onnx.ModelProto:
-    """Build a model of the zoo with seeded weights.
-
-    Parameters
-    ----------
-    name
-        A key of :data:`MODELS`.
-    dtype
-        Of the input: ``"uint8"`` or ``"float32"``, both holding 0..255. The graph casts (uint8), subtracts the mean and
-        divides by the standard deviation of ImageNet first.
-    shape
-        (channels, height, width) of the images; None takes the model's own. Networks that end in a global average take
-        other heights and widths, the others refuse.
-    seed
-        Seeds the weights; the same seed gives the same bits.
-
-    Returns
-    -------
-    ModelProto
-        Input ``input`` of (N, channels, height, width), output ``output`` of (N, classes): float32 logits.
-
-    Raises
-    ------
-    ModelError
-        When the name, the dtype or the shape does not fit.
-    """
-    return find_model(name).build(dtype=dtype, shape=shape, seed=seed)

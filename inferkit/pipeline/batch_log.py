@@ -5,6 +5,7 @@ from pathlib import Path
 from time import time_ns
 
 from inferkit.errors import ParameterError
+from inferkit.files import replacing
 from inferkit.pipeline.timeline import Timeline
 
 
@@ -36,7 +37,6 @@ def write_batch_log(folder: Path, timeline: Timeline) -> Path:
 
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"batches-{time_ns()}-{os.getpid()}.parquet"
-    part = path.with_suffix(".part")
-    pyarrow.parquet.write_table(pyarrow.table(timeline.columns()), part)
-    part.rename(path)
+    with replacing(path) as file:
+        pyarrow.parquet.write_table(pyarrow.table(timeline.columns()), file)
     return path

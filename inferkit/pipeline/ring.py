@@ -7,10 +7,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from queue import SimpleQueue
 from time import monotonic_ns
-from types import TracebackType
-from typing import Self
 
 from inferkit.batch import Batch, Piece
+from inferkit.closing import Closing
 from inferkit.devices.base import Device, HostMemory
 from inferkit.pipeline.reader_stats import ThreadStats
 from inferkit.readers.base import DecodingReader, Reader
@@ -58,7 +57,7 @@ class _Buffer:
         self._free.put(self)
 
 
-class Ring:
+class Ring(Closing):
     """Reader threads that keep a fixed number of batches ahead of the consumer.
 
     Parameters
@@ -182,11 +181,3 @@ class Ring:
         self._pool.shutdown(wait=True, cancel_futures=True)
         while self._memory:
             self._memory.pop().close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -12,6 +12,7 @@ from inferkit.records.notebooks import Stored
 from inferkit.records.params import Parameters
 from inferkit.records.place import Placement
 from inferkit.records.run import Failure, Scalar
+from inferkit.text import text_table
 from inferkit.units import duration, gigabytes
 
 START_S = 1.5
@@ -95,10 +96,8 @@ class Plan:
         if self.failure is not None:
             return f"cannot run: {self.failure.message}"
         names = list(dict.fromkeys(name for point in self.points for name in point.axes))
-        rows = [["measure", *names]]
-        rows += [[point.measure, *(str(point.axes.get(name, "")) for name in names)] for point in self.points]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        rows = [[point.measure, *(str(point.axes.get(name, "")) for name in names)] for point in self.points]
+        lines = text_table(rows, ["measure", *names])
         reading = sum(point.job.window.seconds for point in self.todo if reads_files(point.job))
         if self.dataset is not None and self.dataset.files and reading:
             lines.append(

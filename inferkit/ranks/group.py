@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 from time import monotonic, monotonic_ns, sleep
-from types import TracebackType
-from typing import Self
 
+from inferkit.closing import Closing
 from inferkit.machine.contention import CoreWatch, already_there
 from inferkit.ranks.combine import combine
 from inferkit.ranks.launch import Handle, RankFailure, launch
@@ -21,7 +20,7 @@ HANG_GAPS = 10.0
 """A rank hangs that completes nothing for so long, or for so many times the longest pause that was seen before."""
 
 
-class Group:
+class Group(Closing):
     """Ranks that measure at the same time; to be used as one :class:`~inferkit.ranks.launch.Handle` is.
 
     If one fails, hangs or dies, the others are stopped at once. Nothing is left of any afterwards.
@@ -179,14 +178,6 @@ class Group:
         self.stop()
         for rank in self.ranks:
             rank.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class _Pace:

@@ -10,9 +10,9 @@ import threading
 from contextlib import suppress
 from functools import partial
 from time import monotonic, monotonic_ns
-from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any
 
+from inferkit.closing import Closing
 from inferkit.errors import InferkitError, RankError
 from inferkit.machine.affinity import Binding, binding, environment, inherited
 from inferkit.ranks import watchdog
@@ -26,7 +26,7 @@ STDERR_KEPT = 4000
 """Characters of a rank's last words that go into the record."""
 
 
-class Handle:
+class Handle(Closing):
     """One rank.
 
     Used as a context manager, nothing is left of the rank afterwards. The rank runs in a session of its own, so that a
@@ -207,14 +207,6 @@ class Handle:
         with suppress(BrokenPipeError):
             self._process.stdin.close()
         self._stderr.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class RankFailure(RankError):

@@ -129,6 +129,9 @@ def main() -> None:
         parent.tell("failure", error=type(first).__name__, message=str(first), detail=traceback.format_exc())
     else:
         parent.tell("result", outcome=outcome.model_dump(mode="json"))
+    finally:
+        if watch is not None:
+            watch.close()
 
 
 def _looked_at(watch: GpuMonitor | None, begin: Begin, stages: tuple[str, ...]) -> Timeline:

@@ -1,13 +1,13 @@
 """The contract of a reader: batch in, bytes out."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import ClassVar, Protocol, Self
 
 from inferkit.batch import Piece, Segment
+from inferkit.closing import Closing
 from inferkit.dataset.format import Dataset, open_dataset
 from inferkit.devices.base import HostMemory, Registration
 from inferkit.records.job import ReadOptions
@@ -53,7 +53,7 @@ class Capabilities:
         return ("read", "decode") if self.decodes else ("read",)
 
 
-class Reader(ABC):
+class Reader(Closing):
     """Reads images of a data set; one reader serves all threads.
 
     Parameters
@@ -127,7 +127,7 @@ class Reader(ABC):
         """What the record should tell of how this reader reads."""
         return {}
 
-    def check_unchanged(self) -> None:  # noqa: B027 - nothing can change what lies in memory
+    def check_unchanged(self) -> None:
         """Check, after the last batch, that no file was replaced, cut or written to while it was read.
 
         Raises
@@ -150,16 +150,8 @@ class Reader(ABC):
             If the bytes do not come: with file, offset and reason. Nothing of the batch may then be used.
         """
 
-    def close(self) -> None:  # noqa: B027 - most readers have nothing to close
+    def close(self) -> None:
         """Close files and give memory back; calling it again does nothing."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class DecodingReader(Reader):

@@ -13,7 +13,7 @@ LARGEST_READ = 0x7FFFF000
 """Most bytes that Linux transfers in one read (read(2), NOTES)."""
 
 
-class Identity(NamedTuple):
+class FileIdentity(NamedTuple):
     """What stays the same as long as nobody replaces a file or writes to it."""
 
     device: int
@@ -22,7 +22,7 @@ class Identity(NamedTuple):
     modified_ns: int
 
 
-def identity(file: Path | int) -> Identity:
+def identity(file: Path | int) -> FileIdentity:
     """Return the identity of a file or descriptor.
 
     Raises
@@ -34,7 +34,7 @@ def identity(file: Path | int) -> Identity:
         status = os.stat(file)  # noqa: PTH116 - a path knows no descriptors
     except OSError as error:
         raise cannot(error, "examine", file) from error
-    return Identity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    return FileIdentity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def cannot(error: OSError, what: str, path: object, offset: int | None = None) -> ReadError:
@@ -60,7 +60,7 @@ class KnownFiles:
         self._times = times
         self._known = [self._identity(dataset.path(k)) for k in range(len(dataset.files))]
 
-    def _identity(self, place: Path | int) -> Identity:
+    def _identity(self, place: Path | int) -> FileIdentity:
         found = identity(place)
         return found if self._times else found._replace(modified_ns=0)
 

@@ -30,18 +30,12 @@ def _counts(value: object) -> object:
     return [value] if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-class Parameters(BaseModel):
-    """What every notebook declares."""
+class Group(BaseModel):
+    """Base of all groups of parameters, and of the notebooks' models that are put together from them."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     notebook: ClassVar[str]
     file_stem: ClassVar[str]
-
-    storage: str = Field(default="", description="name of the storage configuration, for the record")
-    profile: Literal["demo", "quick", "mlperf"] = Field(
-        default="demo", description="demo, quick or mlperf: how long to measure"
-    )
-    seed: Count = Field(default=0, description="seed of everything random")
 
     @classmethod
     def collect(cls, namespace: Mapping[str, Any]) -> Self:
@@ -86,21 +80,17 @@ class Parameters(BaseModel):
             raise ParameterError("\n".join(_explain(place, cls, detail) for detail in error.errors())) from error
 
 
-class Windows(Parameters):
-    """How long to measure; 0 takes the profile's value."""
+class Parameters(Group):
+    """What every notebook declares that writes records."""
 
-    warmup_s: Seconds = Field(default=0.0, description="seconds before the first window; 0: the profile's")
-    duration_s: Seconds = Field(default=0.0, description="seconds of each window; 0: the profile's")
-    repeats: Count = Field(default=0, description="windows; 0: the profile's")
-    batch_log: str = Field(default="", description='folder for parquet files with every batch; "": none are written')
-    rerun: Literal["never", "failed", "always"] = Field(
-        default="always", description="points measured before: never again, failed or invalid ones again, always again"
+    storage: str = Field(default="", description="name of the storage configuration, for the record")
+    profile: Literal["demo", "quick", "mlperf"] = Field(
+        default="demo", description="demo, quick or mlperf: how long to measure"
     )
-    earlier: str = Field(default="runs", description="folder of executed notebooks in which rerun looks for them")
 
 
 class Tensors(Parameters):
-    """A folder of raw tensors."""
+    """A folder of raw tensors, and the seed by which it is made and read."""
 
     data: str = Field(default="", description='folder of *.tensors files; "": a small set of random images')
     dtype: Literal["", "uint8", "float32"] = Field(
@@ -109,6 +99,7 @@ class Tensors(Parameters):
     shape: list[Positive] = Field(
         default=[], description="channels, height, width; empty: as the manifest says, or as models need"
     )
+    seed: Count = Field(default=0, description="seed of everything random")
 
 
 class Data(Tensors):
@@ -159,6 +150,42 @@ class Hardware(Parameters):
     gpus: list[Count] = Field(default=[], description="ids of the GPUs to use; empty: all")
 
 
+class Networks(Parameters):
+    """What infers, and how."""
+
+    engines: list[EngineName] = Field(
+        default=["null", "onnx"], min_length=1, description="null (no inference), onnx or tensorrt"
+    )
+    models: list[str] = Field(
+        default=["resnet18"], min_length=1, description="names from inferkit models, or ONNX files"
+    )
+    precisions: list[str] = Field(default=["float32"], min_length=1, description="float32, float16, int8 or fp8")
+    mean: list[float] = Field(default=[], description="subtracted per channel in a user's model; empty: nothing")
+    std: list[float] = Field(default=[], description="divisor per channel in a user's model; empty: nothing")
+    scale: float = Field(
+        default=1.0, gt=0, description="factor on pixels before mean and std, such as 0.00392156862745098"
+    )
+    engine_threads: Count = Field(default=0, description="threads of the onnx engine; 0: one per core")
+    contexts: Positive = Field(default=2, description="batches that a GPU infers side by side")
+    cuda_graph: bool = Field(default=True, description="launch each batch as one CUDA graph")
+    layer_profile: bool = Field(default=False, description="time each layer of the network")
+    slots: Positive = Field(default=3, description="batches on the device at a time, per context")
+    overlap: bool = Field(default=True, description="copy the next batch while one is inferred")
+
+
+class Windows(Parameters):
+    """How long to measure (0 takes the profile's value), and what not to measure again."""
+
+    warmup_s: Seconds = Field(default=0.0, description="seconds before the first window; 0: the profile's")
+    duration_s: Seconds = Field(default=0.0, description="seconds of each window; 0: the profile's")
+    repeats: Count = Field(default=0, description="windows; 0: the profile's")
+    rerun: Literal["never", "failed", "always"] = Field(
+        default="always", description="points measured before: never again, failed or invalid ones again, always again"
+    )
+    earlier: str = Field(default="runs", description="folder of executed notebooks in which rerun looks for them")
+    batch_log: str = Field(default="", description='folder for parquet files with every batch; "": none are written')
+
+
 class MakeDataset(Tensors, Photographs):
     """Notebook 01: make a data set of tensors."""
 
@@ -197,30 +224,12 @@ class StorageToHost(Windows, Reading):
     peer: Literal["", "fio"] = Field(default="", description='program to measure beside; "": none')
 
 
-class SingleProcess(Windows, Reading, Hardware):
+class SingleProcess(Windows, Networks, Hardware, Reading):
     """Notebook 03b: read, copy and infer in one process."""
 
     notebook: ClassVar[str] = "03b"
     file_stem: ClassVar[str] = "03b_single_process"
 
-    engines: list[EngineName] = Field(
-        default=["null", "onnx"], min_length=1, description="null (no inference), onnx or tensorrt"
-    )
-    models: list[str] = Field(
-        default=["resnet18"], min_length=1, description="names from inferkit models, or ONNX files"
-    )
-    precisions: list[str] = Field(default=["float32"], min_length=1, description="float32, float16, int8 or fp8")
-    mean: list[float] = Field(default=[], description="subtracted per channel in a user's model; empty: nothing")
-    std: list[float] = Field(default=[], description="divisor per channel in a user's model; empty: nothing")
-    scale: float = Field(
-        default=1.0, gt=0, description="factor on pixels before mean and std, such as 0.00392156862745098"
-    )
-    engine_threads: Count = Field(default=0, description="threads of the onnx engine; 0: one per core")
-    contexts: Positive = Field(default=2, description="batches that a GPU infers side by side")
-    cuda_graph: bool = Field(default=True, description="launch each batch as one CUDA graph")
-    layer_profile: bool = Field(default=False, description="time each layer of the network")
-    slots: Positive = Field(default=3, description="batches on the device at a time, per context")
-    overlap: bool = Field(default=True, description="copy the next batch while one is inferred")
     gpu_counts: Counts = Field(
         default=[], description="numbers of GPUs to compare; empty: all of gpus (in 03c also 1, 2, 4 … of them)"
     )
@@ -240,7 +249,7 @@ class MultiProcess(SingleProcess):
     placement: list[str] = Field(default=[], description="overrides of the plan of ranks, a line each (see the README)")
 
 
-class Compare(Parameters):
+class Compare(Group):
     """Notebook compare: storages side by side."""
 
     notebook: ClassVar[str] = "compare"
@@ -249,9 +258,11 @@ class Compare(Parameters):
     paths: list[str] = Field(default=["runs"], min_length=1, description="executed notebooks, or folders of them")
 
 
-NOTEBOOKS: dict[str, type[Parameters]] = {
-    model.notebook: model for model in (MakeDataset, HostToDevice, StorageToHost, SingleProcess, MultiProcess, Compare)
+MEASURING: dict[str, type[Parameters]] = {
+    model.notebook: model for model in (MakeDataset, HostToDevice, StorageToHost, SingleProcess, MultiProcess)
 }
+"""The notebooks that write records, in the order in which they are run."""
+NOTEBOOKS: dict[str, type[Group]] = {**MEASURING, Compare.notebook: Compare}
 
 
 def project_root() -> Path:
@@ -290,7 +301,7 @@ def unknown_parameter(name: str, known: set[str], place: str) -> str:
     return f"{place}: {name!r} is not a parameter: {hint}"
 
 
-def _explain(place: str, model: type[Parameters], detail: ErrorDetails) -> str:
+def _explain(place: str, model: type[Group], detail: ErrorDetails) -> str:
     name = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
         return unknown_parameter(name, set(model.model_fields), place)

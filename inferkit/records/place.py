@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict
 
+from inferkit.text import text_table
+
 
 class Place(BaseModel):
     """One rank's place on the machine.
@@ -48,9 +50,7 @@ class Placement(BaseModel):
     def __str__(self) -> str:
         """Return the plan as a plain table."""
         head = ["rank", "GPUs", "CPUs", "memory node", "data"]
-        rows = [head, *map(_row, self.places)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        lines = text_table(map(_row, self.places), head)
         return "\n".join([*lines, *(f"! {remark}" for remark in self.remarks)])
 
 

@@ -1,4 +1,4 @@
-"""Storages side by side: the best point of each, its ceilings and what is the bottleneck it."""
+"""Storages side by side: the best point of each, its ceilings and its bottleneck."""
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
@@ -7,12 +7,12 @@ import pandas as pd
 
 from inferkit.errors import RecordError
 from inferkit.records.run import STAGES
-from inferkit.report.labels import ENGINE, MODEL, PRECISION, VERDICTS, number_text, share_text
-from inferkit.report.tables import text_table
+from inferkit.report.labels import ENGINE, MODEL, PRECISION, VERDICTS, demo_text, number_text, share_text
+from inferkit.text import text_table
 
 BY = (ENGINE, MODEL, PRECISION)
 SAME = ("cpu", "gpu", "device", "dtype", "shape")
-"""What has to be equal, so that the storage alone makes the difference; unknown values are not held against a run."""
+"""What has to be equal for the storage alone to make the difference. A value that is unknown counts as equal."""
 
 _CEILINGS = tuple(f"ceiling_{name}" for name in STAGES)
 _FIGURES = ("images_per_s", "predicted_images_per_s", "reached", "bottleneck", *_CEILINGS)
@@ -22,7 +22,7 @@ _ABOUT = ("reader", "threads", "batch_size", "profile", "verdict", "differs")
 def best(frame: pd.DataFrame, by: Sequence[str] = BY) -> pd.DataFrame:
     """Return the best pipeline run of each storage for every value of ``by``.
 
-    The fastest VALID one; where there is none the fastest INVALID one, else a FAILED one, so that no storage vanishes.
+    It is the fastest VALID one. Without any it is the fastest INVALID one, else a FAILED one: no storage vanishes.
 
     Raises
     ------
@@ -57,15 +57,15 @@ def compare(frame: pd.DataFrame, *, by: Sequence[str] = BY, allow_different: boo
     frame
         From :func:`inferkit.report.store.load`.
     by
-        Axes that make the rows; over all other axes each storage's best point is taken.
+        Axes that make the rows. Over all other axes, the best point of each storage is taken.
     allow_different
-        Compare runs that differ in more than the storage, and say in the column ``differs`` in what.
+        Compare runs that differ in more than the storage as well; the column ``differs`` says in what.
 
     Returns
     -------
     table
         One row per value of ``by``; columns ``(storage, field)``: images_per_s, predicted_images_per_s, reached,
-        binding, ceiling_<stage> (all in images per second), the point, profile and verdict.
+        bottleneck, ceiling_<stage> (all in images per second), the point, profile and verdict.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def _refusal(chosen: pd.DataFrame, names: Sequence[str]) -> str:
     for name in names:
         pairs = chosen[["storage", name]].drop_duplicates().itertuples(index=False)
         lines.append(f"- {name}: " + ", ".join(f"{value or 'unknown'} ({storage})" for storage, value in pairs))
-    hint = "compare notebooks of one machine and data set, or allow differences, which marks them"
+    hint = "compare notebooks of one machine and data set, or allow differences, which are then marked"
     return "\n".join(["the runs differ in more than the storage:", *lines, hint])
 
 
@@ -127,8 +127,8 @@ def _block(key: object, row: "pd.Series[Any]") -> Iterator[str]:
     rows = [_line(storage, line, ceilings) for storage, line in lines.items()]
     right = [1, 2, 3, *range(5, 5 + len(ceilings))]
     yield from ("  " + line for line in text_table(rows, [*head, "verdict"], numbers=right))
-    if any(line.get("profile") == "demo" for line in lines.values()):
-        yield "  demo profile: not for quoting"
+    if demo := demo_text(line.get("profile") for line in lines.values()):
+        yield f"  {demo}"
     marks = {storage: line["differs"] for storage, line in lines.items() if line.get("differs")}
     yield from (f"  differs in more than the storage: {storage}: {mark}" for storage, mark in marks.items())
 
@@ -136,10 +136,10 @@ def _block(key: object, row: "pd.Series[Any]") -> Iterator[str]:
 def _line(storage: str, line: dict[str, object], ceilings: Sequence[str]) -> list[str]:
     names = ("images_per_s", "predicted_images_per_s")
     verdict = line["verdict"] if isinstance(line["verdict"], str) else "not measured"
-    binding = line["bottleneck"] if isinstance(line["bottleneck"], str) else "–"
+    bottleneck = line["bottleneck"] if isinstance(line["bottleneck"], str) else "–"
     figures = [number_text(_number(line[name])) for name in names]
     limits = [number_text(_number(line[name])) for name in ceilings]
-    return [storage, *figures, share_text(_number(line["reached"])), binding, *limits, verdict]
+    return [storage, *figures, share_text(_number(line["reached"])), bottleneck, *limits, verdict]
 
 
 def _number(value: object) -> float | None:

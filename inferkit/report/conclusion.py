@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 from inferkit.records.run import STAGES, Figure, Run
 from inferkit.report.labels import (
     BATCH,
+    DEMO_REASON,
     DEVICE,
     DIRECTION,
     ENGINE,
@@ -17,11 +18,13 @@ from inferkit.report.labels import (
     MEMORY,
     MODEL,
     NODE,
+    NOT_FOR_QUOTING,
     PRECISION,
     READER,
     SIZE,
     STAGE_TITLES,
     axis_text,
+    demo_text,
     figure_text,
     gpu_name,
     link,
@@ -36,7 +39,7 @@ from inferkit.report.labels import (
 )
 from inferkit.report.reference import normal_text
 from inferkit.report.scaling import winners
-from inferkit.report.tables import text_table
+from inferkit.text import text_table
 from inferkit.units import bandwidth, gibibytes
 
 Key = TypeVar("Key")
@@ -46,7 +49,7 @@ PLATEAU = 0.9
 """A size counts as on the plateau once its bandwidth is this share of the best."""
 
 MOST_NAMED = 3
-"""Points that are not valid for one reason and are named; of more only the number is told."""
+"""Up to so many points that share a reason for not being valid are named; of more, only their number is given."""
 
 
 class Sentence(NamedTuple):
@@ -88,17 +91,12 @@ def conclude(runs: Iterable[Run]) -> Conclusion:
     """Compute the answer of a notebook from its runs: the best points, the limits, and what is not to be trusted."""
     kept = list(runs)
     if not kept:
-        return Conclusion([Sentence("No result", "there is no record to conclude from")])
+        return Conclusion([Sentence("No result", "there are no records")])
     sentences: list[Sentence] = []
     for (_, measure), group in _grouped(kept, [(run.notebook, run.measure) for run in kept]):
         sentences += starmap(Sentence, winners(group))
         sentences += _MEASURES.get(measure, _others)(group)
     return Conclusion([*sentences, *_remarks(kept)])
-
-
-def _answer_first(run: Run) -> tuple[str, bool, str]:
-    """Sort a notebook's pipelines before the stages alone."""
-    return run.notebook, run.measure != "pipeline", run.measure
 
 
 def _dataset(runs: Sequence[Run]) -> Iterator[Sentence]:
@@ -183,7 +181,7 @@ def _remarks(runs: Sequence[Run]) -> Iterator[Sentence]:
     yield from _told("Warning", [(text, run) for run in runs for text in run.warnings])
     yield from _told("Not verified", [(text, run) for run in runs for text in run.unverified])
     if any(run.profile == "demo" for run in runs):
-        yield Sentence("Not for quoting", "the demo profile measures for seconds only")
+        yield Sentence(NOT_FOR_QUOTING.capitalize(), DEMO_REASON)
 
 
 def _flawed(runs: Sequence[Run], name: Callable[[Run], str]) -> Iterator[tuple[list[Run], str]]:
@@ -230,8 +228,8 @@ def best_of(runs: Sequence[Run]) -> list[Run]:
 def screen(runs: Iterable[Run]) -> str:
     """Word the answer for a terminal of 100 columns: one block per storage.
 
-    Per engine and network: images per second, predicted, the bottleneck, each ceiling and the verdict. Stages
-    without a pipeline are told in sentences.
+    Per engine and network: images per second, predicted, the bottleneck, each ceiling and the verdict. Notebooks
+    without a pipeline are put into sentences.
     """
     kept = list(runs)
     blocks = [_storage_block(name, group) for name, group in _grouped(kept, [run.storage for run in kept])]
@@ -239,8 +237,8 @@ def screen(runs: Iterable[Run]) -> str:
 
 
 def _storage_block(storage: str, runs: Sequence[Run]) -> Iterator[str]:
-    demo = " (demo profile: not for quoting)" if any(run.profile == "demo" for run in runs) else ""
-    yield f"{storage or 'results'}{demo}"
+    demo = demo_text(run.profile for run in runs)
+    yield f"{storage or 'results'} ({demo})" if demo else storage or "results"
     stages = dict.fromkeys(run.notebook for run in runs)
     for stage in sorted(stages):
         own = [run for run in runs if run.notebook == stage]

@@ -1,4 +1,4 @@
-"""Choose among many records with a few widgets; tables and charts tell everything without them."""
+"""Choose among many records with a few widgets. They only select: tables and charts hold everything without them."""
 
 from collections.abc import Sequence
 from typing import Any

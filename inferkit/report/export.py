@@ -5,13 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-import nbformat
-from nbconvert import HTMLExporter
-
 from inferkit.errors import RecordError
 from inferkit.records.notebooks import Stored, load_runs, read_notebook
 from inferkit.records.run import MIME
-from inferkit.report.store import table
 
 Format = Literal["html", "csv", "json"]
 
@@ -39,7 +35,7 @@ def export(notebook: Path, to: Format, out: Path, *, identity: bool = True) -> P
         The file to write.
     identity
         Keep what identifies a machine or a person: the host's identity and the notebook's folder. What people wrote
-        into cells, and paths in parameters, are theirs to take out.
+        into cells stays, and so do paths in parameters.
 
     Raises
     ------
@@ -54,9 +50,12 @@ def export(notebook: Path, to: Format, out: Path, *, identity: bool = True) -> P
 
 
 def _html(notebook: Path, identity: bool) -> str:
+    import nbformat  # the records' own forms need neither
+    from nbconvert import HTMLExporter
+
     read_notebook(notebook)  # refuses what is no notebook, or holds a record that this version cannot read
     node = nbformat.read(notebook, as_version=4)
-    # Widgets need scripts from a network; no result is told by a widget alone.
+    # Widgets need scripts from a network; no result is shown by a widget alone.
     node.metadata.pop("widgets", None)
     if not identity:
         for data in _bundles(node):
@@ -73,6 +72,8 @@ def _bundles(node: Any) -> list[dict[str, Any]]:
 
 
 def _csv(notebook: Path, identity: bool) -> str:
+    from inferkit.report.store import table  # pandas
+
     stored = [Stored(run, path if identity else Path(path.name)) for run, path in load_runs(notebook)]
     return str(table(stored).to_csv(index=False))
 

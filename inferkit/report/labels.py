@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from inferkit.records.run import Figure, Json, Run, Scalar
@@ -23,8 +23,9 @@ HOST_COPY = "host-to-host copy (no GPU)"
 DEVICE_COPY = "host-to-device copy"
 VERDICTS = ("VALID", "INVALID", "FAILED")
 """Verdicts from the best to the worst."""
-
-_UNITS = {"images_per_s": "images/s", "bytes_per_s": "bytes/s"}
+NOT_FOR_QUOTING = "not for quoting"
+DEMO = f"demo profile: {NOT_FOR_QUOTING}"
+DEMO_REASON = "the demo profile measures for seconds only"
 
 
 def axis_text(name: str, value: Scalar) -> str:
@@ -96,7 +97,12 @@ def number_text(value: float | None) -> str:
 
 def quoting_text(verdict: str, profile: str) -> str:
     """Word a verdict and whether its figure may be quoted."""
-    return f"{verdict}, not for quoting (demo profile)" if verdict == "VALID" and profile == "demo" else verdict
+    return f"{verdict}, {NOT_FOR_QUOTING} (demo profile)" if verdict == "VALID" and profile == "demo" else verdict
+
+
+def demo_text(profiles: Iterable[object]) -> str:
+    """Word that figures are not for quoting where one of their profiles is ``demo``; empty where none is."""
+    return DEMO if "demo" in profiles else ""
 
 
 def verdict_text(run: Run) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from inferkit.records.run import Run
 from inferkit.report.labels import figure_text, point_text, share_text
-from inferkit.report.tables import text_table
+from inferkit.text import text_table
 
 
 def overview(runs: Sequence[Run]) -> str:

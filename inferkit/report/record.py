@@ -6,8 +6,18 @@ from html import escape
 from inferkit.errors import RecordError
 from inferkit.records.run import MIME, Json, Peer, Repeat, Run, Stage
 from inferkit.report import tables
-from inferkit.report.labels import figure_text, flatten, point_text, share_text, title, verdict_text
+from inferkit.report.labels import (
+    DEMO_REASON,
+    NOT_FOR_QUOTING,
+    figure_text,
+    flatten,
+    point_text,
+    share_text,
+    title,
+    verdict_text,
+)
 from inferkit.report.palette import VERDICT_COLOURS, stage_order
+from inferkit.text import text_table
 from inferkit.units import bandwidth, duration, gigabytes, rate
 
 
@@ -60,7 +70,7 @@ def summary_rows(run: Run) -> list[tuple[str, str]]:
     if run.cores is not None:
         rows.append(("CPU", f"{run.cores:.2f} cores"))
     if "top1_agreement" in run.facts:
-        told = f"{share_text(run.facts['top1_agreement'])} of images that no calibration saw (ONNX Runtime)"
+        told = f"{share_text(run.facts['top1_agreement'])} of images not used for calibration (ONNX Runtime)"
         rows.append(("same class as in float32", told))
     return rows + [(f"ceiling: {name}", figure_text(run.ceilings[name])) for name in stage_order(run.ceilings)]
 
@@ -85,17 +95,17 @@ def remarks(run: Run) -> Iterator[tuple[str, str]]:
     yield from (("warning", text) for text in run.warnings)
     yield from (("unverified", text) for text in run.unverified)
     if run.profile == "demo":
-        yield "not for quoting", "the demo profile measures for seconds only"
+        yield NOT_FOR_QUOTING, DEMO_REASON
 
 
 def _text(run: Run) -> str:
-    lines = tables.text_table([*summary_rows(run), *remarks(run)])
+    lines = text_table([*summary_rows(run), *remarks(run)])
     return "\n".join([f"{title(run)} · {point_text(run)}", f"{run.verdict} (run {run.id}, {run.started})", *lines])
 
 
 def _html(run: Run) -> str:
     words = f"{title(run)} · {point_text(run)}"
-    quoting = " <b>not for quoting</b>" if run.profile == "demo" else ""
+    quoting = f" <b>{NOT_FOR_QUOTING}</b>" if run.profile == "demo" else ""
     head = f"<div><b>{escape(words)}</b> {tables.badge(run.verdict, VERDICT_COLOURS[run.verdict])}{quoting}</div>"
     return f'<div style="margin:6px 0">{head}{"".join(_parts(run))}</div>'
 

@@ -1,7 +1,7 @@
 """Several processes side by side: weak scaling, strong scaling, exploration, and which number of them wins.
 
-*Weak scaling*: the batch per process stays, resources grow. *Strong scaling*: the images under way together stay, so
-the batch shrinks as processes are added. *Exploration*: every combination.
+*Weak scaling*: the batch per process stays, resources grow. *Strong scaling*: the images under way stay the
+same, so the batch shrinks as processes are added. *Exploration*: every combination.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -19,7 +19,8 @@ from inferkit.report.labels import (
     share_text,
     sort_key,
 )
-from inferkit.report.tables import html_table, text_table
+from inferkit.report.tables import html_table
+from inferkit.text import text_table
 from inferkit.units import duration
 
 RANKS, GPUS, CORES = "ranks", "gpus", "cores"
@@ -27,7 +28,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 def multi(runs: Sequence[Run]) -> list[Run]:
-    """Return the pipelines of several processes, and of the one that they are compared with."""
+    """Return the pipelines of several processes, and those of the one process that they are compared with."""
     return [run for run in runs if run.measure == "pipeline" and {RANKS, BATCH} <= set(run.point)]
 
 
@@ -55,7 +56,7 @@ def setting(run: Run) -> str:
 
 
 def work(run: Run) -> str:
-    """Word what is the same among runs that are compared, but for the batch."""
+    """Word what runs that are compared have in common, apart from the batch."""
     words = [network_text(run), axis_text(READER, run.point.get(READER, ""))]
     words += [axis_text(THREADS, run.point[THREADS])] if THREADS in run.point else []
     return " · ".join(word for word in words if word)
@@ -118,14 +119,16 @@ def weak_scaling(runs: Sequence[Run]) -> ScalingTable:
 
 
 def strong_scaling(runs: Sequence[Run]) -> ScalingTable:
-    """Return what each number of processes makes of as many images under way together."""
+    """Return what each number of processes reaches with the same number of images under way."""
     rows = []
     for (name, total), group in grouped(multi(runs), lambda run: (work(run), int(run.point[BATCH]) * workers(run))):
         if len({workers(run) for run in group}) > 1:
             rows += [[name, f"{total}", *_row(run, smallest_of(group), total // workers(run))] for run in group]
     head = ["work", "images under way", *_COLUMNS]
     return ScalingTable(
-        head, rows, "strong scaling: name batch sizes such as [32, 64, 128], so that processes × batch comes out equal"
+        head,
+        rows,
+        "strong scaling: set batch_sizes such as [32, 64, 128]; settings are compared where processes × batch is equal",
     )
 
 

@@ -78,7 +78,7 @@ def _figures(run: Run) -> dict[str, Scalar | None]:
 
 
 def _machine(run: Run) -> dict[str, str]:
-    """Word what two runs must share to be compared; empty where the record does not tell."""
+    """Word what two runs must share to be compared; empty where the record does not say."""
     shape = _data_fact(run, "shape") or []
     return {
         "cpu": run.host.cpu,
@@ -89,7 +89,7 @@ def _machine(run: Run) -> dict[str, str]:
 
 
 def _data_fact(run: Run, name: str) -> Json:
-    """Look a property of the data set up: as found while measuring, else as asked for."""
+    """Look up a property of the data set: as found while measuring, else as asked for."""
     return run.facts.get(name) or run.params.get(name)
 
 

@@ -1,4 +1,4 @@
-"""Tables that open anywhere: HTML with inline styles only, and aligned plain text.
+"""HTML tables that open anywhere: with inline styles only.
 
 JupyterLab shows an executed notebook as untrusted at first: it strips ``<style>``, scripts and inline SVG, while inline
 styles and ``<details>`` survive.
@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 CELL = "padding:2px 12px 2px 0;text-align:left;vertical-align:top;border:none"
-NUMBER = CELL.replace("text-align:left", "text-align:right")
 HEAD = f"{CELL};border-bottom:1px solid #999999;font-weight:600"
 
 
@@ -45,15 +44,3 @@ def badge(text: str, colour: str) -> str:
 def folded(summary: str, html: str) -> str:
     """Return HTML that opens on a click."""
     return f'<details style="margin:2px 0"><summary>{escape(summary)}</summary>{html}</details>'
-
-
-def text_table(rows: Iterable[Sequence[str]], head: Sequence[str] = (), *, numbers: Sequence[int] = ()) -> list[str]:
-    """Return lines of aligned columns, two spaces apart, without trailing blanks."""
-    cells = [list(head), *map(list, rows)] if head else [list(row) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return ["  ".join(_padded(row, widths, numbers)).rstrip() for row in cells]
-
-
-def _padded(row: Sequence[str], widths: Sequence[int], numbers: Sequence[int]) -> list[str]:
-    pairs = enumerate(zip(row, widths, strict=True))
-    return [cell.rjust(width) if i in numbers else cell.ljust(width) for i, (cell, width) in pairs]

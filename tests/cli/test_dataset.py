@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from inferkit.cli.main import main
 from inferkit.dataset.synthetic import make_synthetic
+from inferkit.records.params import MakeDataset
 
 
 def inferkit(*words: object) -> tuple[int, str]:
@@ -16,7 +17,7 @@ def inferkit(*words: object) -> tuple[int, str]:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    make_synthetic(tmp_path / "set", images=9, shape=(3, 8, 8))
+    make_synthetic(MakeDataset(data=str(tmp_path / "set"), limit=9, shape=[3, 8, 8]))
     return tmp_path / "set"
 
 

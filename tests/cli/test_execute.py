@@ -26,7 +26,7 @@ from inferkit.readers.memory import in_memory
 from inferkit.records.host import Gpu, Host
 from inferkit.records.job import PipelineJob
 from inferkit.records.notebooks import load_runs, read_notebook
-from inferkit.records.params import project_root
+from inferkit.records.params import MakeDataset, project_root
 
 TINY = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 2}
 NAMES = sorted(path.stem for path in (project_root() / "parameters").glob("*.yaml"))
@@ -34,7 +34,7 @@ NAMES = sorted(path.stem for path in (project_root() / "parameters").glob("*.yam
 
 @pytest.fixture
 def data(tmp_path: Path) -> str:
-    make_synthetic(tmp_path / "tensors", images=50, shape=(3, 16, 16), images_per_file=20)
+    make_synthetic(MakeDataset(data=str(tmp_path / "tensors"), limit=50, shape=[3, 16, 16], images_per_file=20))
     return str(tmp_path / "tensors")
 
 
@@ -84,7 +84,7 @@ def test_missing_hardware_is_refused_with_the_reason(name: str, reason: str) -> 
         ("on: 1\n", "YAML takes on, off"),
         ("seed: 1e6\n", "YAML reads 1e6 as text"),
         ("threads: [0]\n", "threads.0 is 0"),
-        ("]\n", "is no YAML"),
+        ("]\n", "is not YAML"),
     ],
 )
 def test_a_bad_file_is_refused_naming_file_and_key(config: Any, text: str, told: str) -> None:

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from inferkit.cli.main import main
-from inferkit.records.params import project_root
+from inferkit.records.params import MakeDataset, project_root
 
 
 def commands(group: click.Group, prefix: str = "") -> dict[str, click.Command]:
@@ -37,6 +37,32 @@ def test_a_shape_that_is_none_is_refused(tmp_path: Path, shape: str, told: str) 
     done = CliRunner().invoke(main, ["dataset", "make", "", str(tmp_path / "set"), "--shape", shape])
     assert done.exit_code == 2
     assert told in done.output
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("--size=0", "size is 0"),
+        ("--limit=-1", "limit is -1"),
+        ("--workers=-1", "workers is -1"),
+        ("--seed=-1", "seed is -1"),
+        ("--images-per-file=0", "images_per_file is 0"),
+        ("--dtype=float16", "not one of 'uint8', 'float32'"),
+        ("--resize=squash", "not one of 'stretch', 'crop'"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_refused(tmp_path: Path, option: str, told: str) -> None:
+    done = CliRunner().invoke(main, ["dataset", "make", "", str(tmp_path / "set"), option])
+    assert done.exit_code == 2
+    assert told in done.output
+    assert not (tmp_path / "set").exists()
+
+
+def test_what_is_not_given_is_as_in_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[MakeDataset] = []
+    monkeypatch.setattr("inferkit.dataset.record.check_sources", asked.append)
+    CliRunner().invoke(main, ["dataset", "make", "", str(tmp_path / "set"), "--limit", "3"])
+    assert asked == [MakeDataset(data=str(tmp_path / "set"), limit=3)]
 
 
 def test_jpeg_files_take_no_other_shape_than_their_size(tmp_path: Path, images: Path) -> None:

@@ -9,12 +9,13 @@ from inferkit.dataset.format import open_dataset, verify
 from inferkit.dataset.manifest import read_manifest
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.errors import DatasetError, ParameterError
+from inferkit.records.params import MakeDataset
 
 
 @pytest.fixture
 def made(tmp_path: Path) -> Path:
     """Seven images of 3 × 4 × 4 in files of 3, 3 and 1."""
-    make_synthetic(tmp_path / "set", images=7, size=4, images_per_file=3)
+    make_synthetic(MakeDataset(data=str(tmp_path / "set"), limit=7, size=4, images_per_file=3))
     return tmp_path / "set"
 
 
@@ -43,7 +44,7 @@ def test_without_its_manifest_it_opens_by_dtype_and_shape(made: Path) -> None:
 
 def test_a_set_of_300_is_not_read_as_227(tmp_path: Path) -> None:
     """The original reads it without a word, because 227 × 227 images fit into the bytes of 300 × 300 ones."""
-    make_synthetic(tmp_path, images=2, size=300)
+    make_synthetic(MakeDataset(data=str(tmp_path), limit=2, size=300))
     with pytest.raises(DatasetError, match=r"opened with shape \(3, 227, 227\), but its manifest says \(3, 300, 300\)"):
         open_dataset(tmp_path, shape=(3, 227, 227))
     (tmp_path / "dataset.json").unlink()

@@ -4,44 +4,44 @@ from pathlib import Path
 
 import pytest
 
-from inferkit.dataset.job import Job
-from inferkit.dataset.journal import Journal, Part, sidecar_hex
+from inferkit.dataset.journal import FinishedFile, Journal, sidecar_hex
+from inferkit.dataset.recipe import Recipe
 from inferkit.dataset.tensors import image_hash
 from inferkit.errors import DatasetError
 from tests.dataset.pictures import contents
 
 
-def job(folder: Path, seed: int = 0) -> Job:
+def recipe(folder: Path, seed: int = 0) -> Recipe:
     facts = {"source": "synthetic", "seed": seed}
-    return Job(folder=folder, dtype="uint8", shape=(4,), count=5, images_per_file=2, facts=facts)
+    return Recipe(folder=folder, dtype="uint8", shape=(4,), count=5, images_per_file=2, facts=facts)
 
 
-def write(folder: Path, index: int) -> Part:
-    """Write file ``index`` of two images and return its part."""
+def write(folder: Path, index: int) -> FinishedFile:
+    """Write file ``index`` of two images and return what the journal says of it."""
     images = [bytes([index, position, 1, 2]) for position in range(2)]
-    job(folder).path(index).write_bytes(b"".join(images))
-    return Part(index=index, images=2, hashes=sidecar_hex(map(image_hash, images)))
+    recipe(folder).path(index).write_bytes(b"".join(images))
+    return FinishedFile(index=index, images=2, hashes=sidecar_hex(map(image_hash, images)))
 
 
 @pytest.fixture
 def begun(tmp_path: Path) -> Path:
     """Files 0 and 1 of three are done."""
-    with Journal(job(tmp_path), overwrite=False) as journal:
+    with Journal(recipe(tmp_path), overwrite=False) as journal:
         for index in (1, 0):
             journal.add(write(tmp_path, index))
     return tmp_path
 
 
-def parts_in(folder: Path) -> set[int]:
-    with Journal(job(folder), overwrite=False) as journal:
-        return set(journal.parts)
+def finished_in(folder: Path) -> set[int]:
+    with Journal(recipe(folder), overwrite=False) as journal:
+        return set(journal.finished)
 
 
 def test_finished_files_are_kept(begun: Path) -> None:
-    with Journal(job(begun), overwrite=False) as journal:
-        assert set(journal.parts) == {0, 1}
+    with Journal(recipe(begun), overwrite=False) as journal:
+        assert set(journal.finished) == {0, 1}
         assert journal.images == 4
-        assert journal.parts[1].hashes == write(begun, 1).hashes
+        assert journal.finished[1].hashes == write(begun, 1).hashes
 
 
 def test_a_line_that_was_cut_off_is_not_counted_and_the_next_one_is_whole(begun: Path) -> None:
@@ -50,53 +50,53 @@ def test_a_line_that_was_cut_off_is_not_counted_and_the_next_one_is_whole(begun:
     header = whole.index(b"\n") + 1
     for end in range(header, len(whole) + 1):
         path.write_bytes(whole[:end])
-        assert len(parts_in(begun)) == whole[header:end].count(b"\n")
+        assert len(finished_in(begun)) == whole[header:end].count(b"\n")
     path.write_bytes(whole[:-1])
-    with Journal(job(begun), overwrite=False) as journal:
-        assert set(journal.parts) == {1}
+    with Journal(recipe(begun), overwrite=False) as journal:
+        assert set(journal.finished) == {1}
         journal.add(write(begun, 0))
-    assert parts_in(begun) == {0, 1}
+    assert finished_in(begun) == {0, 1}
 
 
 def test_a_finished_file_that_was_not_recorded_is_no_stranger_later(tmp_path: Path) -> None:
-    with Journal(job(tmp_path), overwrite=False):
+    with Journal(recipe(tmp_path), overwrite=False):
         write(tmp_path, 0)
-    assert parts_in(tmp_path) == set()
-    assert job(tmp_path).path(0).exists()
+    assert finished_in(tmp_path) == set()
+    assert recipe(tmp_path).path(0).exists()
 
 
 def test_a_file_that_is_gone_is_made_again(begun: Path) -> None:
-    job(begun).path(1).unlink()
-    assert parts_in(begun) == {0}
+    recipe(begun).path(1).unlink()
+    assert finished_in(begun) == {0}
 
 
 @pytest.mark.parametrize("size", [0, 7, 9])
 def test_a_truncated_file_is_refused_by_name(begun: Path, size: int) -> None:
-    job(begun).path(1).write_bytes(bytes(size))
+    recipe(begun).path(1).write_bytes(bytes(size))
     with pytest.raises(DatasetError, match=rf"images-00001\.tensors is truncated: {size} bytes, 8 were written"):
-        parts_in(begun)
+        finished_in(begun)
 
 
 def test_an_altered_file_is_refused_by_name(begun: Path) -> None:
-    job(begun).path(0).write_bytes(bytes(8))
+    recipe(begun).path(0).write_bytes(bytes(8))
     with pytest.raises(DatasetError, match=r"images-00000\.tensors is altered"):
-        parts_in(begun)
+        finished_in(begun)
 
 
 def test_a_damaged_line_is_refused(begun: Path) -> None:
     path = begun / "dataset.journal"
     path.write_bytes(path.read_bytes().replace(b'"images":2', b'"images":"2"', 1))
     with pytest.raises(DatasetError, match=r"dataset\.journal is damaged"):
-        parts_in(begun)
+        finished_in(begun)
 
 
-def test_another_job_is_refused_unless_overwritten(begun: Path) -> None:
+def test_another_recipe_is_refused_unless_overwritten(begun: Path) -> None:
     before = contents(begun)
     with pytest.raises(DatasetError, match=r"half-made data set of other sources or options.*--overwrite"):
-        Journal(job(begun, seed=1), overwrite=False)
+        Journal(recipe(begun, seed=1), overwrite=False)
     assert contents(begun) == before
-    with Journal(job(begun, seed=1), overwrite=True) as journal:
-        assert journal.parts == {}
+    with Journal(recipe(begun, seed=1), overwrite=True) as journal:
+        assert journal.finished == {}
     assert contents(begun) == {}
 
 
@@ -104,36 +104,36 @@ def test_another_job_is_refused_unless_overwritten(begun: Path) -> None:
 def test_foreign_files_are_refused_and_never_removed(tmp_path: Path, overwrite: bool) -> None:
     (tmp_path / "images-3-0.tensors").write_bytes(b"of the original tool")
     with pytest.raises(DatasetError, match=r"images-3-0\.tensors is not of this data set"):
-        Journal(job(tmp_path), overwrite=overwrite)
+        Journal(recipe(tmp_path), overwrite=overwrite)
     assert contents(tmp_path) == {"images-3-0.tensors": b"of the original tool"}
 
 
 def test_files_of_our_names_without_a_journal_are_foreign(tmp_path: Path) -> None:
     write(tmp_path, 0)
     with pytest.raises(DatasetError, match=r"images-00000\.tensors is not of this data set"):
-        Journal(job(tmp_path), overwrite=False)
-    with Journal(job(tmp_path), overwrite=True):
-        assert not job(tmp_path).path(0).exists()
+        Journal(recipe(tmp_path), overwrite=False)
+    with Journal(recipe(tmp_path), overwrite=True):
+        assert not recipe(tmp_path).path(0).exists()
 
 
 def test_a_file_beyond_the_last_is_foreign(begun: Path) -> None:
     write(begun, 2)
-    assert parts_in(begun) == {0, 1}
+    assert finished_in(begun) == {0, 1}
     write(begun, 3)
     with pytest.raises(DatasetError, match=r"images-00003\.tensors is not of this data set"):
-        parts_in(begun)
+        finished_in(begun)
 
 
 def test_leaving_removes_temporary_files_and_a_journal_of_nothing(tmp_path: Path) -> None:
-    with Journal(job(tmp_path), overwrite=False):
+    with Journal(recipe(tmp_path), overwrite=False):
         (tmp_path / ".images-00000.tensors.1.part").write_bytes(b"x")
     assert contents(tmp_path) == {}
 
 
 def test_a_second_make_is_refused_while_the_first_runs(begun: Path) -> None:
-    with Journal(job(begun), overwrite=False), pytest.raises(DatasetError, match="another make runs in"):
-        Journal(job(begun), overwrite=True)
-    assert parts_in(begun) == {0, 1}
+    with Journal(recipe(begun), overwrite=False), pytest.raises(DatasetError, match="another make runs in"):
+        Journal(recipe(begun), overwrite=True)
+    assert finished_in(begun) == {0, 1}
 
 
 def test_storage_without_locks_does_without(begun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,4 +141,4 @@ def test_storage_without_locks_does_without(begun: Path, monkeypatch: pytest.Mon
         raise OSError(errno.ENOSYS, "Function not implemented")
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    assert parts_in(begun) == {0, 1}
+    assert finished_in(begun) == {0, 1}

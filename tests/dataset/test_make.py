@@ -13,6 +13,7 @@ from inferkit.dataset.format import open_dataset
 from inferkit.dataset.make import MakeReport
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.errors import DatasetError
+from inferkit.records.params import MakeDataset
 from tests.dataset.pictures import contents
 
 
@@ -28,7 +29,9 @@ def make(folder: Path, *, stop_after: int = 10**9, seed: int = 0, overwrite: boo
             raise Stop
 
     return make_synthetic(
-        folder, images=7, size=4, images_per_file=3, seed=seed, overwrite=overwrite, progress=progress
+        MakeDataset(data=str(folder), limit=7, size=4, images_per_file=3, seed=seed),
+        overwrite=overwrite,
+        progress=progress,
     )
 
 
@@ -54,7 +57,7 @@ def test_kept_files_are_not_written_again(tmp_path: Path) -> None:
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
 
 
-def test_a_finished_set_of_the_same_job_is_kept(tmp_path: Path) -> None:
+def test_a_finished_set_of_the_same_recipe_is_kept(tmp_path: Path) -> None:
     make(tmp_path)
     before = contents(tmp_path)
     (tmp_path / "dataset.journal").write_bytes(b"killed between manifest and journal")
@@ -63,7 +66,7 @@ def test_a_finished_set_of_the_same_job_is_kept(tmp_path: Path) -> None:
     assert contents(tmp_path) == before
 
 
-def test_another_job_is_refused_with_the_fix_and_overwritten_if_asked(tmp_path: Path) -> None:
+def test_another_recipe_is_refused_with_the_fix_and_overwritten_if_asked(tmp_path: Path) -> None:
     make(tmp_path / "old")
     before = contents(tmp_path / "old")
     with pytest.raises(DatasetError, match=r"made otherwise: 7 uint8 images \(3, 4, 4\).*--overwrite"):
@@ -76,7 +79,7 @@ def test_another_job_is_refused_with_the_fix_and_overwritten_if_asked(tmp_path: 
 
 def test_overwriting_with_fewer_files_leaves_none_behind(tmp_path: Path) -> None:
     make(tmp_path)
-    make_synthetic(tmp_path, images=1, size=4, overwrite=True)
+    make_synthetic(MakeDataset(data=str(tmp_path), limit=1, size=4), overwrite=True)
     assert set(contents(tmp_path)) == {"dataset.json", "dataset.xxh3", "images-00000.tensors"}
     assert open_dataset(tmp_path).images == 1
 
@@ -92,13 +95,15 @@ def test_progress_begins_with_what_is_kept_and_ends_with_all(tmp_path: Path) -> 
     with pytest.raises(Stop):
         make(tmp_path, stop_after=3)
     seen: list[tuple[int, int]] = []
-    make_synthetic(tmp_path, images=7, size=4, images_per_file=3, progress=lambda *now: seen.append(now))
+    make_synthetic(
+        MakeDataset(data=str(tmp_path), limit=7, size=4, images_per_file=3), progress=lambda *now: seen.append(now)
+    )
     assert seen == [(3, 7), (6, 7), (7, 7)]
 
 
 def test_too_little_space_is_told_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"free, but 151 TB more are needed"):
-        make_synthetic(tmp_path, images=10**9, images_per_file=10**8)
+        make_synthetic(MakeDataset(data=str(tmp_path), limit=10**9, images_per_file=10**8))
     assert contents(tmp_path) == {}
 
 
@@ -125,20 +130,20 @@ def test_a_disk_that_fills_up_leaves_whole_files_and_the_make_resumes(
     small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Space is taken by others after it was checked."""
-    options: dict[str, Any] = {"images": 10, "size": 224, "images_per_file": 3}  # 452 kB a file
+    options: dict[str, Any] = {"limit": 10, "size": 224, "images_per_file": 3}  # 452 kB a file
     monkeypatch.setattr(module, "check_space", lambda folder, nbytes: None)
     with pytest.raises(DatasetError, match=r"images-00002\.tensors .*No space left.*needs 452 kB, .* free.*resumes"):
-        make_synthetic(small_disk, **options)
+        make_synthetic(MakeDataset(data=str(small_disk), **options))
     assert set(contents(small_disk)) == {"dataset.journal", "images-00000.tensors", "images-00001.tensors"}
     subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
-    report = make_synthetic(small_disk, **options)
+    report = make_synthetic(MakeDataset(data=str(small_disk), **options))
     assert (report.resumed, report.made) == (6, 4)
-    make_synthetic(tmp_path / "whole", **options)
+    make_synthetic(MakeDataset(data=str(tmp_path / "whole"), **options))
     assert contents(small_disk) == contents(tmp_path / "whole")
 
 
 def test_space_is_checked_on_the_disk_that_is_written_to(small_disk: Path) -> None:
     with pytest.raises(DatasetError, match=r"1\.0[45] MB free, but 1\.05 MB more are needed"):
-        make_synthetic(small_disk, images=7)
+        make_synthetic(MakeDataset(data=str(small_disk), limit=7))
     assert contents(small_disk) == {}
-    assert make_synthetic(small_disk, images=6).made == 6
+    assert make_synthetic(MakeDataset(data=str(small_disk), limit=6)).made == 6

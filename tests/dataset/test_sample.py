@@ -9,7 +9,7 @@ from inferkit.dataset.sample import SAMPLED, sample
 from inferkit.dataset.synthetic import random_image
 from inferkit.dataset.tensors import IN_MEMORY, Dataset, TensorFile
 from inferkit.readers.memory import in_memory
-from tests.conftest import MakeDataset
+from tests.conftest import MakeTensors
 
 
 def described(images: int) -> Dataset:
@@ -24,7 +24,7 @@ def test_no_image_is_in_both_samples(images: int) -> None:
         assert not {image.tobytes() for image in seen} & {image.tobytes() for image in held_out}
 
 
-def test_images_are_spread_over_all_files(make_dataset: MakeDataset) -> None:
+def test_images_are_spread_over_all_files(make_dataset: MakeTensors) -> None:
     known = make_dataset(files=(100, 3, 97))
     found = sample(known.dataset)
     content = known.content.reshape(200, *known.dataset.shape)

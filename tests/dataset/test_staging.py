@@ -12,11 +12,12 @@ import pytest
 from inferkit.dataset import staging, staging_copy
 from inferkit.dataset.format import open_dataset, verify
 from inferkit.dataset.staging import free_on_node, plan_copies, stage, unstage
-from inferkit.dataset.staging_copy import PART, copy_file, pages_of
+from inferkit.dataset.staging_copy import copy_file, pages_of
 from inferkit.dataset.staging_record import RECORD_NAME, copy_for, first_copy, read_record
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.errors import DatasetError, ParameterError
-from inferkit.machine.topology import Core, Part, Topology, topology
+from inferkit.machine.topology import Core, PciDevice, Topology, topology
+from inferkit.records.params import MakeDataset
 from tests.machines import dgx, write
 
 NODE = topology().cores[0].node
@@ -24,14 +25,14 @@ NODE = topology().cores[0].node
 
 def machine(gpus: int = 0) -> Topology:
     """Return this machine's node with two cores, and so many GPUs on it."""
-    parts = tuple(Part(kind="gpu", name=str(gpu), node=NODE) for gpu in range(gpus))
+    devices = tuple(PciDevice(kind="gpu", name=str(gpu), node=NODE) for gpu in range(gpus))
     cores = tuple(Core(cpus=(cpu,), node=NODE) for cpu in sorted(os.sched_getaffinity(0)))
-    return Topology(cores=cores, nodes=() if NODE is None else (NODE,), parts=parts)
+    return Topology(cores=cores, nodes=() if NODE is None else (NODE,), devices=devices)
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    make_synthetic(tmp_path / "set", images=50, shape=(3, 17, 19), images_per_file=20)
+    make_synthetic(MakeDataset(data=str(tmp_path / "set"), limit=50, shape=[3, 17, 19], images_per_file=20))
     return tmp_path / "set"
 
 
@@ -162,7 +163,8 @@ def test_half_made_copies_are_removed_too(source: Path, shm: Path) -> None:
     record = stage(source, shm / "staged", machine=machine())
     folder = shm / "staged" / record.copies[0].name
     name = next(iter(record.files))
-    (folder / f"{name}{PART}").write_bytes(b"half")
+    for left in (folder / f".{name}.1-ab.part", shm / "staged" / f".{RECORD_NAME}.1-ab.part"):
+        left.write_bytes(b"half")
     assert unstage(shm / "staged")[1] == []
 
 

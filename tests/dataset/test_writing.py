@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from inferkit.dataset.writing import check_space, new_file, remove_temporary_files, storage_errors
+from inferkit.dataset.writing import check_space, new_file, storage_errors
 from inferkit.errors import DatasetError
 from tests.dataset.pictures import contents
 
@@ -61,10 +61,3 @@ def test_space_is_checked_before_anything_is_written(tmp_path: Path) -> None:
     check_space(tmp_path, 1)
     with pytest.raises(DatasetError, match=r"free, but 1,000 PB more are needed .*1,000,000,000,000,000,000 bytes"):
         check_space(tmp_path, 10**18)
-
-
-def test_only_temporary_files_are_removed(tmp_path: Path) -> None:
-    for name in (".a.tensors.12.part", "a.tensors", ".hidden", "b.part"):
-        (tmp_path / name).write_bytes(b"x")
-    remove_temporary_files(tmp_path)
-    assert set(contents(tmp_path)) == {"a.tensors", ".hidden", "b.part"}

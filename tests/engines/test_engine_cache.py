@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from inferkit.engines.engine_cache import PlanFile, TornPlanError
+from inferkit.engines.engine_cache import EngineFile, TornEngineError
 from inferkit.errors import EngineError
 
 SHAPED_BY = {"model": "0123", "batch_size": 256, "dtype": "uint8", "shape": [3, 224, 224], "gpu": "H100", "driver": "1"}
@@ -18,8 +18,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "inferkit" / "engines"
 
 
-def stored() -> PlanFile:
-    file = PlanFile("resnet50", SHAPED_BY)
+def stored() -> EngineFile:
+    file = EngineFile("resnet50", SHAPED_BY)
     with file.locked():
         file.write(PLAN)
     return file
@@ -29,7 +29,7 @@ def test_plan_comes_back_as_it_was_written(cache: Path) -> None:
     file = stored()
     assert file.path.parent == cache
     assert file.path.name.startswith("resnet50-")
-    assert PlanFile("resnet50", dict(reversed(SHAPED_BY.items()))).read() == PLAN
+    assert EngineFile("resnet50", dict(reversed(SHAPED_BY.items()))).read() == PLAN
 
 
 def test_nothing_is_left_but_the_plan_and_its_lock(cache: Path) -> None:
@@ -40,14 +40,14 @@ def test_nothing_is_left_but_the_plan_and_its_lock(cache: Path) -> None:
 @pytest.mark.parametrize("changed", SHAPED_BY)
 def test_whatever_shapes_a_plan_makes_another_file(changed: str) -> None:
     stored()
-    assert PlanFile("resnet50", {**SHAPED_BY, changed: "other"}).read() is None
+    assert EngineFile("resnet50", {**SHAPED_BY, changed: "other"}).read() is None
 
 
 @pytest.mark.parametrize("length", [0, 1, 15, 16, 17, len(PLAN) + 15])
 def test_torn_file_is_refused(length: int) -> None:
     file = stored()
     file.path.write_bytes(file.path.read_bytes()[:length])
-    with pytest.raises(TornPlanError, match=r"resnet50-\w+\.engine .* torn"):
+    with pytest.raises(TornEngineError, match=r"resnet50-\w+\.engine .* torn"):
         file.read()
 
 
@@ -57,7 +57,7 @@ def test_altered_file_is_refused_until_it_is_written_again(place: int) -> None:
     content = bytearray(file.path.read_bytes())
     content[place] ^= 1
     file.path.write_bytes(content)
-    with pytest.raises(TornPlanError):
+    with pytest.raises(TornEngineError):
         file.read()
     file.write(PLAN)
     assert file.read() == PLAN
@@ -73,12 +73,12 @@ def test_damaged_cache_is_begun_anew_and_that_is_told(caplog: pytest.LogCaptureF
 
 def test_folder_that_cannot_be_made_is_named(cache: Path) -> None:
     cache.parent.write_text("a file in the way")
-    with pytest.raises(EngineError, match="XDG_CACHE_HOME"), PlanFile("resnet50", SHAPED_BY).locked():
+    with pytest.raises(EngineError, match="XDG_CACHE_HOME"), EngineFile("resnet50", SHAPED_BY).locked():
         pass
 
 
 def _build(folder: Path) -> None:
-    file = PlanFile("resnet50", SHAPED_BY)
+    file = EngineFile("resnet50", SHAPED_BY)
     with file.locked():
         if file.read() is None:
             (folder / f"built-{multiprocessing.current_process().pid}").touch()
@@ -99,7 +99,7 @@ def test_of_several_processes_one_builds(tmp_path: Path) -> None:
 
 def test_who_waits_for_the_lock_says_so(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "inferkit.progress")
-    file = PlanFile("resnet50", SHAPED_BY)
+    file = EngineFile("resnet50", SHAPED_BY)
 
     def lock_too() -> None:
         with file.locked():

@@ -20,7 +20,7 @@ from inferkit.pipeline.timeline import Timeline
 from inferkit.readers.buffered import BufferedReader
 from inferkit.readers.split import split
 from inferkit.records.job import Window
-from tests.conftest import Known, MakeDataset
+from tests.conftest import Known, MakeTensors
 from tests.engines.conftest import MakeModel, weights
 
 SHAPE = (3, 5, 7)
@@ -58,7 +58,7 @@ def expected(known: Known, images: Sequence[int]) -> Values:
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_output_follows_from_the_input(
-    device: CpuDevice, make_model: MakeModel, make_dataset: MakeDataset, dtype: str
+    device: CpuDevice, make_model: MakeModel, make_dataset: MakeTensors, dtype: str
 ) -> None:
     known = make_dataset((7,), SHAPE, "uint8")
     images = known.content.astype(dtype)
@@ -84,7 +84,7 @@ def test_output_follows_from_the_input(
 @pytest.mark.parametrize("overlap", [True, False])
 @pytest.mark.parametrize("slots", [1, 3])
 def test_streams_a_data_set(
-    device: CpuDevice, make_model: MakeModel, make_dataset: MakeDataset, overlap: bool, slots: int
+    device: CpuDevice, make_model: MakeModel, make_dataset: MakeTensors, overlap: bool, slots: int
 ) -> None:
     known = make_dataset((5, 3, 7), SHAPE)
     engine = build(device, make_model(), 4)
@@ -98,7 +98,7 @@ def test_streams_a_data_set(
 
 
 def test_failure_in_the_middle_of_a_stream_surfaces(
-    device: CpuDevice, make_model: MakeModel, make_dataset: MakeDataset
+    device: CpuDevice, make_model: MakeModel, make_dataset: MakeTensors
 ) -> None:
     known = make_dataset((40,), SHAPE)
     limit = int(known.content[:20].max())

@@ -15,6 +15,7 @@ import pytest
 
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.linux.mounts import filesystem
+from inferkit.records.params import MakeDataset
 
 SHAPE = (3, 32, 32)
 IMAGE_BYTES = 3 * 32 * 32
@@ -72,7 +73,7 @@ def mounted(folder: Path, place: Path, *options: str) -> Storage:
 @pytest.fixture
 def storage(tmp_path: Path) -> Iterator[Storage]:
     folder = tmp_path / "tensors"
-    make_synthetic(folder, images=IMAGES, shape=SHAPE, images_per_file=PER_FILE)
+    make_synthetic(MakeDataset(data=str(folder), limit=IMAGES, shape=list(SHAPE), images_per_file=PER_FILE))
     found = mounted(folder, tmp_path)
     yield found
     found.close()
@@ -82,7 +83,7 @@ def storage(tmp_path: Path) -> Iterator[Storage]:
 def uncached(tmp_path: Path) -> Iterator[Storage]:
     """Mount a file system whose reads pass the page cache by: a reader that waits for one cannot be killed."""
     folder = tmp_path / "tensors"
-    make_synthetic(folder, images=IMAGES, shape=SHAPE, images_per_file=PER_FILE)
+    make_synthetic(MakeDataset(data=str(folder), limit=IMAGES, shape=list(SHAPE), images_per_file=PER_FILE))
     found = mounted(folder, tmp_path, "direct_io")
     yield found
     found.close()

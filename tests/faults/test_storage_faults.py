@@ -24,7 +24,7 @@ from inferkit.measure.measure import Status, measure
 from inferkit.plan.build import plan
 from inferkit.ranks import launch
 from inferkit.readers.buffered import BufferedReader
-from inferkit.records.params import StorageToHost
+from inferkit.records.params import MakeDataset, StorageToHost
 from inferkit.records.run import Run
 from tests.faults.conftest import IMAGE_BYTES, IMAGES, PER_FILE, Storage
 from tests.readers.conftest import content
@@ -200,7 +200,7 @@ def test_interrupted_reads_go_on(storage: Storage) -> None:
 
 
 def test_a_mapped_file_that_is_cut_names_it(shm: Path) -> None:
-    make_synthetic(shm / "tensors", images=64, shape=(3, 64, 64), images_per_file=32)
+    make_synthetic(MakeDataset(data=str(shm / "tensors"), limit=64, shape=[3, 64, 64], images_per_file=32))
     path = shm / "tensors" / "images-00001.tensors"
     told = failed(
         asked(shm / "tensors", readers=["mapped"], evict=False, duration_s=LONG, verify_batches=10**9),

@@ -40,6 +40,7 @@ from inferkit.records.job import (
     ReadOptions,
     Window,
 )
+from inferkit.records.params import MakeDataset
 
 if TYPE_CHECKING:
     from inferkit.devices.cuda import CudaDevice
@@ -342,7 +343,7 @@ def work(job: Job) -> Outcome:
 @pytest.mark.parametrize("reader", ["buffered", "mapped", "memory"])
 @pytest.mark.parametrize("overlap", [True, False])
 def test_pipeline_runs_and_images_arrive(shm: Path, reader: str, *, overlap: bool) -> None:
-    make_synthetic(shm / "data", images=81, shape=(1, 28, 28), images_per_file=50)
+    make_synthetic(MakeDataset(data=str(shm / "data"), limit=81, shape=[1, 28, 28], images_per_file=50))
     reading = ReadOptions(
         reader=reader,
         folder=str(shm / "data"),

@@ -15,6 +15,7 @@ import pytest
 
 from inferkit.linux import numa_pages as pages
 from inferkit.linux.numa_pages import file_nodes, own_nodes, page_nodes, share_on
+from inferkit.linux.procfs import cpu_ticks
 from inferkit.machine import affinity as binding_module
 from inferkit.machine import contention as busy
 from inferkit.machine.affinity import Binding, binding, check_whereabouts, environment, inherited, whereabouts
@@ -192,12 +193,15 @@ def test_what_others_take_of_the_cores_is_what_was_busy_without_ours(monkeypatch
     assert watch.foreign == pytest.approx((18.0 - 8.0) / 20.0)
 
 
-def test_busy_time_is_all_but_idle_and_waiting_for_disks(tmp_path: Path) -> None:
+def test_busy_time_is_all_but_idle_and_waiting_for_disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stat = tmp_path / "stat"
     stat.write_text(
         "cpu  9 9 9 9 9 9 9 9 0 0\ncpu0 100 20 30 5000 700 1 2 3 0 0\ncpu1 1 0 0 9 9 0 0 0 0 0\ncpu10 7 0 0 0 0\n"
     )
-    assert busy._busy_s([0], stat) == pytest.approx(156 / busy.TICKS_PER_S)
-    assert busy._busy_s([0, 1], stat) == pytest.approx(157 / busy.TICKS_PER_S)
+    assert cpu_ticks(stat) == {"cpu": (54, 72), "cpu0": (156, 5856), "cpu1": (1, 19), "cpu10": (7, 7)}
+    assert cpu_ticks(tmp_path / "none") == {}
+    monkeypatch.setattr(busy, "cpu_ticks", lambda: cpu_ticks(stat))
+    assert busy._busy_s([0]) == pytest.approx(156 / busy.TICKS_PER_S)
+    assert busy._busy_s([0, 1, 99]) == pytest.approx(157 / busy.TICKS_PER_S)
     assert busy.process_s(os.getpid()) > 0
     assert busy.process_s(1 << 22) == 0.0

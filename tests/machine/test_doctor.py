@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -40,6 +40,23 @@ def change(**facts: Any) -> Host:
 def disk(fstype: str, **facts: Any) -> Filesystem:
     told = {"in_memory": False, "network": False, "fuse": False, "block_device": None, **facts}
     return Filesystem(Path("/d"), Path("/d"), fstype, "device", (), "0:1", **told)
+
+
+class NVMLError(Exception):
+    """As the library raises it."""
+
+
+def nvml(*silent: str) -> Any:
+    """Make an NVML that answers all but some calls."""
+
+    def refuse(*_: int) -> None:
+        message = "Driver/library version mismatch"
+        raise NVMLError(message)
+
+    calls = ("nvmlInit", "nvmlShutdown", "nvmlDeviceGetHandleByIndex")
+    return SimpleNamespace(
+        NVMLError=NVMLError, **{name: refuse if name in silent else (lambda *_: None) for name in calls}
+    )
 
 
 def test_every_check_says_why_and_lacks_say_the_fix(tmp_path: Path) -> None:
@@ -112,16 +129,27 @@ def test_python(version: tuple[int, ...], status: str) -> None:
 def test_machine(
     monkeypatch: pytest.MonkeyPatch, check: Callable[[Host], Check], facts: dict[str, Any], status: str, words: str
 ) -> None:
-    monkeypatch.setattr(checks, "installed", lambda _: {"nvidia-ml-py": "13"})
+    monkeypatch.setitem(sys.modules, "pynvml", nvml())
     answer = check(change(**facts))
     assert answer.status == status
     assert words in answer.found
 
 
 def test_gpu_without_nvml(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
     monkeypatch.setattr(checks, "installed", lambda _: {})
     answer = checks.gpu(SERVER)
-    assert (answer.status, answer.fix) == ("limited", "pip install 'inferkit[cluster]'")
+    assert (answer.status, answer.fix) == ("limited", "pip install 'inferkit[measure]'")
+
+
+@pytest.mark.parametrize("silent", ["nvmlInit", "nvmlDeviceGetHandleByIndex"])
+def test_gpus_are_not_present_where_nvml_does_not_answer(monkeypatch: pytest.MonkeyPatch, silent: str) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", nvml(silent))
+    monkeypatch.setattr(checks, "installed", lambda _: {"nvidia-ml-py": "13"})
+    answer = checks.gpu(SERVER)
+    assert (answer.status, "nvidia-smi" in answer.fix) == ("limited", True)
+    assert "NVIDIA H100" in answer.found
+    assert "Driver/library version mismatch" in answer.found
 
 
 def test_driver(tmp_path: Path) -> None:

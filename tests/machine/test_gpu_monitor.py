@@ -32,6 +32,7 @@ def nvml(*, tells: bool = True, slowed: int = 0, pids: tuple[int, ...] = (), by_
         nvmlDeviceGetPcieThroughput=lambda gpu, counter: told((2_000, 54_000_000)[counter])(),
         NVML_TEMPERATURE_GPU=0,
         nvmlInit=lambda: None,
+        nvmlShutdown=lambda: None,
         nvmlDeviceGetHandleByIndex=lambda index: index,
         nvmlDeviceGetUtilizationRates=told(SimpleNamespace(gpu=80)),
         nvmlDeviceGetPowerUsage=told(400_000),
@@ -113,6 +114,27 @@ def test_without_the_library_the_reason_is_kept(monkeypatch: pytest.MonkeyPatch)
     watched = GpuMonitor([0])
     assert watched.sources() == {}
     assert "pip install" in watched.facts({}, 0.0, 1.0)["missing"]
+
+
+def test_nvml_is_let_go_once_whether_the_gpu_is_there_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+    library = nvml()
+    library.nvmlShutdown = lambda: ended.append("once")
+    monkeypatch.setitem(sys.modules, "pynvml", library)
+    watched = GpuMonitor([0])
+    assert not ended
+    watched.close()
+    watched.close()
+    assert ended == ["once"]
+    library.nvmlDeviceGetHandleByIndex = refuse
+    watched = GpuMonitor([7])
+    assert ended == ["once", "once"]
+    assert watched.missing.startswith("NVML: Not Found")
+
+
+def refuse(*_: Any) -> Any:
+    message = "Not Found"
+    raise NVMLError(message)
 
 
 @pytest.mark.parametrize(

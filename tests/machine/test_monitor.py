@@ -4,7 +4,7 @@ from time import monotonic, sleep
 import pytest
 
 from inferkit.machine import monitor as monitor_module
-from inferkit.machine.monitor import SOURCES, Monitor, host_cpu
+from inferkit.machine.monitor import SOURCES, HostCpu, Monitor
 
 
 @pytest.fixture(autouse=True)
@@ -52,8 +52,16 @@ def testsamples_while_entered_and_no_longer() -> None:
     assert not [thread for thread in threading.enumerate() if thread.name == "monitor"]
 
 
-def test_host_cpu_is_a_share() -> None:
-    host_cpu()
-    sum(range(10**6))
-    assert 0 <= host_cpu() <= 1
-    assert SOURCES["host_cpu"] == ("share", host_cpu)
+def test_host_cpu_is_the_share_of_the_time_since_it_was_last_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    readings = iter([{"cpu": (100, 1000)}, {"cpu": (130, 1040)}, {"cpu": (130, 1040)}, {}])
+    monkeypatch.setattr(monitor_module, "cpu_ticks", lambda: next(readings))
+    host_cpu = HostCpu()
+    assert [host_cpu() for _ in range(4)] == [0.1, 0.75, None, None]
+
+
+def test_host_cpu_of_this_machine_is_a_share() -> None:
+    unit, sample = SOURCES["host_cpu"]
+    share = sample()
+    assert unit == "share"
+    assert share is not None
+    assert 0 <= share <= 1

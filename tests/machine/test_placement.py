@@ -10,7 +10,7 @@ from inferkit.errors import ParameterError
 from inferkit.linux.procfs import cpu_list
 from inferkit.machine.placement import place_ranks, spread
 from inferkit.machine.placement_overrides import overridden
-from inferkit.machine.topology import Core, Part, Topology, topology
+from inferkit.machine.topology import Core, PciDevice, Topology, topology
 from inferkit.records.place import Place, Placement, cpu_ranges
 from tests.machines import dgx, unpack
 
@@ -101,7 +101,7 @@ def test_no_core_is_given_twice_unless_there_are_too_few(
             for c in range(nodes * cores)
         ),
         nodes=tuple(range(nodes)),
-        parts=tuple(Part(kind="gpu", name=str(i), node=node) for i, node in enumerate(gpu_nodes)),
+        devices=tuple(PciDevice(kind="gpu", name=str(i), node=node) for i, node in enumerate(gpu_nodes)),
     )
     plan = place_ranks(machine, ranks, gpus=range(len(gpu_nodes)), cpus=cpus_of(machine), cores=limit)
     assert [place.rank for place in plan.places] == list(range(ranks))

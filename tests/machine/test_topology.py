@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from inferkit.machine.topology import Core, Part, allowed_cores, topology
+from inferkit.machine.topology import Core, PciDevice, allowed_cores, topology
 from tests.machine import test_facts as test_host
 from tests.machines import dgx, unpack, write
 
@@ -29,8 +29,10 @@ def test_recorded_machines(name: str, nodes: int, sockets: int, cores: int, tmp_
 
 
 def test_network_cards_and_disks_lie_where_the_bus_says(tmp_path: Path) -> None:
-    found = {part.name: part for part in topology(unpack("two_nodes_xeon", tmp_path)).parts}
-    assert found["eth0"] == Part(kind="network", name="eth0", address="0000:02:00.0", node=0, bridges=("0000:00:01.1",))
+    found = {device.name: device for device in topology(unpack("two_nodes_xeon", tmp_path)).devices}
+    assert found["eth0"] == PciDevice(
+        kind="network", name="eth0", address="0000:02:00.0", node=0, bridges=("0000:00:01.1",)
+    )
     assert (found["ib0"].node, found["ib0"].bridges) == (1, ("0000:80:02.2",))
     assert found["nvme0n1"].kind == "nvme"
     assert found["nvme0n1"].node is None  # the kernel says -1
@@ -42,7 +44,7 @@ def test_a_card_near_the_cpus_of_several_nodes_has_no_node(tmp_path: Path) -> No
     root = unpack("four_nodes_xeon", tmp_path)
     assert (root / "sys/devices/pci0000:40/0000:40:03.0/0000:43:00.0/numa_node").read_text() == "2"
     found = topology(root)
-    assert {part.name: part.node for part in found.parts}["ib0"] is None
+    assert {device.name: device.node for device in found.devices}["ib0"] is None
     assert found.unknown() == ["NUMA node of network eth0, eth1, eth2, eth3, ib0"]
     assert "node unknown: network eth0" in str(found)
 
@@ -58,7 +60,7 @@ def test_gpus_hyper_threads_and_switches(tmp_path: Path) -> None:
 
 def test_a_virtual_machine_that_hides_its_gpus_reads_unknown(tmp_path: Path) -> None:
     found = topology(dgx(tmp_path, told=False))
-    assert {part.node for part in found.parts} == {None}
+    assert {device.node for device in found.devices} == {None}
     assert found.unknown() == ["NUMA node of gpu 0, 1, 2, 3, 4, 5, 6, 7"]
     assert str(found).splitlines()[-1].startswith("node unknown: gpu 0")
 
@@ -77,7 +79,7 @@ def test_memory_without_cores_is_a_node(tmp_path: Path) -> None:
 
 def test_an_empty_root_tells_nothing(tmp_path: Path) -> None:
     found = topology(tmp_path)
-    assert (found.cores, found.nodes, found.parts) == ((), (), ())
+    assert (found.cores, found.nodes, found.devices) == ((), (), ())
     assert found.unknown() == ["NUMA nodes: the kernel tells none"]
     assert allowed_cores(found, {3, 1}) == [Core(cpus=(1,)), Core(cpus=(3,))]
 

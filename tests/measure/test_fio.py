@@ -9,7 +9,7 @@ from inferkit.errors import ReadError
 from inferkit.measure import fio
 from inferkit.measure.fio import Task, command, parse, run, words
 from inferkit.readers.split import split
-from tests.conftest import Known, MakeDataset, write_dataset
+from tests.conftest import Known, MakeTensors, write_dataset
 
 SHAPE = (3, 64, 64)
 IMAGE = 3 * 64 * 64
@@ -33,7 +33,7 @@ def names(asked: list[str]) -> list[list[str]]:
 
 
 @pytest.fixture
-def known(make_dataset: MakeDataset) -> Known:
+def known(make_dataset: MakeTensors) -> Known:
     return make_dataset((8, 8, 8, 8), SHAPE)
 
 
@@ -68,7 +68,7 @@ def test_fewer_files_than_jobs_are_cut(known: Known) -> None:
     assert all(int(part.partition("=")[2]) % 4096 == 0 for job in jobs for part in job[1:])
 
 
-def test_fewer_images_than_jobs(make_dataset: MakeDataset) -> None:
+def test_fewer_images_than_jobs(make_dataset: MakeTensors) -> None:
     assert len(names(command(task(make_dataset((2,), SHAPE), 5)))) == 2
 
 

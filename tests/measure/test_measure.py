@@ -11,13 +11,13 @@ from inferkit.dataset.synthetic import make_synthetic
 from inferkit.measure.measure import Status, measure
 from inferkit.plan.build import plan
 from inferkit.records.job import ReadJob
-from inferkit.records.params import SingleProcess, StorageToHost
+from inferkit.records.params import MakeDataset, SingleProcess, StorageToHost
 from inferkit.records.run import Run
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    make_synthetic(tmp_path / "tensors", images=64, shape=(3, 16, 16), images_per_file=20)
+    make_synthetic(MakeDataset(data=str(tmp_path / "tensors"), limit=64, shape=[3, 16, 16], images_per_file=20))
     return tmp_path / "tensors"
 
 
@@ -156,7 +156,7 @@ def test_the_time_left_is_that_of_the_points_still_to_measure(folder: Path) -> N
 
 def test_a_network_of_less_precision_is_held_against_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    make_synthetic(tmp_path / "bytes", images=40, shape=(1, 1, 784))
+    make_synthetic(MakeDataset(data=str(tmp_path / "bytes"), limit=40, shape=[1, 1, 784]))
     values = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 1, "batch_sizes": [8], "engines": ["onnx"]}
     asked = {"data": str(tmp_path / "bytes"), "models": ["sensor_net"], "precisions": ["float32", "int8"], **values}
     for run in measure(plan(SingleProcess.check(asked))):

@@ -14,13 +14,13 @@ from inferkit.measure.measure import measure
 from inferkit.measure.peers import PAIRS, Peers, task_of
 from inferkit.plan.build import plan
 from inferkit.records.job import Job, Outcome, ReadJob, ReadOptions, Window
-from inferkit.records.params import SingleProcess, StorageToHost
+from inferkit.records.params import MakeDataset, SingleProcess, StorageToHost
 from inferkit.records.run import Repeat
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    make_synthetic(tmp_path / "tensors", images=64, shape=(3, 64, 64), images_per_file=16)
+    make_synthetic(MakeDataset(data=str(tmp_path / "tensors"), limit=64, shape=[3, 64, 64], images_per_file=16))
     return tmp_path / "tensors"
 
 
@@ -81,7 +81,9 @@ def test_reader_and_fio_take_turns(folder: Path, turns: list[str]) -> None:
 
 
 def test_fewer_files_than_the_reader_has_are_told(tmp_path: Path, turns: list[str]) -> None:
-    folder = make_synthetic(tmp_path / "many", images=500, shape=(1, 16, 16), images_per_file=1).dataset.folder
+    folder = make_synthetic(
+        MakeDataset(data=str(tmp_path / "many"), limit=500, shape=[1, 16, 16], images_per_file=1)
+    ).dataset.folder
 
     def again(job: Job) -> Outcome:
         return outcome(90).model_copy(update={"repeats": outcome(90).repeats[::2]})

@@ -14,6 +14,7 @@ import xxhash
 from inferkit.errors import ModelError
 from inferkit.models import cache
 from inferkit.models.cache import ModelFile, model_path
+from inferkit.models.reference import reference_session
 
 
 @pytest.fixture(autouse=True)
@@ -116,7 +117,7 @@ class TestCalibration:
         outputs = []
         for precision in ("float32", "int8"):
             file = model_path(str(tmp_path / "mine.onnx"), precision=precision, mean=128, std=64, calibration=x)
-            session = ort.InferenceSession(file.path, providers=["CPUExecutionProvider"])
+            session = reference_session(file.path)
             outputs.append(session.run(None, {file.input_name: x})[0])
         assert np.abs(outputs[1] - outputs[0]).max() < 0.05 * np.abs(outputs[0]).max()
 
@@ -188,7 +189,7 @@ class TestUserFile:
             (tmp_path / "w.bin").unlink(missing_ok=True)
             onnx.save(copy, path, save_as_external_data=True, location="w.bin", size_threshold=0)
             file = model_path(str(path))
-            session = ort.InferenceSession(file.path, providers=["CPUExecutionProvider"])
+            session = reference_session(file.path)
             found.append((file.path, float(session.run(None, {"input": np.ones((1, 3, 8, 6), np.uint8)})[0][0, 0])))
         assert [value for _, value in found] == [1.0, 2.0]
         assert found[0][0] != found[1][0]

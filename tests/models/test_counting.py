@@ -5,12 +5,12 @@ import spox
 import spox.opset.ai.onnx.v17 as op
 
 from inferkit.errors import ModelError
-from inferkit.models.counting import count_multiply_adds, count_parameters
-from inferkit.models.layers import LINEAR, Network, flat
+from inferkit.models.layers import LINEAR, GraphBuilder, flat
+from tests.models.counting import count_multiply_adds, count_parameters
 
 
-def _network() -> Network:
-    return Network((4, 10, 12), dtype="uint8", seed=0)
+def _network() -> GraphBuilder:
+    return GraphBuilder((4, 10, 12), dtype="uint8", seed=0)
 
 
 def test_a_grouped_strided_convolution() -> None:

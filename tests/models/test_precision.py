@@ -8,12 +8,12 @@ from onnx import TensorProto
 
 from inferkit.errors import ModelError
 from inferkit.models.precision import PRECISIONS, convert
-from inferkit.models.zoo import build_model
+from inferkit.models.zoo import find_model
 
 
 @pytest.fixture(scope="module", params=["uint8", "float32"])
 def model(request: pytest.FixtureRequest) -> onnx.ModelProto:
-    return build_model("text_cnn", dtype=request.param)
+    return find_model("text_cnn").build(dtype=request.param)
 
 
 def _run(model: onnx.ModelProto, x: Any) -> Any:

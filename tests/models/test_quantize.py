@@ -14,7 +14,7 @@ from onnx import TensorProto, numpy_helper
 from inferkit.errors import ModelError
 from inferkit.models.precision import CALIBRATED, convert
 from inferkit.models.quantize import E4M3_MAX
-from inferkit.models.zoo import MODELS, build_model
+from inferkit.models.zoo import MODELS, find_model
 
 RNG = np.random.default_rng(3)
 CONV = RNG.normal(size=(6, 3, 3, 3)).astype(np.float32)
@@ -157,7 +157,7 @@ NAMES = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for
 @pytest.mark.parametrize("precision", CALIBRATED)
 @pytest.mark.parametrize("name", NAMES)
 def test_zoo_networks_stay_close_to_themselves_in_float32(name: str, precision: str) -> None:
-    model, shape = build_model(name), MODELS[name].input_shape
+    model, shape = find_model(name).build(), MODELS[name].input_shape
     seen, unseen = pixels(8, shape=shape), pixels(8, seed=1, shape=shape)
     expected, found = run(model, unseen), run(convert(model, precision, seen), unseen)
     assert np.isfinite(found).all()

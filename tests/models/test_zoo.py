@@ -11,9 +11,9 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from inferkit.errors import ModelError
-from inferkit.models.counting import count_multiply_adds, count_parameters
 from inferkit.models.precision import convert
-from inferkit.models.zoo import MODELS, build_model
+from inferkit.models.zoo import MODELS, find_model
+from tests.models.counting import count_multiply_adds, count_parameters
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "golden.json").read_text())["logits"]
 QUICK = {
@@ -39,7 +39,7 @@ def infer(model: onnx.ModelProto, x: Any) -> Any:
     params=[pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in MODELS],
 )
 def model(request: pytest.FixtureRequest) -> onnx.ModelProto:
-    return build_model(request.param)
+    return find_model(request.param).build()
 
 
 class TestEveryModel:
@@ -75,7 +75,7 @@ class TestEveryModel:
     "name", [pytest.param(name, marks=() if name in QUICK_HALF else pytest.mark.slow) for name in MODELS]
 )
 def test_agrees_with_itself_in_float16(name: str) -> None:
-    model, x = build_model(name), images(MODELS[name].input_shape)
+    model, x = find_model(name).build(), images(MODELS[name].input_shape)
     logits, half = infer(model, x), infer(convert(model, "float16"), x)
     assert half.dtype == np.float32
     assert np.abs(half - logits).max() < 0.03 * logits.std()
@@ -84,7 +84,7 @@ def test_agrees_with_itself_in_float16(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["resnet18", "efficientnet_b0", pytest.param("vgg19", marks=pytest.mark.slow)])
 def test_no_activation_comes_near_the_end_of_float16(name: str) -> None:
-    model = build_model(name)
+    model = find_model(name).build()
     for node in model.graph.node:
         if node.op_type in ("Conv", "Add", "Gemm", "Relu") and node.output[0] != "output":
             model.graph.output.append(onnx.helper.make_tensor_value_info(node.output[0], TensorProto.FLOAT, None))
@@ -122,52 +122,52 @@ def test_bottlenecks_add_up(name: str) -> None:
 class TestInput:
     def test_float32_pixels_give_the_same_logits(self) -> None:
         x = images((3, 224, 224))
-        model = build_model("resnet18", dtype="float32")
+        model = find_model("resnet18").build(dtype="float32")
         assert model.graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT
-        expected = infer(build_model("resnet18"), x)
+        expected = infer(find_model("resnet18").build(), x)
         np.testing.assert_allclose(infer(model, x.astype(np.float32)), expected, rtol=1e-5)
 
     def test_any_batch(self) -> None:
-        model, x = build_model("googlenet"), images((3, 224, 224), 3)
+        model, x = find_model("googlenet").build(), images((3, 224, 224), 3)
         whole = infer(model, x)
         np.testing.assert_allclose(np.concatenate([infer(model, x[i : i + 1]) for i in range(3)]), whole, rtol=1e-3)
 
     @pytest.mark.parametrize("shape", [(3, 32, 32), (3, 64, 97)])
     def test_other_sizes_where_the_network_averages_globally(self, shape: tuple[int, ...]) -> None:
         x = images(shape)
-        assert infer(build_model("resnet18", shape=shape), x).shape == (2, 1000)
+        assert infer(find_model("resnet18").build(shape=shape), x).shape == (2, 1000)
 
     @pytest.mark.parametrize("name", [name for name, info in MODELS.items() if info.smallest and name in QUICK])
     def test_the_smallest_size_of_each(self, name: str) -> None:
         smallest = MODELS[name].smallest
         assert smallest is not None
         shape = (3, smallest, smallest)
-        assert np.isfinite(infer(build_model(name, shape=shape), images(shape))).all()
+        assert np.isfinite(infer(find_model(name).build(shape=shape), images(shape))).all()
 
     @pytest.mark.parametrize("shape", [(3, 31, 224), (3, 224), (1, 224, 224), (4, 224, 224)])
     def test_sizes_that_do_not_fit_are_refused(self, shape: tuple[int, ...]) -> None:
         with pytest.raises(ModelError, match=r"'resnet18' cannot take images of .* 32 pixels or more"):
-            build_model("resnet18", shape=shape)
+            find_model("resnet18").build(shape=shape)
 
     @pytest.mark.parametrize("name", ["alexnet_owt", "vgg16", "vit_b16", "overfeat", "deep_mnist"])
     def test_dense_networks_take_their_own_size_only(self, name: str) -> None:
         with pytest.raises(ModelError, match=r"it takes images of \(.*\) only"):
-            build_model(name, shape=(3, 256, 256))
+            find_model(name).build(shape=(3, 256, 256))
 
     def test_other_dtypes_are_refused(self) -> None:
         with pytest.raises(ModelError, match="'float16' is unknown; choose one of uint8, float32"):
-            build_model("resnet18", dtype="float16")
+            find_model("resnet18").build(dtype="float16")
 
 
 class TestNames:
     def test_unknown_names_bring_the_nearest_and_all_others(self) -> None:
         with pytest.raises(ModelError, match=r"did you mean 'resnet50'\?.*alexnet_owt, .*text_cnn") as caught:
-            build_model("resnet5o")
+            find_model("resnet5o").build()
         assert all(name in str(caught.value) for name in MODELS)
 
     def test_names_unlike_any_bring_no_guess(self) -> None:
         with pytest.raises(ModelError, match="'zzzz' is unknown: choose one of"):
-            build_model("zzzz")
+            find_model("zzzz").build()
 
     def test_the_recipe_is_complete(self) -> None:
         recipe = "alexnet_owt googlenet inception3 inception4 overfeat resnet18 resnet34 resnet50 resnet101 resnet152 "
@@ -178,14 +178,14 @@ class TestNames:
 class TestWeights:
     def test_the_seed_decides(self) -> None:
         def weights(seed: int) -> list[Any]:
-            return [numpy_helper.to_array(w) for w in build_model("text_cnn", seed=seed).graph.initializer]
+            return [numpy_helper.to_array(w) for w in find_model("text_cnn").build(seed=seed).graph.initializer]
 
         first, again, other = weights(3), weights(3), weights(4)
         assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
         assert not any(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
 
     def test_have_the_variance_of_he_and_no_mean(self) -> None:
-        weights = {w.name: numpy_helper.to_array(w) for w in build_model("resnet18").graph.initializer}
+        weights = {w.name: numpy_helper.to_array(w) for w in find_model("resnet18").build().graph.initializer}
         first = weights["conv9.weight"]
         assert first.var() == pytest.approx(2 / np.prod(first.shape[1:]), rel=0.02)
         assert abs(first.mean()) < 0.01 * first.std()

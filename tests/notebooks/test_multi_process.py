@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 
 from inferkit.dataset.synthetic import make_synthetic
+from inferkit.records.params import MakeDataset
 from tests.notebooks.conftest import TINY
 
 pytestmark = pytest.mark.filterwarnings("default")  # papermill and its kernels warn of their own
 
 
 def test_03c_compares_processes_and_names_the_winner(execute: Any, tmp_path: Path) -> None:
-    make_synthetic(tmp_path / "tensors", images=50, shape=(3, 32, 32), images_per_file=17)
+    make_synthetic(MakeDataset(data=str(tmp_path / "tensors"), limit=50, shape=[3, 32, 32], images_per_file=17))
     runs = execute(
         "03c", data=str(tmp_path / "tensors"), engines=["null"], ranks=[1, 2], batch_sizes=[4], threads=[1], **TINY
     )

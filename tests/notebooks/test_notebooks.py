@@ -9,7 +9,7 @@ import pytest
 
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.records.notebooks import read_notebook
-from inferkit.records.params import project_root
+from inferkit.records.params import MakeDataset, project_root
 from inferkit.records.run import Run
 from tests.notebooks.conftest import TINY
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("default")  # papermill and its kernels 
 @pytest.fixture
 def data(tmp_path: Path) -> str:
     folder = tmp_path / "tensors"
-    make_synthetic(folder, images=50, shape=(3, 32, 32), images_per_file=17)
+    make_synthetic(MakeDataset(data=str(folder), limit=50, shape=[3, 32, 32], images_per_file=17))
     return str(folder)
 
 
@@ -71,7 +71,7 @@ def test_03a_reads_every_reader(execute: Any, data: str) -> None:
         assert (run.measured is None) == (run.point["reader"] == "mapped")
 
 
-def test_03b_names_the_binding_stage_and_reuses_ceilings(execute: Any, data: str, tiny_onnx: Path) -> None:
+def test_03b_names_the_bottleneck_and_reuses_ceilings(execute: Any, data: str, tiny_onnx: Path) -> None:
     runs = execute(
         "03b", data=data, models=[str(tiny_onnx)], engines=["null", "onnx"], batch_sizes=[4], threads=[2], **TINY
     )
@@ -107,7 +107,7 @@ def test_a_vanished_folder_ends_in_a_record_and_an_error(execute: Any, tmp_path:
 def test_a_point_that_fails_is_a_record_and_the_rest_goes_on(execute: Any, tmp_path: Path) -> None:
     folder = Path("/dev/shm") / f"inferkit-test-{tmp_path.name}"
     try:
-        make_synthetic(folder, images=8, shape=(3, 8, 8))
+        make_synthetic(MakeDataset(data=str(folder), limit=8, shape=[3, 8, 8]))
         runs = execute("03a", fails=True, data=str(folder), readers=["direct", "buffered"], batch_sizes=[2], **TINY)
     finally:
         for path in folder.iterdir():

@@ -7,12 +7,12 @@ from inferkit.errors import ParameterError
 from inferkit.measure.measure import measure
 from inferkit.pipeline.batch_log import check_batch_log
 from inferkit.plan.build import plan
-from inferkit.records.params import SingleProcess
+from inferkit.records.params import MakeDataset, SingleProcess
 
 
 def test_every_batch_of_every_point_is_in_a_parquet_file(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is in the extra lab")
-    make_synthetic(tmp_path / "set", images=20, shape=(3, 8, 8))
+    make_synthetic(MakeDataset(data=str(tmp_path / "set"), limit=20, shape=[3, 8, 8]))
     values = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 2, "batch_sizes": [4], "engines": ["null"]}
     params = SingleProcess.check({"data": str(tmp_path / "set"), "batch_log": str(tmp_path / "log"), **values})
     for run in measure(plan(params)):

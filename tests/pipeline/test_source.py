@@ -18,6 +18,7 @@ from inferkit.pipeline.timeline import Timeline
 from inferkit.readers import READERS
 from inferkit.readers.base import Reader
 from inferkit.records.job import Images, ReadOptions
+from inferkit.records.params import MakeDataset
 from inferkit.records.place import Place
 from tests.dataset.pictures import folder_of
 from tests.pipeline.conftest import SHORT, ignore
@@ -35,7 +36,7 @@ def stack() -> Iterator[ExitStack]:
 @pytest.fixture
 def options(tmp_path: Path) -> ReadOptions:
     """Read 23 images of three files, one by one."""
-    make_synthetic(tmp_path / "data", images=COUNT, shape=SHAPE, images_per_file=9)
+    make_synthetic(MakeDataset(data=str(tmp_path / "data"), limit=COUNT, shape=list(SHAPE), images_per_file=9))
     return ReadOptions(reader="buffered", folder=str(tmp_path / "data"), dtype="uint8", shape=SHAPE)
 
 

@@ -19,6 +19,7 @@ from inferkit.records.job import (
     ReadJob,
     ReadOptions,
 )
+from inferkit.records.params import MakeDataset
 from tests.engines.conftest import MakeModel
 from tests.pipeline.conftest import SHORT, begin
 
@@ -27,7 +28,9 @@ SHAPE = (3, 5, 7)
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
-    return make_synthetic(tmp_path / "data", images=40, shape=SHAPE, images_per_file=15).dataset
+    return make_synthetic(
+        MakeDataset(data=str(tmp_path / "data"), limit=40, shape=list(SHAPE), images_per_file=15)
+    ).dataset
 
 
 def reading(dataset: Dataset, reader: str = "buffered", **changes: Any) -> ReadOptions:

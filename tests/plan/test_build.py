@@ -11,12 +11,12 @@ from inferkit.errors import DatasetError, InferkitError, ModelError, ParameterEr
 from inferkit.plan.build import plan, prepare
 from inferkit.plan.points import Plan, Point
 from inferkit.records.job import device_of, reading_of
-from inferkit.records.params import HostToDevice, SingleProcess, StorageToHost
+from inferkit.records.params import HostToDevice, MakeDataset, SingleProcess, StorageToHost
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> str:
-    make_synthetic(tmp_path / "tensors", images=10, shape=(3, 8, 8))
+    make_synthetic(MakeDataset(data=str(tmp_path / "tensors"), limit=10, shape=[3, 8, 8]))
     return str(tmp_path / "tensors")
 
 

@@ -9,7 +9,7 @@ from inferkit.errors import DatasetError, ParameterError
 from inferkit.plan.context import batch_log_of, context_of
 from inferkit.readers import READERS
 from inferkit.records.job import window_of
-from inferkit.records.params import StorageToHost
+from inferkit.records.params import MakeDataset, StorageToHost
 from tests.dataset.pictures import folder_of
 
 SIZE = 24
@@ -18,7 +18,7 @@ SIZE = 24
 @pytest.fixture
 def both(tmp_path: Path) -> dict[str, object]:
     """Photographs, and tensors of the same size."""
-    make_synthetic(tmp_path / "tensors", images=5, shape=(3, SIZE, SIZE))
+    make_synthetic(MakeDataset(data=str(tmp_path / "tensors"), limit=5, shape=[3, SIZE, SIZE]))
     images = folder_of(tmp_path / "photographs", 3)
     return {"data": str(tmp_path / "tensors"), "images": str(images), "size": SIZE, "readers": list(READERS)}
 

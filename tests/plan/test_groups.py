@@ -18,7 +18,7 @@ from inferkit.plan.groups import placements
 from inferkit.plan.points import Plan, Point
 from inferkit.records.host import Gpu, Host
 from inferkit.records.job import PipelineJob, reading_of
-from inferkit.records.params import MultiProcess, SingleProcess
+from inferkit.records.params import MakeDataset, MultiProcess, SingleProcess
 from tests.machines import dgx
 from tests.measure.test_measure import ranks_of
 
@@ -27,7 +27,7 @@ TINY = {"warmup_s": 0.05, "duration_s": 0.15, "repeats": 2}
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    make_synthetic(tmp_path / "tensors", images=64, shape=(3, 16, 16), images_per_file=20)
+    make_synthetic(MakeDataset(data=str(tmp_path / "tensors"), limit=64, shape=[3, 16, 16], images_per_file=20))
     return tmp_path / "tensors"
 
 

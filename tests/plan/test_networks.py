@@ -9,7 +9,7 @@ from inferkit.errors import ParameterError
 from inferkit.plan import networks as networks_module
 from inferkit.plan.networks import Networks, shape_for
 from inferkit.readers.memory import in_memory
-from inferkit.records.params import SingleProcess
+from inferkit.records.params import MakeDataset, SingleProcess
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 class TestNetwork:
     def test_is_held_against_float32_on_images_that_no_calibration_saw(self, tmp_path: Path) -> None:
-        dataset = make_synthetic(tmp_path / "set", images=40, shape=(1, 59, 128)).dataset
+        dataset = make_synthetic(MakeDataset(data=str(tmp_path / "set"), limit=40, shape=[1, 59, 128])).dataset
         networks = Networks(SingleProcess(), dataset)
         found, plain = (networks.get("onnx", "text_cnn", precision) for precision in ("int8", "float32"))
         assert found is not None
@@ -31,7 +31,8 @@ class TestNetwork:
 
     def test_is_calibrated_on_the_data_set(self, tmp_path: Path) -> None:
         sets = [
-            make_synthetic(tmp_path / str(seed), images=9, shape=(1, 59, 128), seed=seed).dataset for seed in (0, 1)
+            make_synthetic(MakeDataset(data=str(tmp_path / str(seed)), limit=9, shape=[1, 59, 128], seed=seed)).dataset
+            for seed in (0, 1)
         ]
         pairs = [Networks(SingleProcess(), dataset).get("onnx", "text_cnn", "int8") for dataset in (*sets, sets[0])]
         files = [pair.file for pair in pairs if pair is not None]

@@ -14,7 +14,7 @@ from inferkit.plan.pipelines import InferChoice, infer_choices, pipeline_points
 from inferkit.plan.points import Point
 from inferkit.plan.settings import Setting, of_one_process
 from inferkit.records.job import DeviceOptions, InferJob, PipelineJob
-from inferkit.records.params import SingleProcess
+from inferkit.records.params import MakeDataset, SingleProcess
 from inferkit.records.place import Place
 
 MODELS = ["sensor_net", "deep_mnist"]
@@ -23,7 +23,7 @@ MODELS = ["sensor_net", "deep_mnist"]
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    make_synthetic(tmp_path / "tensors", images=12, shape=(1, 1, 784))
+    make_synthetic(MakeDataset(data=str(tmp_path / "tensors"), limit=12, shape=[1, 1, 784]))
     return str(tmp_path / "tensors")
 
 

@@ -11,7 +11,7 @@ from inferkit.plan.context import Context, context_of
 from inferkit.plan.reading import ReadChoice, read_choices, read_options, read_point, read_points, resident
 from inferkit.plan.settings import Setting
 from inferkit.records.job import DeviceOptions, ReadJob, ReadOptions, window_of
-from inferkit.records.params import StorageToHost
+from inferkit.records.params import MakeDataset, StorageToHost
 from inferkit.records.place import Place
 from tests.dataset.pictures import folder_of
 
@@ -20,7 +20,7 @@ SHAPE = (3, 8, 8)
 
 @pytest.fixture
 def data(tmp_path: Path) -> str:
-    make_synthetic(tmp_path / "tensors", images=12, shape=SHAPE)
+    make_synthetic(MakeDataset(data=str(tmp_path / "tensors"), limit=12, shape=list(SHAPE)))
     return str(tmp_path / "tensors")
 
 

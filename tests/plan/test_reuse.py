@@ -15,7 +15,7 @@ from inferkit.plan.points import Plan, Point
 from inferkit.plan.reuse import FINGERPRINT, REUSED, find
 from inferkit.records.host import Host
 from inferkit.records.job import ReadJob
-from inferkit.records.params import HostToDevice, SingleProcess, StorageToHost
+from inferkit.records.params import HostToDevice, MakeDataset, SingleProcess, StorageToHost
 from inferkit.records.run import MIME, Failure, Run
 
 TINY = {"warmup_s": 0.02, "duration_s": 0.05, "repeats": 1}
@@ -23,7 +23,7 @@ TINY = {"warmup_s": 0.02, "duration_s": 0.05, "repeats": 1}
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    make_synthetic(tmp_path / "set", images=40, shape=(3, 8, 8))
+    make_synthetic(MakeDataset(data=str(tmp_path / "set"), limit=40, shape=[3, 8, 8]))
     return tmp_path / "set"
 
 
@@ -72,8 +72,8 @@ class TestFingerprint:
         assert marks(plan(asked(data))) != marks(plan(asked(data, **change)))
 
     def test_differs_with_data_folder_and_content(self, data: Path, tmp_path: Path) -> None:
-        make_synthetic(tmp_path / "same", images=40, shape=(3, 8, 8))
-        make_synthetic(tmp_path / "other" / "set", images=40, shape=(3, 8, 8), seed=1)
+        make_synthetic(MakeDataset(data=str(tmp_path / "same"), limit=40, shape=[3, 8, 8]))
+        make_synthetic(MakeDataset(data=str(tmp_path / "other" / "set"), limit=40, shape=[3, 8, 8], seed=1))
         first = marks(plan(asked(data)))
         assert first != marks(plan(asked(tmp_path / "same")))
         manifest = data / "dataset.json"

@@ -24,7 +24,7 @@ from inferkit.ranks.group import Group
 from inferkit.ranks.launch import Handle, RankFailure
 from inferkit.records.job import CopyJob, DeviceOptions, Job, Outcome, PipelineJob, ReadJob, ReadOptions, Window
 from inferkit.records.place import Place
-from tests.conftest import MakeDataset
+from tests.conftest import MakeTensors
 from tests.ranks.test_launch import PATIENCE_S, children, gone, reading, until
 
 SHORT = Window(warmup_s=0.1, duration_s=0.2, repeats=2)
@@ -66,7 +66,7 @@ def nothing_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     assert list(folder.iterdir()) == []
 
 
-def test_the_figure_is_the_sum_while_all_were_running(make_dataset: MakeDataset) -> None:
+def test_the_figure_is_the_sum_while_all_were_running(make_dataset: MakeTensors) -> None:
     own = reading(str(make_dataset((200, 200)).dataset.folder)).changed(batch_size=8)
     base = PipelineJob(window=SHORT, device=DeviceOptions(), reading=own)
     places = [Place(rank=rank, ranks=2, cpus=(CPU,), node=None) for rank in range(2)]
@@ -92,7 +92,7 @@ def test_the_figure_is_the_sum_while_all_were_running(make_dataset: MakeDataset)
     assert outcome.reasons == []
 
 
-def test_every_image_is_read_by_one_rank_of_several(make_dataset: MakeDataset) -> None:
+def test_every_image_is_read_by_one_rank_of_several(make_dataset: MakeTensors) -> None:
     """Ranks that read the same would answer one another from the page cache."""
     options = reading(str(make_dataset((7, 5, 9)).dataset.folder)).changed(batch_size=1)
     seen: list[set[int]] = []
@@ -171,7 +171,7 @@ def test_a_rank_without_memory_fails_with_the_rest() -> None:
     assert failure.detail.startswith("Traceback")
 
 
-def test_a_rank_that_loses_its_data_is_named(make_dataset: MakeDataset, tmp_path: Path) -> None:
+def test_a_rank_that_loses_its_data_is_named(make_dataset: MakeTensors, tmp_path: Path) -> None:
     known = [make_dataset((4000,), folder=tmp_path / name) for name in ("a", "b")]
     options = [reading(str(own.dataset.folder), "mapped") for own in known]
     jobs = [

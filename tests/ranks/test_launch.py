@@ -18,7 +18,7 @@ from inferkit.ranks import launch as launch_module
 from inferkit.ranks import watchdog
 from inferkit.ranks.launch import STDERR_KEPT, Handle, RankFailure, launch
 from inferkit.records.job import CopyJob, DeviceOptions, PipelineJob, ReadJob, ReadOptions, Window
-from tests.conftest import MakeDataset
+from tests.conftest import MakeTensors
 from tests.pipeline.conftest import SHORT
 
 LONG = Window(warmup_s=600.0)
@@ -70,7 +70,7 @@ def nothing_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     assert list(folder.iterdir()) == []
 
 
-def test_result(make_dataset: MakeDataset) -> None:
+def test_result(make_dataset: MakeTensors) -> None:
     known = make_dataset((20, 20))
     with launch(ReadJob(window=SHORT, reading=reading(str(known.dataset.folder)))) as rank:
         assert not gone(rank.pid)
@@ -193,7 +193,7 @@ def test_an_unknown_reader_is_a_failure_that_names_those_there_are() -> None:
     assert failure.value.kind == "ParameterError"
 
 
-def test_truncated_mapped_file_is_explained(make_dataset: MakeDataset, shm: Path) -> None:
+def test_truncated_mapped_file_is_explained(make_dataset: MakeTensors, shm: Path) -> None:
     known = make_dataset((4000,), folder=shm)
     mapped = reading(str(known.dataset.folder), "mapped")
     with launch(PipelineJob(window=LONG, device=DeviceOptions(), reading=mapped)) as rank:

@@ -14,7 +14,7 @@ from inferkit.linux.mounts import filesystem
 from inferkit.linux.page_cache import evict, resident_share
 from inferkit.readers import files as base
 from inferkit.readers.buffered import BufferedReader
-from tests.conftest import MakeDataset
+from tests.conftest import MakeTensors
 from tests.readers.conftest import assert_delivers, assert_reads_every_image
 
 
@@ -26,18 +26,18 @@ def open_files() -> int:
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 @pytest.mark.parametrize(("batch_size", "threads"), [(1, 1), (4, 3), (15, 1), (40, 20)])
 def test_reads_every_image(
-    make_dataset: MakeDataset, device: CpuDevice, shape: tuple[int, ...], dtype: str, batch_size: int, threads: int
+    make_dataset: MakeTensors, device: CpuDevice, shape: tuple[int, ...], dtype: str, batch_size: int, threads: int
 ) -> None:
     known = make_dataset((5, 3, 7), shape, dtype)
     with BufferedReader(known.dataset, device) as reader:
         assert_reads_every_image(reader, known, device, batch_size=batch_size, threads=threads)
 
 
-def test_buffer_is_as_large_as_the_batch(make_dataset: MakeDataset, device: CpuDevice) -> None:
+def test_buffer_is_as_large_as_the_batch(make_dataset: MakeTensors, device: CpuDevice) -> None:
     assert BufferedReader(make_dataset().dataset, device).buffer_bytes(4) == 4 * 105
 
 
-def test_batch_of_more_files_than_are_kept_open(make_dataset: MakeDataset, device: CpuDevice) -> None:
+def test_batch_of_more_files_than_are_kept_open(make_dataset: MakeTensors, device: CpuDevice) -> None:
     files = 3 * base.OPEN_FILES_PER_THREAD
     known = make_dataset((1, 2) * (files // 2))
     before = open_files()
@@ -49,7 +49,7 @@ def test_batch_of_more_files_than_are_kept_open(make_dataset: MakeDataset, devic
 
 
 def test_reads_in_parts_where_the_kernel_gives_no_more(
-    make_dataset: MakeDataset, device: CpuDevice, monkeypatch: pytest.MonkeyPatch
+    make_dataset: MakeTensors, device: CpuDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(base, "LARGEST_READ", 17)
     known = make_dataset()
@@ -57,7 +57,7 @@ def test_reads_in_parts_where_the_kernel_gives_no_more(
         assert_reads_every_image(reader, known, device, batch_size=6, threads=2)
 
 
-def test_close_twice_does_nothing_more(make_dataset: MakeDataset, device: CpuDevice) -> None:
+def test_close_twice_does_nothing_more(make_dataset: MakeTensors, device: CpuDevice) -> None:
     known = make_dataset()
     reader = BufferedReader(known.dataset, device)
     buffer = device.allocate(reader.buffer_bytes(1))
@@ -69,7 +69,7 @@ def test_close_twice_does_nothing_more(make_dataset: MakeDataset, device: CpuDev
 
 
 @pytest.mark.parametrize("left", [0, 2 * 105, 2 * 105 + 50])
-def test_truncated_while_open(make_dataset: MakeDataset, device: CpuDevice, left: int) -> None:
+def test_truncated_while_open(make_dataset: MakeTensors, device: CpuDevice, left: int) -> None:
     known = make_dataset()
     with BufferedReader(known.dataset, device) as reader:
         buffer = device.allocate(reader.buffer_bytes(3))
@@ -80,7 +80,7 @@ def test_truncated_while_open(make_dataset: MakeDataset, device: CpuDevice, left
             reader.read([Piece(2, 0, 5, 8)], device.allocate(reader.buffer_bytes(5)))
 
 
-def test_grown_file_is_read_as_far_as_it_was(make_dataset: MakeDataset, device: CpuDevice) -> None:
+def test_grown_file_is_read_as_far_as_it_was(make_dataset: MakeTensors, device: CpuDevice) -> None:
     known = make_dataset()
     with known.dataset.path(0).open("ab") as file:
         file.write(b"more")
@@ -88,7 +88,7 @@ def test_grown_file_is_read_as_far_as_it_was(make_dataset: MakeDataset, device: 
         assert_reads_every_image(reader, known, device, batch_size=4, threads=1)
 
 
-def test_vanished_file(make_dataset: MakeDataset, device: CpuDevice) -> None:
+def test_vanished_file(make_dataset: MakeTensors, device: CpuDevice) -> None:
     known = make_dataset()
     with BufferedReader(known.dataset, device) as reader:
         known.dataset.path(1).unlink()
@@ -98,7 +98,7 @@ def test_vanished_file(make_dataset: MakeDataset, device: CpuDevice) -> None:
             reader.read([Piece(1, 0, 1, 5)], buffer)
 
 
-def test_vanished_folder(make_dataset: MakeDataset, device: CpuDevice) -> None:
+def test_vanished_folder(make_dataset: MakeTensors, device: CpuDevice) -> None:
     known = make_dataset()
     with BufferedReader(known.dataset, device) as reader:
         shutil.rmtree(known.dataset.folder)
@@ -108,7 +108,7 @@ def test_vanished_folder(make_dataset: MakeDataset, device: CpuDevice) -> None:
         BufferedReader(known.dataset, device)
 
 
-def test_evicts_before_the_first_batch_too(make_dataset: MakeDataset, device: CpuDevice) -> None:
+def test_evicts_before_the_first_batch_too(make_dataset: MakeTensors, device: CpuDevice) -> None:
     known = make_dataset((9, 9), (3, 64, 64))
     paths = [known.dataset.path(k) for k in range(2)]
     if filesystem(paths[0]).in_memory:
@@ -131,7 +131,7 @@ def written_to(path: Path) -> None:
 
 @pytest.mark.parametrize("change", [replaced, written_to])
 def test_changed_files_are_found_when_opened_and_at_the_end(
-    make_dataset: MakeDataset, device: CpuDevice, change: Callable[[Path], None]
+    make_dataset: MakeTensors, device: CpuDevice, change: Callable[[Path], None]
 ) -> None:
     known = make_dataset()
     path = known.dataset.path(1)
@@ -148,7 +148,7 @@ def test_changed_files_are_found_when_opened_and_at_the_end(
             reader.check_unchanged()
 
 
-def test_folder_in_place_of_the_file(make_dataset: MakeDataset, device: CpuDevice) -> None:
+def test_folder_in_place_of_the_file(make_dataset: MakeTensors, device: CpuDevice) -> None:
     known = make_dataset()
     path = known.dataset.path(0)
     with BufferedReader(known.dataset, device) as reader:
@@ -171,7 +171,7 @@ def test_input_output_error(tmp_path: Path, device: CpuDevice) -> None:
 
 @pytest.mark.parametrize("shape", [(3, 5, 7), (3, 64, 64), (3, 37, 41)])
 def test_evict_drops_the_pages_behind_each_batch(
-    make_dataset: MakeDataset, device: CpuDevice, shape: tuple[int, ...]
+    make_dataset: MakeTensors, device: CpuDevice, shape: tuple[int, ...]
 ) -> None:
     known = make_dataset((96, 32), shape)
     if filesystem(known.dataset.folder).in_memory:
@@ -187,7 +187,7 @@ def test_evict_drops_the_pages_behind_each_batch(
     assert resident_share(paths) == 0.0
 
 
-def test_evict_leaves_a_file_in_memory_as_it_is(make_dataset: MakeDataset, device: CpuDevice, shm: Path) -> None:
+def test_evict_leaves_a_file_in_memory_as_it_is(make_dataset: MakeTensors, device: CpuDevice, shm: Path) -> None:
     known = make_dataset(folder=shm)
     with BufferedReader(known.dataset, device, evict=True) as reader:
         assert_reads_every_image(reader, known, device, batch_size=4, threads=2)

@@ -13,7 +13,7 @@ from inferkit.linux.page_cache import evict, resident_share
 from inferkit.readers import direct
 from inferkit.readers import files as base
 from inferkit.readers.direct import DirectReader, direct_io_block, probe
-from tests.conftest import MakeDataset
+from tests.conftest import MakeTensors
 from tests.readers.conftest import assert_reads_every_image, content
 
 
@@ -21,7 +21,7 @@ from tests.readers.conftest import assert_reads_every_image, content
 @pytest.mark.parametrize("shape", [(3, 5, 7), (1,), (3, 64, 64), (3, 37, 41)])
 @pytest.mark.parametrize(("batch_size", "threads"), [(1, 1), (4, 3), (15, 1), (40, 20)])
 def test_reads_every_image(
-    make_dataset: MakeDataset,
+    make_dataset: MakeTensors,
     device: CpuDevice,
     past_cache: type[DirectReader],
     disk: Path,
@@ -36,7 +36,7 @@ def test_reads_every_image(
 
 @pytest.mark.parametrize("block", [512, 4096, 65536])
 def test_any_block_will_do(
-    make_dataset: MakeDataset,
+    make_dataset: MakeTensors,
     device: CpuDevice,
     past_cache: type[DirectReader],
     disk: Path,
@@ -52,7 +52,7 @@ def test_any_block_will_do(
         assert_reads_every_image(reader, known, device, batch_size=6, threads=2)
 
 
-def test_block_without_dioalign(disk: Path, monkeypatch: pytest.MonkeyPatch, make_dataset: MakeDataset) -> None:
+def test_block_without_dioalign(disk: Path, monkeypatch: pytest.MonkeyPatch, make_dataset: MakeTensors) -> None:
     path = make_dataset(folder=disk).dataset.path(0)
     monkeypatch.setattr(direct, "direct_io_alignment", lambda path: None)
     block, known_by = direct_io_block(path)
@@ -61,7 +61,7 @@ def test_block_without_dioalign(disk: Path, monkeypatch: pytest.MonkeyPatch, mak
 
 
 def test_one_buffer_holds_batches_that_begin_anywhere(
-    make_dataset: MakeDataset, device: CpuDevice, past_cache: type[DirectReader], disk: Path
+    make_dataset: MakeTensors, device: CpuDevice, past_cache: type[DirectReader], disk: Path
 ) -> None:
     # The original's bytes are wrong from the second batch on.
     known = make_dataset((60,), (3, 37, 41), folder=disk)
@@ -73,7 +73,7 @@ def test_one_buffer_holds_batches_that_begin_anywhere(
 
 
 def test_reads_in_parts_where_the_kernel_gives_no_more(
-    make_dataset: MakeDataset,
+    make_dataset: MakeTensors,
     device: CpuDevice,
     past_cache: type[DirectReader],
     disk: Path,
@@ -86,7 +86,7 @@ def test_reads_in_parts_where_the_kernel_gives_no_more(
 
 
 def test_leaves_no_page_in_the_cache(
-    make_dataset: MakeDataset, device: CpuDevice, past_cache: type[DirectReader], disk: Path
+    make_dataset: MakeTensors, device: CpuDevice, past_cache: type[DirectReader], disk: Path
 ) -> None:
     known = make_dataset((60,), (3, 37, 41), folder=disk)
     evict(known.dataset.path(0))
@@ -97,7 +97,7 @@ def test_leaves_no_page_in_the_cache(
 
 @pytest.mark.parametrize("left", [0, 3000, 4096, 4551 + 1])
 def test_truncated_while_open(
-    make_dataset: MakeDataset, device: CpuDevice, past_cache: type[DirectReader], disk: Path, left: int
+    make_dataset: MakeTensors, device: CpuDevice, past_cache: type[DirectReader], disk: Path, left: int
 ) -> None:
     known = make_dataset((4,), (3, 37, 41), folder=disk)
     path = known.dataset.path(0)
@@ -110,7 +110,7 @@ def test_truncated_while_open(
 
 
 def test_vanished_file(
-    make_dataset: MakeDataset, device: CpuDevice, past_cache: type[DirectReader], disk: Path
+    make_dataset: MakeTensors, device: CpuDevice, past_cache: type[DirectReader], disk: Path
 ) -> None:
     known = make_dataset(folder=disk)
     with past_cache(known.dataset, device) as reader:
@@ -120,7 +120,7 @@ def test_vanished_file(
 
 
 def test_the_page_cache_is_proved_to_be_passed_by(
-    make_dataset: MakeDataset, device: CpuDevice, past_cache: type[DirectReader], disk: Path
+    make_dataset: MakeTensors, device: CpuDevice, past_cache: type[DirectReader], disk: Path
 ) -> None:
     known = make_dataset((60, 1), (3, 37, 41), folder=disk)
     known.dataset.path(1).read_bytes()
@@ -129,7 +129,7 @@ def test_the_page_cache_is_proved_to_be_passed_by(
 
 
 def test_a_file_system_that_goes_through_the_cache_is_refused(
-    make_dataset: MakeDataset, device: CpuDevice, disk: Path, monkeypatch: pytest.MonkeyPatch
+    make_dataset: MakeTensors, device: CpuDevice, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shares = iter([0.0, 0.25])
     monkeypatch.setattr(direct, "resident_share", lambda paths: next(shares))
@@ -139,7 +139,7 @@ def test_a_file_system_that_goes_through_the_cache_is_refused(
 
 @pytest.mark.parametrize(("share", "told"), [(None, "does not tell this user"), (0.5, "some process has them mapped")])
 def test_what_cannot_be_proved_is_said(
-    make_dataset: MakeDataset,
+    make_dataset: MakeTensors,
     device: CpuDevice,
     disk: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -152,7 +152,7 @@ def test_what_cannot_be_proved_is_said(
         assert told in str(reader.facts["proved_by"])
 
 
-def test_pages_that_are_mapped_cannot_be_dropped(make_dataset: MakeDataset, disk: Path) -> None:
+def test_pages_that_are_mapped_cannot_be_dropped(make_dataset: MakeTensors, disk: Path) -> None:
     path = make_dataset(folder=disk).dataset.path(0)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         assert mapped[0] is not None
@@ -160,7 +160,7 @@ def test_pages_that_are_mapped_cannot_be_dropped(make_dataset: MakeDataset, disk
 
 
 def test_vanished_before(
-    make_dataset: MakeDataset, device: CpuDevice, past_cache: type[DirectReader], disk: Path
+    make_dataset: MakeTensors, device: CpuDevice, past_cache: type[DirectReader], disk: Path
 ) -> None:
     known = make_dataset(folder=disk)
     known.dataset.path(0).unlink()
@@ -169,7 +169,7 @@ def test_vanished_before(
 
 
 def test_memory_is_refused_by_name(
-    make_dataset: MakeDataset, device: CpuDevice, past_cache: type[DirectReader], shm: Path
+    make_dataset: MakeTensors, device: CpuDevice, past_cache: type[DirectReader], shm: Path
 ) -> None:
     known = make_dataset(folder=shm)
     name = filesystem(shm).fstype

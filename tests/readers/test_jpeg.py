@@ -21,9 +21,9 @@ from inferkit.plan.build import plan
 from inferkit.readers.jpeg import JpegReader
 from inferkit.readers.split import batches, split
 from inferkit.records.job import Window
-from inferkit.records.params import SingleProcess, StorageToHost
+from inferkit.records.params import MakeDataset, SingleProcess, StorageToHost
 from inferkit.validity.checksums import Verifier
-from tests.conftest import Known, MakeDataset
+from tests.conftest import Known, MakeTensors
 from tests.dataset.pictures import folder_of
 from tests.readers.conftest import assert_delivers, assert_reads_every_image
 
@@ -42,7 +42,7 @@ def found(images: Path, *, dtype: str = "uint8") -> Dataset:
 def made(images: Path, out: Path, dtype: str = "uint8", resize: str = "stretch", fast: bool = False) -> Known:
     """What stage 01 makes of the same files."""
     options = {"size": SIZE, "dtype": dtype, "resize": resize, "fast": fast, "workers": 1}
-    dataset = make_from_images(images, out, **options).dataset  # type: ignore[arg-type]
+    dataset = make_from_images(MakeDataset.check({"images": str(images), "data": str(out), **options})).dataset
     return Known(dataset, dataset.read_images(0, COUNT).reshape(COUNT, -1).view(np.uint8))
 
 
@@ -150,7 +150,7 @@ def test_a_file_that_cannot_be_read(images: Path, device: CpuDevice, monkeypatch
 
 
 def test_what_it_cannot_decode_to_is_refused(
-    images: Path, device: CpuDevice, tmp_path: Path, make_dataset: MakeDataset
+    images: Path, device: CpuDevice, tmp_path: Path, make_dataset: MakeTensors
 ) -> None:
     with pytest.raises(ReadError, match="set size"):
         JpegReader.find(images, "uint8", (3, 8, 9))

@@ -11,7 +11,7 @@ from inferkit.devices.cpu import CpuDevice
 from inferkit.errors import DeviceError, ReadError
 from inferkit.linux.mounts import filesystem
 from inferkit.readers.mapped import MappedReader
-from tests.conftest import MakeDataset
+from tests.conftest import MakeTensors
 from tests.readers.conftest import assert_reads_every_image
 
 
@@ -39,7 +39,7 @@ class Recorder(CpuDevice):
 @pytest.mark.parametrize("shape", [(3, 5, 7), (1,), (3, 64, 64), (3, 37, 41)])
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_shows_every_image(
-    make_dataset: MakeDataset, device: CpuDevice, shm: Path, tmp_path: Path, shape: tuple[int, ...], in_memory: bool
+    make_dataset: MakeTensors, device: CpuDevice, shm: Path, tmp_path: Path, shape: tuple[int, ...], in_memory: bool
 ) -> None:
     known = make_dataset((5, 3, 7), shape, "float32", folder=shm if in_memory else tmp_path)
     with MappedReader(known.dataset, device) as reader:
@@ -48,7 +48,7 @@ def test_shows_every_image(
         assert_reads_every_image(reader, known, device, batch_size=40, threads=1)
 
 
-def test_registers_each_file_once_and_undoes_it(make_dataset: MakeDataset, shm: Path) -> None:
+def test_registers_each_file_once_and_undoes_it(make_dataset: MakeTensors, shm: Path) -> None:
     known = make_dataset((5, 3, 7), folder=shm)
     with Recorder() as device:
         reader = MappedReader(known.dataset, device)
@@ -61,7 +61,7 @@ def test_registers_each_file_once_and_undoes_it(make_dataset: MakeDataset, shm: 
 
 
 def test_pages_in_memory_are_writable_and_those_of_a_disk_are_not(
-    make_dataset: MakeDataset, shm: Path, tmp_path: Path
+    make_dataset: MakeTensors, shm: Path, tmp_path: Path
 ) -> None:
     with Recorder() as device, MappedReader(make_dataset(folder=shm).dataset, device):
         assert {writable for _, writable in device.registered.values()} == {filesystem(shm).in_memory}
@@ -71,7 +71,7 @@ def test_pages_in_memory_are_writable_and_those_of_a_disk_are_not(
         assert {writable for _, writable in device.registered.values()} == {False}
 
 
-def test_refused_registration_leaves_nothing(make_dataset: MakeDataset, shm: Path) -> None:
+def test_refused_registration_leaves_nothing(make_dataset: MakeTensors, shm: Path) -> None:
     known = make_dataset((5, 3, 7), folder=shm)
     with Recorder(refuse=2) as device:
         with pytest.raises(DeviceError, match="refused"):
@@ -79,21 +79,21 @@ def test_refused_registration_leaves_nothing(make_dataset: MakeDataset, shm: Pat
         assert device.registered == {}
 
 
-def test_truncated_before(make_dataset: MakeDataset, device: CpuDevice, shm: Path) -> None:
+def test_truncated_before(make_dataset: MakeTensors, device: CpuDevice, shm: Path) -> None:
     known = make_dataset(folder=shm)
     os.truncate(known.dataset.path(1), 200)
     with pytest.raises(ReadError, match=f"{known.dataset.path(1)} has 200 bytes, 315 were expected"):
         MappedReader(known.dataset, device)
 
 
-def test_vanished_file(make_dataset: MakeDataset, device: CpuDevice, shm: Path) -> None:
+def test_vanished_file(make_dataset: MakeTensors, device: CpuDevice, shm: Path) -> None:
     known = make_dataset(folder=shm)
     known.dataset.path(2).unlink()
     with pytest.raises(ReadError, match=r"cannot examine .*No such file"):
         MappedReader(known.dataset, device)
 
 
-def test_unlinked_while_mapped(make_dataset: MakeDataset, device: CpuDevice, shm: Path) -> None:
+def test_unlinked_while_mapped(make_dataset: MakeTensors, device: CpuDevice, shm: Path) -> None:
     known = make_dataset(folder=shm)
     with MappedReader(known.dataset, device) as reader:
         for k in range(3):
@@ -102,7 +102,7 @@ def test_unlinked_while_mapped(make_dataset: MakeDataset, device: CpuDevice, shm
 
 
 def test_more_than_the_memory_is_refused(
-    make_dataset: MakeDataset, device: CpuDevice, monkeypatch: pytest.MonkeyPatch
+    make_dataset: MakeTensors, device: CpuDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = make_dataset((40,), (3, 37, 41))
     monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 2, "SC_PAGE_SIZE": 4096}.__getitem__)
@@ -110,7 +110,7 @@ def test_more_than_the_memory_is_refused(
         MappedReader(known.dataset, device)
 
 
-def test_truncated_while_mapped_kills_the_process_by_sigbus(make_dataset: MakeDataset, shm: Path) -> None:
+def test_truncated_while_mapped_kills_the_process_by_sigbus(make_dataset: MakeTensors, shm: Path) -> None:
     # Nothing can be caught there; the launcher tells what SIGBUS means.
     known = make_dataset((2000,), folder=shm)
     code = (

@@ -14,7 +14,7 @@ from inferkit.errors import ReadError
 from inferkit.linux.io_uring import Read, ReadQueue
 from inferkit.readers import files, uring
 from inferkit.readers.uring import UringReader
-from tests.conftest import MakeDataset, write_dataset
+from tests.conftest import MakeTensors, write_dataset
 from tests.readers.conftest import assert_delivers, assert_reads_every_image
 
 pytestmark = pytest.mark.usefixtures("io_uring")
@@ -36,7 +36,7 @@ def spoiled(monkeypatch: pytest.MonkeyPatch, spoil: Spoil) -> None:
     monkeypatch.setattr(ReadQueue, "read", reading)
 
 
-def test_facts(make_dataset: MakeDataset, device: CpuDevice, disk: Path) -> None:
+def test_facts(make_dataset: MakeTensors, device: CpuDevice, disk: Path) -> None:
     with UringReader(make_dataset(folder=disk).dataset, device) as reader:
         assert reader.facts["depth"] == 64
         assert reader.facts["block"] == reader.block
@@ -46,7 +46,7 @@ def test_facts(make_dataset: MakeDataset, device: CpuDevice, disk: Path) -> None
 @pytest.mark.parametrize("images", [1, 2])
 @pytest.mark.parametrize(("batch_size", "threads"), [(100, 1), (7, 3), (40, 2)])
 def test_many_small_files(
-    make_dataset: MakeDataset, device: CpuDevice, disk: Path, images: int, batch_size: int, threads: int
+    make_dataset: MakeTensors, device: CpuDevice, disk: Path, images: int, batch_size: int, threads: int
 ) -> None:
     known = make_dataset((images,) * 100, (3, 5, 7), folder=disk)
     with UringReader(known.dataset, device) as reader:
@@ -55,7 +55,7 @@ def test_many_small_files(
 
 
 def test_no_file_is_closed_before_its_read_was_handed_over(
-    make_dataset: MakeDataset, device: CpuDevice, disk: Path
+    make_dataset: MakeTensors, device: CpuDevice, disk: Path
 ) -> None:
     # A file that was opened long ago comes first, and so many others behind it that some must be closed.
     known = make_dataset((1,) * 60, (3, 5, 7), folder=disk)
@@ -70,7 +70,7 @@ def test_no_file_is_closed_before_its_read_was_handed_over(
 @pytest.mark.parametrize("most", [4096, 8192, 2**20])
 @pytest.mark.parametrize("batch_size", [1, 9, 36])
 def test_reads_in_parts_where_the_kernel_gives_no_more(
-    make_dataset: MakeDataset,
+    make_dataset: MakeTensors,
     device: CpuDevice,
     disk: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -125,7 +125,7 @@ def test_whatever_is_asked_for_and_however_little_comes(
 
 
 def test_an_error_names_file_offset_and_errno(
-    make_dataset: MakeDataset, device: CpuDevice, disk: Path, monkeypatch: pytest.MonkeyPatch
+    make_dataset: MakeTensors, device: CpuDevice, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = make_dataset((20, 20, 20), (3, 37, 41), folder=disk)
     pieces = [Piece(0, 17, 3, 17), Piece(1, 5, 15, 25), Piece(2, 0, 20, 40)]
@@ -137,7 +137,7 @@ def test_an_error_names_file_offset_and_errno(
             reader.read(pieces, device.allocate(reader.buffer_bytes(38)))
 
 
-def test_a_descriptor_that_went_bad(make_dataset: MakeDataset, device: CpuDevice, disk: Path) -> None:
+def test_a_descriptor_that_went_bad(make_dataset: MakeTensors, device: CpuDevice, disk: Path) -> None:
     known = make_dataset((4, 1), (3, 37, 41), folder=disk)
     pieces = [Piece(0, 0, 4, 0), Piece(1, 0, 1, 4)]
     with UringReader(known.dataset, device) as reader:
@@ -154,7 +154,7 @@ def test_a_descriptor_that_went_bad(make_dataset: MakeDataset, device: CpuDevice
 
 
 @pytest.mark.parametrize("left", [0, 3000, 8192, 10_000])
-def test_truncated_among_others(make_dataset: MakeDataset, device: CpuDevice, disk: Path, left: int) -> None:
+def test_truncated_among_others(make_dataset: MakeTensors, device: CpuDevice, disk: Path, left: int) -> None:
     known = make_dataset((9, 9, 9), (3, 37, 41), folder=disk)
     path = known.dataset.path(1)
     with UringReader(known.dataset, device) as reader:
@@ -166,7 +166,7 @@ def test_truncated_among_others(make_dataset: MakeDataset, device: CpuDevice, di
             reader.read(pieces, buffer)
 
 
-def test_a_batch_fails_whole_where_a_file_vanished(make_dataset: MakeDataset, device: CpuDevice, disk: Path) -> None:
+def test_a_batch_fails_whole_where_a_file_vanished(make_dataset: MakeTensors, device: CpuDevice, disk: Path) -> None:
     known = make_dataset((1,) * 50, (3, 5, 7), folder=disk)
     known_pieces = [Piece(file, 0, 1, file) for file in range(50)]
     with UringReader(known.dataset, device) as reader:
@@ -178,7 +178,7 @@ def test_a_batch_fails_whole_where_a_file_vanished(make_dataset: MakeDataset, de
 
 
 def test_where_it_is_forbidden_the_reader_does_not_open(
-    make_dataset: MakeDataset, device: CpuDevice, disk: Path, monkeypatch: pytest.MonkeyPatch
+    make_dataset: MakeTensors, device: CpuDevice, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(depth: int, group: int) -> ReadQueue:
         message = "io_uring is refused: use reader direct"
@@ -189,7 +189,7 @@ def test_where_it_is_forbidden_the_reader_does_not_open(
         UringReader(make_dataset(folder=disk).dataset, device)
 
 
-def test_nothing_stays_open(make_dataset: MakeDataset, device: CpuDevice, disk: Path) -> None:
+def test_nothing_stays_open(make_dataset: MakeTensors, device: CpuDevice, disk: Path) -> None:
     known = make_dataset((5, 5), (3, 5, 7), folder=disk)
     before = set(Path("/proc/self/fd").iterdir())
     with UringReader(known.dataset, device) as reader:

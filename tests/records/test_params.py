@@ -10,25 +10,29 @@ import yaml
 from inferkit.errors import ParameterError
 from inferkit.records.params import (
     NOTEBOOKS,
+    Group,
     HostToDevice,
     MakeDataset,
-    Parameters,
     SingleProcess,
     project_root,
     resolve,
 )
 
 MODELS = list(NOTEBOOKS.values())
+HEADINGS = (
+    *("Data", "Reading", "Device", "Copies", "Processes", "Networks", "How long", "Measured before"),
+    "Rarely changed",
+)
 
 
-def cell_of(model: type[Parameters]) -> str:
+def cell_of(model: type[Group]) -> str:
     notebook = nbformat.read(project_root() / "notebooks" / f"{model.file_stem}.ipynb", as_version=4)
     (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     return str(cell.source)
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.notebook)
-def test_a_notebooks_cell_and_its_model_declare_the_same(model: type[Parameters]) -> None:
+def test_a_notebooks_cell_and_its_model_declare_the_same(model: type[Group]) -> None:
     namespace: dict[str, Any] = {}
     exec(cell_of(model), namespace)
     cell = {name: namespace[name] for name in namespace["__annotations__"]}
@@ -37,11 +41,25 @@ def test_a_notebooks_cell_and_its_model_declare_the_same(model: type[Parameters]
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.notebook)
-def test_papermill_explains_every_parameter_of_a_notebook(model: type[Parameters]) -> None:
+def test_papermill_explains_every_parameter_of_a_notebook(model: type[Group]) -> None:
     told = papermill.inspect_notebook(str(project_root() / "notebooks" / f"{model.file_stem}.ipynb"))
     assert {name: entry["help"] for name, entry in told.items()} == {
         name: field.description for name, field in model.model_fields.items()
     }
+
+
+def test_a_cell_is_grouped_in_the_order_in_which_a_person_decides() -> None:
+    headings: dict[str, set[str]] = {}
+    for model in MODELS:
+        order, heading = [], ""
+        for line in cell_of(model).splitlines():
+            if line.startswith("# "):
+                heading = line.removeprefix("# ")
+                order.append(heading)
+            else:
+                headings.setdefault(line.partition(":")[0], set()).add(heading)
+        assert order == [known for known in HEADINGS if known in order], model.notebook
+    assert {name: found for name, found in headings.items() if len(found) > 1 or not found <= set(HEADINGS)} == {}
 
 
 def test_a_name_means_the_same_in_every_notebook() -> None:
@@ -55,7 +73,7 @@ def test_a_name_means_the_same_in_every_notebook() -> None:
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.notebook)
-def test_defaults_are_valid(model: type[Parameters]) -> None:
+def test_defaults_are_valid(model: type[Group]) -> None:
     assert model.check({}) == model()
 
 
@@ -112,7 +130,7 @@ def test_collect_takes_what_the_notebook_declares_and_leaves_imports_alone() -> 
 
 
 def test_collect_takes_the_keys_of_other_notebooks_from_a_shared_parameter_file() -> None:
-    assert HostToDevice.collect({"batch_sizes": [1], "seed": 3}).seed == 3
+    assert HostToDevice.collect({"batch_sizes": [1], "seed": 3, "repeats": 2}).repeats == 2
 
 
 def test_collect_refuses_a_name_that_no_notebook_declares() -> None:

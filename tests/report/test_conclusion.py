@@ -80,7 +80,7 @@ def test_a_ceiling_alone(make_run: MakeRun) -> None:
 
 
 def test_nothing_measured_is_said() -> None:
-    assert lines_of() == ["No result: there is no record to conclude from"]
+    assert lines_of() == ["No result: there are no records"]
     assert screen([]) == "no records"
 
 

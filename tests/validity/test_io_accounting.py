@@ -10,11 +10,11 @@ from inferkit.linux.nfs import MountStatistics
 from inferkit.linux.page_cache import evict, process_read_bytes
 from inferkit.validity import io_accounting as proof_module
 from inferkit.validity.io_accounting import LOOKED_AT, IoAccounting
-from tests.conftest import Known, MakeDataset
+from tests.conftest import Known, MakeTensors
 
 
 @pytest.fixture
-def on_disk(make_dataset: MakeDataset) -> Known:
+def on_disk(make_dataset: MakeTensors) -> Known:
     known = make_dataset((40, 20), (3, 64, 64))
     if filesystem(known.dataset.folder).in_memory:
         pytest.skip(f"{known.dataset.folder} lies in memory: nothing can be evicted")
@@ -50,7 +50,7 @@ def test_warm_files_do_not(on_disk: Known) -> None:
     assert facts["from_storage"] == 0.0
 
 
-def test_files_in_memory(make_dataset: MakeDataset, shm: Path) -> None:
+def test_files_in_memory(make_dataset: MakeTensors, shm: Path) -> None:
     known = make_dataset(folder=shm)
     facts = IoAccounting(known.dataset).facts(read(known))
     assert facts["in_memory"] is filesystem(shm).in_memory
@@ -59,7 +59,7 @@ def test_files_in_memory(make_dataset: MakeDataset, shm: Path) -> None:
     assert facts["disk_bytes"] is None
 
 
-def test_what_the_machine_does_not_tell_is_none(make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_machine_does_not_tell_is_none(make_dataset: MakeTensors, monkeypatch: pytest.MonkeyPatch) -> None:
     known = make_dataset()
     for name in ("process_read_bytes", "resident_share", "disk_read_bytes"):
         monkeypatch.setattr(proof_module, name, lambda *arguments: None)
@@ -68,12 +68,12 @@ def test_what_the_machine_does_not_tell_is_none(make_dataset: MakeDataset, monke
         assert facts[name] is None
 
 
-def test_nothing_delivered_proves_nothing(make_dataset: MakeDataset) -> None:
+def test_nothing_delivered_proves_nothing(make_dataset: MakeTensors) -> None:
     assert IoAccounting(make_dataset().dataset).facts(0)["from_storage"] is None
 
 
 @pytest.mark.parametrize("files", [LOOKED_AT - 1, LOOKED_AT, LOOKED_AT + 1, 2 * LOOKED_AT, 3 * LOOKED_AT - 1])
-def test_looks_at_a_sample_of_many_files(make_dataset: MakeDataset, files: int) -> None:
+def test_looks_at_a_sample_of_many_files(make_dataset: MakeTensors, files: int) -> None:
     known = make_dataset((1,) * files, (1,))
     looked_at = IoAccounting(known.dataset)._paths
     assert min(files, LOOKED_AT) <= len(looked_at) < 2 * LOOKED_AT
@@ -91,7 +91,7 @@ def test_what_was_read_ahead_counts_as_read(on_disk: Known) -> None:
     assert 1.0 <= facts["from_storage"] < 1.5
 
 
-def test_the_data_set_beside_the_memory(make_dataset: MakeDataset) -> None:
+def test_the_data_set_beside_the_memory(make_dataset: MakeTensors) -> None:
     known = make_dataset((40,), (3, 64, 64))
     facts = IoAccounting(known.dataset).facts(1)
     assert facts["dataset_bytes"] == 40 * 12288
@@ -106,7 +106,7 @@ def on(system: Filesystem, monkeypatch: pytest.MonkeyPatch, known: Known, proces
 
 @pytest.mark.parametrize(("flag", "counted"), [("network", None), ("fuse", None), ("stacked", 0.0)])
 def test_a_client_that_counts_nothing_proves_nothing(
-    make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch, flag: str, counted: float | None
+    make_dataset: MakeTensors, monkeypatch: pytest.MonkeyPatch, flag: str, counted: float | None
 ) -> None:
     known = make_dataset()
     flags: dict[str, Any] = {"network": False, "fuse": False, "stacked": False, "block_device": None}
@@ -119,7 +119,7 @@ def test_a_client_that_counts_nothing_proves_nothing(
     assert library["from_storage"] == (counted if counted is None else 0.05)
 
 
-def test_an_nfs_mount_tells_what_crossed_the_wire(make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_nfs_mount_tells_what_crossed_the_wire(make_dataset: MakeTensors, monkeypatch: pytest.MonkeyPatch) -> None:
     known = make_dataset()
     system = dataclasses.replace(filesystem(known.dataset.folder), fstype="nfs4", network=True, block_device=None)
     wire = iter([0, 1000, 1900])

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import altair as alt
 
 from inferkit.records.run import Run
-from inferkit.report.charts.theme import WIDTH, Chart, Rows, base, message, series_scale, styled
+from inferkit.report.charts.theme import WIDTH, Chart, Rows, base, demo_note, message, series_scale, styled
 from inferkit.report.labels import ENGINE, labels, sort_key
 
 HEIGHT = 70
@@ -39,20 +39,20 @@ def machine_over_time(runs: Sequence[Run]) -> Chart:
     """Draw what was sampled while the best pipeline ran, one that infers if there is one; one line per GPU."""
     pipelines = [run for run in runs if run.measure == "pipeline" and run.series]
     if not pipelines:
-        return message("the machine over time: no pipeline ran")
+        return message("machine over time: no pipeline ran")
     run = min(pipelines, key=lambda run: (run.point.get(ENGINE) == "null", *sort_key(run)))
     rows = _rows(run)
     if not rows:
-        return message("the machine over time: the best pipeline has no such samples")
+        return message("machine over time: nothing was sampled while the best pipeline ran")
     names = sorted({str(row["series"]) for row in rows} - {HOST})
     there = [name for name in _PANELS if any(row["name"] == name for row in rows)]
     end = max(float(row["t"]) for row in rows) + 0.5
     panels = [_panel(name, rows, run, names, end, last=name == there[-1]) for name in there]
     chart = alt.vconcat(*panels, spacing=8)
     label = next(label for label, other in zip(labels(runs), runs, strict=True) if other is run)
-    demo = "demo profile: not for quoting" if run.profile == "demo" else ""
+    demo = demo_note([run])
     key = "grey: warm-up, not counted · a point: the mean over a second"
-    traffic = "traffic to and from the GPU: a sample of 20 ms" if {"pcie_in", "pcie_out"} & set(there) else ""
+    traffic = "traffic to and from the GPU: samples of 20 ms" if {"pcie_in", "pcie_out"} & set(there) else ""
     return styled(chart, "The machine while the best pipeline ran", label, key, traffic, demo)
 
 

@@ -1,17 +1,18 @@
 """The charts, by name. Each takes runs and returns an Altair chart; without anything to draw, one that says why."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import altair as alt
-import pandas as pd
 
 from inferkit.records.run import Run
 from inferkit.report.charts import rows as table_rows
-from inferkit.report.charts.theme import WIDTH, Chart, Rows, base, demo_text, message, stage_scale, styled
-from inferkit.report.compare import best
-from inferkit.report.labels import network_text, number_text, quoting_text
+from inferkit.report.charts.theme import WIDTH, Chart, Rows, base, demo_note, message, stage_scale, styled
+from inferkit.report.labels import demo_text, network_text, number_text, quoting_text
 from inferkit.report.palette import ALARM, INK, NO_STAGE, stage_order
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 STEP = 24
 """Height of a bar with its gap, in pixels."""
@@ -26,8 +27,8 @@ _NOTE_COLOUR = alt.condition("!datum.verdict || datum.verdict == 'VALID'", alt.v
 def throughput(runs: Sequence[Run]) -> Chart:
     """Draw one bar per point, with its ceilings and prediction; the colour names the bottleneck.
 
-    Where there are pipelines, they are drawn and not the stages alone; each network has an axis of its own, since a
-    network may be a thousand times slower than none.
+    Where there are pipelines, stages alone are not drawn. Each network has its own axis, since a network may be a
+    thousand times slower than none.
     """
     if not runs:
         return message("throughput: no runs to draw")
@@ -40,7 +41,7 @@ def throughput(runs: Sequence[Run]) -> Chart:
     panels = [_bars(own, unit, stages, network if len(networks) > 1 else "") for network, own in groups.items()]
     key = "bar: measured · line: spread · diamond: predicted · tick: ceiling · triangle: ceiling beyond the axis"
     chart = panels[0] if len(panels) == 1 else alt.vconcat(*panels, spacing=12).resolve_scale(color="shared")
-    return styled(chart, f"Throughput ({unit.unit})", key, left_out, demo_text(kept))
+    return styled(chart, f"Throughput ({unit.unit})", key, left_out, demo_note(kept))
 
 
 def _bars(runs: Sequence[Run], unit: table_rows.Quantity, stages: Sequence[str], title: str) -> alt.LayerChart:
@@ -83,7 +84,7 @@ def ceilings(runs: Sequence[Run] | Run) -> Chart:
     kept, left_out = table_rows.fastest([run for run in runs if run.ceilings], table_rows.PANELS)
     rows = table_rows.ceiling_rows(kept)
     if not rows:
-        return message("ceilings: none of the runs has any")
+        return message("ceilings: no run has any")
     unit = table_rows.quantity(kept).unit
     colour = alt.Color("stage:N", scale=stage_scale(str(row["stage"]) for row in rows), legend=None)
     y = alt.Y("stage:N", sort=stage_order(str(row["stage"]) for row in rows), title=None)
@@ -97,7 +98,7 @@ def ceilings(runs: Sequence[Run] | Run) -> Chart:
     ]
     chart = _panels(alt.layer(*layers), rows).resolve_scale(x="independent", y="independent")
     key = "bar: the stage alone · dashed line: measured together · →: longer than drawn"
-    return styled(chart, f"Ceilings ({unit})", key, left_out, demo_text(kept))
+    return styled(chart, f"Ceilings ({unit})", key, left_out, demo_note(kept))
 
 
 def _panels(layers: alt.LayerChart, rows: Rows) -> alt.FacetChart:
@@ -113,7 +114,7 @@ def stage_times(runs: Sequence[Run]) -> Chart:
     kept, left_out = table_rows.fastest([run for run in runs if run.stages], table_rows.PANELS)
     rows = table_rows.time_rows(kept)
     if not rows:
-        return message("stage times: none of the runs has any")
+        return message("stage times: no run has any")
     colour = alt.Color("stage:N", scale=stage_scale(str(row["stage"]) for row in rows), legend=None)
     y = alt.Y("stage:N", sort=stage_order(str(row["stage"]) for row in rows), title=None)
     scale = alt.Scale(type="log", nice=False, padding=12)
@@ -131,7 +132,7 @@ def stage_times(runs: Sequence[Run]) -> Chart:
         "Time per batch (ms)",
         "black tick: median · circle: 90 % · end of the bar: 99 %",
         left_out,
-        demo_text(kept),
+        demo_note(kept),
     )
 
 
@@ -140,7 +141,7 @@ def time_series(runs: Sequence[Run], name: str = "images_per_s") -> Chart:
     kept, left_out = table_rows.fastest([run for run in runs if name in run.series], table_rows.PANELS)
     rows, unit = table_rows.series_rows(kept, name)
     if not rows:
-        return message(f"{name} over time: none of the runs has this series")
+        return message(f"{name} over time: no run has this series")
     height = 160 if len(kept) == 1 else 90
     plot = alt.Chart().properties(width=WIDTH, height=height)
     x = alt.X("t:Q", title="time since the first batch was asked for (s)")
@@ -149,12 +150,12 @@ def time_series(runs: Sequence[Run], name: str = "images_per_s") -> Chart:
     bins = plot.transform_filter("datum.kind == 'bin'")
     line = bins.mark_line(color="#0072B2", strokeWidth=2, point=alt.OverlayMarkDef(color="#0072B2", size=18))
     chart = _panels(alt.layer(warm.encode(x=x, x2="end:Q"), line.encode(x=x, y=y)), rows).resolve_scale(y="independent")
-    key = "grey: warm-up, not counted · a gap: nothing known"
+    key = "grey: warm-up, not counted · a gap: no data"
     what = "bandwidth" if name == table_rows.BYTES.field else name.replace("_per_s", "")
-    return styled(chart, f"{what} over time ({unit})", key, left_out, demo_text(kept))
+    return styled(chart, f"{what} over time ({unit})", key, left_out, demo_note(kept))
 
 
-def comparison(frame: pd.DataFrame) -> Chart:
+def comparison(frame: "pd.DataFrame") -> Chart:
     """Draw the best pipeline point of each storage, one panel per engine, model and precision.
 
     Parameters
@@ -162,6 +163,8 @@ def comparison(frame: pd.DataFrame) -> Chart:
     frame
         From :func:`inferkit.report.store.load`.
     """
+    from inferkit.report.compare import best  # pandas; the other charts draw runs
+
     if frame.empty or not (frame["measure"] == "pipeline").any():
         return message("comparison: no pipeline run to draw")
     rows = [_compared(row) for row in best(frame).to_dict("records")]
@@ -181,7 +184,7 @@ def comparison(frame: pd.DataFrame) -> Chart:
         note.encode(y=y, x=alt.value(WIDTH + 10), text="note:N", color=_NOTE_COLOUR),
     ]
     chart = _panels(alt.layer(*layers), rows).resolve_scale(x="independent", y="independent")
-    demo = "demo profile: not for quoting" if (frame["profile"] == "demo").any() else ""
+    demo = demo_text(set(frame["profile"]))
     return styled(chart, "Storages compared (images/s)", "the best point of each storage", demo)
 
 
@@ -190,8 +193,8 @@ def _compared(row: Mapping[Hashable, Any]) -> dict[str, object]:
     value = images if isinstance(images, float) and images == images else None
     verdict = str(row["verdict"])
     flag = "" if verdict == "VALID" else verdict
-    binding = row["bottleneck"] if isinstance(row["bottleneck"], str) else NO_STAGE
+    bottleneck = row["bottleneck"] if isinstance(row["bottleneck"], str) else NO_STAGE
     note = " · ".join(filter(None, [number_text(value) if value is not None else "", flag]))
     panel = " · ".join(filter(None, (str(row[name]) for name in ("engine", "model", "precision"))))
-    own = {"storage": row["storage"], "value": value, "verdict": verdict, "stage": binding, "note": note}
+    own = {"storage": row["storage"], "value": value, "verdict": verdict, "stage": bottleneck, "note": note}
     return {"panel": panel or "pipeline", **own, "quoting": quoting_text(verdict, str(row["profile"]))}

@@ -26,7 +26,7 @@ def placement_chart(plans: Sequence[Placement], found: Topology | None = None) -
     told = found or topology()
     rows = [row for plan in plans[:PANELS] for row in _cells(plan, told)]
     if not rows:
-        return message("machine: no ranks are planned, or the machine tells of no cores")
+        return message("where the ranks run: no ranks are planned, or this machine does not list its cores")
     lanes = list(dict.fromkeys(str(row["lane"]) for row in rows))
     panels = list(dict.fromkeys(str(row["panel"]) for row in rows))
     ranks = sorted({str(row["rank"]) for row in rows} - {IDLE}, key=_number)

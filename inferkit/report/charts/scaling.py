@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import altair as alt
 
 from inferkit.records.run import Run
-from inferkit.report.charts.theme import WIDTH, Chart, Rows, base, demo_text, message, series_scale, styled
+from inferkit.report.charts.theme import WIDTH, Chart, Rows, base, demo_note, message, series_scale, styled
 from inferkit.report.labels import BATCH, axis_text, number_text, share_text, sort_key
 from inferkit.report.scaling import Gain, grouped, multi, rate_of, setting, smallest_of, work, workers
 
@@ -32,7 +32,7 @@ def scaling(runs: Sequence[Run]) -> Chart:
     chart = alt.layer(*layers).facet(facet=facet, columns=1, data=base(rows).data, spacing=14)
     chart = chart.resolve_scale(x="independent", y="independent")
     return styled(
-        chart, "Several processes (images/s)", "line: ± error of the sum · pale: no valid result", demo_text(runs)
+        chart, "Several processes (images/s)", "line: ± error of the sum · pale: no valid result", demo_note(runs)
     )
 
 
@@ -91,5 +91,5 @@ def speedup(runs: Sequence[Run]) -> Chart:
     line = base(rows).mark_line(point=alt.OverlayMarkDef(size=40)).encode(x=x, y=y, color=colour)
     dashed = base(ideal).mark_line(strokeDash=[5, 3], color="#222222").encode(x=x, y=y)
     chart = alt.layer(dashed, line).properties(width=WIDTH, height=220)
-    key = "dashed: as many times as there are processes, which needs as many times the resources"
-    return styled(chart, "Speedup", key, demo_text(runs))
+    key = "dashed: ideal, with resources that grow with the processes"
+    return styled(chart, "Speedup", key, demo_note(runs))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import altair as alt
 
 from inferkit.records.run import Run
-from inferkit.report.charts.theme import WIDTH, Chart, Rows, base, demo_text, message, series_scale, styled
+from inferkit.report.charts.theme import WIDTH, Chart, Rows, base, demo_note, message, series_scale, styled
 from inferkit.report.labels import (
     BATCH,
     DEVICE,
@@ -42,7 +42,7 @@ def transfer_sweep(runs: Sequence[Run]) -> Chart:
     """Draw the bandwidth of copies over their size, one line per kind of host memory, one panel per device."""
     kept = [run for run in runs if SIZE in run.point and NODE not in run.point]
     if not kept:
-        return message(f"transfer sweep: none of the runs has the axis {SIZE!r}")
+        return message(f"transfer sweep: no run has the axis {SIZE!r}")
     series = series_names(kept, MEMORY, (SIZE, DEVICE, GPU))
     several = GPU in varying(kept)
     links = [" · ".join(filter(None, (link(run), point_text(run, [GPU]) if several else ""))) for run in kept]
@@ -68,7 +68,7 @@ def copy_matrix(runs: Sequence[Run]) -> Chart:
     """Draw the bandwidth between each GPU and the memory of each NUMA node, one panel per direction."""
     kept = [run for run in runs if SIZE in run.point and NODE in run.point]
     if not kept:
-        return message("GPU × NUMA node: this machine has one node, or tells of none; or no GPU was asked for")
+        return message("GPU × NUMA node: nothing to draw without a GPU and several NUMA nodes")
     rows = [
         {
             "gpu": point_text(run, [GPU]),
@@ -93,7 +93,7 @@ def copy_matrix(runs: Sequence[Run]) -> Chart:
     )
     whole: Chart = chart if len(panels) == 1 else _faceted(chart, rows, "panel", panels, 1)
     what = f"{axis_text(SIZE, kept[0].point[SIZE])}, {kept[0].point.get(MEMORY, '')} memory"
-    demo = demo_text(kept)
+    demo = demo_note(kept)
     return styled(whole, "Copies by GPU and NUMA node (GB/s)", what, demo)
 
 
@@ -106,10 +106,10 @@ def read_sweep(runs: Sequence[Run]) -> Chart:
     """
     reads = [run for run in runs if READER in run.point and THREADS in run.point]
     if not reads:
-        return message(f"read sweep: none of the runs has the axes {READER!r} and {THREADS!r}")
+        return message(f"read sweep: no run has the axes {READER!r} and {THREADS!r}")
     kept = [run for run in reads if run.measured or run.verdict != "VALID"]
     nothing = dict.fromkeys(str(run.point[READER]) for run in reads if run not in kept)
-    left_out = f"{', '.join(nothing)}: reads nothing, so it has no bandwidth" if nothing else ""
+    left_out = f"{', '.join(nothing)}: reads nothing and has no bandwidth" if nothing else ""
     if not kept:
         return message(left_out)
     series = series_names(kept, READER, (THREADS, BATCH))
@@ -195,4 +195,4 @@ def _flags(runs: Sequence[Run]) -> list[str]:
         mark: sum(run.verdict == mark.split()[0] for run in runs) for mark in ("INVALID (triangle)", "FAILED (cross)")
     }
     lines = [f"{count} of {len(runs)} points {mark}" for mark, count in counts.items() if count]
-    return lines + (["demo profile: not for quoting"] if any(run.profile == "demo" for run in runs) else [])
+    return [*lines, demo_note(runs)]

@@ -6,6 +6,7 @@ from typing import Any
 import altair as alt
 
 from inferkit.records.run import Run
+from inferkit.report.labels import demo_text
 from inferkit.report.palette import INK, NO_STAGE_COLOUR, SERIES_COLOURS, STAGE_COLOURS, stage_order
 
 Chart = alt.Chart | alt.LayerChart | alt.FacetChart | alt.VConcatChart
@@ -72,9 +73,9 @@ def look() -> alt.Config:
     )
 
 
-def demo_text(runs: Iterable[Run]) -> str:
-    """Word that figures of the demo profile are not for quoting; empty where there are none."""
-    return "demo profile: not for quoting" if any(run.profile == "demo" for run in runs) else ""
+def demo_note(runs: Iterable[Run]) -> str:
+    """Word in a subtitle that figures of these runs are not for quoting; empty where they are."""
+    return demo_text(run.profile for run in runs)
 
 
 def message(text: str) -> Chart:

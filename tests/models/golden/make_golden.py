@@ -4,7 +4,7 @@ Never run by the tests. It needs torch, torchvision and onnx, which inferkit doe
 
     python make_golden.py FOLDER
 
-FOLDER holds one ``<name>.onnx`` a model, as ``build_model(name)`` builds it.
+FOLDER holds one ``<name>.onnx`` a model, as ``find_model(name).build()`` builds it.
 """
 
 import argparse

@@ -196,7 +196,7 @@ def test_many_points_are_cut_to_the_best_and_the_cut_is_said(make_run: MakeRun) 
     assert shown == {f"threads {n}" for n in range(7, frames.BARS + 7)}
 
 
-def test_the_binding_stage_stands_out(mixed: list[Run]) -> None:
+def test_the_bottleneck_stands_out(mixed: list[Run]) -> None:
     rows = rows_of(CHARTS["ceilings"](mixed).to_dict())
     assert {(row["stage"], row["note"]) for row in rows if row["bottleneck"]} >= {("read", "1,300 · bottleneck")}
     assert "39,000 →" in {row["note"] for row in rows}

@@ -75,7 +75,7 @@ def test_strong_scaling_compares_as_many_images_under_way(runs: list[Run]) -> No
 
 
 def test_strong_scaling_says_what_it_needs(multi: MakeMulti) -> None:
-    assert "name batch sizes" in str(strong_scaling([multi(1.0, 1), multi(2.0, 2)]))
+    assert "set batch_sizes" in str(strong_scaling([multi(1.0, 1), multi(2.0, 2)]))
 
 
 def test_exploration_marks_the_best(runs: list[Run]) -> None:

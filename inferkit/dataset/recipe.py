@@ -1,24 +1,23 @@
-"""What is to be made: sources, options, and how images are shared out to files."""
+"""What is to be made: sources, options, and which image goes into which file."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import xxhash
 
 from inferkit.dataset.manifest import SCHEMA, DType
 from inferkit.dataset.tensors import image_bytes
-from inferkit.errors import ParameterError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """What is to be made. The same job gives the same bytes.
+class Recipe:
+    """What is to be made. The same recipe gives the same bytes.
 
     Attributes
     ----------
     folder
-        Where to.
+        Where it is made.
     dtype, shape
         Of one image.
     count
@@ -26,7 +25,7 @@ class Job:
     images_per_file
         Source images per file.
     facts
-        Fields of the manifest that say how images are made: source, seed and more.
+        Fields of the manifest that say how images are made, such as source and seed.
     sources
         Digest of the source images' names and sizes.
     """
@@ -38,10 +37,6 @@ class Job:
     images_per_file: int
     facts: dict[str, Any]
     sources: str = ""
-
-    def __post_init__(self) -> None:
-        one_of("dtype", self.dtype, get_args(DType))
-        at_least("images_per_file", self.images_per_file, 1)
 
     @property
     def fingerprint(self) -> str:
@@ -64,7 +59,7 @@ class Job:
 
     @property
     def files(self) -> int:
-        """Files that the job makes, unless all images of one are skipped."""
+        """How many files the recipe makes. A file does not appear if all of its images are skipped."""
         return -(-self.count // self.images_per_file)
 
     def span(self, index: int) -> range:
@@ -79,17 +74,3 @@ class Job:
     def path(self, index: int) -> Path:
         """Path of file ``index``."""
         return self.folder / self.name(index)
-
-
-def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Raise ParameterError unless ``value`` is allowed."""
-    if value not in allowed:
-        message = f"{name} is {value!r}; it must be one of {', '.join(allowed)}"
-        raise ParameterError(message)
-
-
-def at_least(name: str, value: int, lowest: int) -> None:
-    """Raise ParameterError if ``value`` is under ``lowest``."""
-    if value < lowest:
-        message = f"{name} is {value}; it must be at least {lowest}"
-        raise ParameterError(message)

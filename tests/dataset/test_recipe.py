@@ -5,11 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferkit.dataset.job import Job, at_least, one_of
-from inferkit.errors import ParameterError
+from inferkit.dataset.recipe import Recipe
 
 
-def job(**changes: Any) -> Job:
+def recipe(**changes: Any) -> Recipe:
     asked: dict[str, Any] = {
         "folder": Path("x"),
         "dtype": "uint8",
@@ -17,12 +16,12 @@ def job(**changes: Any) -> Job:
         "count": 10,
         "images_per_file": 4,
     }
-    return Job(**(asked | {"facts": {"source": "images", "seed": 0}, "sources": "abc"} | changes))
+    return Recipe(**(asked | {"facts": {"source": "images", "seed": 0}, "sources": "abc"} | changes))
 
 
 @given(count=st.integers(1, 200), images_per_file=st.integers(1, 200))
 def test_spans_cover_each_image_once_in_order(count: int, images_per_file: int) -> None:
-    this = job(count=count, images_per_file=images_per_file)
+    this = recipe(count=count, images_per_file=images_per_file)
     spans = [this.span(index) for index in range(this.files)]
     assert [image for span in spans for image in span] == list(range(count))
     assert [len(span) for span in spans[:-1]] == [images_per_file] * (this.files - 1)
@@ -30,9 +29,9 @@ def test_spans_cover_each_image_once_in_order(count: int, images_per_file: int) 
 
 
 def test_names_sort_in_reading_order() -> None:
-    names = [job().name(index) for index in (0, 9, 10, 99_999)]
+    names = [recipe().name(index) for index in (0, 9, 10, 99_999)]
     assert names == sorted(names)
-    assert job().path(1) == Path("x/images-00001.tensors")
+    assert recipe().path(1) == Path("x/images-00001.tensors")
 
 
 @pytest.mark.parametrize(
@@ -47,15 +46,6 @@ def test_names_sort_in_reading_order() -> None:
         {"facts": {"source": "synthetic", "seed": 0}},
     ],
 )
-def test_a_fingerprint_tells_jobs_apart_but_not_folders(changes: dict[str, Any]) -> None:
-    assert job(**changes).fingerprint != job().fingerprint
-    assert job(folder=Path("y"), facts={"seed": 0, "source": "images"}).fingerprint == job().fingerprint
-
-
-def test_parameters_are_checked_with_what_was_found_and_expected() -> None:
-    with pytest.raises(ParameterError, match="images_per_file is 0; it must be at least 1"):
-        job(images_per_file=0)
-    with pytest.raises(ParameterError, match="dtype is 'int8'; it must be one of uint8, float32"):
-        job(dtype="int8")
-    at_least("x", 1, 1)
-    one_of("x", "a", ("a",))
+def test_a_fingerprint_tells_recipes_apart_but_not_folders(changes: dict[str, Any]) -> None:
+    assert recipe(**changes).fingerprint != recipe().fingerprint
+    assert recipe(folder=Path("y"), facts={"seed": 0, "source": "images"}).fingerprint == recipe().fingerprint

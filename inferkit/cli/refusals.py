@@ -1,0 +1,35 @@
+"""How a command ends: its exit codes, and what it says where it refuses."""
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
+
+import click
+
+from inferkit.errors import InferkitError
+
+OK, FAILED, REFUSED, INVALID = 0, 1, 2, 3
+"""Exit codes: all VALID, something failed, refused before anything ran, something INVALID."""
+MEASURE = "pip install 'inferkit[measure]'" if sys.platform == "linux" else "measure on Linux, read what it wrote here"
+"""What to do where a module is missing that only measuring needs."""
+P = ParamSpec("P")
+
+
+def refusals(command: Callable[P, None]) -> Callable[P, None]:
+    """Make a command report our own errors, and the lack of what only measuring needs, and exit with code 2."""
+
+    @wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            return command(*args, **kwargs)
+        except InferkitError as error:
+            message = str(error)
+        except ModuleNotFoundError as error:
+            if (error.name or "inferkit").partition(".")[0] == "inferkit":
+                raise
+            message = f"`{click.get_current_context().command_path}` needs {error.name}, which is not here: {MEASURE}"
+        click.echo(f"inferkit: {message}", err=True)
+        sys.exit(REFUSED)
+
+    return wrapped

@@ -1,0 +1,67 @@
+"""Files that appear whole or not at all, however many processes write the same one; and where the cache is."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from glob import escape
+from pathlib import Path
+from secrets import token_hex
+from typing import BinaryIO
+
+
+def cache_folder(kind: str) -> Path:
+    """Return the folder of one kind of files: in ``$XDG_CACHE_HOME/inferkit``, by default ``~/.cache/inferkit``."""
+    root = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(root) if root else Path.home() / ".cache") / "inferkit" / kind
+
+
+@contextmanager
+def replacing(path: Path, *, sync: bool = False, keep_empty: bool = True) -> Iterator[BinaryIO]:
+    """Open a file under a temporary name beside ``path``; give it its name when the block ends well.
+
+    Others see what was there before or the whole new file. After an error the new file is removed; if the process is
+    killed, it is left to :func:`remove_leftovers`.
+
+    Parameters
+    ----------
+    path
+        Final name. A file that has it is replaced.
+    sync
+        Make the file and its name survive a power cut.
+    keep_empty
+        False: a file that nothing was written to does not appear, and what was there stays.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{token_hex(4)}.part")
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+            appears = keep_empty or file.tell() > 0
+        if appears:
+            temporary.replace(path)
+            if sync:
+                _sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, *parts: bytes) -> None:
+    """Write a file that appears whole or not at all."""
+    with replacing(path) as file:
+        file.writelines(parts)
+
+
+def remove_leftovers(folder: Path, name: str = "") -> None:
+    """Remove what killed processes left of the file ``name``, or of any file, in a folder."""
+    for path in folder.glob(f".{escape(name) or '*'}.*.part"):
+        path.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
