@@ -14,7 +14,7 @@ from inferkit.readers import READERS, find_dataset, reader_class
 from inferkit.readers.base import Capabilities, DecodingReader, Reader
 from inferkit.readers.direct import direct_io_block
 from inferkit.records.job import ReadOptions
-from tests.conftest import MakeDataset, write_dataset
+from tests.conftest import MakeTensors, write_dataset
 from tests.dataset.pictures import folder_of
 
 SIZE = 24
@@ -104,7 +104,7 @@ def test_only_what_has_files_looks_for_some(name: str, options: ReadOptions, dat
         assert not dataset.folder.exists()
 
 
-def test_reader_memory_needs_no_folder(make_dataset: MakeDataset) -> None:
+def test_reader_memory_needs_no_folder(make_dataset: MakeTensors) -> None:
     known = make_dataset((3, 2))
     options = ReadOptions(folder=str(known.dataset.folder), dtype="uint8", shape=(3, 5, 7))
     assert find_dataset(options.changed(reader="memory")).files[0].name == "(random)"
