@@ -10,7 +10,7 @@ demo: .venv/ready ## real photographs, all stages, about a minute
 	$(BIN)/inferkit run quickstart
 
 test: .venv/ready-dev ## all tests but those that take minutes
-	$(BIN)/python -m pytest -n auto -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not slow"
 
 test-all: .venv/ready-dev ## those that take minutes as well
 	$(BIN)/python -m pytest

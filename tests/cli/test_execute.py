@@ -1,6 +1,7 @@
 """Parameter files, papermill, exit codes, and Ctrl-C."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,12 +12,10 @@ from typing import Any
 
 import nbformat
 import pytest
-import yaml
 from nbformat.sign import NotebookNotary
 
 from inferkit.cli import execute as execute_module
 from inferkit.cli.configure import configure
-from inferkit.dataset.synthetic import make_synthetic
 from inferkit.engines.onnx import OnnxEngine
 from inferkit.errors import InferkitError, ParameterError
 from inferkit.models.agreement import NetworkPair
@@ -26,34 +25,10 @@ from inferkit.readers.memory import in_memory
 from inferkit.records.host import Gpu, Host
 from inferkit.records.job import PipelineJob
 from inferkit.records.notebooks import load_runs, read_notebook
-from inferkit.records.params import MakeDataset, project_root
+from inferkit.records.params import project_root
+from tests.cli.conftest import Executed, WriteConfig, inferkit
 
-TINY = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 2}
 NAMES = sorted(path.stem for path in (project_root() / "parameters").glob("*.yaml"))
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> str:
-    make_synthetic(MakeDataset(data=str(tmp_path / "tensors"), limit=50, shape=[3, 16, 16], images_per_file=20))
-    return str(tmp_path / "tensors")
-
-
-@pytest.fixture
-def config(tmp_path: Path, data: str) -> Any:
-    """Write a parameter file and return its path."""
-
-    def write(text: str = "", **values: Any) -> Path:
-        path = tmp_path / "disk.yaml"
-        base = {"data": data, "engines": ["null"], "transfer_bytes": [4096], "batch_sizes": [8], **TINY}
-        path.write_text(yaml.safe_dump({**base, **values}) + text)
-        return path
-
-    return write
-
-
-def inferkit(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "inferkit.cli.main", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
 
 
 def test_all_six_parameter_files_are_there() -> None:
@@ -87,27 +62,27 @@ def test_missing_hardware_is_refused_with_the_reason(name: str, reason: str) -> 
         ("]\n", "is not YAML"),
     ],
 )
-def test_a_bad_file_is_refused_naming_file_and_key(config: Any, text: str, told: str) -> None:
+def test_a_bad_file_is_refused_naming_file_and_key(config: WriteConfig, text: str, told: str) -> None:
     with pytest.raises(ParameterError) as caught:
         configure(str(config(text)))
     assert told in str(caught.value)
     assert "disk.yaml" in str(caught.value)
 
 
-def test_a_missing_data_folder_is_refused_unless_an_earlier_stage_makes_it(config: Any, tmp_path: Path) -> None:
+def test_a_missing_data_folder_is_refused_unless_an_earlier_stage_makes_it(config: WriteConfig, tmp_path: Path) -> None:
     path = config(data=str(tmp_path / "new"))
     assert "01" in configure(str(path)).stages
     with pytest.raises(InferkitError, match="new"):
         configure(str(path), only=["03a"])
 
 
-def test_a_stage_that_does_not_apply_is_left_out_with_the_reason(config: Any) -> None:
+def test_a_stage_that_does_not_apply_is_left_out_with_the_reason(config: WriteConfig) -> None:
     configuration = configure(str(config(readers=["memory"])))
     assert set(configuration.stages) == {"02", "03b"}
     assert set(configuration.skipped) == {"01", "03a", "03c"}
 
 
-def test_dry_run_shows_the_points_and_runs_nothing(config: Any, tmp_path: Path) -> None:
+def test_dry_run_shows_the_points_and_runs_nothing(config: WriteConfig, tmp_path: Path) -> None:
     done = inferkit("run", config(), "--dry-run", "--out", tmp_path / "runs")
     assert done.returncode == 0, done.stderr
     assert "pipeline" in done.stdout
@@ -115,34 +90,28 @@ def test_dry_run_shows_the_points_and_runs_nothing(config: Any, tmp_path: Path) 
     assert not (tmp_path / "runs").exists()
 
 
-def test_run_executes_signs_and_answers(config: Any, tmp_path: Path) -> None:
-    done = inferkit(
-        "run", config(), "--only", "02,03b", "--set", "threads=[3]", "--out", tmp_path / "runs", cwd=tmp_path
-    )
-    assert done.returncode == 0, done.stderr
-    runs = [stored.run for stored in load_runs(tmp_path / "runs")]
-    assert {run.notebook for run in runs} == {"02", "03b"}
+@pytest.mark.xdist_group("executed")
+def test_run_executes_signs_and_answers(executed: Executed) -> None:
+    done = executed.done
+    assert done.returncode == 0, done.stdout + done.stderr
+    runs = [stored.run for stored in load_runs(executed.out)]
+    assert {run.notebook for run in runs} == {"02", "03a", "03b"}
     assert {run.point.get("threads") for run in runs if run.measure == "pipeline"} == {3}
     assert "not for quoting" in done.stdout
     assert "bottleneck" in done.stdout
-    for path in (tmp_path / "runs").rglob("*.ipynb"):
+    for path in executed.out.rglob("*.ipynb"):
         notary = NotebookNotary()
         assert notary.check_signature(nbformat.read(path, as_version=4))
         notary.store.close()
         assert str(path) in done.stderr + done.stdout or path.parent.as_posix() in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("changes", "code"),
-    [({"source": "storage"}, 3), ({"source": "memory"}, 0)],
-    ids=["invalid", "valid"],
-)
-def test_exit_codes_follow_the_verdicts(config: Any, tmp_path: Path, changes: dict[str, Any], code: int) -> None:
-    done = inferkit("run", config(**changes), "--only", "03a", "--out", tmp_path / "runs")
-    assert done.returncode == code, done.stdout + done.stderr
+def test_an_invalid_point_exits_3(config: WriteConfig, tmp_path: Path) -> None:
+    done = inferkit("run", config(source="storage"), "--only", "03a", "--out", tmp_path / "runs")
+    assert done.returncode == 3, done.stdout + done.stderr
 
 
-def test_a_failed_point_exits_1_and_is_in_the_notebook(config: Any, data: str, tmp_path: Path) -> None:
+def test_a_failed_point_exits_1_and_is_in_the_notebook(config: WriteConfig, data: str, tmp_path: Path) -> None:
     path = config(readers=["buffered"], threads=[1])
     file = sorted(Path(data).glob("*.tensors"))[0]
     content = bytearray(file.read_bytes())
@@ -155,7 +124,7 @@ def test_a_failed_point_exits_1_and_is_in_the_notebook(config: Any, data: str, t
     assert "image 0 " in done.stdout
 
 
-def test_a_refusal_exits_2_before_anything_runs(config: Any, tmp_path: Path) -> None:
+def test_a_refusal_exits_2_before_anything_runs(config: WriteConfig, tmp_path: Path) -> None:
     done = inferkit("run", config(), "nowhere", "--out", tmp_path / "runs")
     assert done.returncode == 2
     assert "nowhere" in done.stderr
@@ -170,7 +139,7 @@ def start(*arguments: Any) -> subprocess.Popen[str]:
     )
 
 
-def test_ctrl_c_finishes_the_point_writes_everything_and_runs_no_more(config: Any, tmp_path: Path) -> None:
+def test_ctrl_c_finishes_the_point_writes_everything_and_runs_no_more(config: WriteConfig, tmp_path: Path) -> None:
     path = config(threads=[1, 2, 3], duration_s=1.0)
     with start("run", path, path, "--only", "03a,03b", "--out", tmp_path / "runs") as running:
         wait_for(lambda: ranks_below(running.pid), 60)
@@ -186,7 +155,7 @@ def test_ctrl_c_finishes_the_point_writes_everything_and_runs_no_more(config: An
     assert answer.outputs
 
 
-def test_a_second_ctrl_c_stops_at_once_and_nothing_is_left(config: Any, tmp_path: Path) -> None:
+def test_a_second_ctrl_c_stops_at_once_and_nothing_is_left(config: WriteConfig, tmp_path: Path) -> None:
     with start("run", config(duration_s=60.0), "--only", "03a", "--out", tmp_path / "runs") as running:
         wait_for(lambda: ranks_below(running.pid), 60)
         family = descendants(running.pid)
@@ -201,27 +170,30 @@ def test_a_second_ctrl_c_stops_at_once_and_nothing_is_left(config: Any, tmp_path
     wait_for(lambda: not [pid for pid in family if alive(pid)], 20)
 
 
-def test_rerun_measures_what_is_not_in_the_folder_and_says_so(config: Any, tmp_path: Path) -> None:
-    path, out = config(threads=[1]), tmp_path / "runs"
-    assert inferkit("run", path, "--only", "03a", "--out", out).returncode == 0
-    dry = inferkit("run", path, "--only", "03a", "--out", out, "--set", "rerun=never", "--dry-run")
-    assert "1 of 1 points were measured before" in dry.stdout
-    done = inferkit("run", path, "--only", "03a", "--out", out, "--set", "rerun=never", "--set", "threads=[1,2]")
+@pytest.mark.xdist_group("executed")
+def test_rerun_measures_what_is_not_in_the_folder_and_says_so(executed: Executed, tmp_path: Path) -> None:
+    out = tmp_path / "runs"
+    first = out / "before" / "03a.ipynb"
+    first.parent.mkdir(parents=True)
+    shutil.copy(executed.notebook("03a"), first)
+    again: list[str | Path] = ["run", executed.config, "--only", "03a", "--out", out, "--set", "rerun=never"]
+    assert "1 of 1 points were measured before" in inferkit(*again, "--set", "threads=[3]", "--dry-run").stdout
+    done = inferkit(*again, "--set", "threads=[3,4]")
     assert done.returncode == 0, done.stdout + done.stderr
-    first, second = sorted(out.rglob("*.ipynb"))
-    again, new = read_notebook(second)
-    assert again.id == read_notebook(first)[0].id
-    assert again.warnings[0].startswith(f"not measured again: from {first} (")
-    assert new.point["threads"] == 2
+    (second,) = set(out.rglob("*.ipynb")) - {first}
+    shown, new = read_notebook(second)
+    assert shown.id == read_notebook(first)[0].id
+    assert shown.warnings[0].startswith(f"not measured again: from {first} (")
+    assert new.point["threads"] == 4
 
 
-def test_models_that_take_no_photographs_get_images_of_their_shape(config: Any) -> None:
+def test_models_that_take_no_photographs_get_images_of_their_shape(config: WriteConfig) -> None:
     path = config(data="", engines=["onnx"], models=["sensor_net"])
     configuration = configure(str(path), only=["03a", "03b"])
     assert {plan.dataset.shape for plan in configuration.plans.values() if plan.dataset} == {(1, 1, 784)}
 
 
-def test_models_that_do_not_fit_the_data_set_are_refused_with_its_shape(config: Any) -> None:
+def test_models_that_do_not_fit_the_data_set_are_refused_with_its_shape(config: WriteConfig) -> None:
     with pytest.raises(InferkitError, match=r"'sensor_net' cannot take images of \(3, 16, 16\).*shape: \[1, 1, 784\]"):
         configure(str(config(engines=["onnx"], models=["sensor_net"])))
 
@@ -278,7 +250,7 @@ def test_what_killed_runs_left_is_removed(tmp_path: Path) -> None:
 
 
 def test_a_killed_run_leaves_no_kernel_no_rank_and_no_file_where_it_ran(
-    config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: WriteConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     here = tmp_path / "here"

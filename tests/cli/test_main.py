@@ -10,15 +10,16 @@ from PIL import Image
 
 from inferkit.cli.main import main
 from inferkit.records.params import MakeDataset, project_root
+from tests.cli.conftest import Executed
 
 
 def commands(group: click.Group, prefix: str = "") -> dict[str, click.Command]:
     found: dict[str, click.Command] = {}
-    for name, command in group.commands.items():
-        if isinstance(command, click.Group):
-            found |= commands(command, f"{prefix}{name} ")
-        else:
-            found[prefix + name] = command
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        found |= commands(command, f"{prefix}{name} ") if isinstance(command, click.Group) else {prefix + name: command}
     return found
 
 
@@ -144,19 +145,15 @@ def test_set_without_a_value_is_a_usage_error() -> None:
     assert "KEY=VALUE" in done.output
 
 
-def test_show_export_and_compare_read_an_executed_notebook(tmp_path: Path, images: Path) -> None:
-    config = tmp_path / "disk.yaml"
-    out = tmp_path / "tensors"
-    CliRunner().invoke(main, ["dataset", "make", str(images), str(out), "--size", "16"])
-    lines = [f"data: {out}", "engines: ['null']", "batch_sizes: [4]", "warmup_s: 0.05", "duration_s: 0.1", "repeats: 2"]
-    config.write_text("\n".join(lines))
-    done = CliRunner().invoke(main, ["run", str(config), "--only", "03b", "--out", str(tmp_path / "runs")])
-    assert done.exit_code == 0, done.output
-    (notebook,) = (tmp_path / "runs").rglob("*.ipynb")
+@pytest.mark.xdist_group("executed")
+def test_show_export_and_compare_read_an_executed_notebook(executed: Executed, tmp_path: Path) -> None:
+    notebook = executed.notebook("03b")
     assert "pipeline" in CliRunner().invoke(main, ["show", str(notebook)]).output
     records = json.loads(CliRunner().invoke(main, ["show", str(notebook), "--json"]).output)
     assert [record["measure"] for record in records] == ["read", "copy", "pipeline"]
-    assert "disk" in CliRunner().invoke(main, ["compare", str(tmp_path / "runs")]).output
-    exported = CliRunner().invoke(main, ["export", str(notebook), "--to", "json", "--without-identity"])
+    assert "disk" in CliRunner().invoke(main, ["compare", str(executed.out)]).output
+    copy = tmp_path / "copy.ipynb"
+    copy.write_bytes(notebook.read_bytes())
+    exported = CliRunner().invoke(main, ["export", str(copy), "--to", "json", "--without-identity"])
     assert exported.exit_code == 0, exported.output
-    assert notebook.with_suffix(".json").exists()
+    assert copy.with_suffix(".json").exists()

@@ -24,7 +24,8 @@ from inferkit.records.params import MakeDataset
 from tests.dataset.pictures import contents, folder_of, jpeg, photograph
 
 PROGRAM = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores it
 from inferkit.dataset.images import make_from_images
 from inferkit.records.params import MakeDataset
 if __name__ == "__main__":
@@ -170,14 +171,17 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 def start_and_stop(command: list[str], out: Path, number: signal.Signals) -> int:
     """Stop a make by a signal when its first file is recorded, see that none of its processes lives on; its status."""
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    journal = out / "dataset.journal"
-    wait_for(lambda: journal.exists() and journal.read_bytes().count(b"\n") > 1)
-    children = psutil.Process(process.pid).children(recursive=True)
-    assert children
-    # A terminal's Ctrl-C reaches the whole group; a kill, as of the kernel out of memory, one process.
-    (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
-    process.communicate(timeout=60)
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as process:
+        try:
+            journal = out / "dataset.journal"
+            wait_for(lambda: journal.exists() and journal.read_bytes().count(b"\n") > 1)
+            children = psutil.Process(process.pid).children(recursive=True)
+            assert children
+            # A terminal's Ctrl-C reaches the whole group; a kill, as of the kernel out of memory, one process.
+            (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+            process.wait(timeout=60)
+        finally:
+            process.kill()
     wait_for(lambda: not any(child.is_running() and child.status() != "zombie" for child in children))
     return process.returncode
 
