@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from inferkit.errors import ParameterError
 from inferkit.plan.devices import chosen_gpus, device_axes
-from inferkit.records.job import DeviceOptions, Job, PipelineJob, ReadJob
+from inferkit.readers import reader_class
+from inferkit.records.job import DeviceOptions, Job, PipelineJob, ReadJob, ReadOptions
 from inferkit.records.params import MultiProcess, SingleProcess
 from inferkit.records.place import Place, Placement
 from inferkit.records.run import Scalar
@@ -46,13 +47,18 @@ class Setting:
 
 
 def job_at(job: Job, place: Place) -> Job:
-    """Return one rank's job; the rank sees its own GPUs alone, counted from 0."""
+    """Return one rank's job; the rank sees its own GPUs alone, counted from 0, and reads its own copy of the tensors."""
     changes: dict[str, object] = {"place": place}
     if not isinstance(job, ReadJob) and place.gpus:
         changes["device"] = job.device.changed(numbers=tuple(range(len(place.gpus))))
-    if isinstance(job, ReadJob | PipelineJob) and job.reading.folder and place.folder:
+    if isinstance(job, ReadJob | PipelineJob) and place.folder and _reads_tensors(job.reading):
         changes["reading"] = job.reading.changed(folder=place.folder)
     return job.changed(**changes)
+
+
+def _reads_tensors(reading: ReadOptions) -> bool:
+    capabilities = reader_class(reading.reader).capabilities
+    return capabilities.has_files and not capabilities.decodes
 
 
 def of_one_process(params: SingleProcess) -> list[Setting]:

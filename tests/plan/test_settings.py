@@ -68,6 +68,12 @@ def test_what_lies_in_memory_has_no_copy() -> None:
     assert reading_of(job_at(job, Place(folder="/near"))) == ReadOptions()
 
 
+def test_photographs_are_read_where_they_lie_and_not_from_a_copy_of_tensors() -> None:
+    job = ReadJob(window=WINDOW, reading=READING.changed(reader="jpeg", folder="/photographs"))
+    found = job_at(job, Place(folder="/dev/shm/staged/node0"))
+    assert reading_of(found) == job.reading
+
+
 @every_kind
 def test_one_process_does_a_job_as_it_is(job: Job) -> None:
     assert Setting(GPUS).jobs(job) == (job,)
