@@ -47,7 +47,7 @@ class Setting:
 
 
 def job_at(job: Job, place: Place) -> Job:
-    """Return one rank's job; the rank sees its own GPUs alone, counted from 0, and reads its own copy of the tensors."""
+    """Return one rank's job: it sees its own GPUs alone, counted from 0, and reads its own copy of the tensors."""
     changes: dict[str, object] = {"place": place}
     if not isinstance(job, ReadJob) and place.gpus:
         changes["device"] = job.device.changed(numbers=tuple(range(len(place.gpus))))
