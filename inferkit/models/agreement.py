@@ -91,7 +91,7 @@ class NetworkPair:
         Raises
         ------
         ModelError
-            When ONNX Runtime runs one of them not.
+            If ONNX Runtime cannot run one of them.
         """
         if self.file == self.reference or not self.file.output_shape:
             return None

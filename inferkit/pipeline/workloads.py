@@ -159,7 +159,7 @@ def _layers(engine: Engine, slot: Slot) -> dict[str, Json]:
 
 
 def _outputs(job: PipelineJob, workers: Sequence[DeviceWorker], reader: Reader) -> dict[str, Json]:
-    """Compare each engine's outputs with ONNX Runtime's; an engine that is itself the reference needs it not."""
+    """Compare each engine's outputs with ONNX Runtime's, unless the engine is that reference."""
     model, batch_size = job.inference.model, job.reading.batch_size
     if not job.reading.verify_batches or not model or workers[0].engine.is_reference:
         return {}

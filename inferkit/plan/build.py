@@ -31,7 +31,7 @@ def plan(params: Parameters, *, pending: Dataset | None = None) -> Plan:
     params
         The notebook's parameters.
     pending
-        The data set that an earlier stage of the same run has yet to make: its dtype and shape count, its files do not.
+        The data set that an earlier stage of the same run has yet to make: only its dtype and shape count.
 
     Raises
     ------

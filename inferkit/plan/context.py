@@ -42,7 +42,7 @@ class Context(Generic[P]):
         Raises
         ------
         ParameterError
-            If it decodes files to images that look otherwise than those of the data set.
+            If it decodes files to images of another shape than the data set's.
         """
         capabilities = reader_class(reader).capabilities
         if not capabilities.has_files:

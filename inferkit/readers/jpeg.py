@@ -77,7 +77,7 @@ class JpegReader(DecodingReader):
         Raises
         ------
         ReadError
-            If the shape is none that a photograph is decoded to, or a file cannot be examined.
+            If no photograph is decoded to such a shape, or a file cannot be examined.
         DatasetError
             If there are no JPEG files.
         """

@@ -229,7 +229,7 @@ class RankProgress(_Part):
 
 
 class ProgressTrace(Record):
-    """How far a rank was at each instant, by which the rates of several ranks are added up.
+    """How far a rank was at each instant. The rates of several ranks are added up from this.
 
     Parameters
     ----------

@@ -55,7 +55,7 @@ def check_outputs(
     agreement = float((found.argmax(1) == expected.argmax(1)).mean())
     if not np.isfinite(found).all() or difference > tolerance:
         message = (
-            f"engine {engine.name} computes {model} ({kind}) otherwise than ONNX Runtime: outputs differ by "
+            f"engine {engine.name} computes {model} ({kind}) differently from ONNX Runtime: outputs differ by "
             f"{difference:.3f} of the largest, {tolerance} is allowed; try another precision, and report the model"
         )
         raise EngineError(message)

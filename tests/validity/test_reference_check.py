@@ -63,11 +63,11 @@ def test_what_precision_explains_is_told_and_more_is_refused(
     model, allowed = make_model(shape=SHAPE), TOLERANCES[kind]
     facts = facts_of(device, reader, model, share=0.9 * allowed)
     assert 0.3 * allowed < facts["largest_difference"] < allowed  # the largest of the other images' outputs counts too
-    with pytest.raises(EngineError, match=rf"{kind}.*otherwise than ONNX Runtime.*{allowed} is allowed"):
+    with pytest.raises(EngineError, match=rf"{kind}.*differently from ONNX Runtime.*{allowed} is allowed"):
         facts_of(device, reader, model, share=3.0)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_is_no_number_is_refused(device: CpuDevice, reader: Reader, make_model: MakeModel, value: float) -> None:
-    with pytest.raises(EngineError, match="otherwise than ONNX Runtime"):
+    with pytest.raises(EngineError, match="differently from ONNX Runtime"):
         facts_of(device, reader, make_model(shape=SHAPE), instead=value)
