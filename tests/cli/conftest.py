@@ -27,9 +27,9 @@ def write_data(folder: Path) -> str:
     return str(folder / "tensors")
 
 
-def write_config(folder: Path, data: str, text: str = "", **values: Any) -> Path:
+def write_config(folder: Path, text: str = "", **values: Any) -> Path:
     path = folder / "disk.yaml"
-    base = {"data": data, "engines": ["null"], "transfer_bytes": [4096], "batch_sizes": [8], **TINY}
+    base = {"engines": ["null"], "transfer_bytes": [4096], "batch_sizes": [8], **TINY}
     path.write_text(yaml.safe_dump({**base, **values}) + text)
     return path
 
@@ -42,7 +42,7 @@ def data(tmp_path: Path) -> str:
 @pytest.fixture
 def config(tmp_path: Path, data: str) -> WriteConfig:
     """Write a parameter file and return its path."""
-    return lambda text="", **values: write_config(tmp_path, data, text, **values)
+    return lambda text="", **values: write_config(tmp_path, text, **{"data": data, **values})
 
 
 class Executed(NamedTuple):
@@ -61,6 +61,6 @@ class Executed(NamedTuple):
 def executed(tmp_path_factory: pytest.TempPathFactory) -> Executed:
     """Execute notebooks once, elsewhere than in the project; whoever uses them is of the xdist group ``executed``."""
     folder = tmp_path_factory.mktemp("executed")
-    path, out = write_config(folder, write_data(folder)), folder / "runs"
+    path, out = write_config(folder, data=write_data(folder)), folder / "runs"
     done = inferkit("run", path, "--only", "02,03a,03b", "--set", "threads=[3]", "--out", out, cwd=folder)
     return Executed(path, out, done)
