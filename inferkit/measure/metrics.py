@@ -1,18 +1,15 @@
-"""From what ranks measured to what a Run says of it: throughput, prediction, and what lies beside them."""
+"""From what ranks measured to what a Run says of it: throughput, and what lies beside it."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from inferkit.errors import ModelError
-from inferkit.linux.cgroups import cpus
 from inferkit.machine.gpu_monitor import pcie_bytes_per_s
 from inferkit.plan.points import Point
 from inferkit.readers import READERS
-from inferkit.records.job import CopyJob, Job, Outcome, ReadJob, device_of
-from inferkit.records.run import STAGES, Figure, Run, figure_of
+from inferkit.records.job import CopyJob, Job, Outcome, ReadJob
+from inferkit.records.run import Figure, figure_of
 from inferkit.validity.verdict import Judgement
-
-CLOSE_TO_CEILING = 0.95
 
 
 def measured_of(job: Job, outcome: Outcome) -> Figure | None:
@@ -53,28 +50,3 @@ def images_per_joule(measured: Figure | None, facts: Mapping[str, Any]) -> float
     if measured is None or not measured.images_per_s or not watts or None in watts:
         return None
     return float(measured.images_per_s / sum(watts))
-
-
-def predict(ceilings: Mapping[str, Figure]) -> tuple[str | None, Figure | None]:
-    """Return the bottleneck and its throughput: the lowest ceiling, the earlier stage where two are equal."""
-    known = {stage: ceilings[stage] for stage in STAGES if stage in ceilings and ceilings[stage].images_per_s}
-    if not known:
-        return None, None
-    bottleneck = min(known, key=lambda stage: known[stage].images_per_s or 0.0)
-    return bottleneck, Figure(images_per_s=known[bottleneck].images_per_s, bytes_per_s=known[bottleneck].bytes_per_s)
-
-
-def beside_ceiling(run: Run, job: Job) -> list[str]:
-    """Say why a pipeline may lie off its prediction."""
-    reached = run.reached
-    if reached is None:
-        return []
-    if reached > 1 / CLOSE_TO_CEILING:
-        return [
-            f"faster than the {run.bottleneck} ceiling ({reached:.2f} of it): "
-            "a cache answered, or the machine is unsteady"
-        ]
-    device = device_of(job)
-    if reached < CLOSE_TO_CEILING and device is not None and device.kind == "cpu":
-        return [f"all stages share this machine's {cpus()} CPUs, so that together they stay below their ceilings"]
-    return []

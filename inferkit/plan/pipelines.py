@@ -15,7 +15,7 @@ from inferkit.plan.points import Point
 from inferkit.plan.reading import ReadChoice, read_choices, read_options, read_point, resident
 from inferkit.plan.settings import Setting
 from inferkit.readers import reader_class
-from inferkit.records.job import Images, InferJob, InferOptions, PipelineJob
+from inferkit.records.job import Images, InferJob, InferOptions, PipelineJob, Window
 from inferkit.records.params import SingleProcess
 from inferkit.records.run import Scalar
 
@@ -34,9 +34,9 @@ class InferChoice(NamedTuple):
 
 
 def infer_choices(params: SingleProcess) -> list[InferChoice]:
-    """Return every way to infer that is asked for."""
+    """Return every way to infer that is asked for; engines that infer nothing first, for the others refer to them."""
     choices = []
-    for engine in params.engines:
+    for engine in sorted(params.engines, key=lambda name: engine_class(name).has_ceiling):
         if not engine_class(engine).has_ceiling:
             choices.append(InferChoice(engine, "", ""))
         else:
@@ -67,18 +67,35 @@ class _Pipeline:
             engine=self.infers.engine,
             model="" if network is None else str(network.file.path),
             threads=params.engine_threads,
-            contexts=params.contexts if params.device == "cuda" else 1,
-            slots=params.slots,
             cuda_graph=params.cuda_graph,
             layer_profile=params.layer_profile,
+            **self._lanes,
         )
 
+    @property
+    def _lanes(self) -> dict[str, int]:
+        """Batches on the device at a time: as many without a network as with one."""
+        params = self.context.params
+        return {"contexts": params.contexts if params.device == "cuda" else 1, "slots": params.slots}
+
     def ceilings(self, network: NetworkPair | None) -> dict[str, Point]:
-        """Return the points that measure its stages alone; what takes no time of its own has none."""
+        """Return the points that measure its stages alone, and all but the network at once (``feed``).
+
+        What takes no time of its own has none. A pipeline without a network is itself the feed of those that have one.
+        """
         reads_alone = reader_class(self.reads.reader).capabilities.has_ceiling
         ceilings = {"read": read_point(self.context, self.reads, self.setting)} if reads_alone else {}
         ceilings["copy"] = self._copies()
-        return ceilings if network is None else {**ceilings, "infer": self._infers(network)}
+        if network is None:
+            return ceilings
+        reads = reader_class(self.reads.reader).capabilities.has_files  # else the feed is the copy alone
+        return {**ceilings, **({"feed": self.feed} if reads else {}), "infer": self._infers(network)}
+
+    @property
+    def feed(self) -> Point:
+        """The point that measures all but the network."""
+        axes = {**self.device_axes, "reader": self.reads.reader, "threads": self.reads.threads}
+        return Point("feed", axes, self.setting.jobs(self._job(InferOptions(**self._lanes), self.context.window)))
 
     def _copies(self) -> Point:
         context, params = self.context, self.context.params
@@ -105,16 +122,20 @@ class _Pipeline:
 
     def point(self, network: NetworkPair | None, changes: Mapping[str, float], ceilings: dict[str, Point]) -> Point:
         """Return the point that measures all stages at once; ``changes`` are what rules set."""
-        context, gpus = self.context, self.setting.gpus
-        job = PipelineJob(
-            window=windowed(context.window, changes, self.reads.batch_size * gpus),
+        window = windowed(self.context.window, changes, self.reads.batch_size * self.setting.gpus)
+        jobs = self.setting.jobs(self._job(self.inference(network), window))
+        return Point("pipeline", self.axes, jobs, ceilings, network)
+
+    def _job(self, inference: InferOptions, window: Window) -> PipelineJob:
+        context = self.context
+        return PipelineJob(
+            window=window,
             batch_log=context.batch_log,
             device=self.setting.device,
-            reading=read_options(context, self.reads, gpus),
-            inference=self.inference(network),
+            reading=read_options(context, self.reads, self.setting.gpus),
+            inference=inference,
             overlap=context.params.overlap,
         )
-        return Point("pipeline", self.axes, self.setting.jobs(job), ceilings, network)
 
 
 def pipeline_points(
@@ -138,14 +159,20 @@ def pipeline_points(
     networks = Networks(params, context.dataset)
     ceilings: dict[str, Point] = {}
     pipelines: list[Point] = []
+    feeds: dict[str, Point] = {}
     for combination in product(settings, infer_choices(params), read_choices(params)):
         pipeline = _Pipeline(context, *combination)
         changes = grid.settle({"gpus": pipeline.setting.gpus, "ranks": 1, **pipeline.axes})
         if changes is None:
             continue
         network = networks.get(*pipeline.infers)
-        own = {stage: ceilings.setdefault(point.key, point) for stage, point in pipeline.ceilings(network).items()}
+        own = {
+            stage: feeds.get(point.key) or ceilings.setdefault(point.key, point)
+            for stage, point in pipeline.ceilings(network).items()
+        }
         pipelines.append(pipeline.point(network, changes, own))
+        if network is None:
+            feeds[pipeline.feed.key] = pipelines[-1]
     if not pipelines:
         message = f"grid: its rules leave out all {grid.skipped} points: let one of them bring some back (skip: false)"
         raise ParameterError(message)

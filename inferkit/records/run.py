@@ -22,6 +22,8 @@ SCHEMA = 2
 MIME = "application/vnd.inferkit.run+json"
 STAGES = ("read", "decode", "copy", "infer", "out")
 """The stages in the order in which a batch meets them; an open list."""
+CEILINGS = ("read", "decode", "copy", "feed", "infer", "out", "cpu")
+"""What may limit a pipeline, in the order in which it is shown: stages, and what they share (measure/prediction)."""
 
 Scalar = str | int | float | bool
 Json = Any
@@ -173,9 +175,10 @@ class Run(Record):
     measured, predicted
         Throughput reached, and the lowest of the ceilings that apply.
     bottleneck
-        The stage with the lowest ceiling; None where there is no ceiling.
+        What sets the pace: the stage with the lowest ceiling, or what stages share. None where there is no ceiling, or
+        where none explains the figure.
     ceilings, ceilings_from
-        Each stage's throughput alone, and the ids of the runs that measured them.
+        The throughput of each stage alone, and of what they share, and the ids of the runs that measured them.
     verdict, reasons
         ``VALID``; ``INVALID`` with reasons; ``FAILED`` with ``failure``.
     unverified

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from inferkit.errors import RecordError
-from inferkit.records.run import STAGES
+from inferkit.records.run import CEILINGS
 from inferkit.report.labels import ENGINE, MODEL, PRECISION, VERDICTS, demo_text, number_text, share_text
 from inferkit.text import text_table
 
@@ -14,7 +14,7 @@ BY = (ENGINE, MODEL, PRECISION)
 SAME = ("cpu", "gpu", "device", "dtype", "shape")
 """What has to be equal for the storage alone to make the difference. A value that is unknown counts as equal."""
 
-_CEILINGS = tuple(f"ceiling_{name}" for name in STAGES)
+_CEILINGS = tuple(f"ceiling_{name}" for name in CEILINGS)
 _FIGURES = ("images_per_s", "predicted_images_per_s", "reached", "bottleneck", *_CEILINGS)
 _ABOUT = ("reader", "threads", "batch_size", "profile", "verdict", "differs")
 

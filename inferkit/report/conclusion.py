@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import starmap
 from typing import NamedTuple, TypeVar
 
-from inferkit.records.run import STAGES, Figure, Run
+from inferkit.records.run import CEILINGS, Figure, Run
 from inferkit.report.labels import (
     BATCH,
     DEMO_REASON,
@@ -263,7 +263,7 @@ def _wrapped(text: str) -> list[str]:
 
 
 def _pipeline_table(runs: Sequence[Run]) -> list[str]:
-    ceilings = [name for name in STAGES if any(name in run.ceilings for run in runs)]
+    ceilings = [name for name in CEILINGS if any(name in run.ceilings for run in runs)]
     head = ["engine", "model", "images/s", "predicted", "reached", "bottleneck", *ceilings, "verdict"]
     rows = [_pipeline_row(run, ceilings) for run in runs]
     return text_table(rows, head, numbers=[2, 3, 4, *range(6, 6 + len(ceilings))])

@@ -6,7 +6,7 @@ The palette is that of Okabe and Ito, which people with any of the common colour
 
 from collections.abc import Iterable
 
-from inferkit.records.run import STAGES
+from inferkit.records.run import CEILINGS
 
 STAGE_COLOURS = {
     "read": "#0072B2",
@@ -14,6 +14,9 @@ STAGE_COLOURS = {
     "copy": "#E69F00",
     "infer": "#009E73",
     "out": "#56B4E9",
+    "feed": "#D55E00",
+    "cpu": "#666666",
+    "link": "#666666",
 }
 NO_STAGE = "unknown"
 NO_STAGE_COLOUR = "#999999"
@@ -26,4 +29,4 @@ INK = "#222222"
 def stage_order(names: Iterable[str]) -> list[str]:
     """Return stages in the order in which a batch meets them; the vocabulary is open, so unknown ones follow."""
     present = set(names)
-    return [name for name in STAGES if name in present] + sorted(present - set(STAGES))
+    return [name for name in CEILINGS if name in present] + sorted(present - set(CEILINGS))

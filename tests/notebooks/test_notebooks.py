@@ -81,14 +81,17 @@ def test_03b_names_the_bottleneck_and_reuses_ceilings(execute: Any, data: str, t
     ids = {run.measure: run.id for run in runs[:3]}
     null, onnx = by_measure(runs, "pipeline")
     assert null.ceilings_from == [ids["read"], ids["copy"]]
-    assert onnx.ceilings_from == [ids["read"], ids["copy"], ids["infer"]]
+    assert onnx.ceilings_from == [ids["read"], ids["copy"], null.id, ids["infer"]]
+    assert set(null.ceilings) - {"cpu"} == {"read", "copy"}
+    assert set(onnx.ceilings) - {"cpu"} == {"read", "copy", "feed", "infer"}
     for run in (null, onnx):
         assert run.verdict == "VALID"
-        assert run.measured is not None
         assert run.predicted is not None
-        lowest = min(run.ceilings, key=lambda stage: run.ceilings[stage].images_per_s or 0)
-        assert run.bottleneck == lowest
-        assert run.predicted.images_per_s == run.ceilings[lowest].images_per_s
+        assert run.reached is not None
+        counting = {"copy", "read", "infer", "cpu"} if run is null else {"feed", "infer", "cpu"}
+        rates = [figure.images_per_s or 0 for name, figure in run.ceilings.items() if name in counting]
+        assert run.predicted.images_per_s == min(rates)
+        assert (run.bottleneck is None) == (run.reached < 0.5)
     assert set(null.stages) == {"read", "copy"}
     assert set(onnx.stages) == {"read", "copy", "infer"}
 

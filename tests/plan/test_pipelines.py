@@ -13,7 +13,7 @@ from inferkit.plan.networks import Networks
 from inferkit.plan.pipelines import InferChoice, infer_choices, pipeline_points
 from inferkit.plan.points import Point
 from inferkit.plan.settings import Setting, of_one_process
-from inferkit.records.job import DeviceOptions, InferJob, PipelineJob
+from inferkit.records.job import DeviceOptions, InferJob, InferOptions, PipelineJob, reading_of
 from inferkit.records.params import MakeDataset, SingleProcess
 from inferkit.records.place import Place
 
@@ -96,6 +96,7 @@ def test_ceilings_of_what_rules_leave_out_are_not_measured(data: str) -> None:
     assert [(point.measure, point.axes["batch_size"], point.axes.get("threads")) for point in points] == [
         ("read", 4, 1),
         ("copy", 4, None),
+        ("feed", 4, 1),
         ("infer", 4, None),
         ("pipeline", 4, 1),
     ]
@@ -139,8 +140,11 @@ def test_rules_know_the_ranks_of_a_setting_and_all_its_gpus(data: str) -> None:
 
 def test_every_point_of_a_pipeline_reads_and_infers_the_same_images(data: str) -> None:
     params = asked(data, batch_sizes=[3], slots=5, engine_threads=2, overlap=False)
-    read, copy, infer, pipeline = planned(params)
-    assert pipeline.ceilings == {"read": read, "copy": copy, "infer": infer}
+    read, copy, feed, infer, pipeline = planned(params)
+    assert pipeline.ceilings == {"read": read, "copy": copy, "feed": feed, "infer": infer}
+    assert isinstance(feed.job, PipelineJob)
+    assert feed.job.inference == InferOptions(slots=5)
+    assert (feed.job.reading, feed.job.overlap) == (reading_of(pipeline.job), False)
     assert isinstance(copy.job, PipelineJob)
     assert isinstance(infer.job, InferJob)
     assert isinstance(pipeline.job, PipelineJob)
@@ -152,6 +156,21 @@ def test_every_point_of_a_pipeline_reads_and_infers_the_same_images(data: str) -
     assert (copy.job.reading.reader, copy.job.reading.folder, copy.job.overlap) == ("memory", "", False)
     assert (copy.job.inference.engine, copy.job.inference.slots, copy.network) == ("null", 5, None)
     assert (pipeline.job.reading.reader, pipeline.job.reading.folder) == ("buffered", data)
+
+
+@pytest.mark.parametrize("engines", [["null", "onnx"], ["onnx", "null"]])
+def test_a_pipeline_without_a_network_is_the_feed_of_those_that_have_one(data: str, engines: list[str]) -> None:
+    points = planned(asked(data, batch_sizes=[3], threads=[1, 2], engines=engines))
+    assert sorted(point.measure for point in points) == ["copy", "infer", *["pipeline"] * 4, "read", "read"]
+    null = {point.axes["threads"]: point for point in points if point.axes.get("engine") == "null"}
+    onnx = {point.axes["threads"]: point for point in points if "feed" in point.ceilings}
+    assert {threads: point.ceilings["feed"] for threads, point in onnx.items()} == null
+    assert max(points.index(point) for point in null.values()) < min(points.index(point) for point in onnx.values())
+
+
+def test_images_in_memory_have_no_feed_but_the_copy(data: str) -> None:
+    points = planned(asked(data, batch_sizes=[3], readers=["memory"]))
+    assert [point.measure for point in points] == ["copy", "infer", "pipeline"]
 
 
 def test_contexts_are_a_gpu_s(data: str) -> None:

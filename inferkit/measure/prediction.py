@@ -1,0 +1,136 @@
+"""What a pipeline should reach: the lowest of the ceilings that apply, and of what its stages share.
+
+Stages on threads, streams or devices of their own run side by side, so the slowest sets the pace. Two kinds do not.
+A reader's threads read and decode one after the other: the times of one image add up. And all stages take their turns
+on the same CPUs, host memory and links. Hence ceilings that no stage has alone:
+
+- ``feed``: reading, decoding and copying at the same time, measured without a network.
+- ``cpu``: the CPUs' time, divided by what one image takes of it, over all stages.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from inferkit.records.run import STAGES, Figure, Run
+from inferkit.units import percent
+from inferkit.validity.data_origin import Finding
+
+SERIAL = ("read", "decode")
+"""Stages that the same threads do, one after the other."""
+FEED, CPU = "feed", "cpu"
+SHARED_FROM = 0.9
+"""A feed below this share of the lowest of its own stages is held back by what they share, not by that stage."""
+OVER = 1.03
+"""More than this of a prediction is no measuring error: a ceiling was too low."""
+UNEXPLAINED = 0.5
+"""Under this share of its prediction, a pipeline is held back by something that no ceiling tells."""
+
+
+def ceilings_of(runs: Mapping[str, Run], cores: float) -> dict[str, Figure]:
+    """Return the ceilings of a pipeline.
+
+    Parameters
+    ----------
+    runs
+        What measured its stages alone, by stage; ``feed`` measured reading and copying at once. One that is not VALID
+        is no ceiling.
+    cores
+        CPUs that the pipeline's processes may use.
+    """
+    valid = {stage: run for stage, run in runs.items() if run.verdict == "VALID" and run.measured is not None}
+    ceilings: dict[str, Figure] = {}
+    for stage, run in valid.items():
+        if stage == "read" and "decode" in run.stages:
+            ceilings |= {name: _at_work(run, name) for name in SERIAL}
+        elif run.measured is not None:
+            ceilings[stage] = run.measured
+    cpu = _cpu_ceiling(valid, cores)
+    lowest = predict(ceilings)[1]
+    if cpu is not None and lowest is not None and cpu < (lowest.images_per_s or 0.0):
+        ceilings[CPU] = Figure(images_per_s=cpu)
+    return ceilings
+
+
+def _at_work(run: Run, stage: str) -> Figure:
+    """Return a stage's speed with all of its workers at work, from the time that it took."""
+    return Figure(images_per_s=run.stages[stage].images_per_s, bytes_per_s=run.stages[stage].bytes_per_s)
+
+
+def _cpu_ceiling(runs: Mapping[str, Run], cores: float) -> float | None:
+    """Return the CPUs ÷ the CPU seconds of an image; None where a stage does not tell what it takes."""
+    apart = [stage for stage in runs if stage not in (("read", "copy") if FEED in runs else ())]
+    seconds = [cpu_s_per_image(runs[stage]) for stage in apart]
+    known = [each for each in seconds if each is not None]
+    return cores / sum(known) if known and len(known) == len(seconds) and sum(known) > 0 else None
+
+
+def cpu_s_per_image(run: Run) -> float | None:
+    """Return the CPU seconds that one image took of a run's processes; None where it does not tell."""
+    if run.cores is None or run.measured is None or not run.measured.images_per_s:
+        return None
+    return run.cores / run.measured.images_per_s
+
+
+def predict(ceilings: Mapping[str, Figure]) -> tuple[str | None, Figure | None]:
+    """Return the bottleneck and the predicted throughput.
+
+    The lowest ceiling counts; of equal ones the earlier stage. Where the feed is lowest, its slowest stage is the
+    bottleneck, unless the feed is so far below it that only sharing explains it: then it is ``feed`` itself.
+    """
+    rates = {stage: figure.images_per_s for stage, figure in ceilings.items() if figure.images_per_s}
+    stages = {stage: rates[stage] for stage in STAGES if stage in rates}
+    paces = dict(stages)
+    if all(stage in rates for stage in SERIAL):
+        slowest = min(SERIAL, key=lambda stage: rates[stage])
+        together = 1 / sum(1 / rates[stage] for stage in SERIAL)
+        paces = {slowest: together} | {stage: rate for stage, rate in stages.items() if stage not in SERIAL}
+    own = {stage: rate for stage, rate in paces.items() if stage != "infer"}
+    if FEED in rates:
+        paces = {FEED: rates[FEED]} | {stage: rate for stage, rate in paces.items() if stage == "infer"}
+    if CPU in rates:
+        paces[CPU] = rates[CPU]
+    if not paces:
+        return None, None
+    bottleneck = min(paces, key=lambda stage: paces[stage])
+    predicted = Figure(images_per_s=paces[bottleneck], bytes_per_s=_bytes_per_s(paces[bottleneck], ceilings))
+    if bottleneck == FEED and own:
+        slowest = min(own, key=lambda stage: own[stage])
+        bottleneck = slowest if rates[FEED] >= SHARED_FROM * own[slowest] else FEED
+    return bottleneck, predicted
+
+
+def _bytes_per_s(images_per_s: float, ceilings: Mapping[str, Figure]) -> float | None:
+    """Return a rate in bytes, by what an image has where a ceiling tells; a decoder's files are of other sizes."""
+    for stage in ("infer", "copy", FEED, "read"):
+        figure = ceilings.get(stage)
+        if figure is not None and figure.images_per_s and figure.bytes_per_s:
+            return images_per_s * figure.bytes_per_s / figure.images_per_s
+    return None
+
+
+def rests_on(bottleneck: str | None, ceilings: Mapping[str, Figure]) -> str:
+    """Return which point alone the prediction rests on; empty where it rests on several."""
+    if bottleneck is None or bottleneck == CPU:
+        return ""
+    if FEED in ceilings and bottleneck != "infer":
+        return FEED
+    return "read" if bottleneck in SERIAL else bottleneck
+
+
+def held_against(run: Run) -> Iterator[Finding]:
+    """Say what it means that a pipeline lies far off its prediction; nothing where it does not."""
+    reached = run.reached
+    if reached is None:
+        return
+    if reached > OVER:
+        kind = "warning" if run.profile == "demo" else "reason"  # its windows are too short to hold against a figure
+        yield Finding(
+            kind,
+            f"faster than its own ceiling: {percent(reached)} of what {run.bottleneck} allows, measured twice; "
+            "the machine changed meanwhile: run it again",
+        )
+    elif reached < UNEXPLAINED:
+        yield Finding(
+            "warning",
+            f"only {percent(reached)} of the prediction: something holds it back that no ceiling tells, "
+            f"so {run.bottleneck} is not called the bottleneck",
+        )

@@ -1,0 +1,151 @@
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inferkit.measure.prediction import ceilings_of, held_against, predict, rests_on
+from inferkit.records.host import Host
+from inferkit.records.run import STAGES, Figure, Repeat, Run, Stage
+
+rates = st.floats(0.1, 1e9)
+
+
+def figure(images_per_s: float) -> Figure:
+    return Figure(images_per_s=images_per_s, bytes_per_s=images_per_s * 105, cov=0.01)
+
+
+def test_lowest_ceiling_binds() -> None:
+    bottleneck, predicted = predict({"read": figure(900), "copy": figure(5000), "infer": figure(300)})
+    assert bottleneck == "infer"
+    assert predicted == Figure(images_per_s=300, bytes_per_s=300 * 105, cov=None)
+
+
+def test_of_two_equal_ceilings_the_earlier_stage_binds() -> None:
+    assert predict({"infer": figure(300), "copy": figure(300), "read": figure(400)})[0] == "copy"
+
+
+@pytest.mark.parametrize("ceilings", [{}, {"copy": Figure(bytes_per_s=100.0)}, {"read": Figure(images_per_s=0.0)}])
+def test_without_a_ceiling_nothing_is_predicted(ceilings: dict[str, Figure]) -> None:
+    assert predict(ceilings) == (None, None)
+
+
+def test_ceiling_without_images_does_not_bind() -> None:
+    assert predict({"copy": Figure(bytes_per_s=1.0), "infer": figure(300)})[0] == "infer"
+
+
+@given(st.dictionaries(st.sampled_from(STAGES), rates, min_size=1))
+def test_is_never_above_a_ceiling(ceilings: dict[str, float]) -> None:
+    bottleneck, predicted = predict({stage: figure(rate) for stage, rate in ceilings.items()})
+    assert bottleneck is not None
+    assert predicted is not None
+    assert predicted.images_per_s is not None
+    assert predicted.images_per_s <= min(ceilings.values())
+    if not {"read", "decode"} <= set(ceilings):
+        assert predicted.images_per_s == ceilings[bottleneck]
+
+
+@given(rates, rates)
+def test_reached_is_measured_over_predicted(measured: float, ceiling: float) -> None:
+    bottleneck, predicted = predict({"infer": figure(ceiling)})
+    run = Run(
+        notebook="03b",
+        measure="pipeline",
+        host=Host(),
+        verdict="VALID",
+        measured=figure(measured),
+        predicted=predicted,
+        bottleneck=bottleneck,
+    )
+    assert run.reached == pytest.approx(measured / ceiling)
+
+
+def test_reading_and_decoding_on_the_same_threads_take_their_times_together() -> None:
+    bottleneck, predicted = predict({"read": figure(300), "decode": figure(100), "copy": figure(900)})
+    assert bottleneck == "decode"
+    assert predicted is not None
+    assert predicted.images_per_s == pytest.approx(75)
+
+
+def test_a_feed_near_its_slowest_stage_is_that_stage() -> None:
+    bottleneck, predicted = predict(
+        {"read": figure(100), "copy": figure(900), "feed": figure(95), "infer": figure(300)}
+    )
+    assert (bottleneck, predicted and predicted.images_per_s) == ("read", 95)
+
+
+def test_a_feed_far_below_its_stages_is_what_they_share() -> None:
+    ceilings = {"read": figure(100), "copy": figure(120), "feed": figure(60), "infer": figure(300)}
+    assert predict(ceilings)[0] == "feed"
+    assert predict(ceilings | {"infer": figure(50)})[0] == "infer"
+    assert predict(ceilings | {"cpu": Figure(images_per_s=40)})[0] == "cpu"
+
+
+def alone(images_per_s: float, *, cores: float = 1.0, verdict: str = "VALID", **values: Any) -> Run:
+    window = Repeat(start_s=0, seconds=2, images=int(2 * images_per_s), nbytes=1, batches=1, cpu_s=2 * cores)
+    base = {"notebook": "03b", "measure": "read", "host": Host(), "verdict": verdict, "repeats": [window]}
+    return Run.model_validate({**base, "measured": figure(images_per_s), **values})
+
+
+def test_cpus_that_stages_share_are_a_ceiling_where_they_are_the_lowest() -> None:
+    runs = {"read": alone(1000, cores=2), "copy": alone(1000, cores=1)}
+    assert ceilings_of(runs, 2)["cpu"].images_per_s == pytest.approx(2 / (2 / 1000 + 1 / 1000))
+    assert "cpu" not in ceilings_of(runs, 8)
+
+
+def test_with_a_feed_its_own_cpu_time_counts_and_not_that_of_its_parts() -> None:
+    runs = {"read": alone(900, cores=2), "copy": alone(900), "feed": alone(800, cores=2), "infer": alone(100, cores=2)}
+    assert ceilings_of(runs, 2)["cpu"].images_per_s == pytest.approx(2 / (2 / 800 + 2 / 100))
+
+
+def test_nothing_is_said_of_cpus_where_a_stage_does_not_tell() -> None:
+    silent = alone(1000, repeats=[])
+    assert "cpu" not in ceilings_of({"read": silent, "copy": alone(1000)}, 1)
+
+
+def test_what_is_not_valid_is_no_ceiling() -> None:
+    runs = {"read": alone(10, verdict="INVALID"), "copy": alone(1000), "infer": alone(100)}
+    assert set(ceilings_of(runs, 64)) == {"copy", "infer"}
+
+
+def test_decoding_is_a_ceiling_of_its_own() -> None:
+    stages = {"read": Stage(images_per_s=3000.0, busy=0.03), "decode": Stage(images_per_s=100.0, busy=0.94)}
+    found = ceilings_of({"read": alone(95, stages=stages), "copy": alone(5000)}, 64)
+    assert {name: own.images_per_s for name, own in found.items()} == {"read": 3000, "decode": 100, "copy": 5000}
+    assert predict(found)[0] == "decode"
+
+
+def piped(measured: float, profile: str = "quick") -> Run:
+    return alone(measured, predicted=figure(100), bottleneck="infer", measure="pipeline", profile=profile)
+
+
+@pytest.mark.parametrize(
+    ("run", "kinds"),
+    [
+        (piped(102), []),
+        (piped(104), ["reason"]),
+        (piped(104, "demo"), ["warning"]),
+        (piped(160, "demo"), ["warning"]),
+        (piped(51), []),
+        (piped(49), ["warning"]),
+    ],
+)
+def test_what_lies_far_off_its_prediction_is_said(run: Run, kinds: list[str]) -> None:
+    found = list(held_against(run))
+    assert [finding.kind for finding in found] == kinds
+    assert all("infer" in finding.text for finding in found)
+
+
+@pytest.mark.parametrize(
+    ("bottleneck", "with_feed", "stage"),
+    [
+        ("decode", False, "read"),
+        ("copy", False, "copy"),
+        ("copy", True, "feed"),
+        ("infer", True, "infer"),
+        ("cpu", True, ""),
+    ],
+)
+def test_the_point_that_a_prediction_rests_on(bottleneck: str, with_feed: bool, stage: str) -> None:
+    ceilings = {"feed": figure(1)} if with_feed else {}
+    assert rests_on(bottleneck, ceilings) == stage
