@@ -1,6 +1,10 @@
-"""Machines to look at: recorded /sys trees, and one with GPUs that is laid out as its maker describes it."""
+"""Machines to look at: recorded /sys trees, one with GPUs as its maker describes it, and this one made busy."""
 
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 FIXTURES = Path(__file__).parent / "fixtures" / "topology"
@@ -56,3 +60,14 @@ def dgx(root: Path, *, told: bool = True, cores_per_node: int = 4) -> Path:
         write(root, f"sys/bus/pci/devices/{address}", target=f"../../../{inside}")
         write(root, f"proc/driver/nvidia/gpus/{address}/information", f"Model: \t A100\nBus Location: \t {address}\n")
     return root
+
+
+@contextmanager
+def busy_loop(cpu: int) -> Iterator[int]:
+    """Keep a CPU busy by a process that no run has started."""
+    code = f"import os; os.sched_setaffinity(0, {{{cpu}}}); print(flush=True)\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process.pid
+        process.kill()

@@ -39,6 +39,21 @@ def cpu_quota(root: Path = ROOT) -> float | None:
     return min(quotas, default=None)
 
 
+def throttled_s(root: Path = ROOT) -> float:
+    """Return for how long quotas have held this process's groups back: seconds of all their CPUs; 0 without a quota.
+
+    Version 2 counts microseconds, version 1 nanoseconds.
+    """
+    groups = {group.resolve() for group in _groups("cpu", root)}
+    counted = [dict(zip(words[::2], words[1::2], strict=True)) for words in map(_words, groups)]
+    units = {"throttled_usec": 1e-6, "throttled_time": 1e-9}
+    return sum(int(own[name]) * unit for own in counted for name, unit in units.items() if name in own)
+
+
+def _words(group: Path) -> list[str]:
+    return (text(group / "cpu.stat") or "").split()
+
+
 def memory_limit(root: Path = ROOT) -> int | None:
     """Return the control groups' lowest memory limit in bytes; None if they set none.
 

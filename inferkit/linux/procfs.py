@@ -1,9 +1,13 @@
 """Small files of /proc and /sys, and the formats that they share. Anything absent is None, never a guess."""
 
+import os
 import re
+from collections.abc import Collection
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path("/")
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 def text(path: Path) -> str | None:
@@ -55,6 +59,32 @@ def cpu_ticks(file: Path = ROOT / "proc/stat") -> dict[str, tuple[int, int]]:
     rows = (line.split() for line in (text(file) or "").splitlines() if line.startswith("cpu"))
     ticks = {name: [int(number) for number in numbers[:8]] for name, *numbers in rows}
     return {name: (sum(own) - own[3] - own[4], sum(own)) for name, own in ticks.items()}
+
+
+class CpuTimes(NamedTuple):
+    """Seconds of some CPUs since boot: at work for processes, idle or waiting for disks, taken by the hypervisor.
+
+    Interrupts are none of these: they serve whoever reads or receives.
+    """
+
+    work: float
+    idle: float
+    steal: float
+
+
+def cpu_times(cpus: Collection[int], file: Path = ROOT / "proc/stat") -> CpuTimes:
+    """Return what the kernel has counted of some CPUs (proc_stat(5))."""
+    wanted = {f"cpu{cpu}" for cpu in cpus}
+    rows = (line.split() for line in (text(file) or "").splitlines() if line.startswith("cpu"))
+    ticks = [[int(number) for number in numbers[:8]] for name, *numbers in rows if name in wanted]
+    sums = [sum(own) / TICKS_PER_S for own in zip(*ticks, strict=True)]
+    return CpuTimes(sum(sums[:3]), sum(sums[3:5]), sum(sums[7:]))
+
+
+def swapped_pages(file: Path = ROOT / "proc/vmstat") -> int:
+    """Return how many pages went to swap and came back since boot, of all processes (a machine without swap: 0)."""
+    rows = (line.split() for line in (text(file) or "").splitlines() if line.startswith("pswp"))
+    return sum(int(number) for _, number in rows)
 
 
 def cpu_list(content: str | None) -> list[int]:

@@ -70,6 +70,7 @@ class GpuMonitor(Closing):
         self.missing = ""
         self._handles: dict[int, Any] = {}
         self._by_mps: dict[int, bool] = {}
+        self._others: dict[int, set[int]] = {}
         self._open = ExitStack()
         try:
             with ExitStack() as opening:
@@ -94,10 +95,13 @@ class GpuMonitor(Closing):
         }
 
     def look(self) -> None:
-        """Find out whether this process computes through MPS; it must already hold its context on the GPUs."""
+        """See who is there, and whether this process computes through MPS; it must already hold its contexts."""
         for gpu, handle in self._handles.items():
             users = users_of(self._nvml, handle)
-            if users is not None and os.getpid() in users.all:
+            if users is None:
+                continue
+            self._others[gpu] = {pid for pid in users.all if not _ours(pid)}
+            if os.getpid() in users.all:
                 self._by_mps[gpu] = os.getpid() in users.by_mps
 
     def _optional(self, call: Callable[[], float]) -> Sample:
@@ -130,7 +134,10 @@ class GpuMonitor(Closing):
             return inside.get(f"gpu{gpu}_{name}", np.empty((0, 2)))
 
         users = users_of(self._nvml, self._handles[gpu])
-        found: dict[str, Json] = {"others": None if users is None else [pid for pid in users.all if not _ours(pid)]}
+        before = self._others.get(gpu, set())
+        found: dict[str, Json] = {
+            "others": None if users is None else sorted(before | {pid for pid in users.all if not _ours(pid)})
+        }
         if gpu in self._by_mps:
             found["mps"] = self._by_mps[gpu]
         for name in ("busy", "power_w", "clock_hz", "pcie_in", "pcie_out"):

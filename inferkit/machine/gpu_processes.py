@@ -3,14 +3,10 @@
 The Multi-Process Service lets several processes compute on a GPU at the same time; without it they take turns.
 """
 
-from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from inferkit.errors import DeviceError
 from inferkit.linux.procfs import ROOT, command
-from inferkit.machine.nvml import nvml
 
 MPS_SERVER = b"nvidia-cuda-mps-server"
 """The service's own process: it stays on every GPU that was ever shared, and computes nothing."""
@@ -43,15 +39,6 @@ def users_of(library: Any, handle: Any, proc: Path = ROOT / "proc") -> Users | N
     except library.NVMLError:  # a driver without it
         by_mps = []
     return Users([pid for pid in sorted({*running, *by_mps}) if not _is_server(proc / str(pid))], by_mps)
-
-
-def users(gpus: Sequence[int]) -> dict[int, list[int]]:
-    """Return the processes that compute on some GPUs (NVML's numbers); nothing if NVML does not report it."""
-    told: dict[int, Users | None] = {}
-    if gpus:
-        with suppress(DeviceError), nvml() as library:
-            told = {gpu: users_of(library, library.nvmlDeviceGetHandleByIndex(gpu)) for gpu in gpus}
-    return {gpu: found.all for gpu, found in told.items() if found is not None}
 
 
 def _is_server(process: Path) -> bool:

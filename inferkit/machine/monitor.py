@@ -10,6 +10,8 @@ from inferkit.linux.procfs import cpu_ticks
 from inferkit.records.run import Series
 
 PERIOD_S = 0.2
+LATE_S = 0.025
+"""A sample that comes later than this was held up with the whole process: Linux and Python's lock take a few ms."""
 
 
 class HostCpu:
@@ -37,6 +39,8 @@ class Monitor:
     def __init__(self, sources: Sources | None = None) -> None:
         self._sources = SOURCES if sources is None else sources
         self.samples: dict[str, list[tuple[float, float]]] = {name: [] for name in self._sources}
+        self.stops: list[tuple[float, float]] = []
+        """When the process went on after it was held up, and for how many seconds it was at least."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
 
@@ -53,11 +57,19 @@ class Monitor:
     def _run(self) -> None:
         for _, sample in self._sources.values():
             sample()
+        due = monotonic() + PERIOD_S
         while not self._stop.wait(PERIOD_S):
+            if (late_s := monotonic() - due) > LATE_S:
+                self.stops.append((due + late_s, late_s))
             for name, (_, sample) in self._sources.items():
                 value = sample()
                 if value is not None:
                     self.samples[name].append((monotonic(), value))
+            due = monotonic() + PERIOD_S
+
+    def stopped_s(self, start_s: float, end_s: float) -> float:
+        """Return for how many seconds between two instants (``CLOCK_MONOTONIC``) the process was held up, at least."""
+        return sum(late_s for at, late_s in self.stops if start_s <= at <= end_s)
 
     def series(self, start_s: float) -> dict[str, Series]:
         """Return the means over each second since ``start_s`` (``CLOCK_MONOTONIC``), without what came before."""

@@ -180,7 +180,7 @@ def _outcome(
     if len(timeline.repeats) <= job.window.repeats:
         message = f"reading ended after {len(timeline.repeats)} of {job.window.repeats + 1} windows: it was stopped"
         raise RankError(message)
-    facts: dict[str, Json] = {}
+    facts: dict[str, Json] = {"pauses": timeline.pauses(max(workers.values(), default=1))}
     for tell in tellers:
         facts |= tell(timeline)
     if job.batch_log:

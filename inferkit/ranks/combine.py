@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from inferkit.machine.affinity import check_whereabouts
-from inferkit.machine.contention import FOREIGN
 from inferkit.machine.topology import topology
 from inferkit.ranks.aggregate import (
     SUB_WINDOWS,
@@ -25,8 +24,8 @@ LEAST_OVERLAP = 0.9
 """Share of the agreed windows in which all ranks must have been running (patatrack drops repeats below the same)."""
 UNEVEN = 0.9
 LATE_S = 0.25
-PAUSE_S = 0.5
-PAUSE_BATCHES = 20.0
+OWN = ("batch_log", "cpus", "pauses")
+"""Facts that stay each rank's own."""
 FEW_BATCHES = 3.0
 """Batches per rank and sub-window below which the error says little."""
 
@@ -39,7 +38,7 @@ def combine(jobs: Sequence[Job], outcomes: Sequence[Outcome], more: Mapping[str,
     jobs, outcomes
         Of each rank.
     more
-        Facts of the group as such: seconds to the barrier, what others took of its CPUs.
+        Facts of the group as such: seconds to the barrier.
     """
     window = jobs[0].window
     traces = [outcome.trace for outcome in outcomes if outcome.trace is not None]
@@ -56,7 +55,7 @@ def combine(jobs: Sequence[Job], outcomes: Sequence[Outcome], more: Mapping[str,
         facts=_facts(jobs, outcomes, traces, total) | {"group": _together(total) | dict(more)},
         warnings=[
             *_shared(outcomes, "warnings"),
-            *_warnings(jobs, traces, total, more.get("foreign_cpu")),
+            *_warnings(jobs, traces, total),
             *_taking_turns(jobs, outcomes),
         ],
         unverified=[*_shared(outcomes, "unverified"), *unverified],
@@ -90,7 +89,7 @@ def _facts(
     facts: dict[str, Json] = {
         name: value
         for name, value in outcomes[0].facts.items()
-        if name not in {"whereabouts", "gpus", "storage", "verified_images", "batch_log"}
+        if name not in {"whereabouts", "gpus", "storage", "verified_images", *OWN}
     }
     facts["ranks"] = [_rank(*each) for each in zip(jobs, outcomes, traces, total.rates.T, strict=True)]
     gpus = [outcome.facts["gpus"] for outcome in outcomes if "gpus" in outcome.facts]
@@ -115,7 +114,7 @@ def _rank(job: Job, outcome: Outcome, trace: ProgressTrace, rates: Any) -> dict[
         "ended_s": trace.ended_s,
         "longest_gap_s": trace.longest_gap_s,
         "found": outcome.facts.get("whereabouts"),
-        **({"batch_log": outcome.facts["batch_log"]} if "batch_log" in outcome.facts else {}),
+        **{name: outcome.facts[name] for name in OWN if name in outcome.facts},
     }
 
 
@@ -162,7 +161,7 @@ def _placement(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> tuple[list[s
     return reasons, unverified
 
 
-def _warnings(jobs: Sequence[Job], traces: Sequence[ProgressTrace], total: Sum, foreign: float | None) -> Iterator[str]:
+def _warnings(jobs: Sequence[Job], traces: Sequence[ProgressTrace], total: Sum) -> Iterator[str]:
     rates = total.rates.mean(axis=0)
     slow, fast = int(rates.argmin()), int(rates.argmax())
     if rates[fast] and rates[slow] < UNEVEN * rates[fast]:
@@ -172,20 +171,15 @@ def _warnings(jobs: Sequence[Job], traces: Sequence[ProgressTrace], total: Sum, 
         if trace.began_s > LATE_S:
             yield f"rank {rank} started {duration(trace.began_s)} late"
         batches = total.batches[rank]
-        usual = (total.end_s - total.begin_s) / batches if batches else 0.0
-        if trace.longest_gap_s > max(PAUSE_S, PAUSE_BATCHES * usual):
-            yield f"rank {rank} completed nothing for {duration(trace.longest_gap_s)}"
         if batches / (SUB_WINDOWS * max(1, window.repeats)) < FEW_BATCHES:
             yield f"rank {rank} completed {batches:.0f} batches: too few for an error of the sum; lengthen duration_s"
-    yield from _crowded(jobs, foreign)
+    yield from _crowded(jobs)
 
 
-def _crowded(jobs: Sequence[Job], foreign: float | None) -> Iterator[str]:
+def _crowded(jobs: Sequence[Job]) -> Iterator[str]:
     cpus = [cpu for job in jobs if job.place for cpu in job.place.cpus]
     if len(cpus) > len(set(cpus)):
         yield f"{len(jobs)} ranks shared CPUs {cpu_ranges(set(cpus))}: there are not enough for one each"
-    if foreign is not None and foreign > FOREIGN:
-        yield f"other programs took {percent(foreign)} of the time of CPUs {cpu_ranges(set(cpus))}: another run?"
 
 
 def _taking_turns(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> Iterator[str]:

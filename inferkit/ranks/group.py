@@ -5,7 +5,6 @@ from contextlib import ExitStack
 from time import monotonic, monotonic_ns, sleep
 
 from inferkit.closing import Closing
-from inferkit.machine.contention import CoreWatch, already_there
 from inferkit.ranks.combine import combine
 from inferkit.ranks.launch import Handle, RankFailure, launch
 from inferkit.ranks.watchdog import state
@@ -46,15 +45,11 @@ class Group(Closing):
         self._start_ns = 0
         self._finished = False
         self._pace = [_Pace() for _ in jobs]
-        self._busy_reasons, self._busy_warnings = already_there([job.place or Place() for job in jobs])
         self._began = monotonic()
         with ExitStack() as stack:
             stack.callback(self.close)
             for job in self.jobs:
                 self.ranks.append(_start(job))
-            self._watch = CoreWatch(
-                {c for job in jobs if job.place for c in job.place.cpus}, [r.pid for r in self.ranks]
-            )
             stack.pop_all()
 
     @property
@@ -91,8 +86,9 @@ class Group(Closing):
     def start(self, at_ns: int | None = None) -> None:
         """Agree with every rank on the instant (``CLOCK_MONOTONIC``; None: soon) at which the clocks start."""
         self._start_ns = at_ns or monotonic_ns() + int(BARRIER_S * 1e9)
+        together = [rank.pid for rank in self.ranks]
         for rank, pace in zip(self.ranks, self._pace, strict=True):
-            rank.start(self._start_ns)
+            rank.start(self._start_ns, together)
             pace.begin(self._start_ns / 1e9)
 
     def answered(self) -> bool:
@@ -112,10 +108,7 @@ class Group(Closing):
             self._keep_time()
 
     def _keep_time(self) -> None:
-        if monotonic_ns() < self._start_ns + int(self.job.window.warmup_s * 1e9):
-            self._watch.begin()
         if all(rank.passed() for rank in self.ranks):
-            self._watch.end()
             self._finished = True
             for rank in self.ranks:
                 rank.finish()
@@ -162,16 +155,9 @@ class Group(Closing):
             raise self._failure
         outcomes = [self._outcomes[index] for index in range(len(self.ranks))]
         barrier = [self._ready_s[index] for index in range(len(self.ranks))]
-        more = {"ready_s": barrier, "barrier_s": max(barrier), "foreign_cpu": self._watch.foreign}
-        found = combine(self.jobs, outcomes, more)
+        found = combine(self.jobs, outcomes, {"ready_s": barrier, "barrier_s": max(barrier)})
         lacking = [text for rank in self.ranks for text in rank.binding.lacking]
-        return found.model_copy(
-            update={
-                "warnings": [*found.warnings, *self._busy_warnings],
-                "reasons": [*found.reasons, *self._busy_reasons],
-                "unverified": [*found.unverified, *lacking],
-            }
-        )
+        return found.model_copy(update={"unverified": [*found.unverified, *lacking]})
 
     def close(self) -> None:
         """Leave nothing behind."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from time import monotonic, monotonic_ns
@@ -129,9 +130,15 @@ class Handle(Closing):
         """Tell whether :meth:`result` would return or raise at once."""
         return self._answer is not None or self.poll()
 
-    def start(self, at_ns: int | None = None) -> None:
-        """Agree on the instant (``CLOCK_MONOTONIC``; None: now) at which the clock starts."""
-        self._say(json.dumps({"start_ns": monotonic_ns() if at_ns is None else at_ns}))
+    def start(self, at_ns: int | None = None, beside: Sequence[int] = ()) -> None:
+        """Agree on the instant (``CLOCK_MONOTONIC``; None: now) at which the clock starts.
+
+        Parameters
+        ----------
+        beside
+            Processes of the ranks that measure together.
+        """
+        self._say(json.dumps({"start_ns": monotonic_ns() if at_ns is None else at_ns, "beside": list(beside)}))
 
     def poll(self) -> bool:
         """Tell whether the rank has ended."""

@@ -1,8 +1,8 @@
 """A rank: a process that measures one job and tells its parent, in JSON lines, how it goes.
 
-In: the job, then ``{"start_ns": …}`` (the agreed instant on ``CLOCK_MONOTONIC``), and ``{"finish": true}`` to one of
-several ranks, which keep their load up until then. When the pipe closes the parent is gone or wants no more, and the
-rank ends at once.
+In: the job, then ``{"start_ns": …, "beside": […]}`` (the agreed instant on ``CLOCK_MONOTONIC``, and the processes of
+the ranks that measure together), and ``{"finish": true}`` to one of several ranks, which keep their load up until then.
+When the pipe closes the parent is gone or wants no more, and the rank ends at once.
 Out: ``{"event": "ready"}``, ``{"event": "progress", …}`` …, ``{"event": "passed"}`` (the agreed end, by one of
 several), then ``result`` or ``failure``.
 """
@@ -16,15 +16,17 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from time import monotonic_ns, sleep
 from typing import Any, TextIO
 
 from inferkit.errors import InferkitError
 from inferkit.machine.affinity import whereabouts
+from inferkit.machine.cpu_monitor import CpuMonitor
 from inferkit.machine.gpu_monitor import GpuMonitor
 from inferkit.machine.monitor import SOURCES, Monitor
 from inferkit.pipeline.timeline import Timeline
-from inferkit.pipeline.workloads import WORKLOADS, Begin
+from inferkit.pipeline.workloads import WORKLOADS
 from inferkit.ranks.group_timeline import GroupTimeline
 from inferkit.records.job import JOB, Outcome, RankProgress, device_of
 
@@ -49,6 +51,7 @@ class _Parent:
         self.timeline: GroupTimeline | None = None
         self.found: dict[str, Any] = {}
         self.start_ns = 0
+        self.beside: list[int] = []
         self._noted_ns = 0
         self.job = JOB.validate_json(self._commands.readline() or self._gone())
         threading.Thread(target=self._listen, name="commands", daemon=True).start()
@@ -60,7 +63,7 @@ class _Parent:
         for line in self._commands:
             command = json.loads(line)
             if "start_ns" in command:
-                self.start_ns = command["start_ns"]
+                self.start_ns, self.beside = command["start_ns"], command["beside"]
                 self._start.set()
             if "finish" in command:
                 self._finish.set()
@@ -78,7 +81,7 @@ class _Parent:
             self.tell("note", text=record.getMessage())
         return False
 
-    def begin(self, stages: tuple[str, ...]) -> Timeline:
+    def begin(self, stages: tuple[str, ...], count: Callable[[list[int]], None]) -> Timeline:
         if self.job.place is not None:
             self.found = whereabouts(self.job.place)  # now that all memory is there
         # The collector's pauses would be in the times; nothing here makes cycles.
@@ -86,6 +89,7 @@ class _Parent:
         gc.freeze()
         self.tell("ready")
         self._start.wait()
+        count(self.beside)
         sleep(max(0.0, (self.start_ns - monotonic_ns()) / 1e9))
         if self.job.place is None:
             return Timeline(self.job.window, stages, self.progress)
@@ -114,13 +118,13 @@ def main() -> None:
     progress.setLevel(logging.INFO)
     progress.addFilter(parent.note)
     device = device_of(job)
-    watch = None
+    cpus, watch = CpuMonitor(), None
     if device is not None and device.kind == "cuda":
         watch = GpuMonitor(job.place.gpus if job.place else device.numbers)
     try:
-        with Monitor({**SOURCES, **(watch.sources() if watch else {})}) as monitor:
-            outcome = WORKLOADS[job.work](job, lambda stages: _looked_at(watch, parent.begin, stages))
-        outcome = _with_samples(outcome, parent.start_ns / 1e9, monitor, watch)
+        with Monitor({**SOURCES, "cpus": ("", cpus.sample), **(watch.sources() if watch else {})}) as monitor:
+            outcome = WORKLOADS[job.work](job, lambda stages: _looked_at(cpus, watch, parent, stages))
+        outcome = _with_samples(outcome, parent.start_ns / 1e9, monitor, cpus, watch)
         if parent.timeline is not None:
             facts = outcome.facts | {"whereabouts": parent.found}
             outcome = outcome.model_copy(update={"trace": parent.timeline.trace(), "facts": facts})
@@ -134,11 +138,12 @@ def main() -> None:
             watch.close()
 
 
-def _looked_at(watch: GpuMonitor | None, begin: Begin, stages: tuple[str, ...]) -> Timeline:
-    """Begin, once it was seen how this process, which has prepared everything, is on its GPUs."""
+def _looked_at(cpus: CpuMonitor, watch: GpuMonitor | None, parent: _Parent, stages: tuple[str, ...]) -> Timeline:
+    """Begin, once everything is prepared and it was seen who else is there."""
+    cpus.look()
     if watch is not None:
         watch.look()
-    return begin(stages)
+    return parent.begin(stages, cpus.begin)
 
 
 def _first(error: BaseException) -> BaseException:
@@ -148,14 +153,16 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-def _with_samples(outcome: Outcome, start_s: float, monitor: Monitor, watch: GpuMonitor | None) -> Outcome:
-    """Add what was sampled: series since the start, and what the GPUs did in the measured windows."""
+def _with_samples(
+    outcome: Outcome, start_s: float, monitor: Monitor, cpus: CpuMonitor, watch: GpuMonitor | None
+) -> Outcome:
+    """Add what was sampled: series since the start, and what CPUs and GPUs did in the measured windows."""
     series = {name: own for name, own in monitor.series(start_s).items() if own.unit in SHOWN_UNITS}
-    facts = dict(outcome.facts)
+    windows = [repeat for repeat in outcome.repeats if not repeat.warmup]
+    span = start_s + windows[0].start_s, start_s + windows[-1].start_s + windows[-1].seconds
+    facts = outcome.facts | {"cpus": cpus.facts(*span) | {"stopped_s": monitor.stopped_s(*span)}}
     if watch is not None:
-        windows = [repeat for repeat in outcome.repeats if not repeat.warmup]
-        first, last = windows[0].start_s, windows[-1].start_s + windows[-1].seconds
-        facts["gpus"] = watch.facts(monitor.samples, start_s + first, start_s + last)
+        facts["gpus"] = watch.facts(monitor.samples, *span)
     return outcome.model_copy(update={"series": outcome.series | series, "facts": facts})
 
 

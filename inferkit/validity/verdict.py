@@ -1,5 +1,6 @@
 """The verdict: whether a figure is what it says it is."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from inferkit.readers import READERS
@@ -7,7 +8,8 @@ from inferkit.records.job import PROFILES, Job, Outcome, ReadOptions, device_of,
 from inferkit.records.params import Parameters, Reading
 from inferkit.records.run import Figure, Json
 from inferkit.units import percent
-from inferkit.validity.data_origin import weigh
+from inferkit.validity.data_origin import Finding, weigh
+from inferkit.validity.disturbance import disturbances
 
 LARGEST_COV = 0.025
 """Spread of the repeats above which a figure is called unsteady (trtexec warns at the same)."""
@@ -37,7 +39,8 @@ def judge(params: Parameters, job: Job, outcome: Outcome, measured: Figure | Non
     _spread(params, outcome, measured, found)
     reading, device = reading_of(job), device_of(job)
     if isinstance(params, Reading) and reading is not None and reading.reader in params.readers:
-        _origin(params.source, reading, outcome.facts.get("storage"), found)
+        _take(weigh(params.source, reading, outcome.facts.get("storage")), found)
+    _take(disturbances(params.profile, outcome.facts), found)
     if device is not None and device.kind == "cuda":
         _gpus(outcome.facts.get("gpus", {}), found)
     if (
@@ -49,9 +52,9 @@ def judge(params: Parameters, job: Job, outcome: Outcome, measured: Figure | Non
     return found
 
 
-def _origin(source: str, reading: ReadOptions, storage: dict[str, Json] | None, found: Judgement) -> None:
+def _take(findings: Iterable[Finding], found: Judgement) -> None:
     lists = {"reason": found.reasons, "unverified": found.unverified, "warning": found.warnings}
-    for kind, text in weigh(source, reading, storage):
+    for kind, text in findings:
         lists[kind].append(text)
 
 

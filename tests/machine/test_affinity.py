@@ -1,4 +1,4 @@
-"""Binding a process to its place, looking whether it is there, and who else is."""
+"""Binding a process to its place, and looking whether it is there."""
 
 import errno
 import mmap
@@ -15,13 +15,9 @@ import pytest
 
 from inferkit.linux import numa_pages as pages
 from inferkit.linux.numa_pages import file_nodes, own_nodes, page_nodes, share_on
-from inferkit.linux.procfs import cpu_ticks
 from inferkit.machine import affinity as binding_module
-from inferkit.machine import contention as busy
 from inferkit.machine.affinity import Binding, binding, check_whereabouts, environment, inherited, whereabouts
-from inferkit.machine.contention import CoreWatch, already_there, other_ranks
 from inferkit.records.place import Place
-from tests.machines import write
 
 CPU = min(os.sched_getaffinity(0))
 
@@ -156,52 +152,3 @@ def test_where_a_process_is_reads_unknown_where_it_is_forbidden(monkeypatch: pyt
     assert reasons == []
     assert unverified == ["NUMA node of the pages of rank 3: Operation not permitted"]
     assert check_whereabouts(Place(rank=3), found) == ([], [])  # nothing was to be bound
-
-
-def test_ranks_of_other_runs_are_found_by_what_they_run(tmp_path: Path) -> None:
-    rank = "python\0-m\0inferkit.ranks.rank\0"
-    for pid, parent, command, cpus in (
-        (7, 1, rank, "0-3"),
-        (8, os.getpid(), rank, "0-3"),
-        (9, 1, "vim\0inferkit/pipeline/rank.py\0", "0-3"),
-        (10, 1, rank, "4-7"),
-    ):
-        write(tmp_path, f"{pid}/cmdline", command)
-        write(tmp_path, f"{pid}/status", f"Name: x\nPPid: {parent}\nCpus_allowed_list: {cpus}\n")
-    (tmp_path / "11").mkdir()  # ended meanwhile
-    assert other_ranks({2, 3}, tmp_path) == {7: [2, 3]}
-
-
-def test_a_gpu_in_use_speaks_against_a_figure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(busy, "users", lambda gpus: {0: [], 1: [4711]})
-    monkeypatch.setattr(busy, "other_ranks", lambda cpus: {12: [2, 3]})
-    reasons, warnings = already_there([Place(gpus=(0,)), Place(gpus=(1,), cpus=(2, 3))])
-    assert reasons == ["GPU 1 was in use by process 4711 before the ranks started: end it, or take another"]
-    assert warnings == ["another run of inferkit (process 12) was measuring on CPUs 2-3 already"]
-
-
-def test_what_others_take_of_the_cores_is_what_was_busy_without_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, used = iter([0.0, 10.0, 20.0]), iter([5.0, 5.0, 23.0])
-    ours = iter([0.0, 0.0, 8.0])
-    monkeypatch.setattr(busy, "monotonic", lambda: next(clock))
-    monkeypatch.setattr(busy, "_busy_s", lambda cpus: next(used))
-    monkeypatch.setattr(busy, "process_s", lambda pid: next(ours))
-    watch = CoreWatch({0, 1}, [1])
-    assert watch.foreign is None
-    watch.begin()
-    watch.end()
-    assert watch.foreign == pytest.approx((18.0 - 8.0) / 20.0)
-
-
-def test_busy_time_is_all_but_idle_and_waiting_for_disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stat = tmp_path / "stat"
-    stat.write_text(
-        "cpu  9 9 9 9 9 9 9 9 0 0\ncpu0 100 20 30 5000 700 1 2 3 0 0\ncpu1 1 0 0 9 9 0 0 0 0 0\ncpu10 7 0 0 0 0\n"
-    )
-    assert cpu_ticks(stat) == {"cpu": (54, 72), "cpu0": (156, 5856), "cpu1": (1, 19), "cpu10": (7, 7)}
-    assert cpu_ticks(tmp_path / "none") == {}
-    monkeypatch.setattr(busy, "cpu_ticks", lambda: cpu_ticks(stat))
-    assert busy._busy_s([0]) == pytest.approx(156 / busy.TICKS_PER_S)
-    assert busy._busy_s([0, 1, 99]) == pytest.approx(157 / busy.TICKS_PER_S)
-    assert busy.process_s(os.getpid()) > 0
-    assert busy.process_s(1 << 22) == 0.0

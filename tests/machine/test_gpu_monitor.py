@@ -78,6 +78,15 @@ def test_slowdown_and_other_processes_are_named(monkeypatch: pytest.MonkeyPatch)
     assert found["others"] == [1]
 
 
+def test_who_was_there_before_the_windows_counts_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = nvml(pids=(os.getpid(), 1))
+    monkeypatch.setitem(sys.modules, "pynvml", library)
+    watched = GpuMonitor([0])
+    watched.look()
+    library.nvmlDeviceGetComputeRunningProcesses = nvml(pids=(os.getpid(),)).nvmlDeviceGetComputeRunningProcesses
+    assert watched.facts({}, 0.0, 12.0)["0"]["others"] == [1]
+
+
 @pytest.mark.parametrize(("by_mps", "served"), [((), False), ((os.getpid(),), True), ((1,), False)])
 def test_whether_mps_serves_this_process(
     monkeypatch: pytest.MonkeyPatch, by_mps: tuple[int, ...], served: bool

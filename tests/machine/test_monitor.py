@@ -52,6 +52,18 @@ def testsamples_while_entered_and_no_longer() -> None:
     assert not [thread for thread in threading.enumerate() if thread.name == "monitor"]
 
 
+def test_a_monitor_notices_that_the_process_was_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor_module, "LATE_S", 0.0)  # every sample is late by a little
+    with Monitor({}) as monitor:
+        start = monotonic()
+        while len(monitor.stops) < 3:
+            sleep(0.005)
+    assert 0 < monitor.stopped_s(start, monotonic()) <= monotonic() - start
+    assert monitor.stopped_s(start - 10, start) == 0
+    monitor.stops[:] = [(10.0, 0.3), (11.0, 0.5), (12.0, 0.7)]
+    assert monitor.stopped_s(10.5, 12.0) == pytest.approx(1.2)
+
+
 def test_host_cpu_is_the_share_of_the_time_since_it_was_last_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     readings = iter([{"cpu": (100, 1000)}, {"cpu": (130, 1040)}, {"cpu": (130, 1040)}, {}])
     monkeypatch.setattr(monitor_module, "cpu_ticks", lambda: next(readings))

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -161,3 +162,50 @@ def test_stages_keep_their_own_times(clock: Clock) -> None:
     medians: Callable[[str], float] = lambda name: stages[name].quantiles.p50_s  # type: ignore[union-attr]  # noqa: E731
     assert medians("read") == pytest.approx(0.02)
     assert medians("infer") == pytest.approx(0.005)
+
+
+def after(gaps_ms: list[float], clock: Clock, lanes: int = 1, duration_s: float = 2.0) -> dict[str, float]:
+    """Return the pauses of a run whose one window begins with the first completion and has these gaps."""
+    clock.now = START
+    timeline = Timeline(Window(warmup_s=0.0, duration_s=duration_s, repeats=1), ("read",), ignore)
+    ended = [complete(timeline, clock, float(at)) for at in np.cumsum([1.0, *gaps_ms])]
+    assert ended[-1]
+    return timeline.pauses(lanes)
+
+
+def test_a_steady_run_never_stands_still(clock: Clock) -> None:
+    found = after([10.0] * 200, clock)
+    assert found["usual_s"] == found["longest_s"] == pytest.approx(0.01)
+    assert found["stood_s"] == found["stood"] == 0
+
+
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_stopped_for_four_fifths_of_the_time(clock: Clock, lanes: int) -> None:
+    found = after([1.0] * 9 + [81.0] + ([1.0] * 19 + [81.0]) * 20, clock, lanes)
+    assert found["usual_s"] == pytest.approx(0.001 * lanes)
+    assert found["stood"] == pytest.approx(0.81, abs=0.02)
+    assert found["longest_s"] == pytest.approx(0.081)
+
+
+def test_slow_batches_are_no_stops(clock: Clock) -> None:
+    assert after([1000.0, 700.0, 2500.0, 1000.0], clock)["stood"] == 0
+    assert after([1000.0] * 9 + [11_000.0], clock, duration_s=15.0)["stood"] == pytest.approx(11 / 20)
+
+
+def test_batches_that_are_completed_together_are_no_stops(clock: Clock) -> None:
+    together = [1.0, 1.0, 1.0, 97.0] * 25
+    assert after(together, clock, lanes=4)["stood"] == 0
+    assert after(together, clock, lanes=1)["stood"] > 0.9
+
+
+def test_a_stop_in_one_window_is_not_thinned_out_by_the_others(clock: Clock) -> None:
+    timeline = Timeline(Window(warmup_s=0.0, duration_s=2.0, repeats=3), ("read",), ignore)
+    for at in np.cumsum([1.0, *[10.0] * 250, 500.0, *[10.0] * 320]):
+        complete(timeline, clock, float(at))
+    found = timeline.pauses(1)
+    assert found["stood_s"] == pytest.approx(0.5)
+    assert found["stood"] == pytest.approx(0.25, abs=0.01)
+
+
+def test_of_a_window_of_milliseconds_a_pause_is_a_small_share(clock: Clock) -> None:
+    assert after([1.0] * 50 + [60.0], clock, duration_s=0.1)["stood"] == pytest.approx(0.06)

@@ -32,7 +32,7 @@ WINDOW = Window(warmup_s=1.0, duration_s=2.0, repeats=3)
 STEP = 0.01
 
 
-def trace(rate: float, *, began: float = 0.0, ended: float = 7.5, gap: float = 0.0) -> ProgressTrace:
+def trace(rate: float, *, began: float = 0.0, ended: float = 7.5) -> ProgressTrace:
     """Return the trace of a rank that completes ``rate`` images a second, in batches of 10, of 3 bytes each."""
     grid = np.arange(0, 10.0, STEP)
     images = rate * np.clip(grid - began, 0, ended - began)
@@ -44,7 +44,7 @@ def trace(rate: float, *, began: float = 0.0, ended: float = 7.5, gap: float = 0
         batches=(images / 10).tolist(),
         began_s=began,
         ended_s=ended,
-        longest_gap_s=gap,
+        longest_gap_s=0.0,
     )
 
 
@@ -157,15 +157,14 @@ def test_histograms_of_ranks_add_up_on_one_grid(samples: list[list[float]]) -> N
     assert (merged.images_per_s, merged.busy, merged.workers) == (10.0 * len(samples), 0.5, 2 * len(samples))
 
 
-def test_a_slow_a_late_and_a_paused_rank_show_as_what_they_are() -> None:
-    traces = [trace(100.0), trace(60.0), trace(100.0, began=1.5), trace(100.0, gap=4.0)]
-    found = combine(jobs(4), [outcome(own) for own in traces], {"foreign_cpu": 0.4})
+def test_a_slow_and_a_late_rank_show_as_what_they_are() -> None:
+    traces = [trace(100.0), trace(60.0), trace(100.0, began=1.5)]
+    found = combine(jobs(3), [outcome(own) for own in traces], {})
     assert found.reasons == []  # 92 % of the windows
     assert "rank 1 reached only 60.0 % of the rate of rank 0" in found.warnings
     assert "rank 2 started 1.50 s late" in found.warnings
-    assert "rank 3 completed nothing for 4 s" in found.warnings
     rates = [rank["rate"] for rank in found.facts["ranks"]]
-    assert rates == pytest.approx([100.0, 60.0, 100.0, 100.0])
+    assert rates == pytest.approx([100.0, 60.0, 100.0])
     assert found.measured is not None
     assert found.measured.images_per_s == pytest.approx(sum(rates))
 

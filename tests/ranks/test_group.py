@@ -15,7 +15,6 @@ import pytest
 
 from inferkit.devices.cpu import CpuDevice
 from inferkit.machine.affinity import Binding
-from inferkit.machine.contention import other_ranks
 from inferkit.pipeline.source import Source
 from inferkit.ranks import group as group_module
 from inferkit.ranks import launch as launch_module
@@ -253,26 +252,6 @@ def test_a_rank_that_is_slowed_down_shows(monkeypatch: pytest.MonkeyPatch) -> No
     slow, fast = (rank["rate"] for rank in outcome.facts["ranks"])
     assert slow < 0.9 * fast
     assert any(text.startswith("rank 0 reached only") for text in outcome.warnings)
-
-
-def test_another_run_on_the_same_cores_is_noticed() -> None:
-    """Seen from another process, since a run does not count its own ranks."""
-    code = f"from inferkit.machine.contention import other_ranks; print(sorted(other_ranks({{{CPU}}})))"
-    with Group(copying(1, LONG)) as group:
-        measuring(group)
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        assert group.ranks[0].pid in eval(done.stdout)
-        assert group.ranks[0].pid not in other_ranks({CPU})
-
-
-def test_a_busy_gpu_makes_the_figure_invalid_and_busy_cores_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group_module, "already_there", lambda places: (["GPU 0 was in use"], ["another run"]))
-    with Group(copying(1)) as group:
-        until(group.ready)
-        group.start()
-        outcome = group.result(PATIENCE_S)
-    assert "GPU 0 was in use" in outcome.reasons
-    assert "another run" in outcome.warnings
 
 
 def test_memory_that_could_not_be_bound_is_unverified(monkeypatch: pytest.MonkeyPatch) -> None:

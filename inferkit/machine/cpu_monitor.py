@@ -1,0 +1,145 @@
+"""What a process's CPUs do during a run: its own work, others' work, and what was taken from it."""
+
+import os
+import threading
+from collections.abc import Sequence
+from time import monotonic, process_time
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inferkit.linux.cgroups import throttled_s
+from inferkit.linux.procfs import cpu_times, swapped_pages
+from inferkit.machine.contention import Process, other_ranks, process_s, processes, share_on, took
+from inferkit.records.place import cpu_ranges
+from inferkit.records.run import Json
+
+FULL = 0.1
+"""CPUs that are idle for less than this share of a moment have no room left: what others take then is taken from us."""
+NAMED = 3
+"""So many of the others are told by name."""
+
+
+class Counts(NamedTuple):
+    """What the kernel has counted until an instant (``CLOCK_MONOTONIC``): seconds, and pages swapped."""
+
+    at: float
+    work: float
+    idle: float
+    steal: float
+    ours: float
+    throttled: float
+    swapped: float
+
+
+class CpuMonitor:
+    """Counts what this process's CPUs do, five times a second, for as long as a monitor samples it."""
+
+    def __init__(self) -> None:
+        self.cpus = sorted(os.sched_getaffinity(0))
+        self._lock = threading.Lock()
+        self._counts: list[Counts] = []
+        self._beside: dict[int, float] = {}
+        self._beside_s: dict[int, float] = {}
+        self._looked_s = 0.0
+        self._processes: dict[int, Process] = {}
+        self._other_runs: dict[int, list[int]] = {}
+
+    def look(self) -> None:
+        """See who is there, before the clocks start: it takes as long as there are processes."""
+        self._looked_s = monotonic()
+        self._processes = processes()
+        self._other_runs = other_ranks(self.cpus)
+
+    def begin(self, beside: Sequence[int]) -> None:
+        """Begin to count.
+
+        Parameters
+        ----------
+        beside
+            The ranks that measure together; what they and the parent compute is ours.
+        """
+        family = {*beside, os.getppid()} - {os.getpid()}
+        with self._lock:
+            self._beside = {pid: share for pid in family if (share := share_on(pid, self.cpus))}
+            self._counts = [self._now()]
+
+    def sample(self) -> None:
+        """Count; there is no value to show."""
+        with self._lock:
+            self._counts.append(self._now())
+
+    def _now(self) -> Counts:
+        for pid in self._beside:  # of one that has ended, what it had when it was last seen
+            self._beside_s[pid] = max(self._beside_s.get(pid, 0.0), process_s(pid))
+        ours = process_time() + sum(share * self._beside_s[pid] for pid, share in self._beside.items())
+        return Counts(monotonic(), *cpu_times(self.cpus), ours, throttled_s(), swapped_pages())
+
+    def facts(self, start_s: float, end_s: float) -> dict[str, Json]:
+        """Summarise what happened between two instants (``CLOCK_MONOTONIC``); shares are of the CPUs' time."""
+        self.sample()
+        table = np.array(self._counts)
+        spent = took(self._processes, processes())
+        weights = {pid: share_on(pid, self.cpus) for pid in spent}
+        looked_cpu_s = (monotonic() - self._looked_s) * len(self.cpus)
+        shares = {pid: own.cpu_s * weights[pid] / looked_cpu_s for pid, own in spent.items()}
+        kernel = sum(share for pid, share in shares.items() if spent[pid].kernel)
+        return {
+            "on": cpu_ranges(self.cpus),
+            "seconds": end_s - start_s,
+            "kernel": kernel,
+            **shares_of(table, start_s, end_s, len(self.cpus), kernel),
+            "others": self._others(spent, shares),
+            "other_runs": sorted(self._other_runs | other_ranks(self.cpus)),
+        }
+
+    def _others(self, spent: dict[int, Process], shares: dict[int, float]) -> list[Json]:
+        family = {*self._beside, os.getpid(), os.getppid()}
+        theirs = [pid for pid in spent if not spent[pid].kernel and pid not in family]
+        most = sorted(theirs, key=lambda pid: -shares[pid])[:NAMED]
+        return [{"pid": pid, "name": spent[pid].name, "share": shares[pid]} for pid in most]
+
+
+def shares_of(table: NDArray[np.float64], start_s: float, end_s: float, cpus: int, kernel: float) -> dict[str, float]:
+    """Return what became of the CPUs' time between two instants.
+
+    Parameters
+    ----------
+    table
+        Rows of :class:`Counts`.
+    cpus, kernel
+        How many CPUs; the share of their time that the kernel's own threads had.
+
+    Returns
+    -------
+    dict
+        Shares of the CPUs' time: ``foreign`` went to programs that are not ours, ``contended`` is the part of it in
+        moments that left no CPU idle, ``idle``, ``steal``. ``throttled`` is the share of the time that our groups
+        wanted and a quota withheld; ``throttled_s`` and ``swapped_pages`` are counts.
+    """
+    first, last = (Counts(*(np.interp(at, table[:, 0], column) for column in table.T)) for at in (start_s, end_s))
+    ran = Counts(*(float(after - before) for before, after in zip(first, last, strict=True)))
+    cpu_s = max(end_s - start_s, 1e-9) * cpus
+    return {
+        "foreign": max(0.0, (ran.work - ran.ours) / cpu_s - kernel),
+        "contended": _contended(table, start_s, end_s, cpus, kernel),
+        "ours": ran.ours / cpu_s,
+        "idle": ran.idle / cpu_s,
+        "steal": ran.steal / cpu_s,
+        "throttled_s": ran.throttled,
+        "throttled": ran.throttled / (ran.throttled + ran.ours) if ran.throttled else 0.0,
+        "swapped_pages": ran.swapped,
+    }
+
+
+def _contended(table: NDArray[np.float64], start_s: float, end_s: float, cpus: int, kernel: float) -> float:
+    """Return the share of the CPUs' time that went to others while the CPUs were full."""
+    middle = (table[1:, 0] + table[:-1, 0]) / 2
+    moments = np.diff(table, axis=0)[(middle >= start_s) & (middle <= end_s)].T
+    if not moments.size:
+        return 0.0
+    seconds, work, idle, _, ours, *_ = moments
+    foreign = work - ours - kernel * seconds * cpus
+    full = idle < FULL * seconds * cpus
+    return max(0.0, float(foreign[full].sum() / (seconds.sum() * cpus)))
