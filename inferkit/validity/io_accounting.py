@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inferkit.dataset.format import Dataset
+from inferkit.linux.block_devices import disk_read_bytes
 from inferkit.linux.cgroups import memory_limit
 from inferkit.linux.mounts import filesystem, public
 from inferkit.linux.nfs import mount_statistics
-from inferkit.linux.page_cache import disk_read_bytes, process_read_bytes, resident_share
+from inferkit.linux.page_cache import process_read_bytes, resident_share
 from inferkit.linux.procfs import ROOT, fields, kibibytes, text
 from inferkit.records.run import Json
 
