@@ -35,13 +35,15 @@ class Mounts:
             options += f",upperdir={upper},workdir={work}"
         return self._mount(name, "-t", "overlay", "-o", options, "overlay")
 
-    def loop(self, name: str, folder: Path, fstype: str = "ext4", nbytes: int = 128 * MEBIBYTE) -> Path:
+    def loop(
+        self, name: str, folder: Path, fstype: str = "ext4", nbytes: int = 128 * MEBIBYTE, options: str = "rw"
+    ) -> Path:
         """Mount a file in ``folder`` as a disk with a file system."""
         file = folder / f"{name}.img"
         with file.open("wb") as opened:
             opened.truncate(nbytes)
         make(fstype, file)
-        return self._mount(name, "-o", "loop", str(file))
+        return self._mount(name, "-o", f"loop,{options}", str(file))
 
     def zram(self, name: str, nbytes: int = 128 * MEBIBYTE) -> Path:
         if not ZRAM.is_dir():
