@@ -36,14 +36,22 @@ class Mounts:
         return self._mount(name, "-t", "overlay", "-o", options, "overlay")
 
     def loop(
-        self, name: str, folder: Path, fstype: str = "ext4", nbytes: int = 128 * MEBIBYTE, options: str = "rw"
+        self,
+        name: str,
+        folder: Path,
+        fstype: str = "ext4",
+        nbytes: int = 128 * MEBIBYTE,
+        options: str = "rw",
+        sector: int = 512,
     ) -> Path:
-        """Mount a file in ``folder`` as a disk with a file system."""
+        """Mount a file in ``folder`` as a disk with a file system; ``sector`` is its logical block."""
         file = folder / f"{name}.img"
         with file.open("wb") as opened:
             opened.truncate(nbytes)
-        make(fstype, file)
-        return self._mount(name, "-o", f"loop,{options}", str(file))
+        device = run("losetup", "--find", "--show", "--sector-size", str(sector), str(file))
+        self._stack.callback(run, "losetup", "--detach", device)
+        make(fstype, Path(device))
+        return self._mount(name, "-o", options, device)
 
     def zram(self, name: str, nbytes: int = 128 * MEBIBYTE) -> Path:
         if not ZRAM.is_dir():
@@ -72,8 +80,9 @@ def make(fstype: str, device: Path) -> None:
     run(f"mkfs.{fstype}", "-q", str(device))
 
 
-def run(*command: str) -> None:
-    """Run a command; skip the test, saying why, where it fails."""
+def run(*command: str) -> str:
+    """Run a command and return what it said; skip the test, saying why, where it fails."""
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         pytest.skip(f"{' '.join(command)}: {done.stderr.strip()}")
+    return done.stdout.strip()

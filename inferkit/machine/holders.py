@@ -53,7 +53,7 @@ class Holder:
 
 @dataclass(frozen=True)
 class Held:
-    """Files of one holder, by their index in the list that was asked about, and the file system of the first."""
+    """Files of one holder and file system, by their index in the list that was asked about."""
 
     holder: Holder
     system: Filesystem
@@ -74,13 +74,13 @@ def holders(paths: Sequence[Path]) -> list[Held]:
         If a file is not there.
     """
     resolver = _Resolver(None, ROOT / "sys")
-    found: dict[Holder, tuple[Filesystem, list[int]]] = {}
+    found: dict[tuple[Holder, str | None], tuple[Filesystem, list[int]]] = {}
     for files in _by_device(paths).values():
         system = filesystem(paths[files[0]])
         for group in [[file] for file in files] if system.fstype == "overlay" else [files]:
             own = resolver.of(paths[group[0]])
-            found.setdefault(own, (system, []))[1].extend(group)
-    held = [Held(own, system, tuple(files)) for own, (system, files) in found.items()]
+            found.setdefault((own, system.major_minor), (system, []))[1].extend(group)
+    held = [Held(own, system, tuple(files)) for (own, _), (system, files) in found.items()]
     return sorted(held, key=lambda own: -len(own.files))
 
 
