@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from inferkit.dataset.format import open_dataset
 from inferkit.dataset.manifest import HASHES_NAME
 from inferkit.dataset.tensors import Dataset, image_hash
 from inferkit.devices.cpu import CpuDevice
+from tests.mounting import Mounts
 
 if importlib.util.find_spec("hypothesis"):
     from hypothesis import HealthCheck, settings
@@ -93,3 +95,12 @@ def shm(tmp_path: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     folder.rmdir()
+
+
+@pytest.fixture
+def mounts(tmp_path: Path) -> Iterator[Mounts]:
+    """Give mounts that are gone after the test; skip where nothing may be mounted."""
+    place = tmp_path / "mounts"
+    place.mkdir()
+    with ExitStack() as stack:
+        yield Mounts(place, stack)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inferkit.errors import ParameterError
+from inferkit.linux.block_devices import block_device
 from inferkit.linux.procfs import ROOT, decode_octal, text
 
 IN_MEMORY = frozenset({"tmpfs", "ramfs", "devtmpfs", "hugetlbfs"})
@@ -17,11 +18,11 @@ NETWORK = frozenset(
 
 IDENTIFYING = frozenset(
     {"addr", "clientaddr", "mountaddr", "srcaddr", "ip", "mon_addr", "mon_host", "fsid", "name", "secret", "domain"}
-    | {"user", "username", "password", "lowerdir", "upperdir", "workdir", "source", "cfgFile", "unc"}
+    | {"user", "username", "password", "lowerdir", "lowerdir+", "datadir+", "upperdir", "workdir"}
+    | {"source", "cfgFile", "unc"}
 )
 """Mount options (mount(8), nfs(5), mount.cifs(8), mount.ceph(8), overlay, BeeGFS) that do not belong in a record."""
 
-_MEMORY_DISK = re.compile(r"(zram|ram)\d+$")
 _PROC_MOUNTS = ROOT / "proc/self/mountinfo"
 
 
@@ -49,6 +50,8 @@ class Filesystem:
         Whether a program delivers them (FUSE); where it gets them is unknown.
     stacked
         Whether its block device is made of other devices or of a file.
+    root
+        Folder of the file system that the mount point shows: not ``/`` where a part of it is bind-mounted.
     """
 
     path: Path
@@ -62,6 +65,7 @@ class Filesystem:
     network: bool
     fuse: bool
     stacked: bool = False
+    root: Path = ROOT
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class _Mount:
     device: str
     options: tuple[str, ...]
     major_minor: str
+    root: Path
 
 
 def public(options: Iterable[str]) -> list[str]:
@@ -112,8 +117,7 @@ def filesystem(path: Path, mountinfo: str | None = None, sys: Path = ROOT / "sys
         raise ParameterError(message)
     # Reversed, because the last of several mounts on one point covers the others.
     mount = max(reversed(holders), key=lambda holder: len(holder.point.parts))
-    kernel_name = _block_name(mount.major_minor, sys)
-    disk = _whole_disk(mount.major_minor, sys)
+    disk = block_device(mount.major_minor, sys)
     return Filesystem(
         path=path,
         mount_point=mount.point,
@@ -121,12 +125,28 @@ def filesystem(path: Path, mountinfo: str | None = None, sys: Path = ROOT / "sys
         device=mount.device,
         options=mount.options,
         major_minor=mount.major_minor,
-        block_device=disk,
-        in_memory=mount.fstype in IN_MEMORY or bool(_MEMORY_DISK.match(kernel_name)),
+        block_device=disk.name if disk and not disk.stacked else None,
+        in_memory=mount.fstype in IN_MEMORY or bool(disk and disk.in_memory),
         network=mount.fstype in NETWORK,
         fuse=mount.fstype in ("fuse", "fuseblk") or mount.fstype.startswith("fuse."),
-        stacked=bool(kernel_name) and disk is None,
+        stacked=bool(disk and disk.stacked),
+        root=mount.root,
     )
+
+
+def layers(system: Filesystem) -> list[Path]:
+    """Return the folders that an overlay lies over, the uppermost first; as they were named when it was mounted.
+
+    Notes
+    -----
+    Folders are separated by colons, data-only ones by two; a colon in a name has a backslash before it
+    (kernel: Documentation/filesystems/overlayfs.rst).
+    """
+    named = [option.partition("=")[::2] for option in map(decode_octal, system.options)]
+    upper = [value for key, value in named if key == "upperdir"]
+    lower = [value for key, value in named if key in ("lowerdir", "lowerdir+", "datadir+")]
+    folders = upper + [folder for value in lower for folder in re.split(r"(?<!\\):+", value)]
+    return [Path(re.sub(r"\\(.)", r"\1", folder)) for folder in folders if folder]
 
 
 def _parse(line: str) -> _Mount | None:
@@ -142,21 +162,5 @@ def _parse(line: str) -> _Mount | None:
         device=decode_octal(tail[1]),
         options=tuple(dict.fromkeys(options)),
         major_minor=head[2],
+        root=Path(decode_octal(head[3])),
     )
-
-
-def _block_name(major_minor: str, sys: Path) -> str:
-    link = sys / "dev/block" / major_minor
-    return link.resolve().name if link.exists() else ""
-
-
-def _whole_disk(major_minor: str, sys: Path) -> str | None:
-    """Return the disk's name (of a partition: its parent folder's); None if other devices or a file lie underneath."""
-    link = sys / "dev/block" / major_minor
-    if not link.exists():
-        return None
-    folder = link.resolve()
-    disk = folder.parent if (folder / "partition").exists() else folder
-    slaves = disk / "slaves"
-    stacked = (slaves.is_dir() and any(slaves.iterdir())) or (disk / "loop").exists()
-    return None if stacked else disk.name

@@ -1,4 +1,4 @@
-"""Was it really the storage? Pages in the page cache, and bytes that devices delivered."""
+"""Was it really the storage? Pages in the page cache, and bytes that this process had devices deliver."""
 
 import ctypes
 import mmap
@@ -8,9 +8,6 @@ from pathlib import Path
 
 from inferkit.errors import ReadError
 from inferkit.linux.procfs import ROOT, fields, text
-
-SECTOR_BYTES = 512
-"""Unit of /sys/block/*/stat, whatever the disk's own sector size (kernel: Documentation/block/stat.rst)."""
 
 _WINDOW_BYTES = 1 << 30  # mapped at a time: mincore answers one byte per page, 256 KiB for such a window
 _LOWEST_BIT = bytes(value & 1 for value in range(256))  # the other bits of mincore's answer are reserved
@@ -59,12 +56,6 @@ def evict_all(paths: Iterable[Path]) -> None:
     """Drop the pages of several files, as :func:`evict` does."""
     for path in paths:
         evict(path)
-
-
-def disk_read_bytes(block_device: str) -> int | None:
-    """Return the bytes read from a whole disk (its name under /sys/block) since boot; None if there is no such disk."""
-    counters = (text(ROOT / "sys/block" / block_device / "stat") or "").split()
-    return int(counters[2]) * SECTOR_BYTES if len(counters) > 2 else None
 
 
 def process_read_bytes() -> int | None:

@@ -1,6 +1,7 @@
 """A job's reader at work: its batches, the check of what arrives, and the account of where the bytes came from."""
 
 from contextlib import ExitStack
+from itertools import islice
 
 from inferkit.batch import Piece
 from inferkit.devices.base import Device
@@ -9,12 +10,15 @@ from inferkit.pipeline.resident_source import ResidentSource
 from inferkit.pipeline.ring import Ring
 from inferkit.pipeline.timeline import Timeline
 from inferkit.readers import reader_class
-from inferkit.readers.split import split
+from inferkit.readers.split import batches, split
 from inferkit.records.job import Images, ReadOptions
 from inferkit.records.place import Place
 from inferkit.records.run import Json
 from inferkit.validity.checksums import Verifier
 from inferkit.validity.io_accounting import IoAccounting
+
+LOOKED_AHEAD = 1000
+"""Batches from which is told how much a reader asks the storage for beyond what it delivers."""
 
 
 class Source:
@@ -75,9 +79,10 @@ class Source:
         """
         options, reader = self._options, self.reader
         self.verifier = Verifier(reader.dataset, options.verify_batches)
-        if reader.capabilities.has_files:
-            self._accounting = IoAccounting(reader.dataset)
         shares = self._shares(place or Place())
+        if reader.capabilities.has_files:
+            epoch = (pieces for share in shares for pieces in batches(share, options.batch_size, 1))
+            self._accounting = IoAccounting(reader.dataset, reader.rounding(islice(epoch, LOOKED_AHEAD)))
         if threads:
             buffers = options.host_batches or options.threads + in_flight + 1
             ring = Ring(reader, self._device, shares, options.batch_size, buffers=buffers)

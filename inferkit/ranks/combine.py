@@ -19,6 +19,7 @@ from inferkit.records.job import Job, Outcome, ProgressTrace, Window
 from inferkit.records.place import Place, cpu_ranges
 from inferkit.records.run import Figure, Json, figure_of
 from inferkit.units import duration, percent
+from inferkit.validity.io_accounting import shares
 
 LEAST_OVERLAP = 0.9
 """Share of the agreed windows in which all ranks must have been running (patatrack drops repeats below the same)."""
@@ -119,18 +120,27 @@ def _rank(job: Job, outcome: Outcome, trace: ProgressTrace, rates: Any) -> dict[
 
 
 def _storage(told: Sequence[dict[str, Json]]) -> dict[str, Json]:
-    """Add up where the ranks' bytes came from: a process counts for itself, disk and mount for all of them."""
+    """Add up where the ranks' bytes came from: a process counts for itself, disk and mount for all of them.
 
-    def put_together(name: str, how: Callable[[list[int]], int]) -> int | None:
-        values = [int(own[name]) for own in told if own.get(name) is not None]
+    So of a disk's counter the first and the last reading count, and of the resident pages those before any rank read.
+    """
+
+    def put_together(name: str, how: Callable[[list[Any]], Any]) -> Any:
+        values = [own[name] for own in told if own.get(name) is not None]
         return how(values) if len(values) == len(told) else None
 
-    sums = {name: put_together(name, sum) for name in ("delivered_bytes", "read_bytes", "process_read_bytes")}
-    common = {name: put_together(name, max) for name in ("disk_bytes", "wire_bytes")}
-    counted = sums["process_read_bytes"] if common["wire_bytes"] is None else common["wire_bytes"]
-    read, known = sums["read_bytes"], all(own["from_storage"] is not None for own in told)
-    share = counted / read if known and read and counted is not None else None
-    return {**told[0], **sums, **common, "from_storage": share}
+    def first_and_last(name: str) -> list[int | None]:
+        begins, ends = zip(*(own[name] for own in told), strict=True)
+        return [None if None in begins else min(begins), None if None in ends else max(ends)]
+
+    summed = ("delivered_bytes", "read_bytes", "whole_bytes", "process_read_bytes")
+    facts = {
+        **told[0],
+        **{name: put_together(name, sum) for name in summed},
+        **{name: first_and_last(name) for name in ("disk_counter", "wire_counter")},
+        "resident_before": put_together("resident_before", min),
+    }
+    return facts | shares(facts)
 
 
 def _reasons(total: Sum, window: Window, repeats: Sequence[Any]) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """The contract of a reader: batch in, bytes out."""
 
+import mmap
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol, Self
@@ -122,6 +123,17 @@ class Reader(Closing):
         """
         return min(batch_bytes, file_bytes), 1
 
+    def rounding(self, batches: Iterable[Sequence[Piece]]) -> float:
+        """Return how many bytes the storage is asked for at most, to each that is delivered; here whole pages of files.
+
+        Parameters
+        ----------
+        batches
+            Such as will be read.
+        """
+        sizes = [file.nbytes for file in self.dataset.files]
+        return sum(whole(0, nbytes, mmap.PAGESIZE) for nbytes in sizes) / max(1, sum(sizes))
+
     @property
     def facts(self) -> dict[str, str | int]:
         """What the record should tell of how this reader reads."""
@@ -152,6 +164,11 @@ class Reader(Closing):
 
     def close(self) -> None:
         """Close files and give memory back; calling it again does nothing."""
+
+
+def whole(offset: int, nbytes: int, block: int) -> int:
+    """Return the bytes of the blocks that hold ``nbytes`` from ``offset`` on."""
+    return (-(-(offset + nbytes) // block) - offset // block) * block
 
 
 class DecodingReader(Reader):

@@ -2,7 +2,7 @@
 
 import mmap
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,14 +11,16 @@ from inferkit.dataset.format import Dataset
 from inferkit.devices.base import HostMemory
 from inferkit.errors import ReadError
 from inferkit.linux.direct_io import direct_io_alignment
-from inferkit.linux.mounts import filesystem
+from inferkit.linux.mounts import IN_MEMORY
 from inferkit.linux.page_cache import evict, resident_share
-from inferkit.readers.base import Allocator, Capabilities, Reader
-from inferkit.readers.files import OpenFiles, identity, read_fully
+from inferkit.machine.holders import holder, holders
+from inferkit.readers.base import Allocator, Capabilities, Reader, whole
+from inferkit.readers.files import OpenFiles, read_fully
 
 UNKNOWN_BLOCK = 4096
 """What to assume where neither file system nor disk names a block: no disk in use has a larger logical one."""
 PROBE_BYTES = 2**20
+NOT_PROVED = "not proved"
 
 
 def direct_io_block(path: Path) -> tuple[int, str]:
@@ -29,24 +31,24 @@ def direct_io_block(path: Path) -> tuple[int, str]:
     ReadError
         If the file system takes O_DIRECT but copies through memory in silence, or does not take it.
     """
-    system = filesystem(path)
-    if system.in_memory or system.fstype.startswith("fuse"):
+    own = holder(path)
+    if own.reader in IN_MEMORY or own.kind == "fuse":
         message = (
-            f"{path} lies on {system.fstype}, which takes O_DIRECT but copies through memory in silence: "
+            f"{path} lies on {own.reader}, which takes O_DIRECT but copies through memory in silence: "
             "use reader buffered (or mapped, where the files lie in memory)"
         )
         raise ReadError(message)
     try:
         os.close(os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC))
     except OSError as error:
-        message = f"{path} on {system.fstype} does not open with O_DIRECT ({error.strerror}): use reader buffered"
+        message = f"{path} on {own.reader} does not open with O_DIRECT ({error.strerror}): use reader buffered"
         raise ReadError(message) from error
     alignment = direct_io_alignment(path)
     if alignment is not None:
         return max(alignment.memory, alignment.offset), "statx DIOALIGN"
-    sysfs = Path(f"/sys/block/{system.block_device}/queue/logical_block_size")
-    if system.block_device is not None and sysfs.exists():
-        return int(sysfs.read_text()), f"logical block size of {system.block_device}"
+    sysfs = [Path(f"/sys/block/{disk}/queue/logical_block_size") for disk in own.disks]
+    if sysfs and not own.stacked and all(file.exists() for file in sysfs):
+        return max(int(file.read_text()) for file in sysfs), f"logical block size of {', '.join(own.disks)}"
     return UNKNOWN_BLOCK, "assumed: neither file system nor disk names a block"
 
 
@@ -66,9 +68,9 @@ def probe(path: Path, block: int) -> str:
     evict(path)
     before = resident_share([path])
     if before is None:
-        return "not proved: the kernel does not tell this user which pages of the files are resident"
+        return f"{NOT_PROVED}: the kernel does not tell this user which pages of the files are resident"
     if before:
-        return "not proved: pages of the files could not be dropped, some process has them mapped"
+        return f"{NOT_PROVED}: pages of the files could not be dropped, some process has them mapped"
     nbytes = min(PROBE_BYTES, path.stat().st_size)
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
     try:
@@ -112,7 +114,8 @@ class DirectReader(Reader):
     Notes
     -----
     O_DIRECT wants file offset, length and memory address to be multiples of a block, which the file system names
-    (statx, DIOALIGN). tmpfs and FUSE take O_DIRECT but copy in silence: they are refused.
+    (statx, DIOALIGN). tmpfs and FUSE take O_DIRECT but copy in silence: they are refused. Files may lie on several
+    storages (links, folders mounted inside): each is asked, and the largest block serves all.
     """
 
     name = "direct"
@@ -120,15 +123,24 @@ class DirectReader(Reader):
 
     def __init__(self, dataset: Dataset, allocator: Allocator, *, evict: bool = False) -> None:
         super().__init__(dataset, allocator, evict=evict)
-        path = min(map(dataset.path, range(len(dataset.files))), key=lambda path: identity(path).nbytes)
-        self.block, self._known_by = direct_io_block(path)
-        self._proved_by = probe(path, self.block)
+        paths = [dataset.path(k) for k in range(len(dataset.files))]
+        smallest = [paths[min(own.files, key=lambda k: dataset.files[k].nbytes)] for own in holders(paths)]
+        blocks = [direct_io_block(path) for path in smallest]
+        self.block, self._known_by = max(blocks)
+        proofs = [probe(path, block) for path, (block, _) in zip(smallest, blocks, strict=True)]
+        self._proved_by = next((proof for proof in proofs if proof.startswith(NOT_PROVED)), proofs[0])
         self._files = OpenFiles(dataset, os.O_DIRECT)
 
     @property
     def facts(self) -> dict[str, str | int]:
         """The block size, how it is known, and how it was proved that the page cache is passed by."""
         return {"block": self.block, "block_known_by": self._known_by, "proved_by": self._proved_by}
+
+    def rounding(self, batches: Iterable[Sequence[Piece]]) -> float:
+        """Return the bytes of the blocks around each piece, to each byte of the pieces."""
+        size, pieces = self.dataset.image_bytes, [piece for batch in batches for piece in batch]
+        asked = sum(whole(start * size, count * size, self.block) for _, start, count, _ in pieces)
+        return asked / max(1, sum(count for _, _, count, _ in pieces) * size)
 
     def buffer_bytes(self, batch_size: int) -> int:
         """Return the batch's size with room for a block at either end of each piece (at most one piece per image)."""
@@ -143,7 +155,7 @@ class DirectReader(Reader):
         for file, start, count, first in pieces:
             offset, nbytes = start * size, count * size
             skipped = offset % block
-            span = -(-(skipped + nbytes) // block) * block
+            span = whole(offset, nbytes, block)
             wanted.append(Blocks(file, offset - skipped, skipped + nbytes, span, place))
             segments.append(Segment("ring", buffer.address + place + skipped, nbytes, first, count, file))
             place += span

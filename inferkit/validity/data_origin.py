@@ -6,10 +6,18 @@ from typing import NamedTuple
 from inferkit.readers import READERS
 from inferkit.records.job import ReadOptions
 from inferkit.records.run import Json
-from inferkit.units import percent
+from inferkit.units import gigabytes, percent
 
 FROM_STORAGE = 0.9
 """Least share of the read bytes that must have come from the storage for a run that declares so."""
+SAID = 0.01
+"""Share of the bytes from which on is said that they were not what was declared."""
+OTHERS = 0.05
+"""Share of a disk's or mount's reads by others from which on is said so; a system reads a little all the time."""
+SMALL_BYTES = 1e9
+"""What caches in drives, in their controllers and under virtual machines hold with ease, and so serve instead."""
+MANY_TIMES = 10
+"""Times that a small data set must have been read for it to matter that a device's cache may have served it."""
 
 
 class Finding(NamedTuple):
@@ -39,10 +47,30 @@ def weigh(source: str, reading: ReadOptions, storage: dict[str, Json] | None) ->
 
 def _memory(reading: ReadOptions, storage: dict[str, Json]) -> Iterator[Finding]:
     share = storage["from_storage"]
-    if storage["in_memory"]:
-        yield Finding("warning", f"memory is what was measured: {reading.folder} lies on {storage['filesystem']}")
+    if storage["in_memory"] and all(own["kind"] == "memory" for own in storage.get("holders", [])):
+        yield Finding("warning", f"memory is what was measured: {_which(reading, storage, 'memory')}")
+    elif not READERS[reading.reader].capabilities.has_ceiling:
+        yield from _faults(storage)
     elif share is not None and share > 1 - FROM_STORAGE:
         yield Finding("warning", f"source is memory, but {percent(min(1.0, share))} of the bytes came from storage")
+
+
+def _faults(storage: dict[str, Json]) -> Iterator[Finding]:
+    """Look for page faults that read: a stage that nothing measures alone, so that the prediction lacks the slowest.
+
+    Pages that were missing at the start are read once. How much that was of all is counted, else it is not known.
+    """
+    share, before = storage["from_storage"], storage.get("resident_before")
+    missing = 0.0 if before is None else 1 - before
+    kind = "reason" if (missing if share is None else share) > 1 - FROM_STORAGE else "warning"
+    if max(missing, share or 0.0) > SAID:
+        known = "" if share is None else f", and {percent(share)} of all bytes came from storage"
+        yield Finding(
+            kind,
+            f"source is memory, but {percent(missing)} of the pages were not in memory at the start{known}: page "
+            "faults read them, and no ceiling says how fast; read the files once before (cat), stage them to /dev/shm, "
+            "or use reader buffered",
+        )
 
 
 def _storage(reading: ReadOptions, storage: dict[str, Json] | None) -> Iterator[Finding]:
@@ -50,35 +78,133 @@ def _storage(reading: ReadOptions, storage: dict[str, Json] | None) -> Iterator[
         yield Finding("reason", f"source is storage, but reader {reading.reader} reads none: declare source: memory")
         return
     if storage["in_memory"]:
-        where = f"{reading.folder} lies on {storage['filesystem']}, which is memory"
+        where = f"{_which(reading, storage, 'memory')}, which is memory"
         yield Finding("reason", f"source is storage, but {where}: declare source: memory")
         return
-    share, most = storage["from_storage"], _at_most(reading, storage)
+    shares = [share for share in (storage["from_storage"], _at_most(reading, storage)) if share is not None]
+    share = min(shares, default=None)
+    counted = storage["from_storage"] is not None
     if share is not None and share < FROM_STORAGE:
-        yield Finding("reason", _from_cache(f"only {percent(share)}"))
-    elif share is None and most is not None and most < FROM_STORAGE:
-        yield Finding("reason", _from_cache(f"at most {percent(most)}"))
-    elif share is None:
+        yield Finding("reason", _not_from_storage(reading, storage, share, "only" if counted else "at most"))
+        return
+    yield from _nearly(reading, storage, share if counted else None)
+    yield from _circumstances(reading, storage)
+
+
+def _nearly(reading: ReadOptions, storage: dict[str, Json], share: float | None) -> Iterator[Finding]:
+    """Say what is lacking of a proof."""
+    if share is None:
         yield Finding("unverified", "that the bytes came from storage: the kernel does not count this process's reads")
-    elif storage.get("stacked"):
-        yield Finding("unverified", "that disks were read: the file system's device is made of others, or of a file")
+    elif share < 1 - SAID:
+        cause, _ = _cause(reading, storage)
+        yield Finding("warning", f"only {percent(share)} of the bytes came from storage, {cause}")
+    if any(own["kind"] == "unresolved" for own in storage.get("holders", [])):
+        where = _which(reading, storage, "unresolved")
+        yield Finding("unverified", f"that disks were read: {where}, and nobody can tell what is underneath")
 
 
-def _from_cache(share: str) -> str:
-    return (
-        f"source is storage, but {share} of the bytes came from it, the rest from the page cache: "
-        "use reader direct, set evict: true, or declare source: memory"
-    )
+def _circumstances(reading: ReadOptions, storage: dict[str, Json]) -> Iterator[Finding]:
+    """Say what makes of a figure that is true another than it seems."""
+    empty, stuck = storage.get("empty") or 0.0, storage.get("resident_before") or 0.0
+    if empty > SAID:
+        kind = "reason" if empty > 1 - FROM_STORAGE else "warning"
+        yield Finding(kind, f"source is storage, but {percent(empty)} of the bytes are {_HOLES}: {_FILL}")
+    if stuck > SAID and _drops(reading):
+        yield Finding("warning", f"evict could not drop {percent(stuck)} of the pages: another process uses the files")
+    if not READERS[reading.reader].capabilities.has_ceiling:
+        what = f"reader {reading.reader} read the storage by page faults, which no ceiling measures"
+        yield Finding("warning", f"{what}: a prediction without it is none; use reader buffered or direct")
+    yield from _others(storage)
+    yield from _again_and_again(storage)
+
+
+def _again_and_again(storage: dict[str, Json]) -> Iterator[Finding]:
+    """Say where a set is so small that caches of devices hold it, which no counter of this machine shows."""
+    different = storage.get("different_bytes") or 0
+    times = storage["read_bytes"] / different if different else 0.0
+    if different < SMALL_BYTES and times > MANY_TIMES:
+        what = f"the data set's {gigabytes(different)} were read {times:,.0f} times"
+        yield Finding(
+            "warning",
+            f"{what}: a cache of drive, controller, hypervisor or server may have answered; use "
+            f"{gigabytes(SMALL_BYTES)} or more, best five times the memory of what may cache (as MLPerf Storage asks)",
+        )
+
+
+def _others(storage: dict[str, Json]) -> Iterator[Finding]:
+    """Say where a disk or mount delivered more than this run asked for."""
+    process = storage.get("process_read_bytes")
+    for name, what in (("disk_bytes", "disk"), ("wire_bytes", "mount")):
+        everybody = storage.get(name)
+        if process is not None and everybody and 1 - process / everybody > OTHERS:
+            others = percent(1 - process / everybody)
+            yield Finding("warning", f"{others} of the {what}'s reads were not ours: something else read it meanwhile")
+
+
+_HOLES = "holes or blocks that were never written, for which no disk is asked"
+_FILL = "write the files in full (cp --sparse=never)"
+
+
+def _not_from_storage(reading: ReadOptions, storage: dict[str, Json], share: float, how: str) -> str:
+    cause, fix = _cause(reading, storage)
+    return f"source is storage, but {how} {percent(share)} of the bytes came from it, {cause}: {fix}"
+
+
+def _cause(reading: ReadOptions, storage: dict[str, Json]) -> tuple[str, str]:
+    """Return what most likely took the storage's place, and what to do."""
+    empty, encoded = storage.get("empty") or 0.0, storage.get("encoded") or 0.0
+    if empty > SAID:
+        return f"for {percent(empty)} are {_HOLES}", f"{_FILL}, or declare source: memory"
+    if encoded > SAID:
+        return (
+            f"for {percent(encoded)} are compressed by the file system, and less than was read had to come",
+            "write the files without compression, or to another file system",
+        )
+    if _below(storage):
+        return (
+            f"the rest from a cache below the file system ({_chain(storage)})",
+            "lay the files on the disk itself, or give its loop device --direct-io=on",
+        )
+    if READERS[reading.reader].capabilities.passes_cache:
+        return (
+            f"though reader {reading.reader} passes the page cache by: something below the file system took its place",
+            "lay the files on a disk without a cache, or declare source: memory",
+        )
+    return "the rest from the page cache", "use reader direct, set evict: true, or declare source: memory"
+
+
+def _below(storage: dict[str, Json]) -> bool:
+    """Whether disks delivered less than the process asked block devices for."""
+    process, disk = storage.get("process_read_bytes"), storage.get("disk_bytes")
+    return process is not None and disk is not None and disk < (1 - SAID) * process
+
+
+def _chain(storage: dict[str, Json]) -> str:
+    return ", ".join(own["on"] for own in storage.get("holders", []))
+
+
+def _which(reading: ReadOptions, storage: dict[str, Json], kind: str) -> str:
+    """Say what lies on a kind of holder: the folder, or how many of its files."""
+    own = [told for told in storage.get("holders", []) if told["kind"] == kind]
+    where = own[0]["on"] if own else storage["filesystem"]
+    if len(own) == len(storage.get("holders", [])):
+        return f"{reading.folder} lies on {where}"
+    files, asked = sum(told["files"] for told in own), sum(told["files"] for told in storage["holders"])
+    return f"{files} of {asked} files of {reading.folder} ({own[0]['example']} …) lie on {where}"
+
+
+def _drops(reading: ReadOptions) -> bool:
+    return reading.evict and READERS[reading.reader].capabilities.can_evict
 
 
 def _at_most(reading: ReadOptions, storage: dict[str, Json]) -> float | None:
-    """Return the largest share that can have come from storage where nobody counts, by the pages that were resident.
+    """Return the largest share that can have come from storage, by the pages that were resident.
 
     Pages that stayed resident to the end were read once at most, and not at all if they were there before. None where
     pages were dropped, passed by, or are not told.
     """
     before, after = storage.get("resident_before"), storage.get("resident_after")
-    dropped = reading.evict and READERS[reading.reader].capabilities.can_evict
-    if before is None or after is None or after < 1 or dropped or READERS[reading.reader].capabilities.passes_cache:
+    passes = READERS[reading.reader].capabilities.passes_cache
+    if before is None or after is None or after < 1 or _drops(reading) or passes:
         return None
     return float(storage["dataset_bytes"] * (1 - before) / storage["read_bytes"]) if storage["read_bytes"] else None

@@ -1,20 +1,26 @@
 """Was it really the storage? What the kernel tells about where a run's bytes came from."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from inferkit.dataset.format import Dataset
+from inferkit.linux.block_devices import disk_read_bytes
 from inferkit.linux.cgroups import memory_limit
-from inferkit.linux.mounts import filesystem, public
+from inferkit.linux.extents import stored
+from inferkit.linux.mounts import public
 from inferkit.linux.nfs import mount_statistics
-from inferkit.linux.page_cache import disk_read_bytes, process_read_bytes, resident_share
+from inferkit.linux.page_cache import process_read_bytes, resident_share
 from inferkit.linux.procfs import ROOT, fields, kibibytes, text
+from inferkit.machine.holders import Held, holders
 from inferkit.records.run import Json
 
 LOOKED_AT = 64
-"""Files of which the resident pages are counted: asking about every page of a large data set takes seconds."""
+"""Files of which pages and extents are looked at: asking about every page of a large data set takes seconds."""
+ASKED_ABOUT = 10_000
+"""Files that are asked on which device they lie: a call each, which a network file system may send to its server."""
 LEAST_COUNTED = 0.1
-"""Share of the bytes read from which on a process's count is taken for that of a client that counts."""
+"""Share of the bytes read from which on a count is taken for that of a client, or of a disk, that counts."""
 
 
 @dataclass(frozen=True)
@@ -31,26 +37,52 @@ class IoAccounting:
     Parameters
     ----------
     dataset
-        What the run reads; its folder need not lie on a disk.
+        What the run reads; its folder need not lie on a disk, nor its files where the folder does.
+    rounding
+        Bytes that the storage is asked for at most, to each byte that is read: it delivers whole pages or blocks.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
-        step = max(1, len(dataset.files) // LOOKED_AT)
-        self._paths: list[Path] = [dataset.path(k) for k in range(0, len(dataset.files), step)]
+    def __init__(self, dataset: Dataset, rounding: float = 1.0) -> None:
+        asked = [dataset.path(k) for k in _spread(len(dataset.files), ASKED_ABOUT)]
+        self._held = holders(asked)
+        self._system = self._held[0].system
+        self._paths = [asked[k] for k in _spread(len(asked), LOOKED_AT)]
+        self._paths += [path for own in self._held if (path := asked[own.files[0]]) not in self._paths]
         self._nbytes = dataset.nbytes
-        self._system = filesystem(dataset.folder)
+        self._rounding = rounding
         self._mount = mount_statistics(self._system.mount_point)
+        self._fuse = any(own.system.fuse for own in self._held)
+        self._about = self._storage() | _holders(self._held, asked, dataset.folder) | self._files(asked)
         self._before = self._sample()
 
     def _sample(self) -> _Sample:
-        device = self._system.block_device
-        mount = mount_statistics(self._system.mount_point) if self._mount else None
         return _Sample(
-            None if self._system.fuse else resident_share(self._paths),  # opening a file of FUSE drops its pages
-            disk_read_bytes(device) if device else None,
+            None if self._fuse else resident_share(self._paths),  # opening a file of FUSE drops its pages
+            _sum(disk_read_bytes(disk) for disk in self._about["disks"]),
             process_read_bytes(),
-            mount.server_read_bytes if mount else None,
+            _sum(_wire_bytes(own) for own in self._held),
         )
+
+    def _storage(self) -> dict[str, Json]:
+        return {
+            "filesystem": self._system.fstype,
+            "options": public(self._mount.options if self._mount else self._system.options),
+            "transport": self._mount.transport if self._mount else "",
+            "block_device": self._system.block_device,
+        }
+
+    def _files(self, asked: Sequence[Path]) -> dict[str, Json]:
+        """Tell which share of the files' bytes no disk holds as it is, and how many are different ones."""
+        told = [] if self._fuse else [own for path in self._paths if (own := stored(path)) is not None]
+        nbytes = sum(own.nbytes for own in told)
+        states = [path.stat() for path in asked]
+        different = {(state.st_dev, state.st_ino): state.st_size for state in states}
+        total = sum(state.st_size for state in states)
+        return {
+            "empty": sum(own.empty for own in told) / nbytes if nbytes else None,
+            "encoded": sum(own.encoded for own in told) / nbytes if nbytes else None,
+            "different_bytes": round(self._nbytes * sum(different.values()) / max(1, total)),
+        }
 
     def facts(self, delivered: int, read: int | None = None) -> dict[str, Json]:
         """Return what is known after a run; None where the machine does not tell.
@@ -63,43 +95,97 @@ class IoAccounting:
             Bytes that the reader threads asked the files for: more than was delivered, since some batches are read
             ahead when the last window ends. They count, or a short run would seem to come from storage more than once.
         """
-        after = self._sample()
+        before, after = self._before, self._sample()
         read = delivered if read is None else read
-        process = _difference(self._before.process_bytes, after.process_bytes)
-        wire = _difference(self._before.wire_bytes, after.wire_bytes)
-        counted = self._counted(process, wire, read)
         memory = _memory()
-        return {
-            "filesystem": self._system.fstype,
-            "in_memory": self._system.in_memory,
-            "network": self._system.network,
-            "fuse": self._system.fuse,
-            "stacked": self._system.stacked,
-            "options": public(self._mount.options if self._mount else self._system.options),
-            "transport": self._mount.transport if self._mount else "",
-            "block_device": self._system.block_device,
-            "resident_before": self._before.resident,
+        facts = {
+            **self._about,
+            "resident_before": before.resident,
             "resident_after": after.resident,
             "dataset_bytes": self._nbytes,
             "dataset_to_memory": self._nbytes / memory if memory else None,
             "delivered_bytes": delivered,
             "read_bytes": read,
-            "disk_bytes": _difference(self._before.disk_bytes, after.disk_bytes),
-            "process_read_bytes": process,
-            "wire_bytes": wire,
-            "from_storage": None if counted is None or not read else counted / read,
+            "whole_bytes": round(read * self._rounding),
+            "process_read_bytes": _difference((before.process_bytes, after.process_bytes)),
+            "disk_counter": [before.disk_bytes, after.disk_bytes],
+            "wire_counter": [before.wire_bytes, after.wire_bytes],
         }
+        return facts | shares(facts)
 
-    def _counted(self, process: int | None, wire: int | None, read: int) -> int | None:
-        """Return the bytes that surely came from the storage; None where nobody counts them.
 
-        A FUSE file system's reads, and those of some network clients, are in no process's count: there a small one
-        means nothing, for libraries that the process loads from a disk meanwhile are in it.
-        """
-        if wire is not None:
-            return wire
-        uncounted = self._system.fuse or self._system.network
-        return None if uncounted and (process or 0) < LEAST_COUNTED * read else process
+def shares(facts: Mapping[str, Json]) -> dict[str, Json]:
+    """Return what counters say of the bytes: those of disks and mounts, and which share of all read came from storage.
+
+    Parameters
+    ----------
+    facts
+        Of one rank, or of several put together.
+
+    Notes
+    -----
+    A process counts what it asked block devices for, with those behind a loop device's or another cache; disks and
+    mounts count for everybody. So the smallest count is the most that can be true. A disk alone proves nothing.
+    """
+    disk, wire = _difference(facts["disk_counter"]), _difference(facts["wire_counter"])
+    own = _counted_by_process(facts)
+    if own is None:
+        own = wire
+    elif not facts["stacked"] and disk is not None and disk < LEAST_COUNTED * own:
+        disk = None  # a plain disk delivers what it is asked for: this one does not count
+    counted = None if own is None else min(count for count in (own, disk, wire) if count is not None)
+    whole = facts["whole_bytes"]
+    share = None if counted is None or not whole else min(1.0, counted / whole)
+    return {"disk_bytes": disk, "wire_bytes": wire, "from_storage": share}
+
+
+def _counted_by_process(facts: Mapping[str, Json]) -> int | None:
+    """Return the bytes that a process caused to be read; None where that is not counted.
+
+    A FUSE file system's reads, and those of some network clients, are in no process's count: there a small one means
+    nothing, for libraries that the process loads from a disk meanwhile are in it. NFS counts (kernel: fs/nfs/read.c,
+    fs/nfs/direct.c, task_io_account_read).
+    """
+    process: int | None = facts["process_read_bytes"]
+    uncounted = facts["fuse"] or (facts["network"] and not str(facts["filesystem"]).startswith("nfs"))
+    return None if uncounted and (process or 0) < LEAST_COUNTED * facts["read_bytes"] else process
+
+
+def _holders(held: Sequence[Held], asked: Sequence[Path], folder: Path) -> dict[str, Json]:
+    """Tell what holds the files; disks only where nothing else does, for else their counters are not all."""
+    kinds = {own.holder.kind for own in held}
+    return {
+        "holders": [
+            {
+                "kind": own.holder.kind,
+                "on": str(own.holder),
+                "disks": list(own.holder.disks),
+                "files": len(own.files),
+                "example": str(asked[own.files[0]].relative_to(folder)),
+            }
+            for own in held
+        ],
+        "in_memory": "memory" in kinds,
+        "network": "network" in kinds,
+        "fuse": "fuse" in kinds,
+        "stacked": any(own.holder.stacked for own in held),
+        "disks": sorted({disk for own in held for disk in own.holder.disks}) if kinds == {"disk"} else [],
+    }
+
+
+def _spread(files: int, most: int) -> range:
+    return range(0, files, max(1, files // most))
+
+
+def _wire_bytes(own: Held) -> int | None:
+    mount = mount_statistics(own.system.mount_point) if own.holder.kind == "network" else None
+    return mount.server_read_bytes if mount else None
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    """Return the sum; None where one is not known, or there are none."""
+    known = list(counts)
+    return sum(count for count in known if count is not None) if known and None not in known else None
 
 
 def _memory() -> int | None:
@@ -108,5 +194,6 @@ def _memory() -> int | None:
     return min((size for size in (machine, memory_limit()) if size is not None), default=None)
 
 
-def _difference(before: int | None, after: int | None) -> int | None:
+def _difference(counter: Sequence[int | None]) -> int | None:
+    before, after = counter
     return None if before is None or after is None else after - before

@@ -7,8 +7,9 @@ import pytest
 
 from inferkit.errors import ReadError
 from inferkit.linux import page_cache as residency
+from inferkit.linux.block_devices import disk_read_bytes
 from inferkit.linux.mounts import filesystem
-from inferkit.linux.page_cache import disk_read_bytes, evict, process_read_bytes, resident_share
+from inferkit.linux.page_cache import evict, process_read_bytes, resident_share
 
 PAGE = mmap.PAGESIZE
 PAGES = 64

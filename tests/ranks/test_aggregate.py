@@ -198,15 +198,19 @@ def test_a_rank_in_another_place_than_planned_is_invalid() -> None:
 
 
 def test_what_came_from_storage_is_added_up() -> None:
-    def told(process: int | None, read: int) -> dict[str, object]:
+    def told(process: int | None, read: int, disk: tuple[int, int], resident: float = 0.0) -> dict[str, object]:
         return {
             "filesystem": "ext4",
+            "network": False,
+            "fuse": False,
+            "stacked": False,
             "delivered_bytes": read,
             "read_bytes": read,
+            "whole_bytes": 2 * read,
             "process_read_bytes": process,
-            "wire_bytes": None,
-            "disk_bytes": 1000,
-            "from_storage": None if process is None else process / read,
+            "resident_before": resident,
+            "wire_counter": [None, None],
+            "disk_counter": list(disk),
         }
 
     def storage(*all_of_them: dict[str, object]) -> dict[str, object]:
@@ -216,9 +220,10 @@ def test_what_came_from_storage_is_added_up() -> None:
         own: dict[str, object] = facts["storage"]
         return own
 
-    both = storage(told(100, 100), told(0, 300))
-    assert (both["from_storage"], both["delivered_bytes"], both["disk_bytes"]) == (0.25, 400, 1000)
-    assert storage(told(100, 100), told(None, 300))["from_storage"] is None
+    both = storage(told(100, 100, (0, 900)), told(0, 300, (50, 1000), 0.2))
+    assert (both["from_storage"], both["delivered_bytes"], both["whole_bytes"]) == (0.125, 400, 800)
+    assert (both["disk_counter"], both["disk_bytes"], both["resident_before"]) == ([0, 1000], 1000, 0.0)
+    assert storage(told(100, 100, (0, 1)), told(None, 300, (0, 1)))["from_storage"] is None
 
 
 def test_windows_that_demand_images_last_until_every_rank_has_them() -> None:

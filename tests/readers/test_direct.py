@@ -1,3 +1,4 @@
+import dataclasses
 import mmap
 import os
 from pathlib import Path
@@ -10,10 +11,12 @@ from inferkit.errors import ReadError
 from inferkit.linux.direct_io import DirectIo
 from inferkit.linux.mounts import filesystem
 from inferkit.linux.page_cache import evict, resident_share
+from inferkit.machine.holders import Holder
 from inferkit.readers import direct
 from inferkit.readers import files as base
 from inferkit.readers.direct import DirectReader, direct_io_block, probe
 from tests.conftest import MakeTensors
+from tests.mounting import Mounts
 from tests.readers.conftest import assert_reads_every_image, content
 
 
@@ -187,8 +190,60 @@ def test_file_system_without_direct_io_is_refused(tmp_path: Path) -> None:
 def test_fuse_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "images.tensors"
     path.write_bytes(bytes(10))
-    found = filesystem(path)
-    changed = {**vars(found), "fstype": "fuse.sshfs", "fuse": True, "in_memory": False}
-    monkeypatch.setattr(direct, "filesystem", lambda path: type(found)(**changed))
+    monkeypatch.setattr(direct, "holder", lambda path: Holder("fuse", ("fuse.sshfs",)))
     with pytest.raises(ReadError, match=r"lies on fuse.sshfs, which takes O_DIRECT"):
         direct_io_block(path)
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_each_storage_of_a_data_set_is_asked(
+    make_dataset: MakeTensors, device: CpuDevice, past_cache: type[DirectReader], disk: Path, shm: Path, elsewhere: bool
+) -> None:
+    # The smallest file lies on the disk; the folder lies on it as well, or in memory.
+    folder, other = (disk, shm) if elsewhere else (shm, disk)
+    known = make_dataset((5, 3), (3, 64, 64), folder=folder)
+    other.mkdir(exist_ok=True)
+    for path in [known.dataset.path(0)] if elsewhere else [known.dataset.path(1)]:
+        (other / "elsewhere").write_bytes(path.read_bytes())
+        path.unlink()
+        path.symlink_to(other / "elsewhere")
+    with pytest.raises(ReadError, match=r"images-00.tensors lies on .*, which takes O_DIRECT but copies"):
+        past_cache(known.dataset, device)
+
+
+def test_an_overlay_is_asked_in_its_layers(
+    make_dataset: MakeTensors, device: CpuDevice, past_cache: type[DirectReader], disk: Path, mounts: Mounts
+) -> None:
+    memory = mounts.tmpfs("memory")
+    (memory / "upper").mkdir()
+    known = make_dataset((5, 3), (3, 64, 64), folder=disk)
+    over = mounts.overlay("over", disk, upper=memory / "upper")
+    data = dataclasses.replace(known.dataset, folder=over)
+    with past_cache(data, device) as reader:
+        assert_reads_every_image(reader, known, device, batch_size=4, threads=1)
+    os.utime(over / "images-01.tensors")  # copies it up
+    with pytest.raises(ReadError, match=r"images-01.tensors lies on tmpfs, which takes O_DIRECT but copies"):
+        past_cache(data, device)
+
+
+def test_the_largest_block_serves_all(
+    make_dataset: MakeTensors, device: CpuDevice, past_cache: type[DirectReader], disk: Path, mounts: Mounts
+) -> None:
+    image = mounts.loop("image", mounts.tmpfs("memory"), sector=4096)
+    known = make_dataset((5, 3), (3, 37, 41), folder=disk)
+    (image / "b").write_bytes(known.dataset.path(1).read_bytes())
+    known.dataset.path(1).unlink()
+    known.dataset.path(1).symlink_to(image / "b")
+    with past_cache(known.dataset, device) as reader:
+        assert reader.block == 4096
+        assert_reads_every_image(reader, known, device, batch_size=3, threads=2)
+
+
+def test_blocks_around_what_is_read_are_asked_for(
+    make_dataset: MakeTensors, device: CpuDevice, past_cache: type[DirectReader], disk: Path
+) -> None:
+    known = make_dataset((8,), (1, 16, 48), folder=disk)
+    with past_cache(known.dataset, device) as reader:
+        reader.block = 512
+        assert reader.rounding([[Piece(0, 0, 1, 0)]]) == 1024 / 768
+        assert reader.rounding([[Piece(0, 1, 1, 1)], [Piece(0, 2, 2, 2)]]) == (1024 + 1536) / (3 * 768)

@@ -1,3 +1,4 @@
+import re
 from typing import Any
 
 import pytest
@@ -17,6 +18,16 @@ STORAGE: dict[str, Any] = {
 }
 
 
+def lying(kind: str, on: str, files: int, example: str) -> dict[str, Any]:
+    return {"kind": kind, "on": on, "disks": [], "files": files, "example": example}
+
+
+DISK = lying("disk", "ext4 on nvme0n1", 7, "a.tensors")
+MEMORY = lying("memory", "btrfs on loop3 on tmpfs", 1, "sub/b.tensors")
+UNKNOWN = lying("unresolved", "overlay", 3, "c.tensors")
+LOOP = lying("disk", "ext4 on loop0 on ext4 on vda", 3, "d.tensors")
+
+
 def told(source: str = "storage", *, reader: str = "buffered", evict: bool = False, **facts: Any) -> list[Finding]:
     reading = ReadOptions(folder="/data", reader=reader, evict=evict)
     return list(weigh(source, reading, STORAGE | facts))
@@ -24,7 +35,13 @@ def told(source: str = "storage", *, reader: str = "buffered", evict: bool = Fal
 
 def test_storage_that_was_storage() -> None:
     assert told() == []
-    assert told(from_storage=0.9) == []
+    assert told(from_storage=0.99) == []
+    assert told(holders=[DISK]) == []
+
+
+def test_what_the_cache_answered_is_said_before_it_is_refused() -> None:
+    ((kind, text),) = told(from_storage=0.952)
+    assert (kind, text) == ("warning", "only 95.2 % of the bytes came from storage, the rest from the page cache")
 
 
 def test_the_page_cache_is_no_storage() -> None:
@@ -39,11 +56,97 @@ def test_memory_is_no_storage() -> None:
     assert "lies on tmpfs, which is memory" in text
 
 
-def test_a_stacked_device_proves_nothing_of_the_disks_below_it() -> None:
-    ((kind, text),) = told(stacked=True)
-    assert kind == "unverified"
-    assert "made of others" in text
-    assert told(stacked=True, from_storage=0.5)[0].kind == "reason"
+def test_what_nobody_can_resolve_is_no_proof() -> None:
+    ((kind, text),) = told(holders=[UNKNOWN])
+    assert (kind, text) == (
+        "unverified",
+        "that disks were read: /data lies on overlay, and nobody can tell what is underneath",
+    )
+    ((_, text),) = told(holders=[DISK, UNKNOWN])
+    assert "3 of 10 files of /data (c.tensors …) lie on overlay" in text
+    assert [kind for kind, _ in told(holders=[UNKNOWN], from_storage=0.5)] == ["reason"]
+    assert [kind for kind, _ in told(holders=[UNKNOWN], from_storage=None)] == ["unverified", "unverified"]
+
+
+def test_one_part_in_memory_is_enough() -> None:
+    ((kind, text),) = told(in_memory=True, holders=[DISK, MEMORY])
+    assert kind == "reason"
+    assert "1 of 8 files of /data (sub/b.tensors …) lie on btrfs on loop3 on tmpfs, which is memory: declare" in text
+    ((kind, text),) = told(in_memory=True, holders=[MEMORY])
+    assert "source is storage, but /data lies on btrfs on loop3 on tmpfs, which is memory" in text
+
+
+def test_a_second_epoch_of_what_stayed_was_not_read() -> None:
+    stayed: dict[str, Any] = {"resident_after": 1.0, "read_bytes": 2000}
+    ((kind, text),) = told(from_storage=1.0, **stayed)
+    assert kind == "reason"
+    assert "only 50.0 % of the bytes came from it, the rest from the page cache" in text
+    assert told(evict=True, from_storage=1.0, **stayed) == []
+    assert told(reader="direct", from_storage=1.0, **stayed) == []
+
+
+def test_pages_that_could_not_be_dropped() -> None:
+    ((kind, text),) = told(evict=True, resident_before=0.8)
+    assert (kind, "evict could not drop 80.0 % of the pages" in text) == ("warning", True)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"empty": 0.7}, "for 70.0 % are holes or blocks that were never written"),
+        ({"encoded": 1.0}, "for 100.0 % are compressed by the file system"),
+        ({"stacked": True, "process_read_bytes": 1000, "disk_bytes": 300, "holders": [LOOP]}, "(ext4 on loop0 on ext4"),
+        ({}, "though reader direct passes the page cache by"),
+    ],
+)
+def test_a_reader_past_the_page_cache_is_not_told_to_use_it(change: dict[str, Any], words: str) -> None:
+    ((kind, text),) = told(reader="direct", from_storage=0.3, **change)
+    assert kind == "reason"
+    assert words in text
+    assert "from the page cache" not in text
+    assert "use reader direct" not in text
+
+
+@pytest.mark.parametrize(("empty", "kinds"), [(0.005, []), (0.05, ["warning"]), (0.2, ["reason"])])
+def test_holes_that_a_count_hid(empty: float, kinds: list[str]) -> None:
+    assert [kind for kind, _ in told(reader="direct", empty=empty)] == kinds
+
+
+@pytest.mark.parametrize("name", ["disk_bytes", "wire_bytes"])
+def test_what_others_read(name: str) -> None:
+    def others(process: int | None, everybody: int) -> list[Finding]:
+        counts: dict[str, Any] = {"process_read_bytes": process, name: everybody}
+        return told(**counts)
+
+    ((kind, text),) = others(1000, 1754)
+    assert kind == "warning"
+    assert re.match(r"43.0 % of the (disk|mount)'s reads were not ours", text)
+    assert others(1000, 1050) == []
+    assert others(None, 1754) == []
+
+
+def test_a_small_set_that_was_read_many_times() -> None:
+    ((kind, text),) = told(reader="direct", different_bytes=150_000, read_bytes=150_000 * 54_000)
+    assert kind == "warning"
+    assert "the data set's 150 kB were read 54,000 times" in text
+    assert told(reader="direct", different_bytes=150_000, read_bytes=150_000 * 10) == []
+    assert told(reader="direct", different_bytes=2 * 10**9, read_bytes=10**12) == []
+
+
+def test_page_faults_are_reads_that_nothing_measures() -> None:
+    def faults(**facts: Any) -> list[Finding]:
+        return told("memory", reader="mapped", **facts)
+
+    ((kind, text),) = faults(resident_before=0.0, from_storage=0.4)
+    assert kind == "reason"
+    assert "100.0 % of the pages were not in memory at the start, and 40.0 % of all bytes came from storage" in text
+    assert [kind for kind, _ in faults(resident_before=0.0, from_storage=0.05)] == ["warning"]
+    assert [kind for kind, _ in faults(resident_before=0.5, from_storage=None)] == ["reason"]
+    assert [kind for kind, _ in faults(resident_before=0.95, from_storage=None)] == ["warning"]
+    assert faults(resident_before=1.0, from_storage=0.0) == []
+    assert faults(resident_before=None, from_storage=None) == []
+    ((kind, text),) = told(reader="mapped")
+    assert (kind, "by page faults, which no ceiling measures" in text) == ("warning", True)
 
 
 UNCOUNTED: dict[str, Any] = {"from_storage": None, "resident_after": 1.0, "read_bytes": 4000}
@@ -82,5 +185,6 @@ def test_a_run_from_memory_says_so() -> None:
 
 def test_a_run_that_was_not_from_memory_says_so_too() -> None:
     assert "40.0 % of the bytes came from storage" in told("memory", from_storage=0.4)[0].text
+    assert told("memory", in_memory=True, holders=[DISK, MEMORY], from_storage=0.4)[0].text.startswith("source is")
     assert told("memory", from_storage=0.05) == []
     assert told("memory", from_storage=None) == []

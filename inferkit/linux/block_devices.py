@@ -1,0 +1,86 @@
+"""What the kernel says of block devices in sysfs: whole disks, what stacked ones are made of, and their counters."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from inferkit.linux.procfs import ROOT, text
+
+SECTOR_BYTES = 512
+"""Unit of /sys/block/*/stat, whatever the disk's own sector size (kernel: Documentation/block/stat.rst)."""
+
+_MEMORY_NAME = re.compile(r"(zram|ram|nullb)\d+$")
+_MEMORY_MODELS = frozenset({"scsi_debug", "RAMDISK-MCP"})
+"""SCSI disks that are memory: the kernel's test disk, and the RAM disks of its target (LIO)."""
+_NETWORK_NAME = re.compile(r"(nbd|rbd)\d+$")
+_STACKED_NAME = re.compile(r"(dm-|md|loop|bcache|drbd)\d+$")
+_DELETED = " (deleted)"
+
+
+@dataclass(frozen=True)
+class BlockDevice:
+    """A whole disk, or a device that is made of others or of a file.
+
+    Parameters
+    ----------
+    name
+        Under /sys/block; of a partition, that of its disk.
+    parts
+        Device numbers of what it is made of (device mapper, md, bcache).
+    file
+        Of a loop device: the file behind it, as its path was when it was attached.
+    in_memory, network
+        Whether its bytes lie in memory (zram, ram), or are delivered over a network.
+    stacked
+        Whether it is made of something else, even where sysfs does not say of what.
+    """
+
+    name: str
+    parts: tuple[str, ...] = ()
+    file: Path | None = None
+    in_memory: bool = False
+    network: bool = False
+    stacked: bool = False
+
+
+def block_device(major_minor: str, sys: Path = ROOT / "sys") -> BlockDevice | None:
+    """Return the device of a number such as ``259:2``; None if there is none.
+
+    Parameters
+    ----------
+    major_minor
+        Of a disk, a partition or a stacked device.
+    sys
+        Where sysfs is mounted.
+    """
+    link = sys / "dev/block" / major_minor
+    if not link.exists():
+        return None
+    folder = link.resolve()
+    disk = folder.parent if (folder / "partition").exists() else folder
+    slaves = disk / "slaves"
+    parts = sorted(slaves.iterdir()) if slaves.is_dir() else []
+    loop = text(disk / "loop/backing_file")
+    return BlockDevice(
+        name=disk.name,
+        parts=tuple(text(part / "dev") or "" for part in parts),
+        file=Path(loop) if loop and not loop.endswith(_DELETED) else None,
+        in_memory=bool(_MEMORY_NAME.match(disk.name)) or text(disk / "device/model") in _MEMORY_MODELS,
+        network=bool(_NETWORK_NAME.match(disk.name)),
+        stacked=bool(parts) or (disk / "loop").exists() or bool(_STACKED_NAME.match(disk.name)),
+    )
+
+
+def btrfs_devices(name: str, sys: Path = ROOT / "sys") -> tuple[str, ...]:
+    """Return the device numbers of all devices of the btrfs that has the device ``name``; none where not told."""
+    for folder in (sys / "fs/btrfs").glob("*/devices"):
+        if (folder / name).exists():
+            return tuple(text(device / "dev") or "" for device in sorted(folder.iterdir()))
+    return ()
+
+
+def disk_read_bytes(name: str, sys: Path = ROOT / "sys") -> int | None:
+    """Return the bytes read from a whole disk since boot; None if there is no such disk, or it counts nothing."""
+    disk = sys / "block" / name
+    counters = (text(disk / "stat") or "").split()
+    return int(counters[2]) * SECTOR_BYTES if len(counters) > 2 and text(disk / "queue/iostats") != "0" else None
