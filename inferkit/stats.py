@@ -141,7 +141,7 @@ def _half_width(means: Floats) -> float:
     count = len(means)
     left = min(max(0.0, neighbours(means) + 1 / count), MOST_LEFT)  # estimated from n values it is 1/n too low
     wider = ((1 + left) / (1 - left)) ** 0.5
-    return student(count - 1) * float(means.std(ddof=1)) / count**0.5 * wider
+    return float(student(count - 1) * means.std(ddof=1) / count**0.5 * wider)
 
 
 def drift(rates: Floats) -> float:
