@@ -101,7 +101,7 @@ def show(setting: Setting, work: dict[str, Any], run: Run) -> None:
     """Print a run as a line, and below it what is to be known of it."""
     rate = run.measured.images_per_s if run.measured else None
     together = run.facts.get("group", {})
-    error, overlap = together.get("relative_error") or 0.0, together.get("overlap") or 0.0
+    error, overlap = (run.measured.half_width if run.measured else None) or 0.0, together.get("overlap") or 0.0
     print(
         f"{name_of(work):36} {setting.name:16} {rate or 0.0:>12,.0f} images/s ± {error:7.3%} "
         f"overlap {overlap:7.2%} {run.cores or 0.0:5.2f} cores {run.verdict}",

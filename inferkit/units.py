@@ -37,6 +37,12 @@ def bandwidth(bytes_per_s: float) -> str:
     return f"{gigabytes(bytes_per_s)}/s"
 
 
+def scaled_bandwidth(bytes_per_s: float) -> tuple[float, str]:
+    """Return a bandwidth in the decimal unit in which it is read, and that unit: ``5.5e10`` is ``(55.0, "GB/s")``."""
+    value, prefix = _scaled(bytes_per_s, 1000, _DECIMAL)
+    return value, f"{prefix}B/s"
+
+
 def rate(images_per_s: float) -> str:
     """Format images per second: ``21547.9`` is ``"21,548 images/s"``."""
     return f"{_digits(images_per_s)} images/s"

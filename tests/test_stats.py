@@ -1,9 +1,26 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferkit.stats import QUANTILES, binned_rate, histogram, paired_ratio, quantiles
+from inferkit.stats import (
+    LEAST_BLOCKS,
+    MOST_PARTS,
+    QUANTILES,
+    Floats,
+    binned_rate,
+    block_length,
+    block_means,
+    drift,
+    histogram,
+    interval,
+    paired_ratio,
+    quantiles,
+    rates_of,
+    student,
+)
 
 seconds = st.lists(st.floats(0, 1e4, allow_nan=False), min_size=1, max_size=200)
 
@@ -83,3 +100,115 @@ def test_paired_ratio_of_many_rounds() -> None:
     rounds = [1.01, 0.99] * 20
     _, low, high = paired_ratio(rounds, [1.0] * 40)
     assert 0.995 < low < 1.0 < high < 1.005
+
+
+NO_WINDOWS = np.array([])
+courses = st.lists(st.floats(0.1, 1e6), min_size=LEAST_BLOCKS, max_size=200).map(np.array)
+
+
+def autoregressive(random: np.random.Generator, phi: float, count: int = 2000) -> Floats:
+    """Return a rate of mean 100 and standard deviation 5, each value ``phi`` times the one before plus chance."""
+    noise = random.normal(size=count) * (1 - phi**2) ** 0.5
+    values = np.empty(count)
+    last = random.normal()
+    for k in range(count):
+        values[k] = last = phi * last + noise[k]
+    return np.asarray(100 + 5 * values, np.float64)
+
+
+def disturbed(random: np.random.Generator, parts: float, count: int = 2000) -> Floats:
+    """Return a rate of 100 or 70, by turns of chance length (``parts`` on average): a mean of 85."""
+    turns = random.exponential(parts, size=2 * count).cumsum()
+    return np.where((np.searchsorted(turns, np.arange(count)) + random.integers(2)) % 2, 100.0, 70.0)
+
+
+@pytest.mark.parametrize(("degrees", "value"), [(1, 12.706), (10, 2.228), (11, 2.201), (20, 2.086), (120, 1.980)])
+def test_students_t(degrees: int, value: float) -> None:
+    assert student(degrees) == pytest.approx(value, abs=0.003)
+
+
+@pytest.mark.parametrize(
+    ("make", "mean"),
+    [
+        (lambda random: autoregressive(random, 0.0), 100),
+        (lambda random: autoregressive(random, 0.5), 100),
+        (lambda random: autoregressive(random, 0.95), 100),
+        (lambda random: disturbed(random, 20), 85),
+        (lambda random: disturbed(random, 60), 85),
+    ],
+    ids=["white", "AR(1) 0.5", "AR(1) 0.95", "square wave", "slow square wave"],
+)
+def test_the_interval_covers_the_long_run_mean(make: Callable[[np.random.Generator], Floats], mean: float) -> None:
+    random = np.random.default_rng(3)
+    covered = []
+    for _ in range(200):
+        rates = make(random)
+        found = interval(rates, block_means(rates, len(rates) // 3))
+        assert found is not None
+        covered.append(abs(rates.mean() - mean) <= found.half_width * rates.mean())
+    assert 0.9 <= np.mean(covered) <= 0.995
+
+
+def test_the_interval_is_no_wider_than_it_must_be() -> None:
+    random = np.random.default_rng(4)
+    for phi in (0.0, 0.8):
+        true = 1.96 * 0.05 / 2000**0.5 * ((1 + phi) / (1 - phi)) ** 0.5
+        found = [interval(autoregressive(random, phi), NO_WINDOWS) for _ in range(50)]
+        assert 0.9 * true < np.mean([each.half_width for each in found if each]) < 1.3 * true
+
+
+def test_blocks_grow_until_neighbours_do_not_correlate() -> None:
+    random = np.random.default_rng(5)
+    assert block_length(random.normal(size=2000)) <= 2
+    assert block_length(autoregressive(random, 0.95)) >= 16
+    assert block_length(np.arange(2000.0)) == 200
+
+
+def test_windows_that_lie_apart_make_the_interval() -> None:
+    rates = np.concatenate([np.full(100, 90.0), np.full(100, 100.0), np.full(100, 110.0)])
+    rates += np.random.default_rng(6).normal(size=300)
+    found = interval(rates, np.array([90.0, 100.0, 110.0]))
+    assert found == pytest.approx((student(2) * 10 / 3**0.5 / 100, 1 / 3), rel=0.01)
+    alone = interval(rates, np.array([90.0, 110.0]))
+    assert alone is not None
+    assert alone.block <= 0.1
+
+
+def test_too_few_data_have_no_interval() -> None:
+    assert interval(np.ones(LEAST_BLOCKS - 1), np.ones(3)) is None
+    assert interval(np.zeros(100), np.zeros(3)) is None
+    assert interval(np.ones(LEAST_BLOCKS), np.ones(3)) == (0.0, 1 / 3)
+
+
+@given(courses, st.floats(1e-3, 1e3))
+def test_the_interval_is_relative(rates: Floats, factor: float) -> None:
+    own, scaled = interval(rates, NO_WINDOWS), interval(factor * rates, NO_WINDOWS)
+    assert own is not None
+    assert scaled is not None
+    assert own.half_width >= 0
+    assert 0 < own.block <= 1 / LEAST_BLOCKS
+    assert scaled.half_width == pytest.approx(own.half_width, rel=1e-3, abs=1e-6)
+
+
+@given(st.lists(st.tuples(st.floats(1e-6, 10), st.integers(1, 1000)), min_size=1, max_size=100))
+def test_rates_lose_nothing(batches: list[tuple[float, int]]) -> None:
+    times = np.cumsum([5.0, *(seconds for seconds, _ in batches)])
+    amounts = np.array([float(amount) for _, amount in batches])
+    rates = rates_of(times, amounts)
+    assert len(rates) == len(batches)
+    assert (rates >= 0).all()
+    assert rates.mean() * (times[-1] - times[0]) == pytest.approx(amounts.sum())
+
+
+def test_rates_of_steady_completions_are_steady() -> None:
+    rates = rates_of(np.linspace(0, 1, 10_001), np.full(10_000, 32.0))
+    assert len(rates) == MOST_PARTS
+    assert rates == pytest.approx(np.full(MOST_PARTS, 320_000.0))
+
+
+def test_drift_is_told_from_chance() -> None:
+    random = np.random.default_rng(7)
+    assert drift(100 + np.arange(1000.0) / 100 + random.normal(size=1000)) == pytest.approx(0.095, abs=0.01)
+    assert drift(100 - np.arange(1000.0) / 100 + random.normal(size=1000)) == pytest.approx(-0.105, abs=0.01)
+    assert not any(drift(autoregressive(random, phi)) for phi in (0.0, 0.5, 0.9) for _ in range(30))
+    assert drift(np.zeros(100)) == drift(np.ones(3)) == drift(np.ones(100)) == 0

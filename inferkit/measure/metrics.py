@@ -14,12 +14,12 @@ from inferkit.validity.verdict import Judgement
 
 def measured_of(job: Job, outcome: Outcome) -> Figure | None:
     """Return the throughput: of bare copies without the gaps between them; None where nothing was really read."""
-    figure = figure_of(outcome.repeats)
+    figure = outcome.measured or figure_of(outcome.repeats)
     if isinstance(job, ReadJob) and not READERS[job.reading.reader].capabilities.has_ceiling:
         return None
     if isinstance(job, CopyJob) and figure is not None and "copy" in outcome.stages:
-        return Figure(bytes_per_s=outcome.stages["copy"].bytes_per_s, cov=figure.cov)
-    return outcome.measured or figure
+        return figure.model_copy(update={"bytes_per_s": outcome.stages["copy"].bytes_per_s})
+    return figure
 
 
 def agreement(point: Point, found: Judgement) -> dict[str, Any]:

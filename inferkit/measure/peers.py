@@ -114,7 +114,7 @@ def _alternate(job: ReadJob, outcome: Outcome, again: Again) -> Peer:
         few = f"fio can be told {told} of {there} files, which the page cache would serve: make fewer, larger files"
         return Peer(name="fio", missing=few)
     short = job.changed(
-        window=job.window.changed(repeats=1), reading=job.reading.changed(verify_batches=0), batch_log=""
+        window=job.window.changed(repeats=1, target=0.0), reading=job.reading.changed(verify_batches=0), batch_log=""
     )
     ours, theirs = [], []
     for bandwidth in _turns(outcome, short, again):

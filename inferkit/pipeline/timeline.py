@@ -8,9 +8,10 @@ from time import monotonic_ns, process_time
 import numpy as np
 from numpy.typing import NDArray
 
+from inferkit.pipeline.steadiness import LEAST_DRIFT, drifted, figure_with_error
 from inferkit.records.job import RankProgress, Window
-from inferkit.records.run import Histogram, Quantiles, Repeat, Series, Stage
-from inferkit.stats import binned_rate, histogram, quantiles
+from inferkit.records.run import Figure, Histogram, Quantiles, Repeat, Series, Stage
+from inferkit.stats import binned_rate, drift, histogram, quantiles, rates_of
 
 PROGRESS_NS = 200_000_000
 PAUSES = 10.0
@@ -20,6 +21,8 @@ PAUSE_S = 0.025
 """Nor is a pause shorter than this anybody's stop: Linux lets a thread wait so long when several want its CPU."""
 LEAST_WINDOW_S = 1.0
 """Of a shorter window the share that a pause has says little: it counts as if the window were so long."""
+MOST_WARMUP = 4
+"""A warm-up ends when the rate has stopped drifting, but after so many times its length at the latest."""
 
 
 class Timeline:
@@ -81,11 +84,49 @@ class Timeline:
         self._window_nbytes += nbytes
         # Bare copies complete no images, and the warm-up needs none.
         enough = not images or not self.repeats or self._window_images >= self.window.images
-        if enough and now >= self._end_ns:
+        if enough and now >= self._end_ns and not self._still_warming(now):
             self._close(now)
         if now - self._reported_ns > PROGRESS_NS:
             self._tell(now)
         return len(self.repeats) > self.window.repeats
+
+    def _still_warming(self, now: int) -> bool:
+        """Prolong the warm-up by half its length while the rate drifts in the second half of what passed of it."""
+        least_ns = int(self.window.warmup_s * 1e9)
+        if self.repeats or not self.window.target or now - self.start_ns >= MOST_WARMUP * least_ns:
+            return False
+        middle = int(np.searchsorted(np.frombuffer(self._done, np.int64), (self.start_ns + now) // 2))
+        if abs(drift(self._rates(middle))) <= LEAST_DRIFT:
+            return False
+        self._end_ns = now + least_ns // 2
+        return True
+
+    def _rates(self, first: int, last: int | None = None) -> NDArray[np.float64]:
+        """Return the course of the batches from one to another: images per second, bytes where there are no images."""
+        amounts = np.frombuffer(self._images, np.int64)[first:last]
+        if not amounts.any():
+            amounts = np.frombuffer(self._nbytes, np.int64)[first:last]
+        before = self._done[first - 1] if first else self.start_ns
+        times = np.concatenate([[before], np.frombuffer(self._done, np.int64)[first:last]])
+        return rates_of((times - self.start_ns) / 1e9, amounts.astype(np.float64))
+
+    def _measured_rates(self) -> NDArray[np.float64]:
+        first = self.repeats[0].batches  # of the warm-up
+        return self._rates(first, first + sum(repeat.batches for repeat in self.repeats[1:]))
+
+    def figure(self) -> Figure | None:
+        """Return the mean over the measured windows with its error; None while there is no such window."""
+        return figure_with_error(self._measured_rates(), self.repeats) if self.repeats[1:] else None
+
+    def warnings(self) -> list[str]:
+        """Return what is to be said of the course of the measured windows."""
+        return list(drifted(self._measured_rates())) if self.repeats[1:] else []
+
+    def _extended(self) -> Window:
+        """Return the windows as they are, or with one more because the figure is not steady yet."""
+        figure = self.figure()
+        more = self.window.wants_another(figure.half_width if figure else None)
+        return self.window.changed(repeats=self.window.repeats + 1) if more else self.window
 
     def _open(self, now: int) -> None:
         seconds = self.window.duration_s if self.repeats else self.window.warmup_s
@@ -106,6 +147,8 @@ class Timeline:
                 cpu_s=process_time() - self._cpu_s,
             )
         )
+        if self.window.target and len(self.repeats) == self.window.repeats + 1:
+            self.window = self._extended()
         self._open(now)
 
     def _tell(self, now: int) -> None:

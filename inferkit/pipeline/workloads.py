@@ -62,7 +62,7 @@ def _times_alone(outcome: Outcome) -> Outcome:
     """Leave out rates: what reads nothing has a time per batch, and no bandwidth."""
     none = {"images_per_s": None, "bytes_per_s": None}
     stages = {name: stage.model_copy(update=none) for name, stage in outcome.stages.items()}
-    return outcome.model_copy(update={"stages": stages, "series": {}})
+    return outcome.model_copy(update={"stages": stages, "series": {}, "measured": None, "warnings": []})
 
 
 def copy(job: CopyJob, begin: Begin) -> Outcome:
@@ -177,15 +177,23 @@ def _outcome(
     job: Job, timeline: Timeline, workers: dict[str, int], *tellers: Callable[[Timeline], dict[str, Json]]
 ) -> Outcome:
     """Sum up a run that has ended; each of the tellers adds its facts."""
-    if len(timeline.repeats) <= job.window.repeats:
-        message = f"reading ended after {len(timeline.repeats)} of {job.window.repeats + 1} windows: it was stopped"
+    wanted = timeline.window.repeats + 1
+    if len(timeline.repeats) < wanted:
+        message = f"reading ended after {len(timeline.repeats)} of {wanted} windows: it was stopped"
         raise RankError(message)
     facts: dict[str, Json] = {"pauses": timeline.pauses(max(workers.values(), default=1))}
     for tell in tellers:
         facts |= tell(timeline)
     if job.batch_log:
         facts["batch_log"] = str(write_batch_log(Path(job.batch_log), timeline))
-    return Outcome(repeats=timeline.repeats, stages=timeline.summarise(workers), series=timeline.series(), facts=facts)
+    return Outcome(
+        repeats=timeline.repeats,
+        stages=timeline.summarise(workers),
+        series=timeline.series(),
+        facts=facts,
+        measured=timeline.figure(),
+        warnings=timeline.warnings(),
+    )
 
 
 WORKLOADS: dict[str, Callable[[Any, Begin], Outcome]] = {

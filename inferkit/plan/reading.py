@@ -82,7 +82,10 @@ def resident(context: Context[P], batch_size: int) -> ReadOptions:
 def read_point(context: Context[P], choice: ReadChoice, setting: Setting = ALONE) -> Point:
     """Return the point that measures reading alone."""
     reading = read_options(context, choice, setting.gpus)
-    job = ReadJob(window=context.window, batch_log=context.batch_log, reading=reading)
+    window = context.window
+    if not reader_class(choice.reader).capabilities.has_ceiling:
+        window = window.changed(target=0.0)  # it has times per batch, but no figure that could become steady
+    job = ReadJob(window=window, batch_log=context.batch_log, reading=reading)
     axes = {**setting.reading_axes, **choice._asdict(), "threads": _named(reading, setting, choice)}
     return Point("read", axes, setting.jobs(job))
 

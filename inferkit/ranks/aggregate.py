@@ -4,15 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from inferkit.records.job import Outcome, ProgressTrace, Window
 from inferkit.records.run import Histogram, Quantiles, Repeat, Series, Stage
-
-SUB_WINDOWS = 10
-"""At least so many parts of the common window, whose spread gives the error of the sum."""
-
-Floats = NDArray[np.float64]
+from inferkit.stats import MOST_PARTS, Floats
 
 
 @dataclass(frozen=True)
@@ -26,7 +21,7 @@ class Sum:
     overlap
         That part ÷ the agreed windows, the warm-up left out.
     images_per_s, bytes_per_s
-        Rates in it, one row per sub-window and one column per rank.
+        Rates in it, one row per equal part of it and one column per rank.
     batches
         That each rank completed in it.
     """
@@ -40,18 +35,13 @@ class Sum:
 
     @property
     def rates(self) -> Floats:
-        """Images per second where there are images, else bytes: sub-windows × ranks."""
+        """Images per second where there are images, else bytes: parts × ranks."""
         return self.images_per_s if self.images_per_s.any() else self.bytes_per_s
 
     @property
-    def error(self) -> float:
-        """Standard error of the sum: of the mean over the sub-windows' sums."""
-        return standard_error(self.rates.sum(axis=1))
-
-
-def standard_error(values: Floats) -> float:
-    """Return the standard error of a mean: standard deviation ÷ root of the number of values."""
-    return float(np.std(values, ddof=1) / np.sqrt(len(values)))
+    def course(self) -> Floats:
+        """The sum of the ranks' rates in each part."""
+        return np.asarray(self.rates.sum(axis=1), np.float64)
 
 
 def add_up(traces: Sequence[ProgressTrace], window: Window) -> Sum:
@@ -60,19 +50,21 @@ def add_up(traces: Sequence[ProgressTrace], window: Window) -> Sum:
     Notes
     -----
     A least-squares line through cumulative counts would give a flattering error, since their residuals are not
-    independent; sub-windows are nearly so.
+    independent. There are as many parts as the slowest rank completed batches, and none shorter than a trace's step.
     """
     last = end_of(traces, window)
     begin = max(window.warmup_s, *(trace.began_s for trace in traces))
     end = min(last, *(trace.ended_s for trace in traces))
     whole = last - window.warmup_s
     overlap = max(0.0, end - begin) / whole
-    edges = np.linspace(begin, max(end, begin + 1e-9), SUB_WINDOWS * max(1, window.repeats) + 1)
+    end = max(end, begin + 1e-9)
+    batches = np.array([np.ptp(_at(trace, trace.batches, np.array([begin, end]))) for trace in traces])
+    parts = min(MOST_PARTS, batches.min(), (end - begin) / traces[0].step_s)
+    edges = np.linspace(begin, end, max(1, int(parts)) + 1)
     images, nbytes = (
         np.stack([_rates(trace, getattr(trace, name), edges) for trace in traces], axis=1)
         for name in ("images", "nbytes")
     )
-    batches = np.array([np.ptp(_at(trace, trace.batches, edges[[0, -1]])) for trace in traces])
     return Sum(begin, end, min(1.0, overlap), images, nbytes, batches)
 
 
@@ -92,7 +84,10 @@ def _rates(trace: ProgressTrace, values: Sequence[float], edges: Floats) -> Floa
 
 
 def common_repeats(outcomes: Sequence[Outcome], traces: Sequence[ProgressTrace], window: Window) -> list[Repeat]:
-    """Return the agreed windows, the warm-up first, with what all ranks completed in them."""
+    """Return the agreed windows, the warm-up first, with what all ranks completed in them.
+
+    While they still run there are no outcomes, and their CPU time is not known.
+    """
     inside = np.linspace(window.warmup_s, end_of(traces, window), window.repeats + 1)
     edges = np.concatenate([[0.0], inside])
     sums = {
@@ -108,7 +103,7 @@ def common_repeats(outcomes: Sequence[Outcome], traces: Sequence[ProgressTrace],
             nbytes=round(sums["nbytes"][k]),
             batches=round(sums["batches"][k]),
             warmup=k == 0,
-            cpu_s=cpu[k],
+            cpu_s=cpu[k] if outcomes else None,
         )
         for k in range(window.repeats + 1)
     ]

@@ -4,20 +4,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from inferkit.machine.affinity import check_whereabouts
 from inferkit.machine.topology import topology
-from inferkit.ranks.aggregate import (
-    SUB_WINDOWS,
-    Sum,
-    add_up,
-    common_repeats,
-    common_series,
-    common_stages,
-    standard_error,
-)
+from inferkit.pipeline.steadiness import drifted, with_error
+from inferkit.ranks.aggregate import Sum, add_up, common_repeats, common_series, common_stages
 from inferkit.records.job import Job, Outcome, ProgressTrace, Window
 from inferkit.records.place import Place, cpu_ranges
-from inferkit.records.run import Figure, Json, figure_of
+from inferkit.records.run import Figure, Json, Repeat
+from inferkit.stats import interval
 from inferkit.units import duration, percent
 from inferkit.validity.io_accounting import shares
 
@@ -27,8 +23,18 @@ UNEVEN = 0.9
 LATE_S = 0.25
 OWN = ("batch_log", "cpus", "pauses")
 """Facts that stay each rank's own."""
-FEW_BATCHES = 3.0
-"""Batches per rank and sub-window below which the error says little."""
+
+
+def figure_of_sum(total: Sum, repeats: Sequence[Repeat]) -> Figure:
+    """Return the sum of the ranks' rates with its error.
+
+    Parameters
+    ----------
+    total, repeats
+        The ranks added up, and the agreed windows with what all completed in them.
+    """
+    images, nbytes = (float(rates.mean(axis=0).sum()) for rates in (total.images_per_s, total.bytes_per_s))
+    return with_error(Figure(images_per_s=images or None, bytes_per_s=nbytes or None), total.course, repeats)
 
 
 def combine(jobs: Sequence[Job], outcomes: Sequence[Outcome], more: Mapping[str, Json]) -> Outcome:
@@ -45,23 +51,27 @@ def combine(jobs: Sequence[Job], outcomes: Sequence[Outcome], more: Mapping[str,
     traces = [outcome.trace for outcome in outcomes if outcome.trace is not None]
     total = add_up(traces, window)
     repeats = common_repeats(outcomes, traces, window)
-    spread = figure_of(repeats)
-    images, nbytes = (float(rates.mean(axis=0).sum()) for rates in (total.images_per_s, total.bytes_per_s))
     reasons, unverified = _placement(jobs, outcomes)
     return Outcome(
         repeats=repeats,
         stages=common_stages(outcomes),
         series=common_series(outcomes, traces, window),
-        measured=Figure(images_per_s=images or None, bytes_per_s=nbytes or None, cov=spread.cov if spread else None),
+        measured=figure_of_sum(total, repeats),
         facts=_facts(jobs, outcomes, traces, total) | {"group": _together(total) | dict(more)},
         warnings=[
             *_shared(outcomes, "warnings"),
             *_warnings(jobs, traces, total),
+            *drifted(total.course),
             *_taking_turns(jobs, outcomes),
         ],
         unverified=[*_shared(outcomes, "unverified"), *unverified],
         reasons=[*_shared(outcomes, "reasons"), *_reasons(total, window, repeats[1:]), *reasons],
     )
+
+
+def figure_so_far(traces: Sequence[ProgressTrace], window: Window) -> Figure:
+    """Return the sum of ranks that have passed the end of the windows but still run."""
+    return figure_of_sum(add_up(traces, window), common_repeats([], traces, window))
 
 
 def _shared(outcomes: Sequence[Outcome], field: str) -> list[str]:
@@ -70,17 +80,12 @@ def _shared(outcomes: Sequence[Outcome], field: str) -> list[str]:
 
 
 def _together(total: Sum) -> dict[str, Json]:
-    rates = total.rates.sum(axis=1)
-    mean = float(rates.mean())
     return {
         "overlap": total.overlap,
         "begin_s": total.begin_s,
         "end_s": total.end_s,
-        "sum": mean,
+        "sum": float(total.course.mean()),
         "unit": "images/s" if total.images_per_s.any() else "bytes/s",
-        "error": total.error,
-        "relative_error": total.error / mean if mean else None,
-        "sub_windows": rates.tolist(),
     }
 
 
@@ -107,10 +112,11 @@ def _facts(
 
 def _rank(job: Job, outcome: Outcome, trace: ProgressTrace, rates: Any) -> dict[str, Json]:
     place = job.place or Place()
+    found = interval(rates, np.array([]))
     return {
         **place.model_dump(mode="json", exclude={"ranks"}),
         "rate": float(rates.mean()),
-        "error": standard_error(rates),
+        "half_width": found.half_width if found else None,
         "began_s": trace.began_s,
         "ended_s": trace.ended_s,
         "longest_gap_s": trace.longest_gap_s,
@@ -176,13 +182,9 @@ def _warnings(jobs: Sequence[Job], traces: Sequence[ProgressTrace], total: Sum) 
     slow, fast = int(rates.argmin()), int(rates.argmax())
     if rates[fast] and rates[slow] < UNEVEN * rates[fast]:
         yield f"rank {slow} reached only {percent(rates[slow] / rates[fast])} of the rate of rank {fast}"
-    window = jobs[0].window
     for rank, trace in enumerate(traces):
         if trace.began_s > LATE_S:
             yield f"rank {rank} started {duration(trace.began_s)} late"
-        batches = total.batches[rank]
-        if batches / (SUB_WINDOWS * max(1, window.repeats)) < FEW_BATCHES:
-            yield f"rank {rank} completed {batches:.0f} batches: too few for an error of the sum; lengthen duration_s"
     yield from _crowded(jobs)
 
 

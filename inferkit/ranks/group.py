@@ -5,10 +5,10 @@ from contextlib import ExitStack
 from time import monotonic, monotonic_ns, sleep
 
 from inferkit.closing import Closing
-from inferkit.ranks.combine import combine
+from inferkit.ranks.combine import combine, figure_so_far
 from inferkit.ranks.launch import Handle, RankFailure, launch
 from inferkit.ranks.watchdog import state
-from inferkit.records.job import Job, Outcome, RankProgress
+from inferkit.records.job import Job, Outcome, ProgressTrace, RankProgress
 from inferkit.records.place import Place
 
 BARRIER_S = 0.1
@@ -97,7 +97,7 @@ class Group(Closing):
         return self._failure is not None or len(self._outcomes) == len(self.ranks)
 
     def _look(self) -> None:
-        """Take what ranks answered; release them when all have passed the end; stop all when one is lost."""
+        """Take what ranks answered; when all have passed the end, go on or release them; stop all when one is lost."""
         for index, rank in enumerate(self.ranks):
             if self._failure is None and index not in self._outcomes and rank.answered():
                 try:
@@ -108,10 +108,9 @@ class Group(Closing):
             self._keep_time()
 
     def _keep_time(self) -> None:
-        if all(rank.passed() for rank in self.ranks):
-            self._finished = True
-            for rank in self.ranks:
-                rank.finish()
+        traces = [trace for rank in self.ranks if (trace := rank.passed()) is not None]
+        if len(traces) == len(self.ranks):
+            self._go_on_or_finish(traces)
             return
         longest = max(pace.longest_s for pace in self._pace)
         for index, (rank, pace) in enumerate(zip(self.ranks, self._pace, strict=True)):
@@ -120,6 +119,20 @@ class Group(Closing):
                 why = f"it completed no batch for {silent_s:.0f} s: {state(rank.pid)}"
                 self._fail(index, why, "RankError", rank.last_words())
                 return
+
+    def _go_on_or_finish(self, traces: Sequence[ProgressTrace]) -> None:
+        """Add a window for all while the sum is not steady and there is time, else release all."""
+        window = self.jobs[0].window
+        figure = figure_so_far(traces, window)
+        if window.wants_another(figure.half_width):
+            more = window.changed(repeats=window.repeats + 1)
+            self.jobs = [job.changed(window=more) for job in self.jobs]
+            for rank in self.ranks:
+                rank.extend(more.repeats)
+            return
+        self._finished = True
+        for rank in self.ranks:
+            rank.finish()
 
     def _fail(self, index: int, why: str, kind: str, detail: str) -> None:
         others = "; the others were stopped" if len(self.ranks) > 1 else ""

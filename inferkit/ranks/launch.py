@@ -18,7 +18,7 @@ from inferkit.errors import InferkitError, RankError
 from inferkit.machine.affinity import Binding, binding, environment, inherited
 from inferkit.ranks import watchdog
 from inferkit.readers import find_dataset
-from inferkit.records.job import Job, Outcome, RankProgress, reading_of
+from inferkit.records.job import Job, Outcome, ProgressTrace, RankProgress, reading_of
 from inferkit.records.place import Place
 
 STUCK_S = 5.0
@@ -47,7 +47,7 @@ class Handle(Closing):
         self._answer: dict[str, Any] | None = None
         self._stopped = False
         self._ready = threading.Event()
-        self._passed = threading.Event()
+        self._passed: ProgressTrace | None = None
         self.binding = binding(job.place) if job.place else Binding()
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the handle; it has no name
         with inherited(self.binding.cpus):
@@ -90,7 +90,7 @@ class Handle(Closing):
         if kind == "ready":
             self._ready.set()
         elif kind == "passed":
-            self._passed.set()
+            self._passed = ProgressTrace.model_validate(event["trace"])
         elif kind == "note":
             self.note = str(event["text"])
         elif kind == "progress":
@@ -118,9 +118,14 @@ class Handle(Closing):
         """Wait until the rank is ready, at most so long."""
         self._ready.wait(timeout_s)
 
-    def passed(self) -> bool:
-        """Tell whether the rank, one of several, has completed a batch after the agreed end."""
-        return self._passed.is_set()
+    def passed(self) -> ProgressTrace | None:
+        """Return how far the rank, one of several, was when it passed the agreed end; None until then."""
+        return self._passed
+
+    def extend(self, repeats: int) -> None:
+        """Tell the rank, one of several, that so many windows in all are to be measured."""
+        self._passed = None
+        self._say(json.dumps({"repeats": repeats}))
 
     def finish(self) -> None:
         """Tell the rank, one of several, that it need not keep its load up any longer."""

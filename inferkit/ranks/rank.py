@@ -1,10 +1,11 @@
 """A rank: a process that measures one job and tells its parent, in JSON lines, how it goes.
 
 In: the job, then ``{"start_ns": …, "beside": […]}`` (the agreed instant on ``CLOCK_MONOTONIC``, and the processes of
-the ranks that measure together), and ``{"finish": true}`` to one of several ranks, which keep their load up until then.
-When the pipe closes the parent is gone or wants no more, and the rank ends at once.
-Out: ``{"event": "ready"}``, ``{"event": "progress", …}`` …, ``{"event": "passed"}`` (the agreed end, by one of
-several), then ``result`` or ``failure``.
+the ranks that measure together). To one of several ranks, which keep their load up until the end: ``{"repeats": …}``
+(so many windows in all, as the sum is not steady yet), and ``{"finish": true}``. When the pipe closes the parent is gone
+or wants no more, and the rank ends at once.
+Out: ``{"event": "ready"}``, ``{"event": "progress", …}`` …, ``{"event": "passed", "trace": …}`` (the agreed end, by one
+of several), then ``result`` or ``failure``.
 """
 
 import ctypes
@@ -28,7 +29,7 @@ from inferkit.machine.monitor import SOURCES, Monitor
 from inferkit.pipeline.timeline import Timeline
 from inferkit.pipeline.workloads import WORKLOADS
 from inferkit.ranks.group_timeline import GroupTimeline
-from inferkit.records.job import JOB, Outcome, RankProgress, device_of
+from inferkit.records.job import JOB, Outcome, ProgressTrace, RankProgress, device_of
 
 SHOWN_UNITS = {"share", "W", "Hz", "°C", "bytes/s"}
 """Units of the samples that become series; counters and bits are summarised."""
@@ -65,6 +66,8 @@ class _Parent:
             if "start_ns" in command:
                 self.start_ns, self.beside = command["start_ns"], command["beside"]
                 self._start.set()
+            if "repeats" in command and self.timeline is not None:
+                self.timeline.extend(command["repeats"])
             if "finish" in command:
                 self._finish.set()
         self._gone()
@@ -93,10 +96,11 @@ class _Parent:
         sleep(max(0.0, (self.start_ns - monotonic_ns()) / 1e9))
         if self.job.place is None:
             return Timeline(self.job.window, stages, self.progress)
-        self.timeline = GroupTimeline(
-            self.job.window, stages, self.progress, self.start_ns, lambda: self.tell("passed"), self._finish
-        )
+        self.timeline = GroupTimeline(self.job.window, stages, self.progress, self.start_ns, self.passed, self._finish)
         return self.timeline
+
+    def passed(self, trace: ProgressTrace) -> None:
+        self.tell("passed", trace=trace.model_dump(mode="json"))
 
     def progress(self, progress: RankProgress) -> None:
         self.tell("progress", **progress.model_dump())

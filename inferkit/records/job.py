@@ -29,13 +29,25 @@ class Window(_Part):
     duration_s, images
         Each window lasts at least so many seconds and so many images.
     repeats
-        Windows, one right after the other.
+        Windows, one right after the other, at the least.
+    target
+        Half-width of the 95 % interval ÷ the mean at which a figure is steady: windows are added, and the warm-up is
+        prolonged, until then. 0: neither.
+    longest_s
+        All windows together last no longer than this because of ``target``.
     """
 
     warmup_s: float = 0.5
     duration_s: float = 1.0
     repeats: int = 3
     images: int = 0
+    target: float = 0.0
+    longest_s: float = 0.0
+
+    def wants_another(self, half_width: float | None) -> bool:
+        """Tell whether one more window is needed, and allowed, after so many as ``repeats`` says."""
+        unsteady = half_width is None or half_width > self.target
+        return self.target > 0 and unsteady and self.duration_s * (self.repeats + 1) <= self.longest_s
 
     @property
     def seconds(self) -> float:
@@ -44,21 +56,23 @@ class Window(_Part):
 
 
 PROFILES: dict[str, Window] = {
-    "demo": Window(warmup_s=0.5, duration_s=1.0, repeats=3),
-    "quick": Window(warmup_s=5.0, duration_s=30.0, repeats=3),
+    "demo": Window(warmup_s=0.5, duration_s=1.0, repeats=3, target=0.1, longest_s=9.0),
+    "quick": Window(warmup_s=5.0, duration_s=30.0, repeats=3, target=0.025, longest_s=600.0),
     # MLPerf Inference rules, Offline scenario: at least 600 s and 24,576 samples.
-    "mlperf": Window(warmup_s=10.0, duration_s=600.0, repeats=5, images=24_576),
+    "mlperf": Window(warmup_s=10.0, duration_s=600.0, repeats=5, images=24_576, target=0.01, longest_s=7200.0),
 }
 
 
 def window_of(params: Windows) -> Window:
-    """Return the profile's window with what the parameters set themselves."""
+    """Return the profile's window with what the parameters set themselves; the longest time grows with the windows."""
     profile = PROFILES[params.profile]
-    return Window(
+    duration_s, repeats = params.duration_s or profile.duration_s, params.repeats or profile.repeats
+    share = duration_s * repeats / (profile.duration_s * profile.repeats)
+    return profile.changed(
         warmup_s=params.warmup_s or profile.warmup_s,
-        duration_s=params.duration_s or profile.duration_s,
-        repeats=params.repeats or profile.repeats,
-        images=profile.images,
+        duration_s=duration_s,
+        repeats=repeats,
+        longest_s=profile.longest_s * share,
     )
 
 
@@ -259,7 +273,7 @@ class Outcome(Record):
     Parameters
     ----------
     measured
-        The throughput where it is more than the median of the repeats: the sum of several ranks.
+        The throughput with its error: of one rank, or the sum of several; None where nothing was really read.
     reasons
         Why it is INVALID already.
     trace

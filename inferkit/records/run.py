@@ -3,11 +3,11 @@
 History of the schema (a Run of an unknown version is refused by name):
 
 1   2026-11: first version. Still read: :func:`_from_schema_1` says what became of it.
-2   2026-11: ``stage`` is ``notebook``, ``binding`` is ``bottleneck``, and among the facts ``together`` is ``group``.
+2   2026-11: ``stage`` is ``notebook``, ``binding`` is ``bottleneck``, and among the facts ``together`` is ``group``; a
+    figure is the mean over its windows, and ``half_width`` (a 95 % interval) takes the place of ``cov``.
 """
 
 import json
-import statistics
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -25,6 +25,9 @@ STAGES = ("read", "decode", "copy", "infer", "out")
 CEILINGS = ("read", "decode", "copy", "feed", "infer", "out", "cpu")
 """What may limit a pipeline, in the order in which it is shown: stages, and what they share (measure/prediction)."""
 
+UNSTEADY = "unsteady"
+"""How a reason begins that speaks against a figure because it varied too much."""
+
 Scalar = str | int | float | bool
 Json = Any
 Verdict = Literal["VALID", "INVALID", "FAILED"]
@@ -37,13 +40,22 @@ class Record(BaseModel):
 
 
 class Figure(Record):
-    """A throughput: images and bytes per second, and how far its repeats lie apart.
+    """A throughput: images and bytes per second, the mean over the measured windows, and its error.
 
-    ``cov`` is the coefficient of variation of the repeats (standard deviation ÷ mean); None with fewer than two.
+    Parameters
+    ----------
+    half_width
+        Half the width of the 95 % interval ÷ the mean; None where there are too few data.
+    block_s
+        Length of the blocks whose means gave it: such that neighbours do not correlate, or a whole window's.
+    cov
+        Of records of schema 1: the coefficient of variation of their windows (standard deviation ÷ mean).
     """
 
     images_per_s: float | None = None
     bytes_per_s: float | None = None
+    half_width: float | None = Field(default=None, ge=0)
+    block_s: float | None = None
     cov: float | None = None
 
 
@@ -220,6 +232,12 @@ class Run(Record):
         return self.verdict == "VALID" and self.profile != "demo"
 
     @property
+    def noisy(self) -> bool:
+        """Whether it is a figure of the demo profile that is INVALID for nothing but an unsteady machine."""
+        unsteady = all(reason.startswith(UNSTEADY) for reason in self.reasons)
+        return self.profile == "demo" and self.verdict == "INVALID" and unsteady
+
+    @property
     def cores(self) -> float | None:
         """CPU cores that the measuring processes used in the windows, the warm-up left out; None where unknown."""
         kept = [(repeat.cpu_s, repeat.seconds) for repeat in self.repeats if not repeat.warmup]
@@ -285,22 +303,10 @@ def json_schema() -> dict[str, Json]:
 
 
 def figure_of(repeats: list[Repeat]) -> Figure | None:
-    """Summarise windows: the median of the measured repeats' rates and their coefficient of variation.
-
-    Warm-up windows do not count. None where no measured window is left.
-    """
+    """Summarise windows: images and bytes ÷ seconds of the measured ones; None where there is none."""
     kept = [repeat for repeat in repeats if not repeat.warmup]
     if not kept:
         return None
-    images = [repeat.images_per_s for repeat in kept]
-    nbytes = [repeat.bytes_per_s for repeat in kept]
-    return Figure(
-        images_per_s=statistics.median(images) or None,
-        bytes_per_s=statistics.median(nbytes) or None,
-        cov=_cov(images if any(images) else nbytes),
-    )
-
-
-def _cov(values: list[float]) -> float | None:
-    mean = statistics.fmean(values)
-    return statistics.stdev(values) / mean if len(values) > 1 and mean else None
+    seconds = sum(repeat.seconds for repeat in kept)
+    images, nbytes = sum(repeat.images for repeat in kept), sum(repeat.nbytes for repeat in kept)
+    return Figure(images_per_s=images / seconds or None, bytes_per_s=nbytes / seconds or None)

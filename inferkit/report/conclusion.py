@@ -27,6 +27,7 @@ from inferkit.report.labels import (
     demo_text,
     figure_text,
     gpu_name,
+    images_text,
     link,
     network_text,
     number_text,
@@ -116,9 +117,12 @@ def _copies(runs: Sequence[Run]) -> Iterator[Sentence]:
         for where, own in _grouped(line, [link(run) for run in line]):
             measured = {int(run.point[SIZE]): value for run in own if (value := _bandwidth(run)) and SIZE in run.point}
             if measured:
-                top = max(measured.values())
+                best = max((run for run in own if _bandwidth(run)), key=lambda run: _bandwidth(run) or 0.0)
+                top = measured[int(best.point[SIZE])]
                 first = min(size for size, value in measured.items() if value >= PLATEAU * top)
-                found = f"{bandwidth(top)}; {share_text(PLATEAU)} of it is reached from {gibibytes(first)} on"
+                found = (
+                    f"{figure_text(best.measured)}; {share_text(PLATEAU)} of it is reached from {gibibytes(first)} on"
+                )
                 yield Sentence(f"{where}, {name}", "; ".join(filter(None, [found, _normal_copy(own[0])])))
 
     for where, own in _grouped(by_node, [point_text(run, [GPU, DIRECTION]) for run in by_node]):
@@ -271,11 +275,11 @@ def _pipeline_table(runs: Sequence[Run]) -> list[str]:
 
 def _pipeline_row(run: Run, ceilings: Sequence[str]) -> list[str]:
     network = " ".join(filter(None, (axis_text(name, run.point.get(name, "")) for name in (MODEL, PRECISION))))
-    figures = [_images(run.measured), _images(run.predicted), share_text(run.reached), run.bottleneck or "–"]
+    figures = [images_text(run.measured), _images(run.predicted), share_text(run.reached), run.bottleneck or "–"]
     limits = [_images(run.ceilings.get(name)) for name in ceilings]
     return [
         str(run.point.get(ENGINE, "")),
-        _cut(network or "–", 22),
+        _cut(network or "–", 19),
         *figures,
         *limits,
         run.verdict,

@@ -9,6 +9,7 @@ from inferkit.report import tables
 from inferkit.report.labels import (
     DEMO_REASON,
     NOT_FOR_QUOTING,
+    error_text,
     figure_text,
     flatten,
     point_text,
@@ -61,6 +62,8 @@ def raise_for_failures(runs: Iterable[Run]) -> None:
 def summary_rows(run: Run) -> list[tuple[str, str]]:
     """Return what a run found, as rows of name and text."""
     rows = [("measured", figure_text(run.measured))]
+    if error := error_text(run.measured):
+        rows.append(("error", error))
     if run.predicted is not None:
         rows += [("predicted", figure_text(run.predicted)), ("reached", f"{share_text(run.reached)} of predicted")]
     if run.bottleneck:

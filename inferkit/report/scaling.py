@@ -13,6 +13,7 @@ from inferkit.report.labels import (
     READER,
     THREADS,
     axis_text,
+    images_text,
     network_text,
     number_text,
     quoting_text,
@@ -132,7 +133,7 @@ def strong_scaling(runs: Sequence[Run]) -> ScalingTable:
     )
 
 
-_COLUMNS = ("setting", "batch time", "images/s", "± error", "speedup", "efficiency", "verdict")
+_COLUMNS = ("setting", "batch time", "images/s", "speedup", "efficiency", "verdict")
 
 
 def _row(run: Run, smallest: Run, batch: int) -> list[str]:
@@ -140,13 +141,7 @@ def _row(run: Run, smallest: Run, batch: int) -> list[str]:
     batch_time = duration(batch * workers(run) / rate) if rate else "–"
     speedup = "–" if gain.speedup is None else f"{gain.speedup:.2f}"
     verdict = quoting_text(run.verdict, run.profile)
-    return [setting(run), batch_time, number_text(rate), error_text(run), speedup, share_text(gain.efficiency), verdict]
-
-
-def error_text(run: Run) -> str:
-    """Word the error of the sum, in percent of it."""
-    relative = run.facts.get("group", {}).get("relative_error")
-    return "–" if relative is None else f"{relative * 100:.2f} %"
+    return [setting(run), batch_time, images_text(run.measured), speedup, share_text(gain.efficiency), verdict]
 
 
 def exploration(runs: Sequence[Run]) -> ScalingTable:
@@ -178,7 +173,7 @@ def winners(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
         if rate_of(best) is None:
             continue
         single = [run for run in rivals if int(run.point[RANKS]) == 1 and run is not best and rate_of(run)]
-        told = [f"{number_text(rate_of(best))} images/s (± {error_text(best)}) with batches of {best.point[BATCH]}"]
+        told = [f"{images_text(best.measured)} images/s with batches of {best.point[BATCH]}"]
         told += [_against(best, min(single, key=sort_key))] if single else []
         told += [f"{best.bottleneck} is the bottleneck"] if best.bottleneck else []
         yield (

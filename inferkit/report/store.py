@@ -30,7 +30,8 @@ def table(stored: Iterable[Stored]) -> pd.DataFrame:
         The notebook's file.
     one per axis of a point
         Under the axis' own name, ``point_<name>`` where that is another column's.
-    images_per_s, bytes_per_s, cov, predicted_images_per_s, predicted_bytes_per_s, reached, bottleneck, ceiling_<stage>
+    images_per_s, bytes_per_s, half_width, predicted_images_per_s, predicted_bytes_per_s, reached, bottleneck,
+    ceiling_<stage>, and cov of records of schema 1
         Figures; ceilings in images per second.
     cpu, gpu, dtype, shape
         What has to be equal for storages to be compared.
@@ -42,7 +43,8 @@ def table(stored: Iterable[Stored]) -> pd.DataFrame:
     return frame.astype({name: float for name in frame if name in _NUMBERS or str(name).startswith("ceiling_")})
 
 
-_NUMBERS = {"images_per_s", "bytes_per_s", "cov", "predicted_images_per_s", "predicted_bytes_per_s", "reached"}
+_MEASURED = ("images_per_s", "bytes_per_s", "half_width", "cov")
+_NUMBERS = {*_MEASURED, "predicted_images_per_s", "predicted_bytes_per_s", "reached"}
 
 
 def _row(run: Run, notebook: Path) -> dict[str, Any]:
@@ -66,7 +68,7 @@ def _head(run: Run) -> dict[str, Scalar]:
 def _figures(run: Run) -> dict[str, Scalar | None]:
     measured, predicted = run.measured or Figure(), run.predicted or Figure()
     ceilings = {f"ceiling_{name}": figure.images_per_s for name, figure in run.ceilings.items()}
-    own = {"images_per_s": measured.images_per_s, "bytes_per_s": measured.bytes_per_s, "cov": measured.cov}
+    own = {name: getattr(measured, name) for name in _MEASURED}
     return {
         **own,
         "predicted_images_per_s": predicted.images_per_s,

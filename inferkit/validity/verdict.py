@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from inferkit.readers import READERS
 from inferkit.records.job import PROFILES, Job, Outcome, ReadOptions, device_of, reading_of
 from inferkit.records.params import Parameters, Reading
-from inferkit.records.run import Figure, Json
-from inferkit.units import percent
+from inferkit.records.run import UNSTEADY, Figure, Json
+from inferkit.units import duration, percent
 from inferkit.validity.data_origin import Finding, weigh
 from inferkit.validity.disturbance import disturbances
 
-LARGEST_COV = 0.025
-"""Spread of the repeats above which a figure is called unsteady (trtexec warns at the same)."""
+DEMO_WIDTH = 0.25
+"""Half-width of the interval above which even a figure of the demo profile is INVALID."""
 MLPERF_SPREAD = 0.05
 """Largest distance of any repeat from the mean in profile mlperf (MLPerf Storage: runs within 5 %)."""
 
@@ -95,13 +95,25 @@ def _window(params: Parameters, job: Job, found: Judgement) -> None:
             found.reasons.append(f"{name} was {asked}{unit}, profile {params.profile} demands {least}{unit}")
 
 
-def _spread(params: Parameters, outcome: Outcome, measured: Figure | None, found: Judgement) -> None:
-    if measured is None or measured.cov is None:
-        return
-    if measured.cov > LARGEST_COV:
-        found.warnings.append(
-            f"unsteady: the repeats' coefficient of variation is {percent(measured.cov)} (over {percent(LARGEST_COV)})"
+def _steady(profile: str, outcome: Outcome, half_width: float | None, found: Judgement) -> None:
+    """Refuse what is not as steady as the profile wants; in the demo profile only warn, up to a bound."""
+    demo, target = profile == "demo", PROFILES[profile].target
+    if half_width is None:
+        text = "the error of the figure: too few batches; lengthen duration_s, or take a smaller batch_size"
+        (found.unverified if demo else found.reasons).append(text)
+    elif half_width > target:
+        seconds = sum(repeat.seconds for repeat in outcome.repeats if not repeat.warmup)
+        text = (
+            f"{UNSTEADY}: ± {percent(half_width)} after {duration(seconds)}, profile {profile} wants "
+            f"± {percent(target)}: end other programs on this machine, or lengthen duration_s"
         )
+        (found.warnings if demo and half_width <= DEMO_WIDTH else found.reasons).append(text)
+
+
+def _spread(params: Parameters, outcome: Outcome, measured: Figure | None, found: Judgement) -> None:
+    if measured is None:
+        return
+    _steady(params.profile, outcome, measured.half_width, found)
     rates = [repeat.bytes_per_s for repeat in outcome.repeats if not repeat.warmup]
     mean = sum(rates) / len(rates)
     if params.profile == "mlperf" and mean and max(abs(rate - mean) for rate in rates) > MLPERF_SPREAD * mean:

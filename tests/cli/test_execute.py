@@ -27,6 +27,7 @@ from inferkit.records.job import PipelineJob
 from inferkit.records.notebooks import load_runs, read_notebook
 from inferkit.records.params import project_root
 from tests.cli.conftest import Executed, WriteConfig, inferkit
+from tests.verdicts import verdict
 
 NAMES = sorted(path.stem for path in (project_root() / "parameters").glob("*.yaml"))
 
@@ -147,7 +148,7 @@ def test_ctrl_c_finishes_the_point_writes_everything_and_runs_no_more(config: Wr
         out, _ = running.communicate(timeout=60)
     assert running.returncode == 1, out
     measured, left = [stored.run for stored in load_runs(tmp_path / "runs")]
-    assert measured.verdict == "VALID"
+    assert verdict(measured) == "VALID"
     assert left.failure is not None
     assert left.failure.message.startswith("stopped by the user: 2 points were not measured")
     (notebook,) = (tmp_path / "runs").rglob("*.ipynb")

@@ -28,6 +28,7 @@ from inferkit.records.params import MakeDataset, StorageToHost
 from inferkit.records.run import Run
 from tests.faults.conftest import IMAGE_BYTES, IMAGES, PER_FILE, Storage
 from tests.readers.conftest import content
+from tests.verdicts import verdict
 
 LONG = 30.0
 
@@ -56,7 +57,7 @@ def failed(params: StorageToHost, once_running: Callable[[], object] | None = No
 def test_what_is_read_through_it_is_what_was_made(storage: Storage) -> None:
     storage.tell(latency_s=0.001)
     (run,) = measure(plan(asked(storage.mount, verify_batches=IMAGES // 8)))
-    assert run.verdict == "VALID", run.failure
+    assert verdict(run) == "VALID", run.failure
     assert run.facts["verified_images"] == IMAGES
     assert run.facts["storage"]["fuse"]
 
@@ -178,7 +179,7 @@ def test_a_rank_that_cannot_even_be_killed_is_left_behind(uncached: Storage, mon
 def test_short_reads_are_completed_where_nothing_is_cached(uncached: Storage) -> None:
     uncached.tell(most=10_000)
     (run,) = measure(plan(asked(uncached.mount, verify_batches=IMAGES // 8, evict=False)))
-    assert run.verdict == "VALID", run.failure
+    assert verdict(run) == "VALID", run.failure
     assert run.facts["verified_images"] == IMAGES
 
 
@@ -226,7 +227,7 @@ def test_a_nas_end_to_end(storage: Storage, tmp_path: Path) -> None:
     assert direct.verdict == "FAILED"
     assert direct.failure is not None
     assert "lies on fuse, which takes O_DIRECT but copies through memory in silence" in direct.failure.message
-    assert buffered.verdict == "VALID", (buffered.failure, buffered.reasons)
+    assert verdict(buffered) == "VALID", (buffered.failure, buffered.reasons)
     assert any("came from storage" in text for text in buffered.unverified)
     assert buffered.facts["storage"]["filesystem"].startswith("fuse")
     assert "user_id=0" in buffered.facts["storage"]["options"] or buffered.facts["storage"]["options"]

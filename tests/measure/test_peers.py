@@ -16,6 +16,7 @@ from inferkit.plan.build import plan
 from inferkit.records.job import Job, Outcome, ReadJob, ReadOptions, Window
 from inferkit.records.params import MakeDataset, SingleProcess, StorageToHost
 from inferkit.records.run import Repeat
+from tests.verdicts import verdict
 
 
 @pytest.fixture
@@ -120,7 +121,7 @@ def test_a_missing_fio_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(fio, "missing", lambda: "fio is not installed: apt-get install fio")
     values = {"data": str(folder), "peer": "fio", "warmup_s": 0.05, "duration_s": 0.1, "repeats": 1}
     (run,) = measure(plan(StorageToHost.check(values)))
-    assert run.verdict == "VALID"
+    assert verdict(run) == "VALID"
     assert [peer.missing for peer in run.peers] == ["fio is not installed: apt-get install fio"]
 
 
@@ -171,6 +172,6 @@ def test_a_reader_that_evicts_meets_a_fio_that_reads_cold(folder: Path, turns: l
 def test_end_to_end(folder: Path) -> None:
     values = {"data": str(folder), "peer": "fio", "warmup_s": 0.05, "duration_s": 0.1, "repeats": 2}
     (run,) = measure(plan(StorageToHost.check(values)))
-    assert run.verdict == "VALID", run.failure
+    assert verdict(run) == "VALID", run.failure
     assert run.peers[0].ratio is not None, run.peers
     assert [peer.name for peer in run.peers] == ["fio", "device"]

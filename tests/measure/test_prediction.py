@@ -12,13 +12,13 @@ rates = st.floats(0.1, 1e9)
 
 
 def figure(images_per_s: float) -> Figure:
-    return Figure(images_per_s=images_per_s, bytes_per_s=images_per_s * 105, cov=0.01)
+    return Figure(images_per_s=images_per_s, bytes_per_s=images_per_s * 105, half_width=0.01)
 
 
 def test_lowest_ceiling_binds() -> None:
     bottleneck, predicted = predict({"read": figure(900), "copy": figure(5000), "infer": figure(300)})
     assert bottleneck == "infer"
-    assert predicted == Figure(images_per_s=300, bytes_per_s=300 * 105, cov=None)
+    assert predicted == Figure(images_per_s=300, bytes_per_s=300 * 105)
 
 
 def test_of_two_equal_ceilings_the_earlier_stage_binds() -> None:

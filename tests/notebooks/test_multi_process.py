@@ -8,6 +8,7 @@ import pytest
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.records.params import MakeDataset
 from tests.notebooks.conftest import TINY
+from tests.verdicts import verdict
 
 pytestmark = pytest.mark.filterwarnings("default")  # papermill and its kernels warn of their own
 
@@ -26,7 +27,7 @@ def test_03c_compares_processes_and_names_the_winner(execute: Any, tmp_path: Pat
         ("read", 2),
     ]
     for run in runs:
-        assert run.verdict == "VALID", (run.failure, run.reasons)
+        assert verdict(run) == "VALID", (run.failure, run.reasons)
         assert len(run.facts["ranks"]) == run.point["ranks"]
         assert run.facts["group"]["overlap"] > 0.9
     text = (tmp_path / "03c_multi_process.ipynb").read_text()

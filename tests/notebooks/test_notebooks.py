@@ -14,6 +14,7 @@ from inferkit.records.notebooks import read_notebook
 from inferkit.records.params import MakeDataset, project_root
 from inferkit.records.run import Run
 from tests.notebooks.conftest import TINY
+from tests.verdicts import verdict
 
 pytestmark = pytest.mark.filterwarnings("default")  # papermill and its kernels warn of their own
 
@@ -38,7 +39,7 @@ def test_01_makes_a_data_set_and_says_what_it_skipped(execute: Any, tmp_path: Pa
         Image.new("RGB", (40 + number, 30), (number * 40, 10, 200)).save(images / f"{number}.JPG", "JPEG")
     (images / "broken.jpeg").write_bytes(b"\xff\xd8 not much")
     (run,) = execute("01", images=str(images), data=str(tmp_path / "out"), size=16, images_per_file=2)
-    assert run.verdict == "VALID"
+    assert verdict(run) == "VALID"
     assert run.facts["images"] == 5
     assert list(run.facts["skipped"]) == ["broken.jpeg"]
     assert run.measured is not None
@@ -55,7 +56,7 @@ def test_02_is_never_labelled_a_gpu_figure_without_a_gpu(execute: Any) -> None:
         ("mapped", 65537),
     ]
     for run in runs:
-        assert run.verdict == "VALID"
+        assert verdict(run) == "VALID"
         assert run.point["device"] == "cpu"
         assert run.measured is not None
         assert run.measured.bytes_per_s
@@ -66,9 +67,9 @@ def test_03a_reads_every_reader(execute: Any, data: str) -> None:
     runs = execute("03a", data=data, readers=["buffered", "direct", "mapped"], threads=[1, 3], batch_sizes=[7], **TINY)
     assert len(runs) == 5  # mapped reads nothing, so that more threads would change nothing
     for run in runs:
-        assert run.verdict == "VALID", run.failure
+        assert verdict(run) == "VALID", run.failure
         assert run.facts["verified_images"] == 4 * 7
-        assert [repeat.warmup for repeat in run.repeats] == [True, False, False]
+        assert [repeat.warmup for repeat in run.repeats[:3]] == [True, False, False]
         assert all(repeat.images == repeat.batches * 7 for repeat in run.repeats)
         assert (run.measured is None) == (run.point["reader"] == "mapped")
 
@@ -85,7 +86,7 @@ def test_03b_names_the_bottleneck_and_reuses_ceilings(execute: Any, data: str, t
     assert set(null.ceilings) - {"cpu"} == {"read", "copy"}
     assert set(onnx.ceilings) - {"cpu"} == {"read", "copy", "feed", "infer"}
     for run in (null, onnx):
-        assert run.verdict == "VALID"
+        assert verdict(run) == "VALID"
         assert run.predicted is not None
         assert run.reached is not None
         counting = {"copy", "read", "infer", "cpu"} if run is null else {"feed", "infer", "cpu"}
@@ -98,7 +99,7 @@ def test_03b_names_the_bottleneck_and_reuses_ceilings(execute: Any, data: str, t
 
 def test_03b_with_its_defaults_makes_a_small_synthetic_set(execute: Any) -> None:
     runs = execute("03b", engines=["null"], **TINY)
-    assert all(run.verdict == "VALID" for run in runs)
+    assert all(verdict(run) == "VALID" for run in runs)
     assert len(runs) == 3
 
 
@@ -118,7 +119,7 @@ def test_a_point_that_fails_is_a_record_and_the_rest_goes_on(execute: Any, tmp_p
         for path in folder.iterdir():
             path.unlink()
         folder.rmdir()
-    assert [run.verdict for run in runs] == ["FAILED", "VALID"]
+    assert [verdict(run) for run in runs] == ["FAILED", "VALID"]
     assert runs[0].failure is not None
     assert "tmpfs" in runs[0].failure.message
 
@@ -169,4 +170,4 @@ def test_a_notebook_runs_under_nbconvert_as_well(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     runs = read_notebook(tmp_path / "done.ipynb")
     assert len(runs) == 4
-    assert all(run.verdict == "VALID" for run in runs)
+    assert all(verdict(run) == "VALID" for run in runs)

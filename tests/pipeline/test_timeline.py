@@ -209,3 +209,60 @@ def test_a_stop_in_one_window_is_not_thinned_out_by_the_others(clock: Clock) -> 
 
 def test_of_a_window_of_milliseconds_a_pause_is_a_small_share(clock: Clock) -> None:
     assert after([1.0] * 50 + [60.0], clock, duration_s=0.1)["stood"] == pytest.approx(0.06)
+
+
+def run_through(clock: Clock, window: Window, gap_ms: Callable[[float], float]) -> Timeline:
+    """Complete batches, ``gap_ms`` (by the seconds since the start) apart, until the timeline has enough."""
+    clock.now = START
+    timeline = Timeline(window, ("read",), ignore)
+    at = 0.0
+    while True:
+        at += gap_ms(at / 1e3)
+        if complete(timeline, clock, at):
+            return timeline
+
+
+WANTED = Window(warmup_s=1, duration_s=1, repeats=3, target=0.02, longest_s=9)
+
+
+def test_a_steady_figure_needs_no_more_windows(clock: Clock) -> None:
+    timeline = run_through(clock, WANTED, lambda _: 10)
+    assert len(timeline.repeats) == 4
+    assert timeline.repeats[0].seconds == pytest.approx(1.0, abs=0.011)
+    figure = timeline.figure()
+    assert figure is not None
+    assert figure.images_per_s == pytest.approx(400)
+    assert figure.half_width == pytest.approx(0, abs=1e-6)
+    assert figure.block_s is not None
+    assert timeline.warnings() == []
+
+
+def test_windows_are_added_until_the_figure_is_steady(clock: Clock) -> None:
+    timeline = run_through(clock, WANTED, lambda s: 15 if 1 < s < 2.5 else 10)
+    assert timeline.window.repeats == len(timeline.repeats) - 1 == 9
+    steady = run_through(clock, WANTED.changed(longest_s=90, target=0.1), lambda s: 15 if 1 < s < 2.5 else 10)
+    assert 3 < steady.window.repeats < 30
+    figure = steady.figure()
+    assert figure is not None
+    assert figure.half_width is not None
+    assert 0 < figure.half_width <= 0.1
+
+
+def test_without_a_target_no_window_is_added(clock: Clock) -> None:
+    timeline = run_through(clock, WANTED.changed(target=0), lambda s: 15 if 1 < s < 2.5 else 10)
+    assert len(timeline.repeats) == 4
+
+
+def test_a_warm_up_goes_on_while_the_rate_drifts(clock: Clock) -> None:
+    timeline = run_through(clock, WANTED, lambda s: max(10, 30 - 10 * s))
+    assert 2 < timeline.repeats[0].seconds < 4
+    assert timeline.warnings() == []
+    fixed = run_through(clock, WANTED.changed(target=0), lambda s: max(10, 30 - 10 * s))
+    assert fixed.repeats[0].seconds == pytest.approx(1.0, abs=0.03)
+
+
+def test_a_warm_up_has_an_end_and_drift_is_told(clock: Clock) -> None:
+    timeline = run_through(clock, WANTED, lambda s: 30 - s)
+    assert timeline.repeats[0].seconds == pytest.approx(4.0, abs=0.3)
+    (warning,) = timeline.warnings()
+    assert warning.startswith("drift: the rate rose by ")

@@ -21,6 +21,7 @@ from inferkit.records.job import PipelineJob, reading_of
 from inferkit.records.params import MakeDataset, MultiProcess, SingleProcess
 from tests.machines import dgx
 from tests.measure.test_measure import ranks_of
+from tests.verdicts import verdict
 
 TINY = {"warmup_s": 0.05, "duration_s": 0.15, "repeats": 2}
 
@@ -175,7 +176,7 @@ def pipelines(planned: Plan) -> Plan:
 def test_records_of_several_processes(folder: Path) -> None:
     one, two = measure(pipelines(plan(asked(folder, ranks=[1, 2]))))
     for run, ranks in ((one, 1), (two, 2)):
-        assert (run.notebook, run.verdict, run.point["ranks"]) == ("03c", "VALID", ranks), (run.failure, run.reasons)
+        assert (run.notebook, verdict(run), run.point["ranks"]) == ("03c", "VALID", ranks), (run.failure, run.reasons)
         assert len(run.facts["ranks"]) == ranks
         assert run.measured is not None
         assert run.measured.images_per_s == pytest.approx(sum(rank["rate"] for rank in run.facts["ranks"]))
@@ -198,5 +199,5 @@ def test_a_rank_that_is_killed_is_a_failed_record_and_the_rest_goes_on(folder: P
     assert first.failure is not None
     assert "killed by SIGKILL (out of memory?); the others were stopped" in first.failure.message
     assert first.failure.message.startswith("rank ")
-    assert second.verdict == "VALID"
+    assert verdict(second) == "VALID"
     assert not list(ranks_of(os.getpid()))

@@ -17,6 +17,7 @@ from inferkit.records.host import Host
 from inferkit.records.job import ReadJob
 from inferkit.records.params import HostToDevice, MakeDataset, SingleProcess, StorageToHost
 from inferkit.records.run import MIME, Failure, Run
+from tests.verdicts import verdict
 
 TINY = {"warmup_s": 0.02, "duration_s": 0.05, "repeats": 1}
 
@@ -135,7 +136,7 @@ class TestRerun:
         again = list(measure(planned, lambda status: seen.append((status.index, status.total))))
         assert [run.id for run in again[:2]] == [run.id for run in runs]
         assert all(run.warnings[0] == f"{REUSED}{notebook} ({run.started})" for run in again[:2])
-        assert again[2].verdict == "VALID"
+        assert verdict(again[2]) == "VALID"
         assert set(seen) == {(0, 1)}
 
     def test_a_run_that_was_shown_again_keeps_the_notebook_that_measured_it(

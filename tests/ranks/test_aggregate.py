@@ -5,15 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferkit.ranks.aggregate import (
-    SUB_WINDOWS,
-    add_up,
-    common_repeats,
-    common_series,
-    common_stages,
-    standard_error,
-)
-from inferkit.ranks.combine import combine
+from inferkit.ranks.aggregate import add_up, common_repeats, common_series, common_stages
+from inferkit.ranks.combine import combine, figure_so_far
 from inferkit.records.job import (
     CopyJob,
     DeviceOptions,
@@ -72,9 +65,9 @@ def jobs(count: int) -> list[Job]:
 def test_steady_ranks_add_up_without_error(rates: list[float]) -> None:
     total = add_up([trace(rate) for rate in rates], WINDOW)
     assert total.overlap == 1.0
-    assert total.images_per_s.shape == (SUB_WINDOWS * 3, len(rates))
-    assert total.rates.sum(axis=1) == pytest.approx(sum(rates))
-    assert total.error == pytest.approx(0.0, abs=1e-6 * sum(rates))
+    # As many parts as the slowest rank completed batches of 10, none shorter than a step.
+    assert total.images_per_s.shape == (max(1, int(min(6.0 * min(rates) / 10 + 1e-9, 600))), len(rates))
+    assert total.course == pytest.approx(sum(rates))
     assert total.bytes_per_s.mean(axis=0) == pytest.approx(np.array(rates) * 3)
 
 
@@ -84,7 +77,7 @@ def test_only_the_time_in_which_all_were_running_counts(began: float, ended: flo
     begin, end = max(1.0, began), min(7.0, ended)
     assert (total.begin_s, total.end_s) == (begin, end)
     assert total.overlap == pytest.approx((end - begin) / 6.0)
-    if end - begin > 2 * STEP * SUB_WINDOWS:
+    if len(total.course) > 10:
         assert total.rates.sum(axis=1)[3:-3] == pytest.approx(100.0 + rate, rel=1e-3)
 
 
@@ -95,9 +88,26 @@ def test_ranks_that_never_ran_together_have_no_overlap() -> None:
     assert "only 0.0 % of the windows" in found.reasons[0]
 
 
-def test_the_error_is_that_of_the_mean_over_sub_windows() -> None:
-    values = np.array([10.0, 12.0, 11.0, 9.0, 13.0])
-    assert standard_error(values) == pytest.approx(1.5811388 / 5**0.5)
+def test_steady_ranks_have_no_error_and_too_few_batches_tell_none() -> None:
+    figure = figure_so_far([trace(100.0), trace(50.0)], WINDOW)
+    assert figure.images_per_s == pytest.approx(150.0)
+    assert figure.half_width == pytest.approx(0.0, abs=1e-6)
+    assert figure_so_far([trace(100.0), trace(10.0)], WINDOW).half_width is None  # 6 batches in the windows
+
+
+def test_the_error_is_that_of_the_sum_of_the_courses() -> None:
+    """Ranks that disturb one another in turns leave the sum steady."""
+    turns = 30 * np.sign(np.sin(np.arange(1000) * 0.35))
+    ups, downs = (
+        trace(100.0).model_copy(update={"images": np.cumsum(1 + sign * turns / 100).tolist()}) for sign in (1, -1)
+    )
+    together = figure_so_far([ups, downs], WINDOW)
+    both_up = figure_so_far([ups, ups], WINDOW)
+    assert together.half_width == pytest.approx(0.0, abs=1e-6)
+    assert both_up.half_width is not None
+    assert both_up.half_width > 0.005
+    found = combine(jobs(2), [outcome(ups), outcome(ups)], {})
+    assert found.measured == both_up
 
 
 def test_bytes_are_added_where_there_are_no_images() -> None:
@@ -171,7 +181,16 @@ def test_a_slow_and_a_late_rank_show_as_what_they_are() -> None:
 
 def test_few_batches_make_no_error() -> None:
     found = combine(jobs(1), [outcome(trace(10.0))], {})
-    assert "rank 0 completed 6 batches: too few for an error of the sum" in found.warnings[0]
+    assert found.measured is not None
+    assert found.measured.half_width is None
+    assert found.facts["ranks"][0]["half_width"] is None
+
+
+def test_a_sum_that_drifts_says_so() -> None:
+    images = np.cumsum(np.linspace(0.9, 1.1, 1000)).tolist()
+    found = combine(jobs(1), [outcome(trace(100.0).model_copy(update={"images": images}))], {})
+    (warning,) = found.warnings
+    assert warning.startswith("drift: the rate rose by 12")
 
 
 def test_mlperf_s_images_are_demanded_of_each_window() -> None:

@@ -25,7 +25,8 @@ def host() -> Host:
 
 
 def windows(rate: float, *, image_bytes: int = 150_528, n: int = 3) -> list[Repeat]:
-    sizes = [(0.0, int(rate * 0.7), True)] + [(1.0 + i, int(rate * (1 + 0.01 * i)), False) for i in range(n)]
+    middle, step = int(rate * 1.01), int(rate * 0.01)
+    sizes = [(0.0, int(rate * 0.7), True)] + [(1.0 + i, middle + (i - n // 2) * step, False) for i in range(n)]
     return [
         Repeat(
             start_s=start,
@@ -66,6 +67,7 @@ def make_run(host: Host) -> MakeRun:
 
     def make(rate: float = 58.0, **changes: Any) -> Run:
         repeats = windows(rate)
+        figure = figure_of(repeats)
         values: dict[str, Any] = {
             "notebook": "03b",
             "measure": "pipeline",
@@ -80,7 +82,7 @@ def make_run(host: Host) -> MakeRun:
             "params": {"dtype": "uint8", "shape": [3, 224, 224], "device": "cpu"},
             "host": host,
             "repeats": repeats,
-            "measured": figure_of(repeats),
+            "measured": figure.model_copy(update={"half_width": 0.01, "block_s": 0.25}) if figure else None,
             "stages": {
                 "infer": stage(rate * 1.05, 0.97),
                 "read": stage(rate * 20, 0.05),
@@ -126,7 +128,9 @@ def make_copy(make_run: MakeRun) -> MakeRun:
             "predicted": None,
             "bottleneck": None,
         }
-        return make_run(**{"measured": Figure(bytes_per_s=bytes_per_s, cov=0.01), **own, **changes})
+        return make_run(
+            **{"measured": Figure(bytes_per_s=bytes_per_s, half_width=0.01, block_s=0.25), **own, **changes}
+        )
 
     return make
 
@@ -142,7 +146,7 @@ def make_read(make_run: MakeRun) -> MakeRun:
             if fio is None
             else [Peer(name="fio psync", command="fio …", figure=Figure(bytes_per_s=fio), ratio=bytes_per_s / fio)]
         )
-        figure = Figure(bytes_per_s=bytes_per_s, images_per_s=bytes_per_s / 150_528, cov=0.02)
+        figure = Figure(bytes_per_s=bytes_per_s, images_per_s=bytes_per_s / 150_528, half_width=0.02, block_s=0.25)
         own = {
             "notebook": "03a",
             "measure": "read",

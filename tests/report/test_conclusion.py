@@ -15,7 +15,7 @@ def lines_of(*runs: Run) -> list[str]:
 def test_pipeline(make_run: MakeRun) -> None:
     first = lines_of(make_run(58), make_run(40))[0]
     assert first == (
-        "onnx resnet18 float32 with buffered reads: 58 images/s · 8.73 MB/s · ± 1.0 %; 96 % of the predicted 60.3; "
+        "onnx resnet18 float32 with buffered reads: 58.00 ± 0.58 images/s · 8.73 MB/s; 96 % of the predicted 60.3; "
         "infer is the bottleneck; batch size 32; VALID, not for quoting (demo profile)"
     )
     assert lines_of(make_run(58, profile="quick"))[0].endswith("batch size 32; VALID")
@@ -34,13 +34,16 @@ def test_copies_tell_plateau_and_where_it_begins(make_copy: MakeRun) -> None:
     speeds = {65536: 3e9, 1 << 20: 8.9e9, 1 << 22: 9.0e9, 1 << 24: 10e9, 1 << 26: 9.8e9}
     runs = [make_copy(size, "pinned", speed) for size, speed in speeds.items()]
     runs.append(make_copy(1 << 27, "pinned", 99e9, verdict="INVALID", reasons=["x"]))
-    assert lines_of(*runs)[0] == "host-to-host copy (no GPU), pinned: 10 GB/s; 90 % of it is reached from 4 MiB on"
+    assert (
+        lines_of(*runs)[0]
+        == "host-to-host copy (no GPU), pinned: 10.00 ± 0.10 GB/s; 90 % of it is reached from 4 MiB on"
+    )
 
 
 def test_a_gpu_is_held_against_its_reference(make_copy: MakeRun) -> None:
     host = Host.model_validate({"cpu": "x", "gpus": [{"index": 0, "name": "NVIDIA H100 80GB HBM3"}]})
     first = lines_of(make_copy(1 << 26, "pinned", 54e9, "cuda", host=host))[0]
-    assert first.startswith("host-to-device copy · NVIDIA H100 80GB HBM3, pinned: 54 GB/s")
+    assert first.startswith("host-to-device copy · NVIDIA H100 80GB HBM3, pinned: 54.00 ± 0.54 GB/s")
     assert "normal for H100 SXM: 50.9 GB/s to 55.3 GB/s" in first
     assert "normal" not in lines_of(make_copy(1 << 26, "pageable", 12e9, "cuda", host=host))[0]
     run = make_copy(1 << 26, "pinned", 45e9, "cuda", host=host)
@@ -61,7 +64,9 @@ def test_reads_are_told_from_the_fastest_reader_on(make_read: MakeRun, failed: R
     slow = [make_read("direct", n, 32, n * 1e9) for n in (1, 2)]
     fast = [make_read("buffered", n, 32, n * 2e9, fio=4e9) for n in (1, 2)]
     first, second, *_ = lines_of(*slow, *fast)
-    assert first.startswith("Fastest reader buffered: buffered · threads 2 · batch size 32: 26,573 images/s · 4 GB/s")
+    assert first.startswith(
+        "Fastest reader buffered: buffered · threads 2 · batch size 32: 26,570 ± 530 images/s · 4 GB/s"
+    )
     assert "1.00 of fio psync" in first
     assert second.startswith("Reader direct: direct · threads 2")
 
@@ -72,11 +77,11 @@ def test_reads_are_told_from_the_fastest_reader_on(make_read: MakeRun, failed: R
 def test_data_set(skipped: object, make_run: MakeRun) -> None:
     facts: dict[str, Any] = {"images": 1234, "skipped": skipped}
     run = make_run(notebook="01", measure="dataset", facts=facts, params={"data": "data/x"})
-    assert lines_of(run)[0].startswith("Data set data/x: 1,234 images made, 2 skipped, at 58 images/s")
+    assert lines_of(run)[0].startswith("Data set data/x: 1,234 images made, 2 skipped, at 58.00 ± 0.58 images/s")
 
 
 def test_a_ceiling_alone(make_run: MakeRun) -> None:
-    assert lines_of(make_run(58, measure="infer"))[0].startswith("infer alone: 58 images/s")
+    assert lines_of(make_run(58, measure="infer"))[0].startswith("infer alone: 58.00 ± 0.58 images/s")
 
 
 def test_nothing_measured_is_said() -> None:
@@ -109,12 +114,12 @@ def test_screen_answers_per_storage(make_run: MakeRun, make_copy: MakeRun, make_
     assert lines[0] == "nvme"
     assert "shm (demo profile: not for quoting)" in lines
     assert [line.split() for line in lines[3:4]] == [
-        ["null", "–", "606", "624", "97", "%", "read", "640", "90,000", "1,200", "VALID"]
+        ["null", "–", "606.0", "±", "6.1", "624", "97", "%", "read", "640", "90,000", "1,200", "VALID"]
     ]
     assert any("onnx" in line and "resnet18 float32" in line and "60.3     96 %  infer" in line for line in lines)
-    assert any("host-to-host copy (no GPU), pinned: 20 GB/s" in line for line in lines)
+    assert any("host-to-host copy (no GPU), pinned: 20.00 ± 0.20 GB/s" in line for line in lines)
     assert any("    ! onnx · vgg19: FAILED: EngineError" in line for line in lines)
-    assert any("a_network_with_a_very…" in line for line in lines)
+    assert any("a_network_with_a_v…" in line for line in lines)
     assert any("INVALID: served from memory" in line for line in lines)
 
 

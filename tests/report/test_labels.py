@@ -4,7 +4,16 @@ from hypothesis import strategies as st
 
 from inferkit.records.host import Host
 from inferkit.records.run import Figure, Run
-from inferkit.report.labels import axis_text, flatten, gpu_name, labels, sort_key
+from inferkit.report.labels import (
+    axis_text,
+    error_text,
+    figure_text,
+    flatten,
+    gpu_name,
+    labels,
+    plus_minus,
+    sort_key,
+)
 from tests.report.conftest import MakeRun
 
 
@@ -62,3 +71,40 @@ def test_a_run_on_the_cpu_has_no_gpu_though_the_machine_has(make_run: MakeRun) -
     assert gpu_name(make_run(host=host)) == ""
     assert gpu_name(make_run(host=host, params={"device": "cuda"})) == "NVIDIA H100 PCIe + NVIDIA L4"
     assert gpu_name(make_run(host=host, point={"device": "cuda", "gpu": 1})) == "NVIDIA L4"
+
+
+@pytest.mark.parametrize(
+    ("value", "half_width", "expected"),
+    [
+        (45527.3, 40.2, "45,527 ± 40"),
+        (45527.3, 412.0, "45,530 ± 410"),
+        (45527.3, 9.96, "45,527 ± 10"),
+        (58.123, 0.0951, "58.123 ± 0.095"),
+        (0.00123, 0.0000456, "0.001230 ± 0.000046"),
+        (3.2, 12.0, "3 ± 12"),
+        (58.0, 0.0, "58.00 ± 0.00"),
+    ],
+)
+def test_an_error_has_two_digits_and_its_value_ends_at_the_same_place(
+    value: float, half_width: float, expected: str
+) -> None:
+    assert plus_minus(value, half_width) == expected
+
+
+@given(st.floats(1e-3, 1e12), st.floats(1e-9, 2.0))
+def test_what_is_written_is_what_was_measured(value: float, relative: float) -> None:
+    half_width = value * relative
+    told, error = (float(word.replace(",", "")) for word in plus_minus(value, half_width).split(" ± "))
+    assert error == pytest.approx(half_width, rel=0.051)
+    assert abs(told - value) <= 0.051 * half_width + 1e-12 * value
+
+
+def test_a_figure_is_worded_with_its_error() -> None:
+    both = Figure(images_per_s=45527.3, bytes_per_s=6.851e9, half_width=0.00088, block_s=0.05)
+    assert figure_text(both) == "45,527 ± 40 images/s · 6.85 GB/s"
+    assert figure_text(Figure(bytes_per_s=8.7512e9, half_width=0.0024)) == "8.751 ± 0.021 GB/s"
+    assert figure_text(Figure(images_per_s=58.12)) == "58.1 images/s"
+    assert figure_text(Figure(images_per_s=58.12, cov=0.02)) == "58.1 images/s · windows vary by 2.0 %"
+    assert figure_text(None) == figure_text(Figure()) == "–"
+    assert error_text(both) == "± 0.1 % (95 %), by blocks of 50 ms"
+    assert error_text(Figure(images_per_s=1.0)) == ""

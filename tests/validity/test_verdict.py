@@ -17,7 +17,7 @@ from inferkit.records.job import (
     window_of,
 )
 from inferkit.records.params import HostToDevice, SingleProcess, StorageToHost, Windows
-from inferkit.records.run import Repeat, figure_of
+from inferkit.records.run import UNSTEADY, Repeat, figure_of
 from inferkit.validity.verdict import Judgement, judge
 
 
@@ -34,8 +34,16 @@ def judged(params: Windows, found: Outcome, **reading: Any) -> Judgement:
     return judged_of(params, found, ReadJob(window=window_of(params), reading=options))
 
 
-def judged_of(params: Windows, found: Outcome, job: Job) -> Judgement:
-    return judge(params, job, found, figure_of(found.repeats))
+def judged_of(params: Windows, found: Outcome, job: Job, half_width: float | None = 0.005) -> Judgement:
+    figure = figure_of(found.repeats)
+    assert figure is not None
+    return judge(params, job, found, figure.model_copy(update={"half_width": half_width}))
+
+
+def judged_error(profile: str, half_width: float | None) -> Judgement:
+    params = StorageToHost.check({"profile": profile})
+    job = ReadJob(window=window_of(params), reading=ReadOptions(reader="buffered", folder="/data"))
+    return judged_of(params, outcome(STEADY, verified_images=32), job, half_width)
 
 
 def storage(share: float | None, *, in_memory: bool = False) -> dict[str, Any]:
@@ -77,14 +85,28 @@ def test_window_of_the_profile_or_longer() -> None:
         assert judged(StorageToHost(profile=profile, duration_s=700.0, repeats=9), outcome(STEADY)).reasons == []
 
 
-def test_unsteady_repeats_warn() -> None:
-    assert judged(StorageToHost(), outcome([1000, 1024, 976])).warnings == []
-    (warning,) = judged(StorageToHost(), outcome([1000, 1060, 940])).warnings
-    assert warning == "unsteady: the repeats' coefficient of variation is 6.0 % (over 2.5 %)"
+@pytest.mark.parametrize(("profile", "target"), [("demo", 0.1), ("quick", 0.025), ("mlperf", 0.01)])
+def test_a_figure_within_the_target_of_its_profile_is_steady(profile: str, target: float) -> None:
+    assert judged_error(profile, target) == Judgement()
 
 
-def test_one_repeat_has_no_spread() -> None:
-    assert judged(StorageToHost(), outcome([1000])) == Judgement()
+@pytest.mark.parametrize(("profile", "half_width"), [("demo", 0.26), ("quick", 0.026), ("mlperf", 0.011)])
+def test_an_unsteady_figure_is_refused_and_says_what_to_do(profile: str, half_width: float) -> None:
+    found = judged_error(profile, half_width)
+    (reason,) = found.reasons
+    assert reason.startswith(f"{UNSTEADY}: ± {100 * half_width:.1f} % after 3 s, profile {profile} wants ± ")
+    assert "end other programs on this machine, or lengthen duration_s" in reason
+
+
+def test_the_demo_profile_warns_before_it_refuses() -> None:
+    found = judged_error("demo", 0.2)
+    assert (found.reasons, found.unverified) == ([], [])
+    assert found.warnings[0].startswith("unsteady: ± 20.0 % after 3 s, profile demo wants ± 10.0 %")
+
+
+def test_too_few_batches_for_an_error_are_refused_where_a_figure_may_be_quoted() -> None:
+    assert judged_error("demo", None).unverified[0].startswith("the error of the figure: too few batches")
+    assert judged_error("quick", None).reasons[0].startswith("the error of the figure: too few batches")
 
 
 def test_repeat_far_off_the_mean_is_refused_in_mlperf_alone() -> None:

@@ -39,7 +39,7 @@ def throughput(runs: Sequence[Run]) -> Chart:
     groups = {network: [run for run in kept if network_text(run) == network] for network in networks}
     stages = stage_order({run.bottleneck or NO_STAGE for run in kept} | {name for run in kept for name in run.ceilings})
     panels = [_bars(own, unit, stages, network if len(networks) > 1 else "") for network, own in groups.items()]
-    key = "bar: measured · line: spread · diamond: predicted · tick: ceiling · triangle: ceiling beyond the axis"
+    key = "bar: measured · line: 95 % interval · diamond: predicted · tick: ceiling · triangle: ceiling beyond the axis"
     chart = panels[0] if len(panels) == 1 else alt.vconcat(*panels, spacing=12).resolve_scale(color="shared")
     return styled(chart, f"Throughput ({unit.unit})", key, left_out, demo_note(kept))
 

@@ -87,8 +87,8 @@ def throughput_rows(runs: Sequence[Run]) -> tuple[Rows, Rows]:
 
 def _bar(run: Run, unit: Quantity) -> dict[str, object]:
     value = unit.of(run.measured)
-    spread = (run.measured.cov or 0.0) if run.measured else 0.0
-    low, high = (None, None) if value is None else (value * (1 - spread), value * (1 + spread))
+    half = (run.measured.half_width or 0.0) if run.measured else 0.0
+    low, high = (None, None) if value is None else (value * (1 - half), value * (1 + half))
     note = " · ".join(filter(None, [unit.text(value) if value is not None else "", _reached(run), _flag(run)]))
     return {
         "value": value,
