@@ -2,8 +2,8 @@
 
 In: the job, then ``{"start_ns": …, "beside": […]}`` (the agreed instant on ``CLOCK_MONOTONIC``, and the processes of
 the ranks that measure together). To one of several ranks, which keep their load up until the end: ``{"repeats": …}``
-(so many windows in all, as the sum is not steady yet), and ``{"finish": true}``. When the pipe closes the parent is gone
-or wants no more, and the rank ends at once.
+(so many windows in all, as the sum is not steady yet), and ``{"finish": true}``. When the pipe closes, the parent is
+gone or wants no more, and the rank ends at once.
 Out: ``{"event": "ready"}``, ``{"event": "progress", …}`` …, ``{"event": "passed", "trace": …}`` (the agreed end, by one
 of several), then ``result`` or ``failure``.
 """
