@@ -8,7 +8,7 @@ groups inside it, so the lowest one on the way up counts.
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from inferkit.linux.procfs import ROOT, cpu_list, fields, integer, text
@@ -39,19 +39,20 @@ def cpu_quota(root: Path = ROOT) -> float | None:
     return min(quotas, default=None)
 
 
-def throttled_s(root: Path = ROOT) -> float:
-    """Return for how long quotas have held this process's groups back: seconds of all their CPUs; 0 without a quota.
+def throttle_files(root: Path = ROOT) -> list[Path]:
+    """Return the files in which this process's groups count what quotas withheld."""
+    files = {(group / "cpu.stat").resolve() for group in _groups("cpu", root)}
+    return sorted(file for file in files if "throttled_" in (text(file) or ""))
+
+
+def throttled_s(files: Iterable[Path]) -> float:
+    """Return for how long quotas have held back what is in the groups of these files: seconds of all their CPUs.
 
     Version 2 counts microseconds, version 1 nanoseconds.
     """
-    groups = {group.resolve() for group in _groups("cpu", root)}
-    counted = [dict(zip(words[::2], words[1::2], strict=True)) for words in map(_words, groups)]
     units = {"throttled_usec": 1e-6, "throttled_time": 1e-9}
-    return sum(int(own[name]) * unit for own in counted for name, unit in units.items() if name in own)
-
-
-def _words(group: Path) -> list[str]:
-    return (text(group / "cpu.stat") or "").split()
+    rows = (row.split() for file in files for row in (text(file) or "").splitlines())
+    return sum(int(value) * units.get(name, 0.0) for name, value in rows)
 
 
 def memory_limit(root: Path = ROOT) -> int | None:

@@ -1,7 +1,7 @@
 """Who else uses the CPUs that a run uses."""
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,22 +21,19 @@ class Process(NamedTuple):
 
 
 def other_ranks(cpus: Collection[int], proc: Path = ROOT / "proc") -> dict[int, list[int]]:
-    """Return the measuring processes of other runs: by id, the CPUs among ``cpus`` that each may use."""
+    """Return the measuring processes of other runs: by id, the CPUs among ``cpus`` that each may use.
+
+    Those that the parent of this process started as well are no others.
+    """
     found = {}
-    for pid in _foreign_pids(proc):
-        if RANK_MODULE not in command(proc / pid):
-            continue
-        theirs = cpu_list(fields(text(proc / pid / "status")).get("Cpus_allowed_list"))
-        if shared := sorted(set(theirs) & set(cpus)):
-            found[int(pid)] = shared
-    return found
-
-
-def _foreign_pids(proc: Path) -> Iterator[str]:
-    """Yield the processes that were not started by the one that started this one, as a run starts its ranks."""
     for folder in proc.glob("[0-9]*"):
-        if fields(text(folder / "status")).get("PPid", "") != str(os.getppid()):
-            yield folder.name
+        if RANK_MODULE not in command(folder):
+            continue
+        status = fields(text(folder / "status"))
+        shared = set(cpu_list(status.get("Cpus_allowed_list"))) & set(cpus)
+        if shared and status.get("PPid") != str(os.getppid()):
+            found[int(folder.name)] = sorted(shared)
+    return found
 
 
 def processes(proc: Path = ROOT / "proc") -> dict[int, Process]:

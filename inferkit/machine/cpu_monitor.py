@@ -3,13 +3,14 @@
 import os
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from time import monotonic, process_time
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inferkit.linux.cgroups import throttled_s
+from inferkit.linux.cgroups import throttle_files, throttled_s
 from inferkit.linux.procfs import cpu_times, swapped_pages
 from inferkit.machine.contention import Process, other_ranks, process_s, processes, share_on, took
 from inferkit.records.place import cpu_ranges
@@ -40,16 +41,15 @@ class CpuMonitor:
         self.cpus = sorted(os.sched_getaffinity(0))
         self._lock = threading.Lock()
         self._counts: list[Counts] = []
+        self._groups: list[Path] = []
         self._beside: dict[int, float] = {}
         self._beside_s: dict[int, float] = {}
-        self._looked_s = 0.0
+        self._listed_s = 0.0
         self._processes: dict[int, Process] = {}
         self._other_runs: dict[int, list[int]] = {}
 
     def look(self) -> None:
-        """See who is there, before the clocks start: it takes as long as there are processes."""
-        self._looked_s = monotonic()
-        self._processes = processes()
+        """See who is there, before the clocks start."""
         self._other_runs = other_ranks(self.cpus)
 
     def begin(self, beside: Sequence[int]) -> None:
@@ -62,19 +62,23 @@ class CpuMonitor:
         """
         family = {*beside, os.getppid()} - {os.getpid()}
         with self._lock:
+            self._groups = throttle_files()
             self._beside = {pid: share for pid in family if (share := share_on(pid, self.cpus))}
             self._counts = [self._now()]
+            self._processes = {}
 
     def sample(self) -> None:
-        """Count; there is no value to show."""
+        """Count; there is no value to show. All processes are listed once, after the clocks have started."""
         with self._lock:
             self._counts.append(self._now())
+        if not self._processes:
+            self._listed_s, self._processes = monotonic(), processes()
 
     def _now(self) -> Counts:
         for pid in self._beside:  # of one that has ended, what it had when it was last seen
             self._beside_s[pid] = max(self._beside_s.get(pid, 0.0), process_s(pid))
         ours = process_time() + sum(share * self._beside_s[pid] for pid, share in self._beside.items())
-        return Counts(monotonic(), *cpu_times(self.cpus), ours, throttled_s(), swapped_pages())
+        return Counts(monotonic(), *cpu_times(self.cpus), ours, throttled_s(self._groups), swapped_pages())
 
     def facts(self, start_s: float, end_s: float) -> dict[str, Json]:
         """Summarise what happened between two instants (``CLOCK_MONOTONIC``); shares are of the CPUs' time."""
@@ -82,8 +86,8 @@ class CpuMonitor:
         table = np.array(self._counts)
         spent = took(self._processes, processes())
         weights = {pid: share_on(pid, self.cpus) for pid in spent}
-        looked_cpu_s = (monotonic() - self._looked_s) * len(self.cpus)
-        shares = {pid: own.cpu_s * weights[pid] / looked_cpu_s for pid, own in spent.items()}
+        cpu_s = (monotonic() - self._listed_s) * len(self.cpus)
+        shares = {pid: own.cpu_s * weights[pid] / cpu_s for pid, own in spent.items()}
         kernel = sum(share for pid, share in shares.items() if spent[pid].kernel)
         return {
             "on": cpu_ranges(self.cpus),

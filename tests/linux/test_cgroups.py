@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from inferkit.linux.cgroups import memory_nodes, throttled_s
+from inferkit.linux.cgroups import memory_nodes, throttle_files, throttled_s
 from tests.machines import write
 
 
@@ -23,15 +23,15 @@ def test_what_quotas_withheld_is_added_up_over_the_groups_on_the_way_up(tmp_path
     write(tmp_path, "sys/fs/cgroup/cpu,cpuacct/pod/own/cpu.stat", "nr_periods 9\nthrottled_time 2500000000\n")
     write(tmp_path, "sys/fs/cgroup/cpu,cpuacct/pod/cpu.stat", "nr_periods 9\nthrottled_time 500000000\n")
     (tmp_path / "sys/fs/cgroup/cpu").symlink_to("cpu,cpuacct")
-    assert throttled_s(tmp_path) == pytest.approx(3.0)
+    assert throttled_s(throttle_files(tmp_path)) == pytest.approx(3.0)
 
 
 def test_what_quotas_withheld_in_version_2(tmp_path: Path) -> None:
     write(tmp_path, "proc/self/cgroup", "0::/pod\n")
     write(tmp_path, "sys/fs/cgroup/pod/cpu.stat", "usage_usec 5\nnr_throttled 7\nthrottled_usec 1500000\n")
     write(tmp_path, "sys/fs/cgroup/cpu.stat", "usage_usec 9\n")
-    assert throttled_s(tmp_path) == pytest.approx(1.5)
+    assert throttled_s(throttle_files(tmp_path)) == pytest.approx(1.5)
 
 
 def test_without_groups_nothing_is_withheld(tmp_path: Path) -> None:
-    assert throttled_s(tmp_path) == 0.0
+    assert throttled_s(throttle_files(tmp_path)) == 0.0

@@ -84,6 +84,7 @@ def beside(pid: int, ours: list[int]) -> dict[str, Any]:
     counting = CpuMonitor()
     counting.look()
     counting.begin(ours)
+    counting.sample()
     begin, begun_s = monotonic(), process_s(pid)
     while process_s(pid) < begun_s + 0.1:
         sleep(0.01)
