@@ -170,7 +170,10 @@ def _cause(reading: ReadOptions, storage: dict[str, Json]) -> tuple[str, str]:
             f"though reader {reading.reader} passes the page cache by: something below the file system took its place",
             "lay the files on a disk without a cache, or declare source: memory",
         )
-    return "the rest from the page cache", "use reader direct, set evict: true, or declare source: memory"
+    if _drops(reading) and (storage.get("resident_before") or 0.0) > SAID:
+        return "the rest from pages that evict cannot drop, for another process uses the files", "end that process"
+    evict = "" if reading.evict else "set evict: true, "
+    return "the rest from the page cache", f"use reader direct, {evict}or declare source: memory"
 
 
 def _below(storage: dict[str, Json]) -> bool:

@@ -88,6 +88,9 @@ def test_a_second_epoch_of_what_stayed_was_not_read() -> None:
 def test_pages_that_could_not_be_dropped() -> None:
     ((kind, text),) = told(evict=True, resident_before=0.8)
     assert (kind, "evict could not drop 80.0 % of the pages" in text) == ("warning", True)
+    ((kind, text),) = told(evict=True, resident_before=0.8, from_storage=0.2)
+    assert (kind, "pages that evict cannot drop" in text) == ("reason", True)
+    assert "set evict: true" not in told(evict=True, from_storage=0.2)[0].text
 
 
 @pytest.mark.parametrize(
