@@ -143,7 +143,8 @@ def _others(storage: dict[str, Json]) -> Iterator[Finding]:
         everybody = storage.get(name)
         if process is not None and everybody and 1 - process / everybody > OTHERS:
             others = percent(1 - process / everybody)
-            yield Finding("warning", f"{others} of the {what}'s reads were not ours: something else read it meanwhile")
+            also = f", or {_chain(storage)} reads more than it is asked for" if storage.get("stacked") else ""
+            yield Finding("warning", f"{others} of the {what}'s reads were not ours: another program read it{also}")
 
 
 _HOLES = "holes or blocks that were never written, for which no disk is asked"
