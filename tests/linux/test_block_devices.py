@@ -30,9 +30,9 @@ def test_a_partition_is_part_of_its_disk(sysfs: Path) -> None:
 
 
 def test_a_loop_device_names_its_file_while_it_is_there(sysfs: Path) -> None:
-    assert block_device("7:0", sysfs) == BlockDevice("loop0", file=Path("/images/a file"), stacked=True)
-    assert block_device("7:1", sysfs) == BlockDevice("loop1", stacked=True)
-    assert block_device("7:2", sysfs) == BlockDevice("loop2", stacked=True)
+    assert block_device("7:0", sysfs) == BlockDevice("loop0", file=Path("/images/a file"), stacked=True, loop=True)
+    assert block_device("7:1", sysfs) == BlockDevice("loop1", stacked=True, loop=True)
+    assert block_device("7:2", sysfs) == BlockDevice("loop2", stacked=True, loop=True)
 
 
 def test_a_btrfs_has_several_devices(sysfs: Path) -> None:
