@@ -1,6 +1,9 @@
 """What the kernel says of block devices in sysfs: whole disks, what stacked ones are made of, and their counters."""
 
+import fcntl
+import os
 import re
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +18,8 @@ _MEMORY_MODELS = frozenset({"scsi_debug", "RAMDISK-MCP"})
 _NETWORK_NAME = re.compile(r"(nbd|rbd)\d+$")
 _STACKED_NAME = re.compile(r"(dm-|md|loop|bcache|drbd)\d+$")
 _DELETED = " (deleted)"
+_LOOP_GET_STATUS64 = 0x4C05  # <linux/loop.h>; struct loop_info64 begins with the device number of the file
+_LOOP_INFO_BYTES = 232
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,8 @@ class BlockDevice:
         Whether its bytes lie in memory (zram, ram), or are delivered over a network.
     stacked
         Whether it is made of something else, even where sysfs does not say of what.
+    loop
+        Whether it is a loop device.
     """
 
     name: str
@@ -41,6 +48,7 @@ class BlockDevice:
     in_memory: bool = False
     network: bool = False
     stacked: bool = False
+    loop: bool = False
 
 
 def block_device(major_minor: str, sys: Path = ROOT / "sys") -> BlockDevice | None:
@@ -67,8 +75,26 @@ def block_device(major_minor: str, sys: Path = ROOT / "sys") -> BlockDevice | No
         file=Path(loop) if loop and not loop.endswith(_DELETED) else None,
         in_memory=bool(_MEMORY_NAME.match(disk.name)) or text(disk / "device/model") in _MEMORY_MODELS,
         network=bool(_NETWORK_NAME.match(disk.name)),
-        stacked=bool(parts) or (disk / "loop").exists() or bool(_STACKED_NAME.match(disk.name)),
+        stacked=bool(parts) or bool(_STACKED_NAME.match(disk.name)),
+        loop=disk.name.startswith("loop"),
     )
+
+
+def loop_file_device(name: str) -> str | None:
+    """Return the device number of the file behind a loop device, deleted or not; None if this user may not ask."""
+    answer = bytearray(_LOOP_INFO_BYTES)
+    try:
+        descriptor = os.open(f"/dev/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.ioctl(descriptor, _LOOP_GET_STATUS64, answer)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    (number,) = struct.unpack_from("=Q", answer)
+    return f"{os.major(number)}:{os.minor(number)}"
 
 
 def btrfs_devices(name: str, sys: Path = ROOT / "sys") -> tuple[str, ...]:

@@ -109,14 +109,34 @@ def filesystem(path: Path, mountinfo: str | None = None, sys: Path = ROOT / "sys
         If the mount table cannot be read or no mount point holds the path.
     """
     path = path.resolve()
-    table = text(_PROC_MOUNTS) if mountinfo is None else mountinfo
-    mounts = [mount for line in (table or "").splitlines() if (mount := _parse(line))]
-    holders = [mount for mount in mounts if path.is_relative_to(mount.point)]
+    holders = [mount for mount in _mounts(mountinfo) if path.is_relative_to(mount.point)]
     if not holders:
         message = f"no mount point holds {path}: expected at least '/' in {_PROC_MOUNTS}; is /proc mounted?"
         raise ParameterError(message)
     # Reversed, because the last of several mounts on one point covers the others.
-    mount = max(reversed(holders), key=lambda holder: len(holder.point.parts))
+    return _described(path, max(reversed(holders), key=lambda holder: len(holder.point.parts)), sys)
+
+
+def mounted(major_minor: str, mountinfo: str | None = None, sys: Path = ROOT / "sys") -> Filesystem | None:
+    """Return the file system of a device number wherever it is mounted; None if it is not, to this process.
+
+    Parameters
+    ----------
+    major_minor
+        As stat(2) tells of its files; that of a btrfs is in no mount table.
+    mountinfo, sys
+        As of :func:`filesystem`.
+    """
+    found = next((mount for mount in _mounts(mountinfo) if mount.major_minor == major_minor), None)
+    return None if found is None else _described(found.point, found, sys)
+
+
+def _mounts(mountinfo: str | None) -> list[_Mount]:
+    table = text(_PROC_MOUNTS) if mountinfo is None else mountinfo
+    return [mount for line in (table or "").splitlines() if (mount := _parse(line))]
+
+
+def _described(path: Path, mount: _Mount, sys: Path) -> Filesystem:
     disk = block_device(mount.major_minor, sys)
     return Filesystem(
         path=path,

@@ -19,6 +19,7 @@ from inferkit.linux.mounts import Filesystem, existing, filesystem
 from inferkit.machine import checks
 from inferkit.machine.checks import Check
 from inferkit.machine.facts import PACKAGES, facts, installed, os_release
+from inferkit.machine.holders import Holder, holder
 from inferkit.records.host import Host
 from inferkit.text import text_table
 from inferkit.units import gigabytes
@@ -46,7 +47,7 @@ def examine(path: Path) -> list[Check]:
     return [
         *(checks.python(), checks.cpu(host), checks.numa(host), checks.memory(host), checks.governor(host)),
         *(checks.driver(), checks.gpu(host), tensorrt(host), pycuda(), cuda_bindings()),
-        *(file_system(disk), direct_io(folder, disk), io_uring(), free_space(folder), shared_memory()),
+        *(file_system(disk, holder(folder)), direct_io(folder, disk), io_uring(), free_space(folder), shared_memory()),
         *(checks.locked_memory(), checks.open_files(), checks.page_cache()),
         *(program("numactl", "binds peers and by-hand runs to a NUMA node"), fio()),
         *(package(name, extra) for name, extra in extras.items()),
@@ -118,15 +119,18 @@ def cuda_bindings() -> Check:
     return Check("cuda-bindings", "present", version, why)
 
 
-def file_system(disk: Filesystem) -> Check:
-    """Check which file system it is, and whether a disk's counters show what is read from it."""
+def file_system(disk: Filesystem, own: Holder) -> Check:
+    """Check what holds the files in the end, and whether a disk's counters show what is read from it."""
     why = "the disk's counters prove that storage was read, not the page cache"
     found = f"{disk.fstype} on {disk.mount_point}"
-    if disk.block_device:
-        return Check("file system", "present", f"{found}, disk {disk.block_device}", why)
-    if disk.in_memory:
-        return Check("file system", "limited", f"{found}: lies in memory", why, "declare source: memory")
-    kind = "over a network" if disk.network else "a FUSE program delivers it" if disk.fuse else "stacked devices"
+    if own.kind == "disk":
+        under = f" (under {' on '.join(own.chain[:-1])})" if own.stacked else ""
+        return Check("file system", "present", f"{found}, disk {', '.join(own.disks)}{under}", why)
+    if own.kind == "memory":
+        under = f" ({own})" if len(own.chain) > 1 else ""
+        return Check("file system", "limited", f"{found}: lies in memory{under}", why, "declare source: memory")
+    kinds = {"network": "over a network", "fuse": "a FUSE program delivers it"}
+    kind = kinds.get(own.kind, f"{own}: nobody can tell what is underneath")
     fix = "evict before measuring, use reader direct where O_DIRECT is present, and read more than the memory holds"
     return Check("file system", "unknown", f"{found} ({kind}): no disk's counters", why, fix)
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 from inferkit.errors import ReadError
-from inferkit.linux.block_devices import block_device, btrfs_devices
-from inferkit.linux.mounts import IN_MEMORY, Filesystem, filesystem, layers
+from inferkit.linux.block_devices import BlockDevice, block_device, btrfs_devices, loop_file_device
+from inferkit.linux.mounts import IN_MEMORY, Filesystem, filesystem, layers, mounted
 from inferkit.linux.procfs import ROOT
 
+SYS = ROOT / "sys"
 Kind = Literal["memory", "unresolved", "fuse", "network", "disk"]
 
 WORST_FIRST: tuple[Kind, ...] = ("memory", "unresolved", "fuse", "network", "disk")
@@ -73,7 +74,7 @@ def holders(paths: Sequence[Path]) -> list[Held]:
     ReadError
         If a file is not there.
     """
-    resolver = _Resolver(None, ROOT / "sys")
+    resolver = _Resolver(None, SYS)
     found: dict[tuple[Holder, str | None], tuple[Filesystem, list[int]]] = {}
     for files in _by_device(paths).values():
         system = filesystem(paths[files[0]])
@@ -84,7 +85,7 @@ def holders(paths: Sequence[Path]) -> list[Held]:
     return sorted(held, key=lambda own: -len(own.files))
 
 
-def holder(path: Path, mountinfo: str | None = None, sys: Path = ROOT / "sys") -> Holder:
+def holder(path: Path, mountinfo: str | None = None, sys: Path = SYS) -> Holder:
     """Return what holds a file or folder.
 
     Parameters
@@ -118,7 +119,9 @@ class _Resolver:
     def of(self, path: Path, above: tuple[str, ...] = ()) -> Holder:
         """Return the holder of a file or folder; ``above`` is the way so far."""
         path = path.resolve()
-        system = self._system(path)
+        return self._of_system(path, self._system(path), above)
+
+    def _of_system(self, path: Path, system: Filesystem, above: tuple[str, ...]) -> Holder:
         chain = (*above, system.fstype)
         if system.fstype == "overlay":
             return self._of_overlay(path, system, chain)
@@ -161,11 +164,21 @@ class _Resolver:
         chain = (*chain, device.name)
         if device.in_memory or device.network:
             return Holder("memory" if device.in_memory else "network", chain)
-        if device.file is not None and device.file.exists():
-            return self.of(device.file, chain)
+        if device.loop:
+            return self._of_loop(device, chain)
         if device.parts:
             return _worst([self._of_device(part, chain) for part in device.parts], chain)
         return Holder("unresolved", chain) if device.stacked else Holder("disk", chain, (device.name,))
+
+    def _of_loop(self, device: BlockDevice, chain: tuple[str, ...]) -> Holder:
+        """Ask the device where its file lies, for another may have taken its path; else follow the path."""
+        number = loop_file_device(device.name) if self._sys == SYS else None
+        system = mounted(number, self._mountinfo, self._sys) if number else None
+        if system is not None and system.fstype != "overlay":
+            return self._of_system(system.path, system, chain)
+        if device.file is not None and device.file.exists():
+            return self.of(device.file, chain)
+        return Holder("unresolved", chain)
 
 
 def _worst(parts: Sequence[Holder], chain: tuple[str, ...]) -> Holder:

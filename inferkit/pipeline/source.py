@@ -17,8 +17,8 @@ from inferkit.records.run import Json
 from inferkit.validity.checksums import Verifier
 from inferkit.validity.io_accounting import IoAccounting
 
-LOOKED_AHEAD = 1000
-"""Batches from which is told how much a reader asks the storage for beyond what it delivers."""
+LOOKED_AHEAD = 100_000
+"""Images from whose batches is told how much a reader asks the storage for beyond what it delivers."""
 
 
 class Source:
@@ -82,7 +82,9 @@ class Source:
         shares = self._shares(place or Place())
         if reader.capabilities.has_files:
             epoch = (pieces for share in shares for pieces in batches(share, options.batch_size, 1))
-            self._accounting = IoAccounting(reader.dataset, reader.rounding(islice(epoch, LOOKED_AHEAD)))
+            self._accounting = IoAccounting(
+                reader.dataset, reader.rounding(islice(epoch, LOOKED_AHEAD // options.batch_size + 1))
+            )
         if threads:
             buffers = options.host_batches or options.threads + in_flight + 1
             ring = Ring(reader, self._device, shares, options.batch_size, buffers=buffers)

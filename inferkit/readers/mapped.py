@@ -11,7 +11,8 @@ from inferkit.batch import Piece, Segment
 from inferkit.dataset.format import Dataset
 from inferkit.devices.base import Bytes, HostMemory, Registration
 from inferkit.errors import DeviceError, ReadError
-from inferkit.linux.mounts import filesystem
+from inferkit.linux.mounts import IN_MEMORY
+from inferkit.machine.holders import holders
 from inferkit.readers.base import Allocator, Capabilities, Reader
 from inferkit.readers.files import KnownFiles, cannot
 from inferkit.units import gibibytes
@@ -66,9 +67,9 @@ class MappedReader(Reader):
                 f"{gibibytes(available)}: use reader buffered or direct"
             )
             raise DeviceError(message)
-        writable = filesystem(dataset.folder).in_memory and all(
-            os.access(dataset.path(k), os.W_OK) for k in range(len(dataset.files))
-        )
+        paths = [dataset.path(k) for k in range(len(dataset.files))]
+        in_memory = all(own.holder.reader in IN_MEMORY for own in holders(paths))
+        writable = in_memory and all(os.access(path, os.W_OK) for path in paths)
         self._known = KnownFiles(dataset, times=False)
         self._files: list[_MappedFile] = []
         with ExitStack() as undo:

@@ -49,27 +49,32 @@ def _memory(reading: ReadOptions, storage: dict[str, Json]) -> Iterator[Finding]
     share = storage["from_storage"]
     if storage["in_memory"] and all(own["kind"] == "memory" for own in storage.get("holders", [])):
         yield Finding("warning", f"memory is what was measured: {_which(reading, storage, 'memory')}")
-    elif not READERS[reading.reader].capabilities.has_ceiling:
+    elif not READERS[reading.reader].capabilities.has_ceiling and _missing(storage) is not None:
         yield from _faults(storage)
     elif share is not None and share > 1 - FROM_STORAGE:
-        yield Finding("warning", f"source is memory, but {percent(min(1.0, share))} of the bytes came from storage")
+        yield Finding("warning", f"source is memory, but {percent(share)} of the bytes came from storage")
+
+
+def _missing(storage: dict[str, Json]) -> float | None:
+    """Return the share of the pages that were not in memory before the run or after it; None where not told."""
+    told = [share for name in ("resident_before", "resident_after") if (share := storage.get(name)) is not None]
+    return 1 - min(told) if told else None
 
 
 def _faults(storage: dict[str, Json]) -> Iterator[Finding]:
     """Look for page faults that read: a stage that nothing measures alone, so that the prediction lacks the slowest.
 
-    Pages that were missing at the start are read once. How much that was of all is counted, else it is not known.
+    Missing pages are read once each: how much that was of all bytes decides, where it is counted.
     """
-    share, before = storage["from_storage"], storage.get("resident_before")
-    missing = 0.0 if before is None else 1 - before
+    share, missing = storage["from_storage"], _missing(storage) or 0.0
     kind = "reason" if (missing if share is None else share) > 1 - FROM_STORAGE else "warning"
-    if max(missing, share or 0.0) > SAID:
+    if missing > SAID:
         known = "" if share is None else f", and {percent(share)} of all bytes came from storage"
         yield Finding(
             kind,
-            f"source is memory, but {percent(missing)} of the pages were not in memory at the start{known}: page "
-            "faults read them, and no ceiling says how fast; read the files once before (cat), stage them to /dev/shm, "
-            "or use reader buffered",
+            f"source is memory, but {percent(missing)} of the pages were not in memory{known}: page faults read them, "
+            "and no ceiling says how fast; read the files once before (cat), stage them to /dev/shm, or use reader "
+            "buffered",
         )
 
 
@@ -138,7 +143,8 @@ def _others(storage: dict[str, Json]) -> Iterator[Finding]:
         everybody = storage.get(name)
         if process is not None and everybody and 1 - process / everybody > OTHERS:
             others = percent(1 - process / everybody)
-            yield Finding("warning", f"{others} of the {what}'s reads were not ours: something else read it meanwhile")
+            also = f", or {_chain(storage)} reads more than it is asked for" if storage.get("stacked") else ""
+            yield Finding("warning", f"{others} of the {what}'s reads were not ours: another program read it{also}")
 
 
 _HOLES = "holes or blocks that were never written, for which no disk is asked"
@@ -170,7 +176,10 @@ def _cause(reading: ReadOptions, storage: dict[str, Json]) -> tuple[str, str]:
             f"though reader {reading.reader} passes the page cache by: something below the file system took its place",
             "lay the files on a disk without a cache, or declare source: memory",
         )
-    return "the rest from the page cache", "use reader direct, set evict: true, or declare source: memory"
+    if _drops(reading) and (storage.get("resident_before") or 0.0) > SAID:
+        return "the rest from pages that evict cannot drop, for another process uses the files", "end that process"
+    evict = "" if reading.evict else "set evict: true, "
+    return "the rest from the page cache", f"use reader direct, {evict}or declare source: memory"
 
 
 def _below(storage: dict[str, Json]) -> bool:

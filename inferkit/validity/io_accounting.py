@@ -51,7 +51,7 @@ class IoAccounting:
         self._nbytes = dataset.nbytes
         self._rounding = rounding
         self._mount = mount_statistics(self._system.mount_point)
-        self._fuse = any(own.system.fuse for own in self._held)
+        self._fuse = any(own.holder.kind == "fuse" for own in self._held)
         self._about = self._storage() | _holders(self._held, asked, dataset.folder) | self._files(asked)
         self._before = self._sample()
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from inferkit.errors import ParameterError
-from inferkit.linux.mounts import existing, filesystem
+from inferkit.linux.mounts import existing, filesystem, layers, public
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "host"
 
@@ -92,3 +92,20 @@ def test_existing_is_the_nearest_parent(tmp_path: Path) -> None:
     assert existing(tmp_path / "a" / "b") == tmp_path
     assert existing(tmp_path / "file") == tmp_path / "file"
     assert existing(Path("/no/such/folder")) == Path("/")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("rw,lowerdir=/l/A:/l/B,upperdir=/u,workdir=/w", ["/u", "/l/A", "/l/B"]),
+        ("ro,lowerdir=/a\\134:b:/c\\040d::/data", ["/a:b", "/c d", "/data"]),
+        ("ro,lowerdir+=/a,lowerdir+=/b,datadir+=/c", ["/a", "/b", "/c"]),
+        ("rw", []),
+    ],
+)
+def test_layers_of_an_overlay(options: str, expected: list[str]) -> None:
+    table = f"65 27 0:51 /part /over rw - overlay overlay {options}\n"
+    found = filesystem(Path("/over/x"), table)
+    assert layers(found) == [Path(folder) for folder in expected]
+    assert found.root == Path("/part")
+    assert not [option for option in public(found.options) if "/" in option]

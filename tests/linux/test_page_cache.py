@@ -118,7 +118,3 @@ def test_reads_are_counted(on_disk: Path) -> None:
     assert after - warm >= PAGES * PAGE
     if disk and disk_before is not None:
         assert (disk_read_bytes(disk) or 0) - disk_before >= PAGES * PAGE
-
-
-def test_no_such_disk() -> None:
-    assert disk_read_bytes("no-such-disk") is None

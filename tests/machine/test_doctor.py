@@ -17,6 +17,7 @@ from inferkit.linux.mounts import Filesystem, filesystem
 from inferkit.machine import checks, doctor
 from inferkit.machine.checks import Check
 from inferkit.machine.doctor import examine, table
+from inferkit.machine.holders import Holder
 from inferkit.records.host import Gpu, Host, NumaNode
 
 GIB = 1 << 30
@@ -198,17 +199,19 @@ def test_pycuda_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize(
-    ("filesystem", "status", "words"),
+    ("own", "status", "words"),
     [
-        (disk("ext4", block_device="nvme0n1"), "present", "disk nvme0n1"),
-        (disk("tmpfs", in_memory=True), "limited", "in memory"),
-        (disk("nfs4", network=True), "unknown", "network"),
-        (disk("fuse.sshfs", fuse=True), "unknown", "FUSE"),
-        (disk("xfs"), "unknown", "stacked"),
+        (Holder("disk", ("ext4", "nvme0n1"), ("nvme0n1",)), "present", "disk nvme0n1"),
+        (Holder("disk", ("xfs", "dm-0", "sda"), ("sda", "sdb")), "present", "disk sda, sdb (under xfs on dm-0)"),
+        (Holder("memory", ("tmpfs",)), "limited", "tmpfs on /d: lies in memory"),
+        (Holder("memory", ("btrfs", "loop0", "tmpfs")), "limited", "in memory (btrfs on loop0 on tmpfs)"),
+        (Holder("network", ("nfs4",)), "unknown", "network"),
+        (Holder("fuse", ("fuse.sshfs",)), "unknown", "FUSE"),
+        (Holder("unresolved", ("zfs",)), "unknown", "nobody can tell what is underneath"),
     ],
 )
-def test_file_system(filesystem: Filesystem, status: str, words: str) -> None:
-    answer = doctor.file_system(filesystem)
+def test_file_system(own: Holder, status: str, words: str) -> None:
+    answer = doctor.file_system(disk(own.chain[0]), own)
     assert answer.status == status
     assert words in answer.found
 

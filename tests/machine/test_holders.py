@@ -4,6 +4,7 @@ import pytest
 
 from inferkit.errors import ReadError
 from inferkit.linux.mounts import filesystem
+from inferkit.machine import holders as module
 from inferkit.machine.holders import Holder, holder, holders
 from tests.mounting import Mounts
 
@@ -68,11 +69,23 @@ def test_a_disk_whose_file_lies_on_a_disk(mounts: Mounts, disk: Path) -> None:
     assert own.stacked
 
 
-def test_a_file_behind_a_disk_that_was_deleted(mounts: Mounts) -> None:
+@pytest.mark.parametrize("may_ask", [True, False])
+def test_a_file_behind_a_disk_that_was_deleted(mounts: Mounts, monkeypatch: pytest.MonkeyPatch, may_ask: bool) -> None:
     memory = mounts.tmpfs("memory")
     path = written(mounts.loop("image", memory))
     (memory / "image.img").unlink()
-    assert chain(path) == [("unresolved", ("ext", "loop"), 1)]
+    if not may_ask:
+        monkeypatch.setattr(module, "loop_file_device", lambda name: None)
+    expected = ("memory", ("ext", "loop", "tmpfs"), 1) if may_ask else ("unresolved", ("ext", "loop"), 1)
+    assert chain(path) == [expected]
+
+
+def test_a_file_behind_a_disk_whose_path_another_has(mounts: Mounts, disk: Path) -> None:
+    memory = mounts.tmpfs("memory")
+    path = written(mounts.loop("image", memory))
+    written(disk, "image.img")
+    mounts.bind(disk, memory)
+    assert chain(path) == [("memory", ("ext", "loop", "tmpfs"), 1)]
 
 
 def test_compressed_memory(mounts: Mounts) -> None:

@@ -11,7 +11,7 @@ from inferkit.devices.cpu import CpuDevice
 from inferkit.errors import DatasetError, ParameterError, ReadError
 from inferkit.linux.io_uring import ReadQueue
 from inferkit.readers import READERS, find_dataset, reader_class
-from inferkit.readers.base import Capabilities, DecodingReader, Reader
+from inferkit.readers.base import Capabilities, DecodingReader, Reader, whole
 from inferkit.readers.direct import direct_io_block
 from inferkit.records.job import ReadOptions
 from tests.conftest import MakeTensors, write_dataset
@@ -146,3 +146,16 @@ def test_a_decoder_is_opened_with_the_options_of_a_job(tmp_path: Path, device: C
             reader.read([Piece(0, 0, 1, 0)], buffer)
             pixels.append(buffer.array.copy())
     assert not np.array_equal(pixels[0], pixels[1])
+
+
+def test_a_reader_through_the_page_cache_asks_for_whole_pages(make_dataset: MakeTensors, device: CpuDevice) -> None:
+    known = make_dataset((5, 3), (1, 16, 48))
+    with READERS["buffered"](known.dataset, device) as reader:
+        assert reader.rounding([]) == 2 * 4096 / (8 * 768)
+
+
+@pytest.mark.parametrize(
+    ("offset", "nbytes", "expected"), [(0, 1, 512), (0, 512, 512), (511, 1, 512), (511, 2, 1024), (1024, 0, 0)]
+)
+def test_whole_blocks(offset: int, nbytes: int, expected: int) -> None:
+    assert whole(offset, nbytes, 512) == expected

@@ -88,6 +88,9 @@ def test_a_second_epoch_of_what_stayed_was_not_read() -> None:
 def test_pages_that_could_not_be_dropped() -> None:
     ((kind, text),) = told(evict=True, resident_before=0.8)
     assert (kind, "evict could not drop 80.0 % of the pages" in text) == ("warning", True)
+    ((kind, text),) = told(evict=True, resident_before=0.8, from_storage=0.2)
+    assert (kind, "pages that evict cannot drop" in text) == ("reason", True)
+    assert "set evict: true" not in told(evict=True, from_storage=0.2)[0].text
 
 
 @pytest.mark.parametrize(
@@ -135,16 +138,18 @@ def test_a_small_set_that_was_read_many_times() -> None:
 
 def test_page_faults_are_reads_that_nothing_measures() -> None:
     def faults(**facts: Any) -> list[Finding]:
-        return told("memory", reader="mapped", **facts)
+        return told("memory", reader="mapped", **{"resident_after": 1.0} | facts)
 
     ((kind, text),) = faults(resident_before=0.0, from_storage=0.4)
     assert kind == "reason"
-    assert "100.0 % of the pages were not in memory at the start, and 40.0 % of all bytes came from storage" in text
+    assert "100.0 % of the pages were not in memory, and 40.0 % of all bytes came from storage" in text
     assert [kind for kind, _ in faults(resident_before=0.0, from_storage=0.05)] == ["warning"]
     assert [kind for kind, _ in faults(resident_before=0.5, from_storage=None)] == ["reason"]
     assert [kind for kind, _ in faults(resident_before=0.95, from_storage=None)] == ["warning"]
     assert faults(resident_before=1.0, from_storage=0.0) == []
-    assert faults(resident_before=None, from_storage=None) == []
+    assert faults(resident_before=1.0, from_storage=0.4) == []  # a library that was loaded meanwhile
+    assert faults(resident_before=None, resident_after=None, from_storage=None) == []
+    assert [kind for kind, _ in faults(resident_before=1.0, resident_after=0.6, from_storage=0.4)] == ["reason"]
     ((kind, text),) = told(reader="mapped")
     assert (kind, "by page faults, which no ceiling measures" in text) == ("warning", True)
 
