@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 QUANTILES = {"p50_s": 0.5, "p90_s": 0.9, "p95_s": 0.95, "p99_s": 0.99, "p999_s": 0.999, "max_s": 1.0}
 
 Floats = NDArray[np.float64]
+Numbers = NDArray[np.float64] | NDArray[np.int64]
 
 
 def quantiles(seconds: Floats) -> dict[str, float]:
@@ -60,12 +61,12 @@ class Interval(NamedTuple):
     block: float
 
 
-def rates_of(times_s: Floats, amounts: Floats) -> Floats:
+def rates_of(times: Numbers, amounts: Numbers) -> Floats:
     """Return the rate in equal parts of time; straight lines between completions.
 
     Parameters
     ----------
-    times_s
+    times
         A start, and each completion after it.
     amounts
         What was completed at each (one fewer than times).
@@ -73,11 +74,16 @@ def rates_of(times_s: Floats, amounts: Floats) -> Floats:
     Returns
     -------
     rates
-        In as many parts as there are completions, :data:`MOST_PARTS` at the most.
+        Per unit of the times, in as many parts as there are completions, :data:`MOST_PARTS` at the most.
     """
-    edges = np.linspace(times_s[0], times_s[-1], min(len(amounts), MOST_PARTS) + 1)
-    done = np.interp(edges, times_s, np.concatenate([[0.0], np.cumsum(amounts)]))
-    return np.asarray(np.diff(done) / np.diff(edges), np.float64)
+    edges = np.linspace(times[0], times[-1], min(len(amounts), MOST_PARTS) + 1)
+    # numpy's interp would make floats of millions of times first, and a window's end must be brief.
+    under_way = np.minimum(np.searchsorted(times, edges.astype(times.dtype), "right") - 1, len(amounts) - 1)
+    done, part = np.cumsum(amounts), amounts[under_way]
+    took = np.maximum(times[under_way + 1] - times[under_way], np.finfo(np.float64).tiny)
+    at_edges = done[under_way] - part + part * ((edges - times[under_way]) / took)
+    at_edges[-1] = done[-1]
+    return np.asarray(np.diff(at_edges) / np.diff(edges), np.float64)
 
 
 def interval(rates: Floats, windows: Floats) -> Interval | None:

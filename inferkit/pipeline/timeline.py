@@ -106,9 +106,10 @@ class Timeline:
         amounts = np.frombuffer(self._images, np.int64)[first:last]
         if not amounts.any():
             amounts = np.frombuffer(self._nbytes, np.int64)[first:last]
-        before = self._done[first - 1] if first else self.start_ns
-        times = np.concatenate([[before], np.frombuffer(self._done, np.int64)[first:last]])
-        return rates_of((times - self.start_ns) / 1e9, amounts.astype(np.float64))
+        times = np.frombuffer(self._done, np.int64)[max(0, first - 1) : last]
+        if not first:
+            times = np.concatenate([[self.start_ns], times])
+        return rates_of(times, amounts) * 1e9
 
     def _measured_rates(self) -> NDArray[np.float64]:
         first = self.repeats[0].batches  # of the warm-up

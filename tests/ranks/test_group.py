@@ -284,3 +284,19 @@ def test_no_rank_outlives_a_killed_parent(stuck: bool) -> None:
             os.kill(pids[0], signal.SIGSTOP)
         parent.kill()
     until(lambda: all(gone(pid) for pid in pids))
+
+
+def test_ranks_go_on_together_until_their_sum_is_steady_or_the_time_is_up() -> None:
+    never = SHORT.changed(target=1e-9, longest_s=0.9)  # four windows of 0.2 s
+    with Group(copying(2, never)) as group:
+        until(group.ready)
+        group.start()
+        outcome = group.result(PATIENCE_S)
+    assert [repeat.warmup for repeat in outcome.repeats] == [True, False, False, False, False]
+    assert outcome.facts["group"]["end_s"] == pytest.approx(0.9)
+    assert outcome.facts["group"]["overlap"] == 1.0
+    assert all(repeat.cpu_s is not None for repeat in outcome.repeats)
+    with Group(copying(2, never.changed(target=1e9))) as group:
+        until(group.ready)
+        group.start()
+        assert len(group.result(PATIENCE_S).repeats) == 3
