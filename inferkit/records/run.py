@@ -22,6 +22,10 @@ SCHEMA = 2
 MIME = "application/vnd.inferkit.run+json"
 STAGES = ("read", "decode", "copy", "infer", "out")
 """The stages in the order in which a batch meets them; an open list."""
+REUSED = "not measured again: from "
+"""Begins the warning of a Run that stands in place of measuring again: then come the notebook and when it began."""
+OUTPUTS = "outputs: "
+"""Begins a warning that a network or engine may not compute what it should."""
 
 Scalar = str | int | float | bool
 Json = Any
@@ -215,6 +219,11 @@ class Run(Record):
     def quotable(self) -> bool:
         """Whether the figure may be quoted: VALID and of a profile that is long enough."""
         return self.verdict == "VALID" and self.profile != "demo"
+
+    @property
+    def taken_from(self) -> str:
+        """The notebook that measured it, and when, where it was not measured again; else empty."""
+        return next((text.removeprefix(REUSED) for text in self.warnings if text.startswith(REUSED)), "")
 
     @property
     def cores(self) -> float | None:
