@@ -14,10 +14,10 @@ from inferkit.dataset.photographs import make_photographs
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.machine.facts import facts
 from inferkit.measure.measure import measure
-from inferkit.plan.build import plan
-from inferkit.plan.points import Plan, Point
 from inferkit.plan import fingerprint
+from inferkit.plan.build import plan
 from inferkit.plan.fingerprint import code_digest
+from inferkit.plan.points import Plan, Point
 from inferkit.plan.reuse import FINGERPRINT, find
 from inferkit.records.host import Host, Identity
 from inferkit.records.job import ReadJob
