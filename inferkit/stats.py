@@ -34,6 +34,11 @@ _STUDENT_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2
 """Two-sided 95 % quantiles of Student's t for 1 … 10 degrees of freedom."""
 
 
+def student_95(degrees: int) -> float:
+    """Return the two-sided 95 % quantile of Student's t; over 10 degrees of freedom within 0.02 of it."""
+    return _STUDENT_95[degrees - 1] if degrees <= len(_STUDENT_95) else 1.96 + 2.4 / degrees
+
+
 def paired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:
     """Compare two sides that were measured in alternation.
 
@@ -49,9 +54,7 @@ def paired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float,
         round to the next cancels within each.
     """
     logs = np.log(np.asarray(ours, np.float64)) - np.log(np.asarray(theirs, np.float64))
-    degrees = len(logs) - 1
-    student = _STUDENT_95[degrees - 1] if degrees <= len(_STUDENT_95) else 1.96 + 2.4 / degrees
-    middle, half = float(logs.mean()), student * float(logs.std(ddof=1)) / float(np.sqrt(len(logs)))
+    middle, half = float(logs.mean()), student_95(len(logs) - 1) * float(logs.std(ddof=1)) / float(np.sqrt(len(logs)))
     return float(np.exp(middle)), float(np.exp(middle - half)), float(np.exp(middle + half))
 
 

@@ -3,9 +3,11 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from math import sqrt
 from pathlib import Path
 
-from inferkit.records.run import Figure, Json, Run, Scalar
+from inferkit.records.run import OUTPUTS, Figure, Json, Run, Scalar
+from inferkit.stats import student_95
 from inferkit.units import bandwidth, gibibytes, percent, rate
 
 STAGE_TITLES = {
@@ -21,6 +23,8 @@ READER, THREADS, BATCH = "reader", "threads", "batch_size"
 ENGINE, MODEL, PRECISION = "engine", "model", "precision"
 HOST_COPY = "host-to-host copy (no GPU)"
 DEVICE_COPY = "host-to-device copy"
+STANDARD_ERRORS = 2.0
+"""In a 95 % interval of a mean of 30 values or more (Student's t)."""
 VERDICTS = ("VALID", "INVALID", "FAILED")
 """Verdicts from the best to the worst."""
 NOT_FOR_QUOTING = "not for quoting"
@@ -83,6 +87,88 @@ def figure_text(figure: Figure | None) -> str:
     if figure.cov is not None:
         parts.append(f"± {percent(figure.cov)}")
     return " · ".join(parts) or "–"
+
+
+def rate_of(run: Run) -> float | None:
+    """Return images per second; bytes where there are no images, None where nothing was measured."""
+    figure = run.measured or Figure()
+    return figure.images_per_s or figure.bytes_per_s
+
+
+def interval_of(run: Run) -> tuple[float, float] | None:
+    """Return the 95 % interval of a run's throughput, in the unit of :func:`rate_of`; None where nothing tells it.
+
+    Of several ranks it comes from the error of their sum, of one process from the spread of its windows.
+    """
+    value, windows = rate_of(run), sum(not repeat.warmup for repeat in run.repeats)
+    error = run.facts.get("group", {}).get("relative_error")
+    half = None if error is None else STANDARD_ERRORS * error
+    if half is None and run.measured and run.measured.cov is not None and windows > 1:
+        half = student_95(windows - 1) * run.measured.cov / sqrt(windows)
+    return None if value is None or half is None else (value * (1 - half), value * (1 + half))
+
+
+def error_of(run: Run) -> float | None:
+    """Return half the interval as a share of the figure; None where nothing tells it."""
+    value, interval = rate_of(run), interval_of(run)
+    return (interval[1] - interval[0]) / 2 / value if value and interval else None
+
+
+def apart(one: Run, other: Run) -> bool:
+    """Tell whether one of two runs is faster for sure: both intervals are known and do not overlap."""
+    ours, theirs = interval_of(one), interval_of(other)
+    return ours is not None and theirs is not None and (ours[0] > theirs[1] or theirs[0] > ours[1])
+
+
+def best_valid(runs: Iterable[Run]) -> Run | None:
+    """Return the fastest run that is VALID and has a figure."""
+    return min((run for run in runs if run.verdict == "VALID" and rate_of(run)), key=sort_key, default=None)
+
+
+def rate_text(run: Run) -> str:
+    """Word a throughput with its interval: ``45,527 ± 40 images/s``, or ``10 GB/s ± 90 MB/s`` without images."""
+    value, error = rate_of(run), error_of(run)
+    if value is None or run.measured is None:
+        return "–"
+    if run.measured.images_per_s is None:
+        return bandwidth(value) + ("" if error is None else f" ± {bandwidth(error * value)}")
+    return f"{spread_text(run)} images/s"
+
+
+def spread_text(run: Run) -> str:
+    """Word images per second and its interval without the unit: ``45,527 ± 40``; a dash where there is none."""
+    value, error = run.measured.images_per_s if run.measured else None, error_of(run)
+    if value is None or error is None:
+        return number_text(value)
+    half = error * value
+    return f"{number_text(value)} ± {half:,.0f}" if half >= 10 else f"{number_text(value)} ± {half:.2g}"
+
+
+def measured_text(run: Run) -> str:
+    """Word what was measured: ``45,527 ± 40 images/s · 6.85 GB/s``."""
+    figure = run.measured
+    beside = figure is not None and figure.images_per_s is not None and figure.bytes_per_s is not None
+    return " · ".join([rate_text(run), *([bandwidth(figure.bytes_per_s or 0.0)] if figure and beside else [])])
+
+
+def reached_text(run: Run) -> str:
+    """Word what was reached of the prediction, with both numbers: ``96 % (58 of predicted 60.3)``; else empty."""
+    if run.reached is None or run.measured is None or run.predicted is None:
+        return ""
+    pair = (run.measured.images_per_s, run.predicted.images_per_s)
+    known = None not in pair
+    ours, ceiling = map(number_text, pair) if known else map(_bandwidth, (run.measured, run.predicted))
+    return f"{share_text(run.reached)} ({ours} of predicted {ceiling})"
+
+
+def _bandwidth(figure: Figure) -> str:
+    return bandwidth(figure.bytes_per_s or 0.0)
+
+
+def caveats(run: Run) -> list[str]:
+    """Word what must stand beside a figure wherever it is told: that it is an older one, what is odd about outputs."""
+    taken = [f"taken from {run.taken_from}"] if run.taken_from else []
+    return [*taken, *(text for text in run.warnings if text.startswith(OUTPUTS))]
 
 
 def share_text(share: float | None) -> str:

@@ -11,7 +11,9 @@ from inferkit.report.labels import (
     NOT_FOR_QUOTING,
     figure_text,
     flatten,
+    measured_text,
     point_text,
+    reached_text,
     share_text,
     title,
     verdict_text,
@@ -60,9 +62,9 @@ def raise_for_failures(runs: Iterable[Run]) -> None:
 
 def summary_rows(run: Run) -> list[tuple[str, str]]:
     """Return what a run found, as rows of name and text."""
-    rows = [("measured", figure_text(run.measured))]
+    rows = [("measured", measured_text(run))]
     if run.predicted is not None:
-        rows += [("predicted", figure_text(run.predicted)), ("reached", f"{share_text(run.reached)} of predicted")]
+        rows += [("predicted", figure_text(run.predicted)), ("reached", reached_text(run) or "–")]
     if run.bottleneck:
         rows.append(("bottleneck", run.bottleneck))
     if reading := _reading(run.facts.get("reading") or {}):

@@ -6,7 +6,7 @@ import altair as alt
 
 from inferkit.records.run import Run
 from inferkit.report.charts.theme import WIDTH, Chart, Rows, base, demo_note, message, series_scale, styled
-from inferkit.report.labels import BATCH, axis_text, number_text, share_text, sort_key
+from inferkit.report.labels import BATCH, axis_text, error_of, number_text, share_text, sort_key
 from inferkit.report.scaling import Gain, grouped, multi, rate_of, setting, smallest_of, work, workers
 
 STEP = 24
@@ -31,9 +31,7 @@ def scaling(runs: Sequence[Run]) -> Chart:
     facet = alt.Facet("panel:N", sort=panels, header=header, title=None)
     chart = alt.layer(*layers).facet(facet=facet, columns=1, data=base(rows).data, spacing=14)
     chart = chart.resolve_scale(x="independent", y="independent")
-    return styled(
-        chart, "Several processes (images/s)", "line: ± error of the sum · pale: no valid result", demo_note(runs)
-    )
+    return styled(chart, "Several processes (images/s)", "line: 95 % interval · pale: no valid result", demo_note(runs))
 
 
 def _groups(runs: Sequence[Run]) -> Iterator[tuple[str, list[Run]]]:
@@ -48,7 +46,7 @@ def _bars(group: Sequence[Run]) -> Rows:
     rows: Rows = []
     for run in group:
         value, gain = rate_of(run), Gain(run, smallest)
-        error = (value or 0.0) * (run.facts.get("group", {}).get("relative_error") or 0.0)
+        error = (value or 0.0) * (error_of(run) or 0.0)
         words = [
             number_text(value),
             "" if gain.speedup is None else f"× {gain.speedup:.2f}",

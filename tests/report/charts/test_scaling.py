@@ -59,9 +59,9 @@ def test_settings_are_worded(multi: MakeMulti) -> None:
 def test_weak_scaling_compares_with_the_smallest_at_the_same_batch(runs: list[Run]) -> None:
     rows = weak_scaling(runs).rows
     by_setting = {row[2]: row for row in rows if row[1] == "32"}
-    assert by_setting["1 GPU, 1 process"][3:8] == ["320 ms", "100", "1.00 %", "1.00", "100 %"]
-    assert by_setting["2 GPUs, 1 process"][3:8] == ["356 ms", "180", "1.00 %", "1.80", "90 %"]
-    assert by_setting["2 GPUs, 2 processes"][3:8] == ["327 ms", "196", "1.00 %", "1.96", "98 %"]
+    assert by_setting["1 GPU, 1 process"][3:8] == ["320 ms", "100", "2.00 %", "1.00", "100 %"]
+    assert by_setting["2 GPUs, 1 process"][3:8] == ["356 ms", "180", "2.00 %", "1.80", "90 %"]
+    assert by_setting["2 GPUs, 2 processes"][3:8] == ["327 ms", "196", "2.00 %", "1.96", "98 %"]
     assert by_setting["1 GPU, 2 processes"][6:8] == ["1.20", "120 %"]
     assert len(rows) == 5
 
@@ -88,7 +88,10 @@ def test_exploration_marks_the_best(runs: list[Run]) -> None:
 def test_the_winner_is_named_against_one_process_on_the_same_resources(runs: list[Run]) -> None:
     ((lead, rest),) = winners(runs)
     assert lead == "onnx resnet18 float32 · mapped · threads 2: 2 GPUs, 2 processes win"
-    assert "196 images/s (± 1.00 %) with batches of 32; 1.09 times one process on the same resources (180)" in rest
+    assert (
+        "196 ± 3.9 images/s with batches of 32; 1.09 times one process on the same resources (180 ± 3.6 images/s)"
+        in rest
+    )
     assert lead in str(conclude(runs))
 
 
@@ -99,13 +102,30 @@ def test_one_process_may_win(multi: MakeMulti) -> None:
 
 def test_more_cores_are_not_the_same_resources(multi: MakeMulti) -> None:
     ((_, rest),) = winners([multi(100.0, 1, cores=1), multi(190.0, 2, cores=2)])
-    assert "1.90 times 1 core, 1 process (100)" in rest
+    assert "1.90 times 1 core, 1 process (100 ± 2 images/s)" in rest
 
 
 def test_a_valid_run_wins_over_a_faster_invalid_one(multi: MakeMulti) -> None:
     invalid = multi(900.0, 2, verdict="INVALID", reasons=["all ranks were running for only 20.0 %"])
     ((lead, _),) = winners([multi(100.0, 1), invalid])
-    assert "1 process wins" in lead
+    assert lead.endswith("1 process alone")
+    assert exploration([multi(100.0, 1), invalid]).rows[0][2:] == ["100 ★", "900 INVALID"]
+
+
+def test_what_is_not_apart_does_not_win(multi: MakeMulti) -> None:
+    near = [multi(200.0, 1), multi(204.0, 2), multi(150.0, 3)]
+    ((lead, rest),) = winners(near)
+    assert lead.endswith("no difference found")
+    assert "2 processes 204 ± 4.1 images/s with batches of 32 and 1 process 200 ± 4 images/s" in rest
+    assert "wins" not in lead + rest
+    assert "times" not in rest
+    assert str(exploration(near)).count("★") == 2
+
+
+def test_without_an_error_nothing_wins(multi: MakeMulti) -> None:
+    bare: dict[str, Any] = {"facts": {}, "measured": Figure(images_per_s=100.0)}
+    ((lead, _),) = winners([multi(1.0, 1, **bare), multi(1.0, 2, **bare)])
+    assert lead.endswith("no difference found")
 
 
 def test_a_point_that_failed_is_in_the_tables_without_figures(multi: MakeMulti) -> None:
@@ -113,7 +133,9 @@ def test_a_point_that_failed_is_in_the_tables_without_figures(multi: MakeMulti) 
     rows = weak_scaling([multi(100.0, 1), failed]).rows
     assert rows[1][2:] == ["2 processes", "–", "–", "–", "–", "–", "FAILED"]
     assert Gain(failed, failed).speedup is None
-    assert list(winners([failed])) == []
+    assert list(winners([failed])) == [
+        ("onnx resnet18 float32 · mapped · threads 2: no winner", "none of 1 points is VALID")
+    ]
     assert rows_of(scaling([failed]).to_dict())[0]["value"] is None
 
 
@@ -130,7 +152,7 @@ def test_bars_show_rate_error_speedup_and_efficiency(runs: list[Run]) -> None:
     rows = {(row["panel"][-2:], row["setting"]): row for row in rows_of(spec) if "panel" in row}
     best = rows["32", "2 GPUs, 2 processes"]
     assert best["note"] == "196 · × 1.96 · 98 %"
-    assert (best["low"], best["high"]) == (pytest.approx(194.04), pytest.approx(197.96))
+    assert (best["low"], best["high"]) == (pytest.approx(192.08), pytest.approx(199.92))
     assert png(spec)
 
 
