@@ -79,12 +79,14 @@ def summary_rows(run: Run) -> list[tuple[str, str]]:
 
 def _reading(facts: dict[str, Json]) -> str:
     """Word what the reader threads did: when the first and the last had read their share once, balance, CPU time."""
-    first, last, balance, cpu = (facts.get(k) for k in ("first_done_s", "last_done_s", "balance", "cpu_s_per_gb"))
+    first, last, balance, cpu = (
+        facts.get(k) for k in ("first_done_s", "last_done_s", "balance", "thread_cpu_s_per_gb")
+    )
     words = [
         f"first share done after {duration(first)}" if first is not None else "",
         f"last after {duration(last)}" if last is not None else "",
         f"least ÷ most read {share_text(balance)}" if balance is not None else "",
-        f"{cpu:.3f} CPU s per GB" if cpu is not None else "",
+        f"{cpu:.3f} CPU s of these threads per GB" if cpu is not None else "",
     ]
     return " · ".join(filter(None, words))
 
