@@ -137,7 +137,11 @@ def rate_text(run: Run) -> str:
 
 def spread_text(run: Run) -> str:
     """Word images per second and its interval without the unit: ``45,527 ± 40``; a dash where there is none."""
-    value, error = run.measured.images_per_s if run.measured else None, error_of(run)
+    return with_error(run.measured.images_per_s if run.measured else None, error_of(run))
+
+
+def with_error(value: float | None, error: float | None) -> str:
+    """Word a number of images per second and half its interval, given as a share of it."""
     if value is None or error is None:
         return number_text(value)
     half = error * value

@@ -8,7 +8,7 @@ import pandas as pd
 
 from inferkit.records.notebooks import Paths, Stored, load_runs
 from inferkit.records.run import Figure, Json, Run, Scalar
-from inferkit.report.labels import gpu_name
+from inferkit.report.labels import error_of, gpu_name, point_text
 
 
 def load(paths: Paths) -> pd.DataFrame:
@@ -26,12 +26,15 @@ def table(stored: Iterable[Stored]) -> pd.DataFrame:
     -------
     id, notebook, measure, storage, profile, scope, verdict, quotable, started
         As in the record.
+    where
+        The point in words.
     path
         The notebook's file.
     one per axis of a point
         Under the axis' own name, ``point_<name>`` where that is another column's.
-    images_per_s, bytes_per_s, cov, predicted_images_per_s, predicted_bytes_per_s, reached, bottleneck, ceiling_<stage>
-        Figures; ceilings in images per second.
+    images_per_s, bytes_per_s, cov, error, predicted_images_per_s, predicted_bytes_per_s, reached, bottleneck,
+    ceiling_<stage>
+        Figures; ceilings in images per second; ``error`` is half the 95 % interval as a share of what was measured.
     cpu, gpu, dtype, shape
         What has to be equal for storages to be compared.
     reasons, warnings, unverified, failure
@@ -42,7 +45,7 @@ def table(stored: Iterable[Stored]) -> pd.DataFrame:
     return frame.astype({name: float for name in frame if name in _NUMBERS or str(name).startswith("ceiling_")})
 
 
-_NUMBERS = {"images_per_s", "bytes_per_s", "cov", "predicted_images_per_s", "predicted_bytes_per_s", "reached"}
+_NUMBERS = {"images_per_s", "bytes_per_s", "cov", "error", "predicted_images_per_s", "predicted_bytes_per_s", "reached"}
 
 
 def _row(run: Run, notebook: Path) -> dict[str, Any]:
@@ -52,6 +55,7 @@ def _row(run: Run, notebook: Path) -> dict[str, Any]:
         **_machine(run),
         **_texts(run),
         "started": run.started,
+        "where": point_text(run),
         "path": str(notebook),
     }
     axes = {f"point_{name}" if name in row else name: value for name, value in run.point.items()}
@@ -69,6 +73,7 @@ def _figures(run: Run) -> dict[str, Scalar | None]:
     own = {"images_per_s": measured.images_per_s, "bytes_per_s": measured.bytes_per_s, "cov": measured.cov}
     return {
         **own,
+        "error": error_of(run),
         "predicted_images_per_s": predicted.images_per_s,
         "predicted_bytes_per_s": predicted.bytes_per_s,
         "reached": run.reached,
