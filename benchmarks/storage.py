@@ -87,7 +87,7 @@ def bandwidth(side: fio.Task | ReadJob) -> tuple[float, float]:
     outcome = measured(side)
     figure = figure_of(outcome.repeats)
     assert figure is not None
-    return (figure.bytes_per_s or 0.0) / 1e9, outcome.facts["reading"]["cpu_s_per_gb"]
+    return (figure.bytes_per_s or 0.0) / 1e9, outcome.facts["reading"]["thread_cpu_s_per_gb"]
 
 
 def compare(comparison: Comparison, rounds: int) -> Found:

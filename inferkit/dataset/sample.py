@@ -1,4 +1,4 @@
-"""A few images out of a data set: for calibrating a network, and for comparing networks on images it never saw."""
+"""A few images out of a data set: to calibrate a network, to compare networks on images unseen, to look at hashes."""
 
 from typing import Any
 
@@ -27,10 +27,14 @@ def sample(dataset: Dataset, *, held_out: bool = False) -> npt.NDArray[Any]:
     ndarray, shape (images, *shape)
         :data:`SAMPLED` of them, or half of the data set; of the data set's dtype.
     """
+    return np.stack([_image(dataset, index) for index in sampled(dataset, held_out=held_out)])
+
+
+def sampled(dataset: Dataset, *, held_out: bool = False) -> list[int]:
+    """Return which images a sample takes."""
     count = min(SAMPLED, max(1, dataset.images // 2))
     step = dataset.images // count
-    indices = np.arange(count) * step + (step // 2 if held_out else 0)
-    return np.stack([_image(dataset, int(index)) for index in indices])
+    return [index * step + (step // 2 if held_out else 0) for index in range(count)]
 
 
 def _image(dataset: Dataset, index: int) -> npt.NDArray[Any]:

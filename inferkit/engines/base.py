@@ -1,6 +1,7 @@
 """The contract of an engine: once the copy is done, it infers in the background what lies in a slot."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -44,6 +45,8 @@ class Engine(Closing):
         Whether other engines' outputs are held against its own.
     lacks
         Precisions that it cannot compute in, and what to do instead.
+    fixed_batch
+        Images in every batch, where the network takes no other number.
     """
 
     name: ClassVar[str]
@@ -51,6 +54,7 @@ class Engine(Closing):
     has_out: ClassVar[bool] = False
     is_reference: ClassVar[bool] = False
     lacks: ClassVar[dict[str, str]] = {}
+    fixed_batch: int | None = None
 
     @classmethod
     @abstractmethod
@@ -115,3 +119,20 @@ class Engine(Closing):
 
     def close(self) -> None:
         """Free what the engine holds; calling it again does nothing."""
+
+
+def check_results(what: str, shape: Sequence[int | str | None], images: int) -> None:
+    """Refuse outputs that are not as many as the images of their batch; a size that is not known yet may be.
+
+    Raises
+    ------
+    EngineError
+        Telling the network or engine ``what``, and the shape.
+    """
+    size = shape[0] if shape else 1
+    if isinstance(size, int) and size not in {-1, images}:
+        message = (
+            f"{what} gives {size} results (shape {list(shape)}) for a batch of {images} images: export the model so "
+            "that its output's first dimension is the batch"
+        )
+        raise EngineError(message)

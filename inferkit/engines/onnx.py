@@ -9,7 +9,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from inferkit.devices.base import Device, Slot, Span, bytes_at
 from inferkit.devices.cpu import CpuDevice
-from inferkit.engines.base import Engine, Options
+from inferkit.engines.base import Engine, Options, check_results
 from inferkit.errors import EngineError
 from inferkit.linux.cgroups import cpus
 
@@ -42,6 +42,8 @@ class OnnxEngine(Engine):
         self._device = device
         self._session = session
         self._input: str = session.get_inputs()[0].name
+        batch = session.get_inputs()[0].shape[0]
+        self.fixed_batch = batch if isinstance(batch, int) else None
         self._dtype = np.dtype(dtype)
         self._shape = shape
         self._threads = threads
@@ -76,6 +78,7 @@ class OnnxEngine(Engine):
             message = f"ONNX Runtime cannot load {model}: {error}"
             raise EngineError(message) from error
         _check_input(session, model, batch_size, dtype, shape)
+        check_results(model, session.get_outputs()[0].shape, batch_size)
         return cls(device, session, dtype, shape, threads)
 
     @property
@@ -93,6 +96,7 @@ class OnnxEngine(Engine):
             except ORT_ERRORS as error:
                 message = f"ONNX Runtime failed to infer a batch of {images} images: {error}"
                 raise EngineError(message) from error
+            check_results("the network", outputs[0].shape, images)
             self._outputs[address] = outputs[0]
 
         return self._device.compute.submit(run, after=after)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferkit.devices.base import Device, Slot, Span
-from inferkit.engines.base import Engine, Options
+from inferkit.engines.base import Engine, Options, check_results
 from inferkit.engines.engine_cache import EngineFile, TornEngineError
 from inferkit.engines.tensorrt_lane import Lane, RuntimeCache, make_lane
 from inferkit.engines.tensorrt_library import LOG, trt
@@ -109,6 +109,7 @@ class TensorRTEngine(Engine):
             cache = RuntimeCache(Path(model).stem, shaped)
             made = cls(gpu, runtime, engine, batch_size, options, cache, facts)
         try:
+            check_results(model, next(iter(made._outputs.values())), batch_size)
             made._warm_up(batch_size * int(np.prod(shape)) * np.dtype(dtype).itemsize)
         except InferkitError:
             made.close()

@@ -8,6 +8,7 @@ from typing import Any
 
 import xxhash
 
+from inferkit.engines.base import check_results
 from inferkit.engines.tensorrt_builder import BuildProgress, TimingCache
 from inferkit.engines.tensorrt_library import LOG, RTX, trt
 from inferkit.errors import EngineError
@@ -35,6 +36,7 @@ def build_plan(model: Path, batch_size: int, dtype: str, shape: tuple[int, ...])
     builder = trt.Builder(LOG)
     network, _parser = read_network(builder, model)
     _check_input(network, model, batch_size, dtype, shape)
+    check_results(str(model), tuple(network.get_output(0).shape), batch_size)
     if slow_in_fp8(trt.__name__, trt.__version__) and trt.fp8 in quantised_to(network):
         message = f"{trt.__name__} {trt.__version__} infers fp8 slower than float16, or to NaN: use precision float16"
         raise EngineError(message)

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from inferkit.errors import ModelError
-from inferkit.models.batching import BATCH, follows_batch, free_reshapes, unused_name
+from inferkit.models.batching import BATCH, check_follows, follows_batch, free_reshapes, unused_name
 from inferkit.models.preprocessing import LAYOUTS, Preprocessing
 from inferkit.models.shapes import infer_shapes
 from inferkit.models.zoo import DTYPES
@@ -109,7 +109,8 @@ def adapt(
     Raises
     ------
     ModelError
-        If the network's input is not an image or does not fit the data set: with the reason.
+        If the network's input is not an image or does not fit the data set, or its output is not one result for each
+        image: with the reason.
     """
     wanted = preprocessing or Preprocessing()
     if dtype not in DTYPES:
@@ -122,9 +123,14 @@ def adapt(
         )
         raise ModelError(message)
     dynamic = _with_input(model, image, dtype, wanted, batch=None)
-    if image.batch is None or follows_batch(free_reshapes(dynamic, image.batch)):
+    if image.batch is None:
+        adapted = _checked(dynamic)
+    elif follows_batch(free_reshapes(dynamic, image.batch)):
         return _checked(dynamic)
-    return _checked(_with_input(model, image, dtype, wanted, batch=image.batch))
+    else:
+        adapted = _checked(_with_input(model, image, dtype, wanted, batch=image.batch))
+    check_follows(adapted, image.batch)
+    return adapted
 
 
 def _checked(model: onnx.ModelProto) -> onnx.ModelProto:

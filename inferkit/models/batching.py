@@ -85,6 +85,36 @@ def follows_batch(model: onnx.ModelProto) -> bool:
     return all(sizes == [BATCH] for sizes in leading) or _runs_with_two(model)
 
 
+def check_follows(model: onnx.ModelProto, batch: int | None) -> None:
+    """Refuse a network whose first output is not one result for each image.
+
+    Parameters
+    ----------
+    model
+        The network.
+    batch
+        Images in a batch where the graph fixes them; else it is run on two, unless shape inference knows.
+
+    Raises
+    ------
+    ModelError
+        With the shape. What does not run at all is refused by the engine, with the reason.
+    """
+    if batch is None and follows_batch(model):
+        return
+    images = batch or 2
+    try:
+        shape = run_shapes(model, batch=images)[0]
+    except ModelError:
+        return
+    if shape[:1] != (images,):
+        message = (
+            f"output {model.graph.output[0].name!r} has shape {list(shape)} for a batch of {images} images: export the "
+            "model so that the output's first dimension is the batch"
+        )
+        raise ModelError(message)
+
+
 def _runs_with_two(model: onnx.ModelProto) -> bool:
     try:
         return all(shape[:1] == (2,) for shape in run_shapes(model, batch=2))

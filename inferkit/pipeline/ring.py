@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from queue import SimpleQueue
-from time import monotonic_ns
+from time import monotonic_ns, thread_time
 
 from inferkit.batch import Batch, Piece
 from inferkit.closing import Closing
@@ -138,6 +138,7 @@ class Ring(Closing):
         free, ready = self._free, self._ready
         fill = self._read_and_decode if isinstance(self._reader, DecodingReader) else self._read
         nbytes = images = done = 0
+        cpu_s = thread_time()
         try:
             for pieces in wanted:
                 buffer = free.get()
@@ -150,7 +151,7 @@ class Ring(Closing):
                 if images >= own and not done:
                     done = batch.times[1]
         finally:
-            self.stats[thread] = ThreadStats(nbytes, images, done)
+            self.stats[thread] = ThreadStats(nbytes, images, done, thread_time() - cpu_s)
             ready.put(thread)
 
     def _read(self, pieces: tuple[Piece, ...], buffer: _Buffer) -> tuple[Batch, int]:

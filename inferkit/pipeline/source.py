@@ -110,7 +110,7 @@ class Source:
         read = None
         if self._ring is not None:
             self._ring.close()  # the threads' counts are complete when they have ended
-            facts["reading"] = reader_facts(self._ring.stats, timeline.repeats, timeline.start_ns)
+            facts["reading"] = reader_facts(self._ring.stats, timeline.start_ns)
             read = sum(stats.nbytes for stats in self._ring.stats)
         if self._accounting is not None:
             facts["storage"] = self._accounting.facts(sum(repeat.nbytes for repeat in timeline.repeats), read)

@@ -32,6 +32,7 @@ from inferkit.records.job import (
     ReadJob,
 )
 from inferkit.records.run import Json
+from inferkit.validity.outputs import look_at_outputs
 
 Begin = Callable[[tuple[str, ...]], Timeline]
 """Says that everything is prepared, waits for the agreed instant and starts the clock over the named stages."""
@@ -92,14 +93,15 @@ def pipeline(job: PipelineJob, begin: Begin) -> Outcome:
         devices = open_devices(job.device, stack)
         source = Source(job.reading, devices[0], stack)
         workers = open_workers(job.inference, source.images, devices, stack)
-        outputs = _outputs(job, workers, source.reader)
+        outputs, doubts = _outputs(job, workers, source.reader)
         in_flight = sum(len(worker.slots) for worker in workers)
         source.start(job.place, in_flight=in_flight, threads=source.reader.capabilities.has_ceiling)
         timeline = begin((*source.stages, "copy", "infer", "out"))
         at_once(workers, lambda at: Loop(source.batches, *at, overlap=job.overlap).run(timeline, source.verifier))
         lanes = source.workers | _lanes(workers, job.inference.contexts)
         engine = workers[0].engine
-        return _outcome(job, timeline, lanes, lambda _: outputs, source.facts, lambda _: _engine(engine))
+        outcome = _outcome(job, timeline, lanes, lambda _: outputs, source.facts, lambda _: _engine(engine))
+        return outcome.model_copy(update={"warnings": [*outcome.warnings, *doubts]})
 
 
 def open_devices(options: DeviceOptions, stack: ExitStack) -> list[Device]:
@@ -158,15 +160,28 @@ def _layers(engine: Engine, slot: Slot) -> dict[str, Json]:
     return {"layers_ms": [list(entry) for entry in times], "inspector": description}
 
 
-def _outputs(job: PipelineJob, workers: Sequence[DeviceWorker], reader: Reader) -> dict[str, Json]:
-    """Compare each engine's outputs with ONNX Runtime's, unless the engine is that reference."""
+def _outputs(
+    job: PipelineJob, workers: Sequence[DeviceWorker], reader: Reader
+) -> tuple[dict[str, Json], dict[str, None]]:
+    """Look at each engine's outputs, and compare them with ONNX Runtime's unless it is that itself.
+
+    Returns
+    -------
+    facts, warnings
+        Of the device whose outputs differ most; what speaks against the outputs of any.
+    """
     model, batch_size = job.inference.model, job.reading.batch_size
-    if not job.reading.verify_batches or not model or workers[0].engine.is_reference:
-        return {}
+    if not job.reading.verify_batches or not model:
+        return {}, {}
+    found = [look_at_outputs(at.device, at.engine, reader, at.slots[0], batch_size) for at in workers]
+    doubts = dict.fromkeys(text for _, texts in found for text in texts)
+    if workers[0].engine.is_reference:
+        return {"outputs": found[0][0]}, doubts
     from inferkit.validity.reference_check import check_outputs  # needs ONNX Runtime, which not every pipeline does
 
-    found = [check_outputs(at.device, at.engine, reader, at.slots[0], model, batch_size) for at in workers]
-    return {"outputs": max(found, key=lambda facts: facts["largest_difference"])}
+    compared = [check_outputs(at.device, at.engine, reader, at.slots[0], model, batch_size) for at in workers]
+    told = [own | beside for (own, _), beside in zip(found, compared, strict=True)]
+    return {"outputs": max(told, key=lambda facts: facts["largest_difference"])}, doubts
 
 
 def _engine(engine: Engine) -> dict[str, Json]:

@@ -1,75 +1,24 @@
-"""Points that were measured before: the same parameters, data, model and environment give the same fingerprint.
+"""Points that were measured before, found by their fingerprints: their Runs stand in place of measuring again.
 
-Each Run keeps its fingerprint. Executed notebooks are searched for it; no more of them is read than their records.
+Executed notebooks are searched; no more of them is read than their records.
 """
 
-import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import xxhash
-
-from inferkit.dataset.manifest import HASHES_NAME, MANIFEST_NAME
-from inferkit.dataset.tensors import Dataset
-from inferkit.errors import RecordError
-from inferkit.machine.facts import facts
-from inferkit.plan.points import Plan, Point, reads_files
+from inferkit.dataset.sample import sampled
+from inferkit.dataset.tensors import Dataset, image_hash
+from inferkit.errors import DatasetError, RecordError
+from inferkit.plan.fingerprint import Fingerprints
+from inferkit.plan.points import Plan, reads_files
 from inferkit.records.notebooks import Stored, notebooks_under, raw_records
-from inferkit.records.params import Parameters, Windows, resolve
-from inferkit.records.run import Run
+from inferkit.records.params import Windows, resolve
+from inferkit.records.run import REUSED, Run
 
 FINGERPRINT = "fingerprint"
 """Its name in a Run's facts."""
-_JUDGED = ("profile", "source", "peer")
-"""Parameters that shape a Run and are in no job."""
-_NO_MATTER: Any = {"batch_log": True, "inference": {"model": True}}
-"""Parts of a job that shape no figure, or are told otherwise."""
-_UNSTEADY: Any = {"identity": True, "memory_bytes": True, "numa_nodes": {"__all__": {"memory_bytes"}}}
-"""What of the machine does not count: who uses it, and how much memory a virtual one has at the moment."""
-REUSED = "not measured again: from "
-
-
-def fingerprint(params: Parameters, point: Point, data: str) -> str:
-    """Return 32 hexadecimal digits that are the same for the same measurement.
-
-    Parameters
-    ----------
-    params, point
-        What was asked, and one point of it.
-    data
-        Digest of the data set, see :func:`data_digest`.
-    """
-    told = {
-        "measure": point.measure,
-        "notebook": params.notebook,
-        "params": params.model_dump(mode="json", include=set(_JUDGED)),
-        "jobs": [job.model_dump(mode="json", exclude=_NO_MATTER) for job in point.jobs],
-        "ceilings": sorted(point.ceilings),
-        "data": data if reads_files(point.job) else "",
-        "model": point.network.file.digest if point.network else "",
-        "host": facts().model_dump(mode="json", exclude=_UNSTEADY),
-    }
-    return xxhash.xxh3_128_hexdigest(json.dumps(told, sort_keys=True).encode())
-
-
-def data_digest(dataset: Dataset | None) -> str:
-    """Return a digest of a data set's manifest and hashes; without those, of its files' names, sizes and times."""
-    digest = xxhash.xxh3_128()
-    if dataset is None:
-        return digest.hexdigest()
-    described = [dataset.folder / name for name in (MANIFEST_NAME, HASHES_NAME)]
-    if dataset.described and described[0].is_file():
-        for path in described:
-            digest.update(path.read_bytes() if path.is_file() else b"")
-        return digest.hexdigest()
-    for index, file in enumerate(dataset.files):
-        path = dataset.path(index)
-        changed = path.stat().st_mtime_ns if path.is_file() else 0
-        digest.update(f"{file.name} {file.nbytes} {changed}\n".encode())
-    return digest.hexdigest()
 
 
 def find(folder: Path, wanted: Collection[str]) -> dict[str, Stored]:
@@ -99,13 +48,35 @@ def with_earlier(plan: Plan) -> Plan:
     params = plan.params
     if not isinstance(params, Windows):
         return plan
-    data = data_digest(plan.dataset)
-    marked = [replace(point, fingerprint=fingerprint(params, point, data)) for point in plan.points]
+    fingerprints = Fingerprints(params, plan.dataset)
+    plan = replace(plan, points=[replace(point, fingerprint=fingerprints.of(point)) for point in plan.points])
     if params.rerun == "always":
-        return replace(plan, points=marked)
-    found = find(resolve(params.earlier), {point.fingerprint for point in marked})
-    earlier = {mark: one for mark, one in found.items() if reusable(one.run, params.rerun)}
-    return replace(plan, points=marked, earlier=earlier)
+        return plan
+    found = find(resolve(params.earlier), {point.fingerprint for point in plan.points})
+    return _unless_altered(plan, {mark: one for mark, one in found.items() if reusable(one.run, params.rerun)})
+
+
+def _unless_altered(plan: Plan, earlier: Mapping[str, Stored]) -> Plan:
+    """Take earlier Runs over; of what reads files only if a sample of them is still what their hashes say."""
+    reading = [point for point in plan.points if point.fingerprint in earlier and reads_files(point.job)]
+    altered = altered_image(plan.dataset) if reading and plan.dataset is not None else ""
+    if not altered:
+        return replace(plan, earlier=dict(earlier))
+    left_out = {point.fingerprint for point in reading}
+    kept = {mark: one for mark, one in earlier.items() if mark not in left_out}
+    return replace(plan, earlier=kept, remarks=(*plan.remarks, f"measured again: {altered}"))
+
+
+def altered_image(dataset: Dataset) -> str:
+    """Say what speaks against a data set's images being those that its sidecar tells, by a sample; empty if nothing."""
+    try:
+        hashes = dataset.hashes() if dataset.files else None
+        if hashes is None:
+            return ""
+        wrong = [k for k in sampled(dataset) if image_hash(dataset.read_images(k, 1)) != hashes[k]]
+    except (DatasetError, OSError) as error:
+        return str(error)
+    return f"image {wrong[0]} of {dataset.folder} is not what its hashes say: inferkit dataset verify" if wrong else ""
 
 
 def reusable(run: Run, rerun: str) -> bool:
@@ -114,8 +85,8 @@ def reusable(run: Run, rerun: str) -> bool:
 
 
 def shown_again(earlier: Stored) -> Run:
-    """Return an earlier Run with a warning that says from which notebook it comes."""
+    """Return an earlier Run with a warning that says from which notebook it comes, and when it was measured."""
     run = earlier.run
-    if any(warning.startswith(REUSED) for warning in run.warnings):
+    if run.taken_from:
         return run  # that notebook had it from another, and says so
     return run.model_copy(update={"warnings": [f"{REUSED}{earlier.notebook} ({run.started})", *run.warnings]})

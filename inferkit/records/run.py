@@ -27,6 +27,10 @@ CEILINGS = ("read", "decode", "copy", "feed", "infer", "out", "cpu")
 
 UNSTEADY = "unsteady"
 """How a reason begins that speaks against a figure because it varied too much."""
+REUSED = "not measured again: from "
+"""Begins the warning of a Run that stands in place of measuring again: then come the notebook and when it began."""
+OUTPUTS = "outputs: "
+"""Begins a warning that a network or engine may not compute what it should."""
 
 Scalar = str | int | float | bool
 Json = Any
@@ -236,6 +240,11 @@ class Run(Record):
         """Whether it is a figure of the demo profile that is INVALID for nothing but an unsteady machine."""
         unsteady = all(reason.startswith(UNSTEADY) for reason in self.reasons)
         return self.profile == "demo" and self.verdict == "INVALID" and unsteady
+
+    @property
+    def taken_from(self) -> str:
+        """The notebook that measured it, and when, where it was not measured again; else empty."""
+        return next((text.removeprefix(REUSED) for text in self.warnings if text.startswith(REUSED)), "")
 
     @property
     def cores(self) -> float | None:

@@ -1,28 +1,48 @@
-"""Storages side by side: the best point of each, its ceilings and its bottleneck."""
+"""Storages side by side: the best point of each, its ceilings and its bottleneck.
+
+Of a point that was measured repeatedly the newest record of the longest profile is taken, not the fastest: else a
+storage would look the faster, the more often it was measured.
+"""
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from inferkit.errors import RecordError
+from inferkit.records.job import PROFILES
 from inferkit.records.run import CEILINGS
-from inferkit.report.labels import ENGINE, MODEL, PRECISION, VERDICTS, demo_text, number_text, share_text
+from inferkit.report.labels import (
+    ENGINE,
+    MODEL,
+    PRECISION,
+    VERDICTS,
+    demo_text,
+    number_text,
+    share_text,
+    with_error,
+)
 from inferkit.text import text_table
 
 BY = (ENGINE, MODEL, PRECISION)
 SAME = ("cpu", "gpu", "device", "dtype", "shape")
 """What has to be equal for the storage alone to make the difference. A value that is unknown counts as equal."""
 
+_POINT = ("storage", "notebook", "where", "cpu", "gpu", "dtype", "shape")
+"""What is equal in all repetitions of a point."""
+_LENGTHS = {name: -place for place, name in enumerate(PROFILES)}
+"""Sorts profiles from the longest to the shortest."""
 _CEILINGS = tuple(f"ceiling_{name}" for name in CEILINGS)
-_FIGURES = ("images_per_s", "predicted_images_per_s", "reached", "bottleneck", *_CEILINGS)
+_FIGURES = ("images_per_s", "error", "runs", "predicted_images_per_s", "reached", "bottleneck", *_CEILINGS)
 _ABOUT = ("reader", "threads", "batch_size", "profile", "verdict", "differs")
 
 
 def best(frame: pd.DataFrame, by: Sequence[str] = BY) -> pd.DataFrame:
     """Return the best pipeline run of each storage for every value of ``by``.
 
-    It is the fastest VALID one. Without any it is the fastest INVALID one, else a FAILED one: no storage vanishes.
+    It is the fastest VALID one of the longest profile. Without any it is an INVALID one, else a FAILED one: no storage
+    vanishes.
 
     Raises
     ------
@@ -34,12 +54,27 @@ def best(frame: pd.DataFrame, by: Sequence[str] = BY) -> pd.DataFrame:
         message = "no pipeline run among the records: compare needs executed notebooks of stage 03b or 03c"
         raise RecordError(message)
     keys = {name: runs[name].map(_key) if name in runs else "" for name in by}
-    order = runs["verdict"].map(VERDICTS.index)
-    sorted_runs = runs.assign(**keys, order=order).sort_values(
-        ["order", "images_per_s"], ascending=[True, False], kind="stable"
-    )
-    chosen = sorted_runs.groupby([*by, "storage"], sort=False, dropna=False).head(1)
-    return chosen.drop(columns="order").sort_index()
+    points = one_per_point(runs).assign(**keys)
+    points = points.sort_values(["order", "length", "images_per_s"], ascending=[True, True, False], kind="stable")
+    chosen = points.groupby([*by, "storage"], sort=False, dropna=False).head(1)
+    return chosen.drop(columns=["order", "length"]).sort_index()
+
+
+def one_per_point(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per point: VALID before others, then the longest profile, then the newest.
+
+    ``runs`` counts the repetitions like it, and ``error`` is the wider of its own and that of their mean (95 %). A run
+    that several notebooks show is one.
+    """
+    known = runs.drop_duplicates("id")[::-1]  # of equal times the last counts
+    known = known.assign(order=known["verdict"].map(VERDICTS.index), length=known["profile"].map(_LENGTHS).fillna(1))
+    known = known.sort_values(["order", "length", "started"], ascending=[True, True, False], kind="stable")
+    alike = known.groupby([*_POINT, "verdict", "profile"], sort=False, dropna=False)["images_per_s"]
+    count = alike.transform("size")
+    quantile = count.map(lambda n: student(int(n) - 1) if n > 1 else float("nan"))
+    spread = quantile * alike.transform("std") / alike.transform("mean") / np.sqrt(count)
+    known = known.assign(runs=count, error=np.fmax(known["error"], spread))
+    return known.groupby(list(_POINT), sort=False, dropna=False).head(1)
 
 
 def _key(value: object) -> str:
@@ -119,25 +154,39 @@ def _block(key: object, row: "pd.Series[Any]") -> Iterator[str]:
     head = [
         "storage",
         "images/s",
+        "runs",
         "predicted",
         "reached",
         "bottleneck",
         *(name.removeprefix("ceiling_") for name in ceilings),
     ]
     rows = [_line(storage, line, ceilings) for storage, line in lines.items()]
-    right = [1, 2, 3, *range(5, 5 + len(ceilings))]
+    right = [1, 2, 3, 4, *range(6, 6 + len(ceilings))]
     yield from ("  " + line for line in text_table(rows, [*head, "verdict"], numbers=right))
+    if tied := _tied(lines):
+        yield f"  no difference found: {' and '.join(tied)}"
     if demo := demo_text(line.get("profile") for line in lines.values()):
         yield f"  {demo}"
     marks = {storage: line["differs"] for storage, line in lines.items() if line.get("differs")}
     yield from (f"  differs in more than the storage: {storage}: {mark}" for storage, mark in marks.items())
 
 
+def _tied(lines: Mapping[str, Mapping[str, object]]) -> list[str]:
+    """Return the storages between which no difference is known: the fastest, and those whose interval meets its own."""
+    rates = {name: _number(line["images_per_s"]) or 0.0 for name, line in lines.items() if line["verdict"] == "VALID"}
+    errors = {name: _number(lines[name]["error"]) for name in rates}
+    halves = {name: float("inf") if error is None else rates[name] * error for name, error in errors.items()}
+    first = max(rates, key=lambda name: rates[name], default="")
+    tied = [name for name in rates if rates[name] + halves[name] >= rates[first] - halves[first]]
+    return tied if len(tied) > 1 else []
+
+
 def _line(storage: str, line: dict[str, object], ceilings: Sequence[str]) -> list[str]:
-    names = ("images_per_s", "predicted_images_per_s")
     verdict = line["verdict"] if isinstance(line["verdict"], str) else "not measured"
     bottleneck = line["bottleneck"] if isinstance(line["bottleneck"], str) else "–"
-    figures = [number_text(_number(line[name])) for name in names]
+    runs = _number(line["runs"])
+    measured = with_error(_number(line["images_per_s"]), _number(line["error"]))
+    figures = [measured, "–" if runs is None else f"{runs:.0f}", number_text(_number(line["predicted_images_per_s"]))]
     limits = [number_text(_number(line[name])) for name in ceilings]
     return [storage, *figures, share_text(_number(line["reached"])), bottleneck, *limits, verdict]
 

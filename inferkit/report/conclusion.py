@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import starmap
 from typing import NamedTuple, TypeVar
 
-from inferkit.records.run import CEILINGS, Figure, Run
+from inferkit.records.run import CEILINGS, REUSED, Figure, Run
 from inferkit.report.labels import (
     BATCH,
     DEMO_REASON,
@@ -23,16 +23,20 @@ from inferkit.report.labels import (
     READER,
     SIZE,
     STAGE_TITLES,
+    apart,
     axis_text,
+    best_valid,
+    caveats,
     demo_text,
-    figure_text,
     gpu_name,
     images_text,
     link,
+    measured_text,
     network_text,
     number_text,
     point_text,
     quoting_text,
+    rate_text,
     series_names,
     share_text,
     sort_key,
@@ -47,8 +51,10 @@ Key = TypeVar("Key")
 
 COLUMNS = 100
 PLATEAU = 0.9
-"""A size counts as on the plateau once its bandwidth is this share of the best."""
+"""A size counts as on the plateau if its bandwidth, and that of all larger ones, is at least this share of the peak."""
 
+NAMES = (22, 16, 12)
+"""Characters of a network's name in the table of a terminal, as there is room."""
 MOST_NAMED = 3
 """Up to so many points that share a reason for not being valid are named; of more, only their number is given."""
 
@@ -105,29 +111,40 @@ def _dataset(runs: Sequence[Run]) -> Iterator[Sentence]:
         skipped = run.facts.get("skipped") or 0
         count = skipped if isinstance(skipped, int) else len(skipped)
         made = f"{run.facts.get('images', 0):,} images made, {count:,} skipped"
-        speed = "" if run.measured is None else f", at {figure_text(run.measured)}"
+        speed = "" if run.measured is None else f", at {measured_text(run)}"
         yield Sentence(f"Data set {run.params.get('data', '')}".strip(), f"{made}{speed}; {_verdict(run)}")
 
 
 def _copies(runs: Sequence[Run]) -> Iterator[Sentence]:
-    """Word the plateau of each line of the sweep, and from which size on it is reached; then each GPU by NUMA node."""
+    """Word the peak of each line of the sweep and whether larger copies hold it; then each GPU by NUMA node."""
     by_node = [run for run in runs if NODE in run.point]
     runs = [run for run in runs if NODE not in run.point]
     for name, line in _grouped(runs, series_names(runs, MEMORY, (SIZE, DEVICE))):
         for where, own in _grouped(line, [link(run) for run in line]):
             measured = {int(run.point[SIZE]): value for run in own if (value := _bandwidth(run)) and SIZE in run.point}
-            if measured:
-                best = max((run for run in own if _bandwidth(run)), key=lambda run: _bandwidth(run) or 0.0)
-                top = measured[int(best.point[SIZE])]
-                first = min(size for size, value in measured.items() if value >= PLATEAU * top)
-                found = (
-                    f"{figure_text(best.measured)}; {share_text(PLATEAU)} of it is reached from {gibibytes(first)} on"
-                )
-                yield Sentence(f"{where}, {name}", "; ".join(filter(None, [found, _normal_copy(own[0])])))
+            found = [_sweep(measured), _normal_copy(own[0])] if measured else [_none_valid(own)]
+            yield Sentence(f"{where}, {name}", "; ".join(filter(None, found)))
 
     for where, own in _grouped(by_node, [point_text(run, [GPU, DIRECTION]) for run in by_node]):
         told = [f"{bandwidth(value)} with {point_text(run, [NODE])}" for run in own if (value := _bandwidth(run))]
         yield Sentence(f"NUMA nodes, {where}", ", ".join(told) or "no VALID copy")
+
+
+def _sweep(measured: dict[int, float]) -> str:
+    """Word the peak, at which size it is, and whether all larger sizes are near it; else what the largest reaches."""
+    peak, largest = max(measured, key=lambda size: measured[size]), max(measured)
+    top, last = measured[peak], measured[largest]
+    below = [size for size in measured if measured[size] < PLATEAU * top]
+    first = min((size for size in measured if size > max(below, default=0)), default=None)
+    found = f"peak {bandwidth(top)} at {gibibytes(peak)}"
+    if first is None:
+        return f"{found}, which larger copies do not hold: {bandwidth(last)} at {gibibytes(largest)}, the largest"
+    held = f"at least {share_text(PLATEAU)} of it from {gibibytes(first)} on"
+    return f"{found}, {held}" + ("" if peak == largest else f", {bandwidth(last)} at {gibibytes(largest)}, the largest")
+
+
+def _none_valid(runs: Sequence[Run]) -> str:
+    return f"none of {len(runs)} points is VALID" if len(runs) > 1 else f"the only point is {runs[0].verdict}"
 
 
 def _normal_copy(run: Run) -> str:
@@ -138,22 +155,32 @@ def _normal_copy(run: Run) -> str:
 
 
 def _reads(runs: Sequence[Run]) -> Iterator[Sentence]:
-    """Word the fastest point of each reader, the fastest reader first, and the peer that ran beside it."""
-    bests = sorted((min(line, key=sort_key) for _, line in _grouped(runs, _axis(runs, READER))), key=sort_key)
-    for place, run in enumerate(run for run in bests if run.measured):
-        lead = "Fastest reader" if place == 0 and len(bests) > 1 else "Reader"
+    """Word the best point of each reader, the fastest first, with its peer; and whether the fastest is so for sure."""
+    groups = [group for _, group in _grouped(runs, _axis(runs, READER))]
+    bests = sorted((best for group in groups if (best := best_valid(group))), key=sort_key)
+    ahead = [run for run in bests[1:] if not apart(bests[0], run)]
+    for place, run in enumerate(bests):
+        lead = "Fastest reader" if place == 0 and len(bests) > 1 and not ahead else "Reader"
         peers = [f"{peer.ratio:.2f} of {peer.name}" for peer in run.peers if peer.ratio is not None]
-        rest = [f"{point_text(run)}: {figure_text(run.measured)}", *peers, _verdict(run)]
+        rest = [f"{point_text(run)}: {measured_text(run)}", *peers, _verdict(run)]
         yield Sentence(f"{lead} {run.point.get(READER, '')}".strip(), "; ".join(rest))
+    if ahead:
+        told = " and ".join(f"{run.point.get(READER, '')} {rate_text(run)}" for run in (bests[0], *ahead))
+        yield Sentence("Fastest reader", f"no difference found: {told}")
+    for group in groups:
+        if all(run.verdict != "VALID" for run in group):
+            yield Sentence(f"Reader {group[0].point.get(READER, '')}".strip(), _none_valid(group))
 
 
 def _pipelines(runs: Sequence[Run]) -> Iterator[Sentence]:
-    for run in best_of(runs):
-        if run.measured is None:
+    for _, group in _by_network(runs):
+        run = best_valid(group)
+        if run is None:
+            yield Sentence(network_text(group[0]) or "Pipeline", _none_valid(group))
             continue
         lead = f"{network_text(run) or 'Pipeline'} with {run.point.get(READER, 'its')} reads"
         where = [axis_text(BATCH, run.point[BATCH])] if BATCH in run.point else []
-        yield Sentence(lead, "; ".join([figure_text(run.measured), *_limits(run), *where, _verdict(run)]))
+        yield Sentence(lead, "; ".join([measured_text(run), *_limits(run), *where, _verdict(run)]))
 
 
 def _limits(run: Run) -> Iterator[str]:
@@ -165,9 +192,9 @@ def _limits(run: Run) -> Iterator[str]:
 
 def _others(runs: Sequence[Run]) -> Iterator[Sentence]:
     """Word the best point of a stage alone, which is a ceiling."""
-    run = min(runs, key=sort_key)
-    if run.measured is not None:
-        yield Sentence(f"{run.measure} alone", f"{figure_text(run.measured)} at {point_text(run)}; {_verdict(run)}")
+    run = best_valid(runs)
+    told = f"{measured_text(run)} at {point_text(run)}; {_verdict(run)}" if run else _none_valid(runs)
+    yield Sentence(f"{runs[0].measure} alone", told)
 
 
 _MEASURES: dict[str, Callable[[Sequence[Run]], Iterator[Sentence]]] = {
@@ -182,10 +209,24 @@ def _remarks(runs: Sequence[Run]) -> Iterator[Sentence]:
     """Word what qualifies the answer: points without a valid figure, warnings, what could not be verified."""
     for group, where in _flawed(runs, lambda run: f"{run.measure} · {point_text(run)}"):
         yield Sentence(group[0].verdict, f"{where}: {verdict_text(group[0]).partition(': ')[2]}")
-    yield from _told("Warning", [(text, run) for run in runs for text in run.warnings])
+    yield from starmap(Sentence, _taken_over(runs))
+    yield from _told("Warning", [(text, run) for run in runs for text in _warnings(run)])
     yield from _told("Not verified", [(text, run) for run in runs for text in run.unverified])
     if any(run.profile == "demo" for run in runs):
         yield Sentence(NOT_FOR_QUOTING.capitalize(), DEMO_REASON)
+
+
+def _warnings(run: Run) -> list[str]:
+    """Return a run's warnings but that it is an older one, which is said once for all."""
+    return [text for text in run.warnings if not text.startswith(REUSED)]
+
+
+def _taken_over(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
+    """Say how many points were not measured again, from which notebook they are, and when they were measured."""
+    taken = [run for run in runs if run.taken_from]
+    for notebook, group in _grouped(taken, [run.taken_from.rpartition(" (")[0] for run in taken]):
+        times = dict.fromkeys(sorted(run.started for run in (group[0], group[-1])))
+        yield "Not measured again", f"{len(group)} of {len(runs)} points, from {notebook} of {' to '.join(times)}"
 
 
 def _flawed(runs: Sequence[Run], name: Callable[[Run], str]) -> Iterator[tuple[list[Run], str]]:
@@ -205,7 +246,8 @@ def _told(lead: str, remarks: Sequence[tuple[str, Run]]) -> Iterator[Sentence]:
 
 
 def _verdict(run: Run) -> str:
-    return quoting_text(run.verdict, run.profile)
+    """Word what must stand beside a figure, and its verdict."""
+    return "; ".join([*caveats(run), quoting_text(run.verdict, run.profile)])
 
 
 def _bandwidth(run: Run) -> float | None:
@@ -222,11 +264,16 @@ def _grouped(runs: Sequence[Run], keys: Sequence[Key]) -> Iterator[tuple[Key, li
         yield key, [run for run, own in zip(runs, keys, strict=True) if own == key]
 
 
-def best_of(runs: Sequence[Run]) -> list[Run]:
-    """Return the best pipeline run of each engine, model and precision: VALID first, then the faster."""
+def _by_network(runs: Sequence[Run]) -> Iterator[tuple[str, list[Run]]]:
+    """Yield the pipelines of each engine, model and precision."""
     pipelines = [run for run in runs if run.measure == "pipeline"]
     keys = [" ".join(str(run.point.get(name, "")) for name in (ENGINE, MODEL, PRECISION)) for run in pipelines]
-    return [min(group, key=sort_key) for _, group in _grouped(pipelines, keys)]
+    yield from _grouped(pipelines, keys)
+
+
+def best_of(runs: Sequence[Run]) -> list[Run]:
+    """Return the best pipeline run of each engine, model and precision: VALID first, then the faster."""
+    return [min(group, key=sort_key) for _, group in _by_network(runs)]
 
 
 def screen(runs: Iterable[Run]) -> str:
@@ -251,9 +298,23 @@ def _storage_block(storage: str, runs: Sequence[Run]) -> Iterator[str]:
         lines = _pipeline_table(pipelines) if pipelines else _sentence_lines(own)
         yield from (f"    {line}" for line in lines)
         for lead, rest in winners(own):
-            yield from textwrap.wrap(f"{lead}: {rest}", COLUMNS, initial_indent="    ", subsequent_indent="      ")
+            yield from _wrapped(f"{lead}: {rest}", "    ")
         for group, where in _flawed(own, point_text):
             yield from _wrapped(f"{where}: {verdict_text(group[0])}")
+        yield from _notes(own, pipelines or own)
+
+
+def _notes(runs: Sequence[Run], shown: Sequence[Run]) -> Iterator[str]:
+    """Say what qualifies the figures that are shown and the ceilings that they are held against; each thing once."""
+    ceilings = {name for run in shown for name in run.ceilings_from}
+    told = [run for run in runs if run in shown or run.id in ceilings]
+    for lead, rest in _taken_over(runs):
+        yield from _wrapped(f"{lead}: {rest}")
+    for lead, remarks in (("warning", _warnings), ("not verified", lambda run: run.unverified)):
+        pairs = [(text, run) for run in told for text in remarks(run)]
+        for text, group in _grouped([run for _, run in pairs], [text for text, _ in pairs]):
+            about = "" if len(group) > 1 else f"{group[0].measure} · {point_text(group[0])}: "
+            yield from _wrapped(f"{lead}: {about if len(told) > 1 else ''}{text}")
 
 
 def _sentence_lines(runs: Sequence[Run]) -> Iterator[str]:
@@ -262,28 +323,28 @@ def _sentence_lines(runs: Sequence[Run]) -> Iterator[str]:
             yield from textwrap.wrap(f"{lead}: {rest}", COLUMNS - 4, subsequent_indent="  ")
 
 
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, COLUMNS, initial_indent="    ! ", subsequent_indent="      ")
+def _wrapped(text: str, mark: str = "    ! ") -> list[str]:
+    return textwrap.wrap(text, COLUMNS, initial_indent=mark, subsequent_indent="      ")
 
 
 def _pipeline_table(runs: Sequence[Run]) -> list[str]:
+    """Return the table, with names of networks as long as there is room for."""
     ceilings = [name for name in CEILINGS if any(name in run.ceilings for run in runs)]
     head = ["engine", "model", "images/s", "predicted", "reached", "bottleneck", *ceilings, "verdict"]
-    rows = [_pipeline_row(run, ceilings) for run in runs]
-    return text_table(rows, head, numbers=[2, 3, 4, *range(6, 6 + len(ceilings))])
+    right = [2, 3, 4, *range(6, 6 + len(ceilings))]
+    for most in NAMES:
+        lines = text_table([_pipeline_row(run, ceilings, most) for run in runs], head, numbers=right)
+        if max(map(len, lines)) <= COLUMNS - 4:
+            break
+    return lines
 
 
-def _pipeline_row(run: Run, ceilings: Sequence[str]) -> list[str]:
+def _pipeline_row(run: Run, ceilings: Sequence[str], most: int) -> list[str]:
     network = " ".join(filter(None, (axis_text(name, run.point.get(name, "")) for name in (MODEL, PRECISION))))
-    figures = [images_text(run.measured), _images(run.predicted), share_text(run.reached), run.bottleneck or "–"]
+    limit = (run.bottleneck if run.verdict == "VALID" else None) or "–"
+    figures = [images_text(run.measured), _images(run.predicted), share_text(run.reached), limit]
     limits = [_images(run.ceilings.get(name)) for name in ceilings]
-    return [
-        str(run.point.get(ENGINE, "")),
-        _cut(network or "–", 19),
-        *figures,
-        *limits,
-        run.verdict,
-    ]
+    return [str(run.point.get(ENGINE, "")), _cut(network or "–", most), *figures, *limits, run.verdict]
 
 
 def _cut(text: str, most: int) -> str:

@@ -13,7 +13,7 @@ ANY = "all"
 AXES = ("storage", "notebook", "measure", "model", "reader", "verdict")
 SHOWN = (
     *("storage", "notebook", "measure", "engine", "model", "reader", "threads", "batch_size"),
-    *("images_per_s", "reached", "bottleneck", "verdict"),
+    *("images_per_s", "predicted_images_per_s", "reached", "bottleneck", "verdict"),
 )
 
 

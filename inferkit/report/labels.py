@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from inferkit.records.run import Figure, Json, Run, Scalar
+from inferkit.records.run import OUTPUTS, Figure, Json, Run, Scalar
 from inferkit.units import bandwidth, duration, gibibytes, percent, rate, scaled_bandwidth
 
 STAGE_TITLES = {
@@ -22,6 +22,8 @@ READER, THREADS, BATCH = "reader", "threads", "batch_size"
 ENGINE, MODEL, PRECISION = "engine", "model", "precision"
 HOST_COPY = "host-to-host copy (no GPU)"
 DEVICE_COPY = "host-to-device copy"
+STANDARD_ERRORS = 2.0
+"""In a 95 % interval of a mean of 30 values or more (Student's t)."""
 VERDICTS = ("VALID", "INVALID", "FAILED")
 """Verdicts from the best to the worst."""
 NOT_FOR_QUOTING = "not for quoting"
@@ -116,6 +118,75 @@ def error_text(figure: Figure | None) -> str:
     if figure is None or figure.half_width is None or figure.block_s is None:
         return ""
     return f"± {percent(figure.half_width)} (95 %), by blocks of {duration(figure.block_s)}"
+
+
+def rate_of(run: Run) -> float | None:
+    """Return images per second; bytes where there are no images, None where nothing was measured."""
+    figure = run.measured or Figure()
+    return figure.images_per_s or figure.bytes_per_s
+
+
+def interval_of(run: Run) -> tuple[float, float] | None:
+    """Return the 95 % interval of a run's throughput, in the unit of :func:`rate_of`; None where nothing tells it."""
+    value, half = rate_of(run), error_of(run)
+    return None if value is None or half is None else (value * (1 - half), value * (1 + half))
+
+
+def error_of(run: Run) -> float | None:
+    """Return half the interval as a share of the figure; None where nothing tells it."""
+    return run.measured.half_width if run.measured else None
+
+
+def apart(one: Run, other: Run) -> bool:
+    """Tell whether one of two runs is faster for sure: both intervals are known and do not overlap."""
+    ours, theirs = interval_of(one), interval_of(other)
+    return ours is not None and theirs is not None and (ours[0] > theirs[1] or theirs[0] > ours[1])
+
+
+def best_valid(runs: Iterable[Run]) -> Run | None:
+    """Return the fastest run that is VALID and has a figure."""
+    return min((run for run in runs if run.verdict == "VALID" and rate_of(run)), key=sort_key, default=None)
+
+
+def rate_text(run: Run) -> str:
+    """Word a throughput with its interval: ``45,527 ± 40 images/s``, or ``10.00 ± 0.09 GB/s`` without images."""
+    if run.measured is None or rate_of(run) is None:
+        return "–"
+    if run.measured.images_per_s is None:
+        return bandwidth_text(run.measured)
+    return f"{images_text(run.measured)} images/s"
+
+
+def with_error(value: float | None, error: float | None) -> str:
+    """Word a number of images per second and half its interval, given as a share of it."""
+    return number_text(value) if value is None or error is None else plus_minus(value, value * error)
+
+
+def measured_text(run: Run) -> str:
+    """Word what was measured: ``45,527 ± 40 images/s · 6.85 GB/s``."""
+    figure = run.measured
+    beside = figure is not None and figure.images_per_s is not None and figure.bytes_per_s is not None
+    return " · ".join([rate_text(run), *([bandwidth(figure.bytes_per_s or 0.0)] if figure and beside else [])])
+
+
+def reached_text(run: Run) -> str:
+    """Word what was reached of the prediction, with both numbers: ``96 % (58 of predicted 60.3)``; else empty."""
+    if run.reached is None or run.measured is None or run.predicted is None:
+        return ""
+    pair = (run.measured.images_per_s, run.predicted.images_per_s)
+    known = None not in pair
+    ours, ceiling = map(number_text, pair) if known else map(_bandwidth, (run.measured, run.predicted))
+    return f"{share_text(run.reached)} ({ours} of predicted {ceiling})"
+
+
+def _bandwidth(figure: Figure) -> str:
+    return bandwidth(figure.bytes_per_s or 0.0)
+
+
+def caveats(run: Run) -> list[str]:
+    """Word what must stand beside a figure wherever it is told: that it is an older one, what is odd about outputs."""
+    taken = [f"taken from {run.taken_from}"] if run.taken_from else []
+    return [*taken, *(text for text in run.warnings if text.startswith(OUTPUTS))]
 
 
 def share_text(share: float | None) -> str:

@@ -12,7 +12,9 @@ from inferkit.report.labels import (
     error_text,
     figure_text,
     flatten,
+    measured_text,
     point_text,
+    reached_text,
     share_text,
     title,
     verdict_text,
@@ -61,11 +63,11 @@ def raise_for_failures(runs: Iterable[Run]) -> None:
 
 def summary_rows(run: Run) -> list[tuple[str, str]]:
     """Return what a run found, as rows of name and text."""
-    rows = [("measured", figure_text(run.measured))]
+    rows = [("measured", measured_text(run))]
     if error := error_text(run.measured):
         rows.append(("error", error))
     if run.predicted is not None:
-        rows += [("predicted", figure_text(run.predicted)), ("reached", f"{share_text(run.reached)} of predicted")]
+        rows += [("predicted", figure_text(run.predicted)), ("reached", reached_text(run) or "–")]
     if run.bottleneck:
         rows.append(("bottleneck", run.bottleneck))
     if reading := _reading(run.facts.get("reading") or {}):
@@ -80,12 +82,14 @@ def summary_rows(run: Run) -> list[tuple[str, str]]:
 
 def _reading(facts: dict[str, Json]) -> str:
     """Word what the reader threads did: when the first and the last had read their share once, balance, CPU time."""
-    first, last, balance, cpu = (facts.get(k) for k in ("first_done_s", "last_done_s", "balance", "cpu_s_per_gb"))
+    first, last, balance, cpu = (
+        facts.get(k) for k in ("first_done_s", "last_done_s", "balance", "thread_cpu_s_per_gb")
+    )
     words = [
         f"first share done after {duration(first)}" if first is not None else "",
         f"last after {duration(last)}" if last is not None else "",
         f"least ÷ most read {share_text(balance)}" if balance is not None else "",
-        f"{cpu:.3f} CPU s per GB" if cpu is not None else "",
+        f"{cpu:.3f} CPU s of these threads per GB" if cpu is not None else "",
     ]
     return " · ".join(filter(None, words))
 

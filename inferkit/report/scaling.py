@@ -12,11 +12,14 @@ from inferkit.report.labels import (
     BATCH,
     READER,
     THREADS,
+    apart,
     axis_text,
+    caveats,
     images_text,
     network_text,
     number_text,
     quoting_text,
+    rate_text,
     share_text,
     sort_key,
 )
@@ -145,44 +148,67 @@ def _row(run: Run, smallest: Run, batch: int) -> list[str]:
 
 
 def exploration(runs: Sequence[Run]) -> ScalingTable:
-    """Return images per second of every batch size and setting; the best of each row's work is marked."""
+    """Return images per second of every batch size and setting; the best, and what is not apart from it, are marked."""
     kept = multi(runs)
     settings = list(dict.fromkeys(map(setting, kept)))
     rows = []
     for name, group in grouped(kept, work):
-        best = min(group, key=sort_key)
+        best = best_of_valid(group)
         for batch, own in grouped(group, lambda run: int(run.point[BATCH])):
             by_setting = {setting(run): run for run in own}
             rows.append([name, f"{batch}", *(_cell(by_setting.get(name), best) for name in settings)])
     return ScalingTable(["work", "batch per process", *settings], rows, "exploration: no run of several processes")
 
 
-def _cell(run: Run | None, best: Run) -> str:
+def _cell(run: Run | None, best: Sequence[Run]) -> str:
     if run is None:
         return ""
     flag = "" if run.verdict == "VALID" else f" {run.verdict}"
-    return f"{number_text(rate_of(run))}{flag}{' ★' if run is best and rate_of(run) else ''}"
+    return f"{number_text(rate_of(run))}{flag}{' ★' if run in best else ''}"
+
+
+def best_of_valid(runs: Sequence[Run]) -> list[Run]:
+    """Return the fastest VALID run, and after it those that are not slower for sure; none where none is VALID."""
+    valid = sorted((run for run in runs if run.verdict == "VALID" and rate_of(run)), key=sort_key)
+    return [run for run in valid if run is valid[0] or not apart(valid[0], run)]
 
 
 def winners(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
-    """Name, for each work, the setting that wins on the most resources, and by how much over one process."""
+    """Name, for each work, the setting that wins on the most resources, and by how much over one process.
+
+    Only VALID runs take part, and one wins only where its interval is apart from those of all other settings.
+    """
     for name, group in grouped(multi(runs), work):
-        most = max(resources(run) for run in group)
-        rivals = [run for run in group if resources(run) == most or CORES in run.point]
-        best = min(rivals, key=sort_key)
-        if rate_of(best) is None:
+        valid = [run for run in group if run.verdict == "VALID" and rate_of(run)]
+        if not valid:
+            yield f"{name}: no winner", f"none of {len(group)} points is VALID"
             continue
-        single = [run for run in rivals if int(run.point[RANKS]) == 1 and run is not best and rate_of(run)]
-        told = [f"{images_text(best.measured)} images/s with batches of {best.point[BATCH]}"]
-        told += [_against(best, min(single, key=sort_key))] if single else []
-        told += [f"{best.bottleneck} is the bottleneck"] if best.bottleneck else []
-        yield (
-            f"{name}: {setting(best)} win{'s' if best.point[RANKS] == 1 else ''}",
-            "; ".join([*told, quoting_text(best.verdict, best.profile)]),
-        )
+        most = max(resources(run) for run in valid)
+        rivals = [run for run in valid if resources(run) == most or CORES in run.point]
+        bests = [min(own, key=sort_key) for _, own in grouped(rivals, setting)]
+        lead, told = _outcome(bests, best_of_valid(bests))
+        best = min(bests, key=sort_key)
+        yield f"{name}: {lead}", "; ".join([*told, *caveats(best), quoting_text(best.verdict, best.profile)])
+
+
+def _outcome(bests: Sequence[Run], ahead: Sequence[Run]) -> tuple[str, list[str]]:
+    """Word who is ahead: one that wins, several between which there is no difference, or the only one there is."""
+    best = ahead[0]
+    if len(ahead) > 1:
+        return "no difference found", [" and ".join(f"{setting(run)} {_with_batch(run)}" for run in ahead)]
+    limit = [f"{best.bottleneck} is the bottleneck"] if best.bottleneck else []
+    if len(bests) == 1:
+        return f"{setting(best)} alone", [_with_batch(best), *limit]
+    single = [run for run in bests if int(run.point[RANKS]) == 1 and run is not best]
+    against = [_against(best, min(single, key=sort_key))] if single else []
+    return f"{setting(best)} win{'s' if best.point[RANKS] == 1 else ''}", [_with_batch(best), *against, *limit]
+
+
+def _with_batch(run: Run) -> str:
+    return f"{rate_text(run)} with batches of {run.point[BATCH]}"
 
 
 def _against(best: Run, single: Run) -> str:
     ratio = (rate_of(best) or 0.0) / (rate_of(single) or 1.0)
     same = "one process on the same resources" if resources(best) == resources(single) else setting(single)
-    return f"{ratio:.2f} times {same} ({number_text(rate_of(single))})"
+    return f"{ratio:.2f} times {same} ({rate_text(single)})"

@@ -8,7 +8,7 @@ import pandas as pd
 
 from inferkit.records.notebooks import Paths, Stored, load_runs
 from inferkit.records.run import Figure, Json, Run, Scalar
-from inferkit.report.labels import gpu_name
+from inferkit.report.labels import error_of, gpu_name, point_text
 
 
 def load(paths: Paths) -> pd.DataFrame:
@@ -26,6 +26,8 @@ def table(stored: Iterable[Stored]) -> pd.DataFrame:
     -------
     id, notebook, measure, storage, profile, scope, verdict, quotable, started
         As in the record.
+    where
+        The point in words.
     path
         The notebook's file.
     one per axis of a point
@@ -54,6 +56,7 @@ def _row(run: Run, notebook: Path) -> dict[str, Any]:
         **_machine(run),
         **_texts(run),
         "started": run.started,
+        "where": point_text(run),
         "path": str(notebook),
     }
     axes = {f"point_{name}" if name in row else name: value for name, value in run.point.items()}
@@ -71,6 +74,7 @@ def _figures(run: Run) -> dict[str, Scalar | None]:
     own = {name: getattr(measured, name) for name in _MEASURED}
     return {
         **own,
+        "error": error_of(run),
         "predicted_images_per_s": predicted.images_per_s,
         "predicted_bytes_per_s": predicted.bytes_per_s,
         "reached": run.reached,

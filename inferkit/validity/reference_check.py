@@ -1,19 +1,16 @@
 """Whether an engine computes what the network says: its outputs beside ONNX Runtime's on the CPU."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from inferkit.batch import Piece
-from inferkit.devices.base import Bytes, Device, Slot
+from inferkit.devices.base import Device, Slot
 from inferkit.engines.base import Engine
 from inferkit.errors import EngineError
 from inferkit.models.reference import quantised_to, reference_session
 from inferkit.readers.base import Reader
 from inferkit.records.run import Json
+from inferkit.validity.outputs import IMAGES, copy_to_slot
 
-IMAGES = 8
-"""Enough to see a wrong network, few enough for the CPU."""
 TOLERANCES = {"float": 0.03, "int8": 0.06, "fp8": 0.15}
 """Largest difference ÷ largest output that precision explains.
 
@@ -41,7 +38,7 @@ def check_outputs(
     """
     dataset = reader.dataset
     count = min(IMAGES, batch_size, dataset.files[0].images)
-    pixels = _copy_first(device, reader, slot, [Piece(0, 0, count, 0)])
+    pixels = copy_to_slot(device, reader, slot, [Piece(0, 0, count, 0)])
     engine.infer(slot, count, None).wait()
     found = engine.output(slot)
     assert found is not None
@@ -60,16 +57,3 @@ def check_outputs(
         )
         raise EngineError(message)
     return {"images": count, "largest_difference": difference, "top1_agreement": agreement}
-
-
-def _copy_first(device: Device, reader: Reader, slot: Slot, pieces: Sequence[Piece]) -> Bytes:
-    """Read pieces, copy them to a slot, and return the bytes that arrived there."""
-    nbytes = reader.buffer_bytes(sum(piece.images for piece in pieces))
-    buffer = device.allocate(nbytes) if nbytes else None
-    try:
-        segments = reader.read(pieces, buffer)
-        device.copy_in(segments, slot).wait()
-    finally:
-        if buffer is not None:
-            buffer.close()
-    return device.read_back(slot, sum(segment.nbytes for segment in segments))

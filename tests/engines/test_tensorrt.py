@@ -6,9 +6,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from inferkit.devices.cpu import CpuDevice
 from inferkit.engines import ENGINES, engine_class
@@ -42,6 +43,17 @@ def test_missing_library_is_named_with_its_fix(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("batch", ["batch", 4])
 def test_model_that_fits_is_built(plans: Any, make_model: MakeModel, dtype: str, batch: int | str) -> None:
     assert len(plans.build_plan(Path(make_model(dtype, SHAPE, batch)), 4, dtype, SHAPE)) > 1000
+
+
+def test_an_output_of_another_batch_is_refused(plans: Any, make_model: MakeModel) -> None:
+    model = onnx.load(make_model("uint8", SHAPE))
+    model.graph.node[-1].output[0] = "flat"
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros(1, np.int64), "first"))
+    model.graph.node.append(helper.make_node("Gather", ["flat", "first"], ["output"]))
+    path = Path(make_model("uint8", SHAPE)).with_name("one.onnx")
+    onnx.save(model, path)
+    with pytest.raises(EngineError, match=r"one.onnx gives 1 results \(shape \[1, 105\]\) for a batch of 4 images"):
+        plans.build_plan(path, 4, "uint8", SHAPE)
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16"])

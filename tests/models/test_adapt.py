@@ -1,5 +1,6 @@
 """User files: the adapted network on raw pixels against the original on pixels that NumPy prepared."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -124,9 +125,19 @@ class TestBatch:
         np.testing.assert_allclose(run(adapted, x), np.concatenate(rows), rtol=1e-5)
 
     def test_stays_fixed_where_the_graph_cannot_follow(self) -> None:
-        adapted = adapt(user_model(batch=2, reshape=[10]))  # mixes the images of a batch
+        image = spox.argument(spox.Tensor(np.float32, (2, *SHAPE)))
+        mixed = op.reshape(image, op.const([720], dtype=np.int64))  # the images of a batch
+        adapted = adapt(spox.build({"data": image}, {"y": op.reshape(mixed, op.const([2, 360], dtype=np.int64))}))
         assert dims(adapted.graph.input[0]) == [2, *SHAPE]
-        assert run(adapted, pixels(2)).shape == (10,)
+        assert run(adapted, pixels(2)).shape == (2, 360)
+
+    @pytest.mark.parametrize(("batch", "shape"), [(2, [10]), ("batch", [1, -1]), (None, [1, -1]), (4, [1, 20])])
+    def test_an_output_that_is_not_one_result_for_each_image_is_refused(self, batch: Any, shape: list[int]) -> None:
+        images = batch if isinstance(batch, int) else 2
+        found = [images * 5] if len(shape) == 1 else [1, images * 5]
+        words = re.escape(f"output 'scores' has shape {found} for a batch of {images} images: export the model")
+        with pytest.raises(ModelError, match=words):
+            adapt(user_model(batch=batch, reshape=shape))
 
     def test_a_shared_constant_serves_other_readers_unchanged(self) -> None:
         image = spox.argument(spox.Tensor(np.float32, (1, *SHAPE)))

@@ -1,7 +1,7 @@
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from time import sleep
+from time import process_time, sleep, thread_time
 
 import numpy as np
 import pytest
@@ -228,3 +228,32 @@ def test_many_threads_and_batches(device: CpuDevice, reader: Numbering) -> None:
             seen.update(batch)
     assert seen == Counter(dict.fromkeys(range(30), 80))
     assert np.all([value == 80 for value in seen.values()])
+
+
+class Working(Numbering):
+    """Computes for a while for each batch."""
+
+    def read(self, pieces: Sequence[Piece], buffer: HostMemory | None) -> tuple[Segment, ...]:
+        end = thread_time() + 0.02
+        while thread_time() < end:
+            pass
+        return super().read(pieces, buffer)
+
+
+def test_each_thread_counts_its_own_cpu_time(device: CpuDevice) -> None:
+    busy = threading.Event()
+
+    def compute() -> None:
+        while not busy.is_set():
+            pass
+
+    other = threading.Thread(target=compute)  # of this process, and no reader
+    other.start()
+    before = process_time()
+    with Ring(Working(in_memory((1,), "uint8", images=30), device), device, split([30], 2, "uniform"), 5, buffers=3,
+              epochs=1) as ring:  # fmt: skip
+        assert len(list(taken(ring))) == 6
+    busy.set()
+    other.join()
+    assert all(stats.cpu_s >= 3 * 0.02 for stats in ring.stats)
+    assert sum(stats.cpu_s for stats in ring.stats) < process_time() - before

@@ -1,10 +1,12 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.dataset.tensors import Dataset
+from inferkit.engines.onnx import OnnxEngine
 from inferkit.errors import DatasetError, DeviceError, ParameterError, RankError, ReadError
 from inferkit.pipeline.workloads import WORKLOADS
 from inferkit.records.job import (
@@ -81,6 +83,18 @@ def test_pipeline_with_an_engine(dataset: Dataset, make_model: MakeModel, reader
     assert list(outcome.stages) == (["read"] if reader == "buffered" else []) + ["copy", "infer"]
     assert outcome.facts["engine"]["library"] == "onnxruntime"
     assert outcome.facts["verified_images"] == 12
+    assert outcome.facts["outputs"] == {"different_images": 4, "different_outputs": 4, "repeat_difference": 0.0}
+    assert outcome.warnings == []
+
+
+def test_outputs_that_ignore_the_images_are_told(
+    dataset: Dataset, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OnnxEngine, "output", lambda engine, slot: np.ones((4, 2), np.float32))
+    infers: dict[str, Any] = {"engine": "onnx", "model": make_model(), "threads": 1}
+    (told,) = run(pipeline(reading(dataset), **infers)).warnings
+    assert told == "outputs: the same for 4 different images: does the network look at them?"
+    assert run(pipeline(reading(dataset, verify_batches=0), **infers)).warnings == []
 
 
 def test_pipeline_without_an_engine_has_no_infer(dataset: Dataset) -> None:

@@ -1,22 +1,28 @@
 """Which points were measured before, and where their records come from."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
 
+from inferkit.dataset.images import make_from_images
+from inferkit.dataset.photographs import make_photographs
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.machine.facts import facts
 from inferkit.measure.measure import measure
+from inferkit.plan import fingerprint
 from inferkit.plan.build import plan
+from inferkit.plan.fingerprint import code_digest
 from inferkit.plan.points import Plan, Point
-from inferkit.plan.reuse import FINGERPRINT, REUSED, find
-from inferkit.records.host import Host
+from inferkit.plan.reuse import FINGERPRINT, find
+from inferkit.records.host import Host, Identity
 from inferkit.records.job import ReadJob
 from inferkit.records.params import HostToDevice, MakeDataset, SingleProcess, StorageToHost
-from inferkit.records.run import MIME, Failure, Run
+from inferkit.records.run import MIME, REUSED, Failure, Run
 from tests.verdicts import verdict
 
 TINY = {"warmup_s": 0.02, "duration_s": 0.05, "repeats": 1}
@@ -92,17 +98,70 @@ class TestFingerprint:
         file.write_bytes(content)
         assert first != marks(plan(asked(data, **options)))
 
+    def test_differs_with_the_files_that_a_manifest_still_describes(self, data: Path) -> None:
+        first = marks(plan(asked(data)))
+        file = sorted(data.glob("*.tensors"))[0]
+        before = file.stat()
+        file.write_bytes(bytes(file.stat().st_size))
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))  # ctime tells
+        assert first != marks(plan(asked(data)))
+
+    def test_differs_with_the_storage_at_the_same_path(self, data: Path, shm: Path) -> None:
+        first = marks(plan(asked(data)))
+        shutil.copytree(data, shm / "set")
+        data.rename(data.with_name("on disk"))
+        data.symlink_to(shm / "set")
+        moved = marks(plan(asked(data)))
+        assert first != moved
+        data.unlink()
+        data.with_name("on disk").rename(data)
+        assert first == marks(plan(asked(data)))
+        linked = sorted(data.glob("*.tensors"))[-1]
+        linked.unlink()
+        linked.symlink_to(shm / "set" / linked.name)
+        assert marks(plan(asked(data))) not in (first, moved)
+
+    def test_differs_with_the_photographs_beside_a_set_of_tensors(self, tmp_path: Path) -> None:
+        pictures = tmp_path / "photographs"
+        make_photographs(pictures, count=2)
+        made = MakeDataset(data=str(tmp_path / "set"), images=str(pictures), size=32)
+        make_from_images(made)
+        values = asked(tmp_path / "set", images=str(pictures), size=32, readers=["jpeg", "buffered"])
+        decoded, read = marks(plan(values))
+        picture = sorted(pictures.glob("*.jpg"))[0]
+        picture.write_bytes(picture.read_bytes() + b"more")
+        assert marks(plan(values))[0] != decoded
+        assert marks(plan(values))[1] == read
+
+    def test_differs_with_our_own_code(self, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        first = marks(plan(asked(data)))
+        package = tmp_path / "package"
+        shutil.copytree(fingerprint.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+        own = code_digest()
+        monkeypatch.setattr(fingerprint, "PACKAGE", package)
+        for change, same in (("", True), ("# changed", False)):
+            with (package / "stats.py").open("a") as file:
+                file.write(change)
+            code_digest.cache_clear()
+            assert (code_digest() == own) is same
+        assert first != marks(plan(asked(data)))
+        code_digest.cache_clear()
+
     def test_differs_with_the_machine_and_not_with_who_runs_it(
         self, data: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         first = marks(plan(asked(data)))
         here = facts()
         lent = [node.model_copy(update={"memory_bytes": 1}) for node in here.numa_nodes]
-        changes = {"identity": None, "memory_bytes": 1, "numa_nodes": lent}
-        monkeypatch.setattr("inferkit.plan.reuse.facts", lambda: here.model_copy(update=changes))
+        serials = here.identity.serials if here.identity else {}
+        whose = Identity(hostname="other", user="other", serials=serials)
+        changes = {"identity": whose, "memory_bytes": 1, "numa_nodes": lent}
+        monkeypatch.setattr(fingerprint, "facts", lambda: here.model_copy(update=changes))
         assert first == marks(plan(asked(data)))
-        monkeypatch.setattr("inferkit.plan.reuse.facts", lambda: Host(cpu="another"))
-        assert first != marks(plan(asked(data)))
+        twin = whose.model_copy(update={"serials": {"machine serial": "another"}})
+        for other in (Host(cpu="another"), here.model_copy(update={"identity": twin})):
+            monkeypatch.setattr(fingerprint, "facts", lambda other=other: other)
+            assert first != marks(plan(asked(data)))
 
     def test_differs_with_the_bytes_of_the_model(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -149,6 +208,18 @@ class TestRerun:
         (last,) = measure(plan(asked(data, threads=[1], rerun="never")))
         assert last.warnings == again.warnings
         assert str(first) in last.warnings[0]
+
+    def test_images_that_are_not_what_their_hashes_say_are_measured_again(
+        self, data: Path, tmp_path: Path, runs: list[Run]
+    ) -> None:
+        file = sorted(data.glob("*.tensors"))[0]
+        file.write_bytes(bytes(file.stat().st_size))
+        options: dict[str, Any] = {"threads": [1, 2], "rerun": "never"}
+        found = zip(runs, marks(plan(asked(data, **options))), strict=True)
+        keep(tmp_path / "runs", *(run.model_copy(update={"facts": {FINGERPRINT: mark}}) for run, mark in found))
+        planned = plan(asked(data, **options))
+        assert len(planned.todo) == 2
+        assert f"measured again: image 0 of {data} is not what its hashes say" in str(planned)
 
     @pytest.mark.parametrize(
         ("rerun", "left"),

@@ -7,7 +7,7 @@ import pytest
 from inferkit.errors import RecordError
 from inferkit.records.host import Host
 from inferkit.records.notebooks import Stored
-from inferkit.records.run import Run
+from inferkit.records.run import Figure, Run
 from inferkit.report.compare import best, compare, text
 from inferkit.report.store import table
 from tests.report.conftest import MakeRun
@@ -90,11 +90,43 @@ def test_text_for_a_terminal(storages: pd.DataFrame) -> None:
     lines = text(compare(storages)).splitlines()
     assert lines[:5] == [
         "onnx · resnet18 · float32",
-        "  storage  images/s  predicted  reached  bottleneck   read  infer  verdict",
-        "  shm            61       63.4     96 %  infer       1,342   63.4  VALID",
-        "  nas            44       45.8     96 %  infer         968   45.8  INVALID",
+        "  storage  images/s  runs  predicted  reached  bottleneck   read  infer  verdict",
+        "  shm      61 ± 1.4     1       63.4     96 %  infer       1,342   63.4  VALID",
+        "  nas       44 ± 27     2       45.8     96 %  infer         968   45.8  INVALID",
         "  demo profile: not for quoting",
     ]
     assert "FAILED" in lines[-3]
     assert lines[-2].endswith("not measured")
     assert max(map(len, lines)) <= 100
+
+
+def times(count: int) -> list[str]:
+    return [f"2026-01-{day + 1:02d}T00:00:00+00:00" for day in range(count)]
+
+
+def test_measuring_often_makes_no_storage_faster(make_run: MakeRun) -> None:
+    rates, same = (60, 66, 58, 61), {"profile": "quick"}
+    often = [make_run(rate, started=time, **same) for rate, time in zip(rates, times(4), strict=True)]
+    once = make_run(64, storage="nas", started=times(1)[0], **same)
+    row = compare(frame_of(*reversed(often), once, often[1])).iloc[0]
+    assert (row["shm", "images_per_s"], row["shm", "runs"]) == (61, 4)
+    assert row["shm", "error"] == pytest.approx(3.182 * 3.4034 / 61.25 / 2, rel=0.02)
+    assert (row["nas", "images_per_s"], row["nas", "runs"]) == (64, 1)
+    assert "  no difference found: shm and nas" in text(compare(frame_of(*often, once))).splitlines()
+
+
+def test_the_longest_profile_is_taken_then_the_newest(make_run: MakeRun) -> None:
+    early, late = times(2)
+    long = make_run(50, profile="mlperf", started=early)
+    hasty = make_run(90, profile="demo", started=late)
+    other = make_run(95, profile="quick", point={"engine": "onnx", "model": "resnet18", "precision": "float32"})
+    row = compare(frame_of(long, hasty, other)).iloc[0]
+    assert (row["shm", "images_per_s"], row["shm", "profile"], row["shm", "runs"]) == (50, "mlperf", 1)
+    broken = make_run(10, profile="mlperf", started=late, verdict="INVALID", reasons=["x"])
+    assert compare(frame_of(long, broken)).iloc[0]["shm", "images_per_s"] == 50
+
+
+def test_storages_that_are_apart_are_not_called_equal(make_run: MakeRun) -> None:
+    assert "no difference" not in text(compare(frame_of(make_run(58), make_run(80, storage="nas"))))
+    unknown = make_run(80, storage="nas", measured=Figure(images_per_s=80.0))
+    assert "no difference found: shm and nas" in text(compare(frame_of(make_run(58), unknown)))

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from inferkit.records.host import Host
-from inferkit.records.run import Figure, Run
+from inferkit.records.run import REUSED, Figure, Run
 from inferkit.report.conclusion import conclude, screen
 from tests.report.conftest import MakeRun
 
@@ -35,15 +35,15 @@ def test_copies_tell_plateau_and_where_it_begins(make_copy: MakeRun) -> None:
     runs = [make_copy(size, "pinned", speed) for size, speed in speeds.items()]
     runs.append(make_copy(1 << 27, "pinned", 99e9, verdict="INVALID", reasons=["x"]))
     assert (
-        lines_of(*runs)[0]
-        == "host-to-host copy (no GPU), pinned: 10.00 ± 0.10 GB/s; 90 % of it is reached from 4 MiB on"
+        lines_of(*runs)[0] == "host-to-host copy (no GPU), pinned: peak 10 GB/s at 16 MiB, "
+        "at least 90 % of it from 4 MiB on, 9.80 GB/s at 64 MiB, the largest"
     )
 
 
 def test_a_gpu_is_held_against_its_reference(make_copy: MakeRun) -> None:
     host = Host.model_validate({"cpu": "x", "gpus": [{"index": 0, "name": "NVIDIA H100 80GB HBM3"}]})
     first = lines_of(make_copy(1 << 26, "pinned", 54e9, "cuda", host=host))[0]
-    assert first.startswith("host-to-device copy · NVIDIA H100 80GB HBM3, pinned: 54.00 ± 0.54 GB/s")
+    assert first.startswith("host-to-device copy · NVIDIA H100 80GB HBM3, pinned: peak 54 GB/s at 64 MiB")
     assert "normal for H100 SXM: 50.9 GB/s to 55.3 GB/s" in first
     assert "normal" not in lines_of(make_copy(1 << 26, "pageable", 12e9, "cuda", host=host))[0]
     run = make_copy(1 << 26, "pinned", 45e9, "cuda", host=host)
@@ -117,7 +117,7 @@ def test_screen_answers_per_storage(make_run: MakeRun, make_copy: MakeRun, make_
         ["null", "–", "606.0", "±", "6.1", "624", "97", "%", "read", "640", "90,000", "1,200", "VALID"]
     ]
     assert any("onnx" in line and "resnet18 float32" in line and "60.3     96 %  infer" in line for line in lines)
-    assert any("host-to-host copy (no GPU), pinned: 20.00 ± 0.20 GB/s" in line for line in lines)
+    assert any("host-to-host copy (no GPU), pinned: peak 20 GB/s" in line for line in lines)
     assert any("    ! onnx · vgg19: FAILED: EngineError" in line for line in lines)
     assert any("a_network_with_a_v…" in line for line in lines)
     assert any("INVALID: served from memory" in line for line in lines)
@@ -138,3 +138,60 @@ def test_points_that_are_invalid_for_the_same_reason_are_told_of_once(make_run: 
         f"    ! 5 of 7 points: INVALID: {short}",
         f"    ! batch size 256; batch size 512: INVALID: {other}",
     ]
+
+
+def test_a_curve_that_falls_is_no_plateau(make_copy: MakeRun) -> None:
+    speeds = {65536: 18.2e9, 1 << 20: 17e9, 1 << 24: 8e9, 1 << 28: 6.9e9}
+    first = lines_of(*(make_copy(size, "pageable", speed) for size, speed in speeds.items()))[0]
+    assert first.endswith(
+        "pageable: peak 18.2 GB/s at 64 KiB, which larger copies do not hold: 6.90 GB/s at 256 MiB, the largest"
+    )
+
+
+def test_answers_are_of_valid_points_alone(make_run: MakeRun, make_read: MakeRun, make_copy: MakeRun) -> None:
+    bad: dict[str, Any] = {"verdict": "INVALID", "reasons": ["served from memory"]}
+    reads = [make_read("direct", 1, 32, 1e9), *(make_read("buffered", n, 32, 9e9, **bad) for n in (1, 2))]
+    told = lines_of(*reads)
+    assert told[0].startswith("Reader direct: direct · threads 1")
+    assert told[1] == "Reader buffered: none of 2 points is VALID"
+    assert lines_of(make_run(58, **bad))[0] == "onnx resnet18 float32: the only point is INVALID"
+    assert lines_of(make_run(58, measure="infer", **bad))[0] == "infer alone: the only point is INVALID"
+    assert lines_of(make_copy(1 << 20, "pinned", 9e9, **bad))[0].endswith("pinned: the only point is INVALID")
+    assert not [line for line in lines_of(make_run(58, **bad)) if "bottleneck" in line]
+    assert "96 %  –" in screen([make_run(58, **bad)])
+
+
+def test_readers_that_are_not_apart_are_not_ranked(make_read: MakeRun) -> None:
+    reads = [make_read("direct", 1, 32, 4e9), make_read("buffered", 1, 32, 4.1e9), make_read("uring", 1, 32, 1e9)]
+    told = lines_of(*reads)
+    assert [line.partition(":")[0] for line in told[:4]] == [
+        "Reader buffered",
+        "Reader direct",
+        "Reader uring",
+        "Fastest reader",
+    ]
+    assert "no difference found: buffered 27,237 ± 1,353 images/s and direct 26,573 ± 1,320 images/s" in told[3]
+
+
+def test_what_qualifies_a_figure_stands_beside_it(make_run: MakeRun) -> None:
+    odd = "outputs: the same for 8 different images: does the network look at them?"
+    old = f"{REUSED}runs/nas/03b.ipynb (2026-01-02T03:04:05+00:00)"
+    started = "2026-01-02T03:04:05+00:00"
+    run = make_run(58, warnings=[old, odd], unverified=["content of the images: verify_batches is 0"], started=started)
+    (first, *rest) = lines_of(run)
+    assert "taken from runs/nas/03b.ipynb (2026-01-02T03:04:05+00:00); outputs: the same for 8" in first
+    assert f"Not measured again: 1 of 1 points, from runs/nas/03b.ipynb of {started}" in rest
+    assert sum(old in line for line in rest) == 0
+    text = screen([run])
+    assert f"! Not measured again: 1 of 1 points, from runs/nas/03b.ipynb of {started}" in text
+    assert f"! warning: {odd}" in text
+    assert "! not verified: content of the images: verify_batches is 0" in text
+    assert "58 ± 1.4" in text
+
+
+def test_a_screen_tells_of_the_ceilings_that_it_shows(make_run: MakeRun) -> None:
+    ceiling = make_run(99, measure="infer", warnings=["unsteady"], point={"engine": "onnx"})
+    other = make_run(99, measure="infer", warnings=["of no matter"], point={"engine": "null"})
+    text = screen([ceiling, other, make_run(58, ceilings_from=[ceiling.id])])
+    assert "! warning: infer · onnx: unsteady" in text
+    assert "of no matter" not in text

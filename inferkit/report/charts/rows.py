@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from inferkit.records.run import Figure, Run, Series
-from inferkit.report.labels import figure_text, labels, number_text, share_text, sort_key
+from inferkit.report.labels import error_of, labels, number_text, rate_text, share_text, sort_key
 from inferkit.report.palette import NO_STAGE, stage_order
 from inferkit.units import bandwidth, duration
 
@@ -87,9 +87,9 @@ def throughput_rows(runs: Sequence[Run]) -> tuple[Rows, Rows]:
 
 def _bar(run: Run, unit: Quantity) -> dict[str, object]:
     value = unit.of(run.measured)
-    half = (run.measured.half_width or 0.0) if run.measured else 0.0
-    low, high = (None, None) if value is None else (value * (1 - half), value * (1 + half))
-    note = " · ".join(filter(None, [unit.text(value) if value is not None else "", _reached(run), _flag(run)]))
+    spread = error_of(run) or 0.0
+    low, high = (None, None) if value is None else (value * (1 - spread), value * (1 + spread))
+    note = " · ".join(filter(None, [_of_predicted(run, unit), _flag(run)]))
     return {
         "value": value,
         "low": low,
@@ -100,8 +100,15 @@ def _bar(run: Run, unit: Quantity) -> dict[str, object]:
     }
 
 
-def _reached(run: Run) -> str:
-    return "" if run.reached is None else share_text(run.reached)
+def _of_predicted(run: Run, unit: Quantity) -> str:
+    """Word what was measured and what was predicted: ``58 of 60.3``."""
+    figures = [unit.of(run.measured), unit.of(run.predicted)]
+    return " of ".join(unit.text(value) for value in figures if value is not None)
+
+
+def _predicted(run: Run) -> str:
+    unit = quantity([run])
+    return unit.text(unit.of(run.predicted))
 
 
 def _flag(run: Run) -> str:
@@ -134,10 +141,8 @@ def ceiling_rows(runs: Sequence[Run]) -> Rows:
 def _found(run: Run) -> str:
     if run.measured is None:
         return _flag(run)
-    reached = "" if run.reached is None else f", {share_text(run.reached)} of predicted"
-    return ", ".join(
-        filter(None, [f"measured {figure_text(Figure(images_per_s=run.measured.images_per_s))}{reached}", _flag(run)])
-    )
+    reached = "" if run.reached is None else f"{share_text(run.reached)} of predicted {_predicted(run)}"
+    return ", ".join(filter(None, [f"measured {rate_text(run)}", reached, _flag(run)]))
 
 
 def time_rows(runs: Sequence[Run]) -> Rows:

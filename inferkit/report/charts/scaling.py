@@ -6,7 +6,7 @@ import altair as alt
 
 from inferkit.records.run import Run
 from inferkit.report.charts.theme import WIDTH, Chart, Rows, base, demo_note, message, series_scale, styled
-from inferkit.report.labels import BATCH, axis_text, images_text, share_text, sort_key
+from inferkit.report.labels import BATCH, axis_text, error_of, images_text, share_text, sort_key
 from inferkit.report.scaling import Gain, grouped, multi, rate_of, setting, smallest_of, work, workers
 
 STEP = 24
@@ -46,7 +46,7 @@ def _bars(group: Sequence[Run]) -> Rows:
     rows: Rows = []
     for run in group:
         value, gain = rate_of(run), Gain(run, smallest)
-        error = (value or 0.0) * ((run.measured.half_width if run.measured else None) or 0.0)
+        error = (value or 0.0) * (error_of(run) or 0.0)
         words = [
             images_text(run.measured),
             "" if gain.speedup is None else f"× {gain.speedup:.2f}",

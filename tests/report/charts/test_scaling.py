@@ -87,7 +87,10 @@ def test_exploration_marks_the_best(runs: list[Run]) -> None:
 def test_the_winner_is_named_against_one_process_on_the_same_resources(runs: list[Run]) -> None:
     ((lead, rest),) = winners(runs)
     assert lead == "onnx resnet18 float32 · mapped · threads 2: 2 GPUs, 2 processes win"
-    assert "196.0 ± 2.0 images/s with batches of 32; 1.09 times one process on the same resources (180)" in rest
+    assert (
+        "196.0 ± 2.0 images/s with batches of 32; 1.09 times one process on the same resources (180.0 ± 1.8 images/s)"
+        in rest
+    )
     assert lead in str(conclude(runs))
 
 
@@ -98,13 +101,30 @@ def test_one_process_may_win(multi: MakeMulti) -> None:
 
 def test_more_cores_are_not_the_same_resources(multi: MakeMulti) -> None:
     ((_, rest),) = winners([multi(100.0, 1, cores=1), multi(190.0, 2, cores=2)])
-    assert "1.90 times 1 core, 1 process (100)" in rest
+    assert "1.90 times 1 core, 1 process (100 ± 2 images/s)" in rest
 
 
 def test_a_valid_run_wins_over_a_faster_invalid_one(multi: MakeMulti) -> None:
     invalid = multi(900.0, 2, verdict="INVALID", reasons=["all ranks were running for only 20.0 %"])
     ((lead, _),) = winners([multi(100.0, 1), invalid])
-    assert "1 process wins" in lead
+    assert lead.endswith("1 process alone")
+    assert exploration([multi(100.0, 1), invalid]).rows[0][2:] == ["100 ★", "900 INVALID"]
+
+
+def test_what_is_not_apart_does_not_win(multi: MakeMulti) -> None:
+    near = [multi(200.0, 1), multi(204.0, 2), multi(150.0, 3)]
+    ((lead, rest),) = winners(near)
+    assert lead.endswith("no difference found")
+    assert "2 processes 204 ± 4.1 images/s with batches of 32 and 1 process 200 ± 4 images/s" in rest
+    assert "wins" not in lead + rest
+    assert "times" not in rest
+    assert str(exploration(near)).count("★") == 2
+
+
+def test_without_an_error_nothing_wins(multi: MakeMulti) -> None:
+    bare: dict[str, Any] = {"facts": {}, "measured": Figure(images_per_s=100.0)}
+    ((lead, _),) = winners([multi(1.0, 1, **bare), multi(1.0, 2, **bare)])
+    assert lead.endswith("no difference found")
 
 
 def test_a_point_that_failed_is_in_the_tables_without_figures(multi: MakeMulti) -> None:
@@ -112,7 +132,9 @@ def test_a_point_that_failed_is_in_the_tables_without_figures(multi: MakeMulti) 
     rows = weak_scaling([multi(100.0, 1), failed]).rows
     assert rows[1][2:] == ["2 processes", "–", "–", "–", "–", "FAILED"]
     assert Gain(failed, failed).speedup is None
-    assert list(winners([failed])) == []
+    assert list(winners([failed])) == [
+        ("onnx resnet18 float32 · mapped · threads 2: no winner", "none of 1 points is VALID")
+    ]
     assert rows_of(scaling([failed]).to_dict())[0]["value"] is None
 
 

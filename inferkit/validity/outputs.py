@@ -1,0 +1,102 @@
+"""Whether outputs can be what a network says of its images: numbers, an own one for each image, the same ones again."""
+
+from collections.abc import Iterator, Sequence
+from itertools import cycle, islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inferkit.batch import Piece
+from inferkit.devices.base import Bytes, Device, Slot
+from inferkit.engines.base import Engine, check_results
+from inferkit.errors import EngineError
+from inferkit.readers.base import Reader
+from inferkit.readers.split import split
+from inferkit.records.run import OUTPUTS, Json
+
+IMAGES = 8
+"""Enough to see what ignores its images, few enough for a CPU."""
+ROUNDING = 2.0**-10
+"""Largest difference ÷ largest output that sums in another order explain, between two inferences of the same images.
+
+float16 has 11 bits (IEEE 754); ONNX Runtime's and TensorRT's kernels mostly give the same bits again.
+"""
+
+
+def look_at_outputs(
+    device: Device, engine: Engine, reader: Reader, slot: Slot, batch_size: int
+) -> tuple[dict[str, Json], list[str]]:
+    """Infer a few images from all over the data set, twice.
+
+    Returns
+    -------
+    facts, warnings
+        How many of the images differ, how many of their outputs do, and the largest difference ÷ the largest output
+        between the two inferences; what of it speaks against the figure. Nothing of an engine that infers nothing.
+
+    Raises
+    ------
+    EngineError
+        If there is not one output for each image, or it is no number.
+    """
+    images = engine.fixed_batch or min(IMAGES, batch_size)
+    pixels = copy_to_slot(device, reader, slot, _spread(reader, images)).reshape(images, -1)
+    first, second = (_inferred(engine, slot, images) for _ in range(2))
+    if first is None or second is None:
+        return {}, []
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        message = (
+            f"engine {engine.name} gives NaN or infinity for images of {reader.dataset.folder}: look at the model's "
+            "weights and at what pixels it expects (mean, std, scale), or try precision float32"
+        )
+        raise EngineError(message)
+    facts = {
+        "different_images": _different(pixels),
+        "different_outputs": _different(first),
+        "repeat_difference": float(np.abs(first - second).max() / max(float(np.abs(first).max()), 1e-9)),
+    }
+    return facts, [OUTPUTS + text for text in _doubts(facts, whole=bool((first == np.round(first)).all()))]
+
+
+def _doubts(facts: dict[str, Any], *, whole: bool) -> Iterator[str]:
+    """Word what speaks against outputs; whole numbers may be those of classes, which images share."""
+    images, outputs, difference = facts["different_images"], facts["different_outputs"], facts["repeat_difference"]
+    if difference > ROUNDING:
+        yield f"random: two inferences of the same images differ by {difference:.2g} of the largest output"
+    elif images > outputs == 1:
+        yield f"the same for {images} different images: does the network look at them?"
+    elif images > outputs and not whole:
+        yield f"only {outputs} different ones for {images} different images: does the network look at all of a batch?"
+
+
+def _inferred(engine: Engine, slot: Slot, images: int) -> NDArray[np.float64] | None:
+    engine.infer(slot, images, None).wait()
+    output = engine.output(slot)
+    if output is None:
+        return None
+    check_results(engine.name, output.shape, images)
+    return output.reshape(images, -1).astype(np.float64)
+
+
+def _different(rows: NDArray[Any]) -> int:
+    return len({row.tobytes() for row in rows})
+
+
+def _spread(reader: Reader, images: int) -> list[Piece]:
+    """Return single images from all over the data set, some again where it has too few."""
+    shares = split([file.images for file in reader.dataset.files], images, "uniform")
+    return list(islice(cycle(share[0]._replace(images=1) for share in shares if share), images))
+
+
+def copy_to_slot(device: Device, reader: Reader, slot: Slot, pieces: Sequence[Piece]) -> Bytes:
+    """Read pieces, copy them to a slot, and return the bytes that arrived there."""
+    nbytes = reader.buffer_bytes(sum(piece.images for piece in pieces))
+    buffer = device.allocate(nbytes) if nbytes else None
+    try:
+        segments = reader.read(pieces, buffer)
+        device.copy_in(segments, slot).wait()
+    finally:
+        if buffer is not None:
+            buffer.close()
+    return device.read_back(slot, sum(segment.nbytes for segment in segments))
