@@ -23,6 +23,7 @@ from inferkit.report.labels import (
     share_text,
     with_error,
 )
+from inferkit.stats import student
 from inferkit.text import text_table
 
 BY = (ENGINE, MODEL, PRECISION)

@@ -16,7 +16,6 @@ STAGE_COLOURS = {
     "out": "#56B4E9",
     "feed": "#D55E00",
     "cpu": "#666666",
-    "link": "#666666",
 }
 NO_STAGE = "unknown"
 NO_STAGE_COLOUR = "#999999"
