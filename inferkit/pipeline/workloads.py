@@ -38,6 +38,8 @@ Begin = Callable[[tuple[str, ...]], Timeline]
 """Says that everything is prepared, waits for the agreed instant and starts the clock over the named stages."""
 BUFFERS_ALONE = 3
 """Batches that lie between reader and consumer where nothing is copied: as many as a pipeline has slots."""
+UNDER_WAY = 4
+"""At least so many batches may be completed at one instant: those in a device's slots, and copies that are queued."""
 
 
 class DeviceWorker(NamedTuple):
@@ -196,7 +198,7 @@ def _outcome(
     if len(timeline.repeats) < wanted:
         message = f"reading ended after {len(timeline.repeats)} of {wanted} windows: it was stopped"
         raise RankError(message)
-    facts: dict[str, Json] = {"pauses": timeline.pauses(max(workers.values(), default=1))}
+    facts: dict[str, Json] = {"pauses": timeline.pauses(max(UNDER_WAY, *workers.values()))}
     for tell in tellers:
         facts |= tell(timeline)
     if job.batch_log:

@@ -74,7 +74,7 @@ def one_per_point(runs: pd.DataFrame) -> pd.DataFrame:
     count = alike.transform("size")
     quantile = count.map(lambda n: student(int(n) - 1) if n > 1 else float("nan"))
     spread = quantile * alike.transform("std") / alike.transform("mean") / np.sqrt(count)
-    known = known.assign(runs=count, error=np.fmax(known["error"], spread))
+    known = known.assign(runs=count, error=np.fmax(known["half_width"], spread))
     return known.groupby(list(_POINT), sort=False, dropna=False).head(1)
 
 

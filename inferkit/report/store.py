@@ -8,7 +8,7 @@ import pandas as pd
 
 from inferkit.records.notebooks import Paths, Stored, load_runs
 from inferkit.records.run import Figure, Json, Run, Scalar
-from inferkit.report.labels import error_of, gpu_name, point_text
+from inferkit.report.labels import gpu_name, point_text
 
 
 def load(paths: Paths) -> pd.DataFrame:
@@ -74,7 +74,6 @@ def _figures(run: Run) -> dict[str, Scalar | None]:
     own = {name: getattr(measured, name) for name in _MEASURED}
     return {
         **own,
-        "error": error_of(run),
         "predicted_images_per_s": predicted.images_per_s,
         "predicted_bytes_per_s": predicted.bytes_per_s,
         "reached": run.reached,

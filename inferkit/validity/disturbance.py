@@ -96,8 +96,9 @@ def _pauses(own: Mapping[str, Any]) -> Disturbance:
     share = max(pauses["stood"], cpus["stopped_s"] / cpus["seconds"])
     lengths = f"longest pause {duration(pauses['longest_s'])}, usual {duration(pauses['usual_s'])}"
     what = f"work stood still for {percent(share)} of a window ({lengths})"
-    fix = "see what stopped it (a signal, a quota, a hypervisor, storage that hangs), and measure again"
-    return Disturbance(share, share, STILL, what, fix, excused=cpus["contended"] + cpus["steal"])
+    fix = "find what stopped it (a signal, a quota, a hypervisor, storage that hangs), and measure again"
+    excused = float(cpus["contended"] + cpus["steal"] + cpus["throttled"])
+    return Disturbance(share, share, STILL, what, fix, excused)
 
 
 def _foreign(own: Mapping[str, Any]) -> Disturbance:
@@ -125,9 +126,8 @@ def _throttled(own: Mapping[str, Any]) -> Disturbance:
 def _stolen(own: Mapping[str, Any]) -> Disturbance:
     cpus = own["cpus"]
     what = f"the hypervisor gave {percent(cpus['steal'])} of the time of CPUs {cpus['on']} to other virtual machines"
-    return Disturbance(
-        cpus["steal"], cpus["steal"], LOST, what, "use a machine with CPUs of its own, or measure when it is quiet"
-    )
+    fix = "use a machine with CPUs of its own, or measure when it is quiet"
+    return Disturbance(cpus["steal"], cpus["steal"], LOST, what, fix)
 
 
 def _swapped(own: Mapping[str, Any]) -> Disturbance:
@@ -143,6 +143,5 @@ def _other_runs(profile: str, ranks: Sequence[Mapping[str, Any]]) -> Iterator[Fi
     if pids:
         kind, lead = ("warning", "noisy: ") if profile == "demo" else ("reason", "")
         processes = ", ".join(map(str, pids))
-        yield Finding(
-            kind, f"{lead}another run of inferkit measured on the same CPUs (process {processes}): wait for it"
-        )
+        told = f"another run of inferkit measured on the same CPUs (process {processes}): wait for it, or end it"
+        yield Finding(kind, lead + told)

@@ -4,6 +4,7 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
+from time import sleep
 
 import pytest
 
@@ -93,6 +94,18 @@ def test_a_killed_rank_is_a_failed_run_and_the_next_point_goes_on(folder: Path) 
     assert "SIGKILL" in first.failure.message
     assert verdict(second) == "VALID"
     assert not ranks_of(os.getpid())
+
+
+def test_a_rank_that_was_stopped_again_and_again_is_not_valid(folder: Path) -> None:
+    def hold_up(status: Status) -> None:
+        for rank in ranks_of(os.getpid()) if status.fraction > 0 else ():
+            os.kill(rank, signal.SIGSTOP)
+            sleep(0.3)
+            os.kill(rank, signal.SIGCONT)
+
+    (run,) = measure(plan(asked(folder, profile="quick", threads=[1], duration_s=1.0)), hold_up)
+    assert run.verdict == "INVALID"
+    assert any("work stood still for" in reason for reason in run.reasons), (run.reasons, run.facts)
 
 
 def test_an_interrupt_records_the_point_and_then_stops(folder: Path) -> None:

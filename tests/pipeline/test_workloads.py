@@ -55,6 +55,7 @@ def done(job: Job) -> Outcome:
     assert [repeat.warmup for repeat in outcome.repeats] == [True, False, False]
     assert all(repeat.batches and repeat.images == 4 * repeat.batches for repeat in outcome.repeats[1:])
     assert all(repeat.nbytes == 105 * repeat.images for repeat in outcome.repeats)
+    assert 0 <= outcome.facts["pauses"]["stood_s"] <= sum(repeat.seconds for repeat in outcome.repeats)
     return outcome
 
 

@@ -170,7 +170,7 @@ def test_readers_that_are_not_apart_are_not_ranked(make_read: MakeRun) -> None:
         "Reader uring",
         "Fastest reader",
     ]
-    assert "no difference found: buffered 27,237 ± 1,353 images/s and direct 26,573 ± 1,320 images/s" in told[3]
+    assert "no difference found: buffered 27,240 ± 540 images/s and direct 26,570 ± 530 images/s" in told[3]
 
 
 def test_what_qualifies_a_figure_stands_beside_it(make_run: MakeRun) -> None:
@@ -186,7 +186,7 @@ def test_what_qualifies_a_figure_stands_beside_it(make_run: MakeRun) -> None:
     assert f"! Not measured again: 1 of 1 points, from runs/nas/03b.ipynb of {started}" in text
     assert f"! warning: {odd}" in text
     assert "! not verified: content of the images: verify_batches is 0" in text
-    assert "58 ± 1.4" in text
+    assert "58.00 ± 0.58" in text
 
 
 def test_a_screen_tells_of_the_ceilings_that_it_shows(make_run: MakeRun) -> None:

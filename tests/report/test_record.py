@@ -63,7 +63,7 @@ def test_html_and_text_tell_what_was_found(make_run: MakeRun) -> None:
         for expected in (
             "INVALID",
             "resnet18",
-            "58 ± 1.4 images/s",
+            "58.00 ± 0.58 images/s",
             "96 % (58 of predicted 60.3)",
             "infer",
             "window too short",

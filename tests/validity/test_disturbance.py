@@ -102,7 +102,7 @@ def test_what_stands_still_for_most_of_the_time_demonstrates_nothing() -> None:
     assert finding == Finding(
         "reason",
         "work stood still for 80.0 % of a window (longest pause 80 ms, usual 2 ms); 50.0 % is too much: "
-        "see what stopped it (a signal, a quota, a hypervisor, storage that hangs), and measure again",
+        "find what stopped it (a signal, a quota, a hypervisor, storage that hangs), and measure again",
     )
 
 
@@ -115,7 +115,7 @@ def test_a_demo_ends_well_where_others_explain_why_it_stood_still() -> None:
 
 def test_another_run_makes_a_figure_invalid_that_may_be_quoted() -> None:
     (finding,) = found("quick", other_runs=[12, 14])
-    told = "another run of inferkit measured on the same CPUs (process 12, 14): wait for it"
+    told = "another run of inferkit measured on the same CPUs (process 12, 14): wait for it, or end it"
     assert finding == Finding("reason", told)
     assert found("demo", other_runs=[12, 14]) == [Finding("warning", f"noisy: {told}")]
 

@@ -162,7 +162,7 @@ def test_every_stage_has_a_colour_of_its_own() -> None:
 
 
 def test_few_colours_keep_those_of_the_stages(make_run: MakeRun) -> None:
-    limits = {stage: Figure(images_per_s=60.0 + 5 * i) for i, stage in enumerate(STAGES)}
+    limits = {stage: Figure(images_per_s=60.0 + 5 * i) for i, stage in enumerate(CEILINGS)}
     found = colours_of(png(CHARTS["throughput"]([make_run(58, ceilings=limits)]).to_dict()))
     assert all(near(colour, found) for colour in STAGE_COLOURS.values())
 
