@@ -168,3 +168,22 @@ def test_what_somebody_else_reads(disk: Path, tmp_path: Path) -> None:
         pytest.skip("the disk counts nothing")
     assert storage["disk_bytes"] > 1.05 * storage["process_read_bytes"]
     assert any("of the disk's reads were not ours" in text for text in run.warnings)
+
+
+def test_what_the_file_system_compresses(mounts: Mounts, disk: Path) -> None:
+    disk.mkdir()
+    made(mounts.loop("image", disk, "btrfs", 256 * 2**20, "compress-force=zstd") / "data")
+    for path in files(disk.parent / "mounts/image/data"):
+        path.write_bytes(bytes(range(256)) * (64 * IMAGE // 256))
+    run = read(disk.parent / "mounts/image/data", "buffered", evict=True)
+    assert run.verdict == "INVALID"
+    assert "for 100.0 % are compressed by the file system" in run.reasons[0]
+
+
+def test_a_loop_device_whose_file_is_cached(mounts: Mounts, disk: Path) -> None:
+    disk.mkdir()
+    data = made(mounts.loop("image", disk) / "data")
+    (disk / "image.img").read_bytes()
+    run = read(data)
+    assert run.verdict == "INVALID"
+    assert "the rest from a cache below the file system (ext4 on loop" in run.reasons[0]
