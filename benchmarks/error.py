@@ -25,8 +25,8 @@ from inferkit.ranks.launch import launch
 from inferkit.records.job import DeviceOptions, PipelineJob, ReadOptions, Window
 from inferkit.records.run import Figure
 
-BATCH_S, SLOWED_S = 0.001, 0.002
-"""Of a batch, alone and while the other has half of the CPU."""
+BATCH_S = 0.001
+"""Of a batch while no other takes half of the CPU."""
 FIXED = Window(warmup_s=0.1, duration_s=0.5, repeats=3)
 STEADY = FIXED.changed(target=0.025, longest_s=10.0)
 REAL = Window(warmup_s=0.1, duration_s=0.2, repeats=3)
@@ -60,14 +60,15 @@ def wandering(chance: np.random.Generator) -> Gaps:
 
 
 def square_wave(turns_s: Iterator[float], *, slowed: bool) -> Gaps:
-    """Yield times that are twice as long in every other turn."""
+    """Yield times of batches that are worked on at half the speed in every other turn."""
     left = next(turns_s)
     while True:
-        took = SLOWED_S if slowed else BATCH_S
-        yield took
-        left -= took
-        while left <= 0:
-            left, slowed = left + next(turns_s), not slowed
+        work, took = BATCH_S, 0.0
+        while (needed := work * (2 if slowed else 1)) > left:
+            work, took = work - left / (2 if slowed else 1), took + left
+            left, slowed = next(turns_s), not slowed
+        left -= needed
+        yield took + needed
 
 
 def by_chance(mean_s: float) -> Callable[[np.random.Generator], Gaps]:
@@ -84,7 +85,7 @@ def regular(turn_s: float) -> Callable[[np.random.Generator], Gaps]:
     )
 
 
-DISTURBED = (1 / BATCH_S + 1 / SLOWED_S) / 2
+DISTURBED = 0.75 / BATCH_S
 CASES: dict[str, tuple[Callable[[np.random.Generator], Gaps], float]] = {
     "quiet": (quiet, 1 / BATCH_S),
     "wandering": (wandering, 1 / BATCH_S),
