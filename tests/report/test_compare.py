@@ -90,9 +90,9 @@ def test_text_for_a_terminal(storages: pd.DataFrame) -> None:
     lines = text(compare(storages)).splitlines()
     assert lines[:5] == [
         "onnx · resnet18 · float32",
-        "  storage  images/s  runs  predicted  reached  bottleneck   read  infer  verdict",
-        "  shm      61 ± 1.4     1       63.4     96 %  infer       1,342   63.4  VALID",
-        "  nas       44 ± 27     2       45.8     96 %  infer         968   45.8  INVALID",
+        "  storage      images/s  runs  predicted  reached  bottleneck   read  infer  verdict",
+        "  shm      61.00 ± 0.61     1       63.4     96 %  infer       1,342   63.4  VALID",
+        "  nas           44 ± 27     2       45.8     96 %  infer         968   45.8  INVALID",
         "  demo profile: not for quoting",
     ]
     assert "FAILED" in lines[-3]
