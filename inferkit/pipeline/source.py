@@ -106,7 +106,9 @@ class Source:
         ReadError
             If a file changed meanwhile.
         """
-        facts: dict[str, Json] = {"verified_images": self.verifier.images}
+        images = self.images
+        facts: dict[str, Json] = {"dtype": images.dtype, "shape": list(images.shape)}
+        facts["verified_images"] = self.verifier.images
         read = None
         if self._ring is not None:
             self._ring.close()  # the threads' counts are complete when they have ended

@@ -52,9 +52,7 @@ def load_runs(paths: Paths) -> list[Stored]:
     if faults:
         raise RecordError("\n".join(faults))
     if not found:
-        message = (
-            f"no record in {len(notebooks)} notebook(s) under {paths}: run one first, as by `inferkit run quickstart`"
-        )
+        message = f"no record in {len(notebooks)} notebook(s) under {', '.join(map(str, paths if isinstance(paths, list | tuple) else [paths]))}: run one first, as by `inferkit run quickstart`"
         raise RecordError(message)
     return list(found.values())
 
@@ -85,7 +83,7 @@ def raw_records(notebook: Path) -> list[dict[str, Json]]:
     except OSError as error:
         message = f"{notebook}: cannot be read: {error.strerror}"
         raise RecordError(message) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         found = f"{type(error).__name__}: {error}"
         message = f"{notebook}: is not a notebook of format 4 ({found}): execute it again or move it away"
         raise RecordError(message) from error

@@ -1,1 +1,1 @@
-"""The reading wing: records, tables and charts; opens on a laptop."""
+"""What people look at: records in words, tables, charts, comparisons and exports. It opens on a laptop."""

@@ -40,12 +40,17 @@ def export(notebook: Path, to: Format, out: Path, *, identity: bool = True) -> P
     Raises
     ------
     RecordError
-        If the notebook cannot be read, holds no record (csv and json), or ``to`` is unknown.
+        If the notebook cannot be read, holds no record (csv and json), ``to`` is unknown, or ``out`` cannot be written.
     """
     if to not in FORMATS:
         message = f"cannot export to {to!r}: choose one of {', '.join(FORMATS)}"
         raise RecordError(message)
-    out.write_text(FORMATS[to](notebook, identity), encoding="utf-8")
+    content = FORMATS[to](notebook, identity)
+    try:
+        out.write_text(content, encoding="utf-8")
+    except OSError as error:
+        message = f"{out} cannot be written: {error.strerror}; name a file in a folder that exists"
+        raise RecordError(message) from error
     return out
 
 

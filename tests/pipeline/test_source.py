@@ -173,7 +173,7 @@ def test_facts_come_in_the_order_of_the_way(options: ReadOptions, device: CpuDev
     source.start(None, in_flight=2, threads=True)
     timeline = ran(source)
     facts = source.facts(timeline)
-    assert list(facts) == ["verified_images", "reading", "storage"]
+    assert list(facts) == ["dtype", "shape", "verified_images", "reading", "storage"]
     assert facts["verified_images"] == 12
     assert len(facts["reading"]["bytes_per_thread"]) == 2
     delivered = sum(repeat.nbytes for repeat in timeline.repeats)
@@ -188,7 +188,7 @@ def test_a_reader_that_has_something_to_tell_does_so_last(
     source = Source(jpegs, device, stack)
     source.start(None, in_flight=1, threads=True)
     facts = source.facts(ran(source))
-    assert list(facts) == ["verified_images", "reading", "storage", "reader"]
+    assert list(facts) == ["dtype", "shape", "verified_images", "reading", "storage", "reader"]
     assert facts["verified_images"] == 0  # nobody hashed what they decode to
     assert facts["reader"] == source.reader.facts
 
@@ -197,7 +197,7 @@ def test_where_no_thread_reads_nobody_counts_threads(options: ReadOptions, devic
     source = Source(options.changed(reader="mapped", verify_batches=2), device, stack)
     source.start(None, in_flight=1, threads=False)
     facts = source.facts(ran(source))
-    assert list(facts) == ["verified_images", "storage"]
+    assert list(facts) == ["dtype", "shape", "verified_images", "storage"]
     assert facts["verified_images"] == 2
 
 
@@ -208,7 +208,7 @@ def test_what_lies_in_memory_has_no_storage(
     source = Source(in_memory.changed(verify_batches=2), device, stack)
     source.start(None, in_flight=1, threads=threads)
     facts = source.facts(ran(source))
-    assert list(facts) == ["verified_images", *(["reading"] if threads else [])]
+    assert list(facts) == ["dtype", "shape", "verified_images", *(["reading"] if threads else [])]
     assert facts["verified_images"] == 0
 
 

@@ -67,3 +67,10 @@ def test_what_cannot_be_exported_is_refused(notebook: Path, tmp_path: Path) -> N
         with pytest.raises(RecordError, match=r"bad\.ipynb"):
             export(tmp_path / "bad.ipynb", to, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_cannot_be_written_is_named(notebook: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match=r"nowhere/a\.json cannot be written: No such file"):
+        export(notebook, "json", tmp_path / "nowhere" / "a.json")
+    with pytest.raises(RecordError, match="cannot be written: Is a directory"):
+        export(notebook, "json", tmp_path)
