@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from inferkit.student import student_95
+
 QUANTILES = {"p50_s": 0.5, "p90_s": 0.9, "p95_s": 0.95, "p99_s": 0.99, "p999_s": 0.999, "max_s": 1.0}
 
 Floats = NDArray[np.float64]
@@ -28,15 +30,6 @@ def histogram(seconds: Floats, *, bins_per_decade: int = 20) -> tuple[list[float
     first, last = int(np.floor(logs.min())), int(np.floor(logs.max())) + 1
     counts = np.bincount(np.floor(logs).astype(np.int64) - first, minlength=last - first)
     return (10.0 ** (np.arange(first, last + 1) / bins_per_decade)).tolist(), counts.tolist()
-
-
-_STUDENT_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
-"""Two-sided 95 % quantiles of Student's t for 1 … 10 degrees of freedom."""
-
-
-def student_95(degrees: int) -> float:
-    """Return the two-sided 95 % quantile of Student's t; over 10 degrees of freedom within 0.02 of it."""
-    return _STUDENT_95[degrees - 1] if degrees <= len(_STUDENT_95) else 1.96 + 2.4 / degrees
 
 
 def paired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:

@@ -23,7 +23,7 @@ from inferkit.report.labels import (
     share_text,
     with_error,
 )
-from inferkit.stats import student_95
+from inferkit.student import student_95
 from inferkit.text import text_table
 
 BY = (ENGINE, MODEL, PRECISION)

@@ -7,7 +7,7 @@ from math import sqrt
 from pathlib import Path
 
 from inferkit.records.run import OUTPUTS, Figure, Json, Run, Scalar
-from inferkit.stats import student_95
+from inferkit.student import student_95
 from inferkit.units import bandwidth, gibibytes, percent, rate
 
 STAGE_TITLES = {
