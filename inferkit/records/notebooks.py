@@ -52,7 +52,8 @@ def load_runs(paths: Paths) -> list[Stored]:
     if faults:
         raise RecordError("\n".join(faults))
     if not found:
-        message = f"no record in {len(notebooks)} notebook(s) under {', '.join(map(str, paths if isinstance(paths, list | tuple) else [paths]))}: run one first, as by `inferkit run quickstart`"
+        where = ", ".join(map(str, [paths] if isinstance(paths, Path | str) else paths))
+        message = f"no record in {len(notebooks)} notebook(s) under {where}: run one first (inferkit run quickstart)"
         raise RecordError(message)
     return list(found.values())
 
