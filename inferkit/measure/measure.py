@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic, sleep
+from types import MappingProxyType
 
 from inferkit.errors import RankError
 from inferkit.linux.cgroups import cpus
@@ -11,14 +12,14 @@ from inferkit.machine.facts import facts
 from inferkit.measure.interrupts import Interrupts
 from inferkit.measure.metrics import agreement, images_per_joule, link_of, measured_of
 from inferkit.measure.peers import Peers
-from inferkit.measure.prediction import CPU, OVER, UNEXPLAINED, ceilings_of, held_against, predict, rests_on
+from inferkit.measure.prediction import CPU, OVER, UNEXPLAINED, ceilings_of, held_against, is_ceiling, predict, rests_on
 from inferkit.plan.points import Plan, Point, seconds_of
 from inferkit.plan.reuse import FINGERPRINT, shown_again
 from inferkit.ranks.group import Group
 from inferkit.ranks.launch import Handle, RankFailure, launch
 from inferkit.records.job import Job, Outcome, ReadJob, device_of
 from inferkit.records.params import Parameters, Windows
-from inferkit.records.run import Failure, Run
+from inferkit.records.run import Failure, Json, Run
 from inferkit.validity.verdict import Judgement, judge
 
 READY_S = 900.0
@@ -247,11 +248,21 @@ def _with_prediction(
         return _record(plan, point, outcome, alone, shared=False)
     stage = rests_on(run.bottleneck, run.ceilings)
     ceiling = point.ceilings[stage]
-    alone[stage] = _record(plan, ceiling, again(ceiling.jobs), {})
-    return _record(plan, point, outcome, alone)
+    before, now = alone[stage].measured, _record(plan, ceiling, again(ceiling.jobs), {})
+    alone[stage] = now.model_copy(update={"id": alone[stage].id})  # the record that is shown; the other figure is told
+    told = {"before": before and before.images_per_s, "beside": now.measured and now.measured.images_per_s}
+    return _record(plan, point, outcome, alone, facts={"ceiling_again": {"stage": stage, **told}})
 
 
-def _record(plan: Plan, point: Point, outcome: Outcome, alone: Mapping[str, Run], *, shared: bool = True) -> Run:
+def _record(
+    plan: Plan,
+    point: Point,
+    outcome: Outcome,
+    alone: Mapping[str, Run],
+    *,
+    shared: bool = True,
+    facts: Mapping[str, Json] = MappingProxyType({}),
+) -> Run:
     """Make a Run of what a rank measured.
 
     Parameters
@@ -260,6 +271,8 @@ def _record(plan: Plan, point: Point, outcome: Outcome, alone: Mapping[str, Run]
         What measured the point's stages alone, by stage.
     shared
         Whether the CPUs that stages share are a ceiling.
+    facts
+        Further ones.
     """
     assert isinstance(plan.params, Windows)
     measured = measured_of(point.job, outcome)
@@ -268,22 +281,22 @@ def _record(plan: Plan, point: Point, outcome: Outcome, alone: Mapping[str, Run]
         found.warnings.append(
             f"reader {point.axes['reader']} reads nothing, so there is no bandwidth: see its time per batch"
         )
-    if lacking := [stage for stage, run in alone.items() if run.verdict != "VALID" or run.measured is None]:
+    if lacking := [stage for stage, run in alone.items() if not is_ceiling(run)]:
         found.warnings.append(f"no ceiling of {', '.join(lacking)}: alone it was not VALID, so the prediction lacks it")
     ceilings = ceilings_of(alone, _cores(point) if shared else float("inf"))
     bottleneck, predicted = predict(ceilings)
-    facts = outcome.facts | {FINGERPRINT: point.fingerprint} | agreement(point, found)
-    if link := link_of(point.job, facts):
+    told = outcome.facts | {FINGERPRINT: point.fingerprint} | agreement(point, found) | dict(facts)
+    if link := link_of(point.job, told):
         ceilings, predicted = {"link": link}, link
-    if per_joule := images_per_joule(measured, facts):
-        facts["images_per_joule"] = per_joule
+    if per_joule := images_per_joule(measured, told):
+        told["images_per_joule"] = per_joule
     run = Run.model_validate(
         _base(plan, point)
         | {
             "repeats": outcome.repeats,
             "stages": outcome.stages,
             "series": outcome.series,
-            "facts": facts,
+            "facts": told,
             "measured": measured,
             "predicted": predicted,
             "bottleneck": bottleneck,

@@ -239,7 +239,7 @@ class Run(Record):
     def noisy(self) -> bool:
         """Whether it is a figure of the demo profile that is INVALID for nothing but an unsteady machine."""
         unsteady = all(reason.startswith(UNSTEADY) for reason in self.reasons)
-        return self.profile == "demo" and self.verdict == "INVALID" and unsteady
+        return self.profile == "demo" and self.verdict == "INVALID" and bool(self.reasons) and unsteady
 
     @property
     def taken_from(self) -> str:

@@ -249,7 +249,7 @@ class TestRerun:
         values = {"data": str(data), "engines": ["null"], "batch_sizes": [8], "earlier": str(tmp_path), **TINY}
         before = list(measure(plan(SingleProcess.check(values))))
         keep(tmp_path / "runs", *(run for run in before if run.measure != "pipeline"))
-        *ceilings, pipeline = measure(plan(SingleProcess.check(values | {"rerun": "failed"})))
+        *ceilings, pipeline = measure(plan(SingleProcess.check(values | {"rerun": "never"})))
         assert [run.id for run in ceilings] == pipeline.ceilings_from == before[-1].ceilings_from
         assert pipeline.id != before[-1].id
 
