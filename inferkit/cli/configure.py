@@ -28,22 +28,22 @@ from inferkit.records.params import (
 
 @dataclass(frozen=True)
 class Configuration:
-    """A parameter file, checked: what each stage's notebook gets.
+    """A parameter file, checked: what each notebook gets.
 
     Parameters
     ----------
     name
         The storage's name.
-    stages
-        Parameters of each stage that runs, in order.
+    notebooks
+        Parameters of each notebook that runs, in order.
     skipped
-        Stages that do not apply, and why.
+        Notebooks that do not apply, and why.
     plans
-        What the stages measure.
+        What the notebooks measure.
     """
 
     name: str
-    stages: dict[str, Parameters]
+    notebooks: dict[str, Parameters]
     skipped: dict[str, str] = field(default_factory=dict)
     plans: dict[str, Plan] = field(default_factory=dict)
 
@@ -58,7 +58,7 @@ def configure(
     config
         A name in ``parameters/``, or a path.
     only
-        Stages to run; empty: all that apply.
+        Notebooks to run; empty: all that apply.
     changes
         Values that replace those of the file.
     out
@@ -76,22 +76,22 @@ def configure(
     if out is not None:
         values.setdefault("earlier", str(out.absolute()))
     values = _shape_of_models(values) | values
-    models = {stage: _model(stage) for stage in (only or MEASURING)}
-    params = {stage: model.check(_declared(model, values), where=str(path)) for stage, model in models.items()}
-    skipped = {} if only else {stage: why for stage, p in params.items() if (why := _does_not_apply(p, values))}
-    stages = {stage: params[stage] for stage in MEASURING if stage in params and stage not in skipped}
+    models = {notebook: _model(notebook) for notebook in (only or MEASURING)}
+    params = {notebook: model.check(_declared(model, values), where=str(path)) for notebook, model in models.items()}
+    skipped = {} if only else {notebook: why for notebook, p in params.items() if (why := _does_not_apply(p, values))}
+    notebooks = {notebook: params[notebook] for notebook in MEASURING if notebook in params and notebook not in skipped}
     plans: dict[str, Plan] = {}
     try:
-        maker = stages.get("01")
+        maker = notebooks.get("01")
         if isinstance(maker, MakeDataset):
             check_sources(maker)
         pending = expected(maker) if isinstance(maker, MakeDataset) else None
-        for stage, stage_params in stages.items():
-            plans[stage] = plan(stage_params, pending=pending)
+        for notebook, its_params in notebooks.items():
+            plans[notebook] = plan(its_params, pending=pending)
     except InferkitError as error:
         message = f"{path}: {error}"
         raise type(error)(message) from error
-    return Configuration(str(values["storage"]), stages, skipped, plans)
+    return Configuration(str(values["storage"]), notebooks, skipped, plans)
 
 
 def _parameter_file(config: str) -> Path:
@@ -120,11 +120,11 @@ def _read(path: Path) -> dict[str, Any]:
     return values
 
 
-def _model(stage: str) -> type[Parameters]:
-    if stage not in MEASURING:
-        message = f"--only {stage}: stages are {', '.join(MEASURING)}"
+def _model(notebook: str) -> type[Parameters]:
+    if notebook not in MEASURING:
+        message = f"--only {notebook}: notebooks are {', '.join(MEASURING)}"
         raise ParameterError(message)
-    return MEASURING[stage]
+    return MEASURING[notebook]
 
 
 def _declared(model: type[Parameters], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def _shape_of_models(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _does_not_apply(params: Parameters, values: Mapping[str, Any]) -> str:
-    """Return why a stage has nothing to do with such parameters; empty if it has something to do."""
+    """Return why a notebook has nothing to do with such parameters; empty if it has something to do."""
     readers = values.get("readers", [])
     if isinstance(params, MakeDataset):
         if readers and not any(READERS[r].capabilities.has_files for r in readers if r in READERS):

@@ -1,4 +1,4 @@
-"""Run the notebooks: a parameter file's stages through papermill, one storage after the other.
+"""Run the notebooks: a parameter file's, through papermill, one storage after the other.
 
 The executed notebooks are the result; what this module knows of them it reads back from their records.
 """
@@ -70,21 +70,21 @@ def execute(configuration: Configuration, out: Path, sink: Sink | None = None) -
     """
     folder = out / configuration.name / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
     folder.mkdir(parents=True)
-    for stage, params in configuration.stages.items():
-        executed = execute_notebook(stage, params, folder / f"{NOTEBOOKS[stage].file_stem}.ipynb", sink)
+    for notebook, params in configuration.notebooks.items():
+        executed = execute_notebook(notebook, params, folder / f"{NOTEBOOKS[notebook].file_stem}.ipynb", sink)
         yield executed
         if executed.stopped:
             return
 
 
-def execute_notebook(stage: str, params: Parameters, output: Path, sink: Sink | None = None) -> Executed:
+def execute_notebook(notebook: str, params: Parameters, output: Path, sink: Sink | None = None) -> Executed:
     """Execute one notebook through papermill, sign it, and read its records back."""
     error = ""
     relay = _Relay()
     try:
         with relay.installed():
             papermill.execute_notebook(
-                project_root() / "notebooks" / f"{NOTEBOOKS[stage].file_stem}.ipynb",
+                project_root() / "notebooks" / f"{NOTEBOOKS[notebook].file_stem}.ipynb",
                 output,
                 parameters=params.model_dump(mode="json"),
                 engine_name=ENGINE,

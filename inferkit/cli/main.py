@@ -49,13 +49,13 @@ def doctor(path: Path) -> None:
 
 @main.command()
 @click.argument("configs", nargs=-1, required=True, metavar="CONFIG…")
-@click.option("--only", default="", help="Stages to run, such as 02,03b.")
+@click.option("--only", default="", help="Notebooks to run, such as 02,03b.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Replace a value of the file (YAML).")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for executed notebooks (default: runs).")
 @click.option("--dry-run", is_flag=True, help="Show the points, bytes and time, and run nothing.")
 @refusals
 def run(configs: tuple[str, ...], only: str, changes: tuple[str, ...], out: Path | None, *, dry_run: bool) -> None:
-    """Run the stages of each CONFIG: a name in parameters/, or the path of a parameter file.
+    """Run the notebooks of each CONFIG: a name in parameters/, or the path of a parameter file.
 
     Exit code: 0 every point VALID, 1 a point failed, 2 refused before anything ran, 3 a result INVALID. In profile demo
     a result that is INVALID only because the machine was noisy (its reason begins with "unsteady") counts as 0: this is
@@ -65,12 +65,12 @@ def run(configs: tuple[str, ...], only: str, changes: tuple[str, ...], out: Path
     from inferkit.records.params import project_root
 
     values = dict(_change(text) for text in changes)
-    stages = [stage for stage in only.split(",") if stage]
+    notebooks = [notebook for notebook in only.split(",") if notebook]
     planned = []
     refused = False
     for config in configs:
         try:
-            planned.append(configure(config, only=stages, changes=values, out=out))
+            planned.append(configure(config, only=notebooks, changes=values, out=out))
         except InferkitError as error:
             refused = True
             click.echo(f"inferkit: {error}", err=True)
@@ -98,11 +98,11 @@ def _change(text: str) -> tuple[str, Any]:
 
 
 def _show_plan(configuration: Any) -> None:
-    for stage in configuration.stages:
-        click.secho(f"{configuration.name} {stage}", bold=True)
-        click.echo(str(configuration.plans[stage]) if configuration.plans[stage].points else "makes the data set")
-    for stage, why in configuration.skipped.items():
-        click.echo(f"{configuration.name} {stage} does not run: {why}")
+    for notebook in configuration.notebooks:
+        click.secho(f"{configuration.name} {notebook}", bold=True)
+        click.echo(str(configuration.plans[notebook]) if configuration.plans[notebook].points else "makes the data set")
+    for notebook, why in configuration.skipped.items():
+        click.echo(f"{configuration.name} {notebook} does not run: {why}")
     click.echo(
         f"{configuration.name}: at least {duration(sum(plan.seconds for plan in configuration.plans.values()))}\n"
     )
@@ -116,8 +116,8 @@ def _execute(planned: list[Any], out: Path) -> int:
 
     done = []
     for configuration in planned:
-        for stage, why in configuration.skipped.items():
-            click.echo(f"{configuration.name} {stage} does not run: {why}", err=True)
+        for notebook, why in configuration.skipped.items():
+            click.echo(f"{configuration.name} {notebook} does not run: {why}", err=True)
         sink = TerminalSink(configuration.name)
         try:
             for executed in execute(configuration, out, sink):

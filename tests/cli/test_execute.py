@@ -72,14 +72,14 @@ def test_a_bad_file_is_refused_naming_file_and_key(config: WriteConfig, text: st
 
 def test_a_missing_data_folder_is_refused_unless_an_earlier_stage_makes_it(config: WriteConfig, tmp_path: Path) -> None:
     path = config(data=str(tmp_path / "new"))
-    assert "01" in configure(str(path)).stages
+    assert "01" in configure(str(path)).notebooks
     with pytest.raises(InferkitError, match="new"):
         configure(str(path), only=["03a"])
 
 
 def test_a_stage_that_does_not_apply_is_left_out_with_the_reason(config: WriteConfig) -> None:
     configuration = configure(str(config(readers=["memory"])))
-    assert set(configuration.stages) == {"02", "03b"}
+    assert set(configuration.notebooks) == {"02", "03b"}
     assert set(configuration.skipped) == {"01", "03a", "03c"}
 
 
