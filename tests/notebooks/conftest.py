@@ -1,10 +1,13 @@
 """A small project of its own for each notebook test: nothing is written beside the templates."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import papermill
 import pytest
+from traitlets.config import Config
 
 from inferkit.records.notebooks import read_notebook
 from inferkit.records.params import NOTEBOOKS, project_root
@@ -14,14 +17,22 @@ TINY = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 2}
 
 
 @pytest.fixture
-def execute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Execute a stage's notebook by plain papermill and return its records; the last cell may raise."""
+def plain() -> Iterator[dict[str, Any]]:
+    """Options of plain papermill whose kernel listens on sockets: two kernels that start at once may pick one port."""
+    with TemporaryDirectory(prefix="kernel-", dir="/tmp") as folder:
+        sockets = Config({"ConnectionFileMixin": {"transport": "ipc", "ip": f"{folder}/kernel"}})
+        yield {"progress_bar": False, "kernel_name": "python3", "config": sockets}
 
-    def run(stage: str, *, fails: bool = False, **parameters: Any) -> list[Run]:
-        name = NOTEBOOKS[stage].file_stem
+
+@pytest.fixture
+def execute(tmp_path: Path, plain: dict[str, Any]) -> Any:
+    """Execute a notebook by plain papermill and return its records; the last cell may raise."""
+
+    def run(notebook: str, *, fails: bool = False, **parameters: Any) -> list[Run]:
+        name = NOTEBOOKS[notebook].file_stem
         out = tmp_path / f"{name}.ipynb"
         source = project_root() / "notebooks" / f"{name}.ipynb"
-        options = {"progress_bar": False, "kernel_name": "python3", "cwd": tmp_path}
+        options = plain | {"cwd": tmp_path}
         if fails:
             with pytest.raises(papermill.PapermillExecutionError, match="RecordError"):
                 papermill.execute_notebook(source, out, parameters=parameters, **options)

@@ -124,10 +124,10 @@ def test_a_point_that_fails_is_a_record_and_the_rest_goes_on(execute: Any, tmp_p
     assert "tmpfs" in runs[0].failure.message
 
 
-def test_compare_reads_executed_notebooks(tmp_path: Path) -> None:
+def test_compare_reads_executed_notebooks(tmp_path: Path, plain: dict[str, Any]) -> None:
     executed = project_root() / "tests" / "fixtures" / "schema_1" / "03b_single_process.ipynb"
     source, out = project_root() / "notebooks" / "compare.ipynb", tmp_path / "compared.ipynb"
-    papermill.execute_notebook(source, out, parameters={"paths": [str(executed)]}, progress_bar=False)
+    papermill.execute_notebook(source, out, parameters={"paths": [str(executed)]}, **plain)
     assert "shm" in "".join(output.get("text/plain", "") for output in outputs_of(out))
 
 
