@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic, monotonic_ns, sleep
@@ -24,7 +24,7 @@ from inferkit.ranks.launch import Handle, RankFailure
 from inferkit.records.job import CopyJob, DeviceOptions, Job, Outcome, PipelineJob, ReadJob, ReadOptions, Window
 from inferkit.records.place import Place
 from tests.conftest import MakeTensors
-from tests.ranks.test_launch import PATIENCE_S, children, gone, reading, until
+from tests.ranks.test_launch import PATIENCE_S, gone, reading, until
 
 SHORT = Window(warmup_s=0.1, duration_s=0.2, repeats=2)
 LONG = Window(warmup_s=600.0)
@@ -52,17 +52,7 @@ def fails(group: Group, told: str) -> RankFailure:
     return failure.value
 
 
-@pytest.fixture(autouse=True)
-def nothing_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Look for processes and temporary files."""
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-    monkeypatch.setenv("TMPDIR", str(folder))
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    before = children()
-    yield
-    assert children() == before
-    assert list(folder.iterdir()) == []
+pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 
 
 def test_the_figure_is_the_sum_while_all_were_running(make_dataset: MakeTensors) -> None:

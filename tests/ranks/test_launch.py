@@ -5,12 +5,10 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic, monotonic_ns, sleep
 
-import psutil
 import pytest
 
 from inferkit.errors import RankError
@@ -52,22 +50,7 @@ def measuring(rank: Handle) -> None:
     until(lambda: rank.progress is not None)
 
 
-def children() -> set[int]:
-    """Return this process's children, zombies included."""
-    return {child.pid for child in psutil.Process().children()}
-
-
-@pytest.fixture(autouse=True)
-def nothing_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing of a rank may stay: no process, no temporary file."""
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-    monkeypatch.setenv("TMPDIR", str(folder))
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    before = children()
-    yield
-    assert children() == before
-    assert list(folder.iterdir()) == []
+pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 
 
 def test_result(make_dataset: MakeTensors) -> None:

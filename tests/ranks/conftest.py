@@ -1,0 +1,26 @@
+"""No test of ranks leaves anything behind."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+
+def children() -> set[int]:
+    """Return this process's children, zombies included."""
+    return {child.pid for child in psutil.Process().children()}
+
+
+@pytest.fixture
+def nothing_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing of a rank may stay: no process, no temporary file."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    before = children()
+    yield
+    assert children() == before
+    assert list(folder.iterdir()) == []
