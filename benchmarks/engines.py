@@ -9,8 +9,8 @@ from itertools import product
 from inferkit.machine.facts import facts
 from inferkit.models.cache import model_path
 from inferkit.ranks.launch import RankFailure, launch
+from inferkit.records.figures import figure_of
 from inferkit.records.job import DeviceOptions, Images, InferJob, InferOptions, Window
-from inferkit.records.run import figure_of
 
 
 def measure(job: InferJob) -> tuple[float, float]:

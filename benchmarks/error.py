@@ -22,8 +22,8 @@ import numpy as np
 
 from inferkit.pipeline.timeline import Timeline
 from inferkit.ranks.launch import launch
+from inferkit.records.figures import Figure
 from inferkit.records.job import DeviceOptions, PipelineJob, ReadOptions, Window
-from inferkit.records.run import Figure
 
 BATCH_S = 0.001
 """Of a batch while no other takes half of the CPU."""

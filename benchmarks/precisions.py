@@ -29,9 +29,9 @@ from inferkit.models.reference import reference_session
 from inferkit.plan.networks import DEFAULT_SHAPE, shape_for
 from inferkit.ranks.launch import launch
 from inferkit.readers.memory import in_memory
+from inferkit.records.figures import figure_of
 from inferkit.records.job import DeviceOptions, Images, InferJob, InferOptions, Window
 from inferkit.records.params import MakeDataset
-from inferkit.records.run import figure_of
 
 ENGINES = {"cpu": "onnx", "cuda": "tensorrt"}
 LINE = "{:18} {:10} {:>10} {:>8} {:>10} {:>12} {:>13}"

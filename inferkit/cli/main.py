@@ -112,7 +112,7 @@ def _execute(planned: list[Any], out: Path) -> int:
     """Execute configurations, print the answer, and return the exit code."""
     from inferkit.cli.execute import execute
     from inferkit.measure.progress import TerminalSink
-    from inferkit.report.conclusion import screen
+    from inferkit.report.screen import screen
 
     done = []
     for configuration in planned:

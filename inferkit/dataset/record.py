@@ -12,8 +12,9 @@ from inferkit.dataset.target import dtype_of, shape_of, target
 from inferkit.errors import DatasetError, ParameterError
 from inferkit.linux.cgroups import cpus
 from inferkit.machine.facts import facts
+from inferkit.records.figures import Figure, Stage
 from inferkit.records.params import MakeDataset, project_root, resolve
-from inferkit.records.run import Failure, Figure, Json, Run, Stage
+from inferkit.records.run import Failure, Json, Run
 
 LISTED = 100
 """Skipped files that a record lists; the manifest lists all."""

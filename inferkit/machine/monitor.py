@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from inferkit.linux.procfs import cpu_ticks
-from inferkit.records.run import Series
+from inferkit.records.figures import Series
 
 PERIOD_S = 0.2
 LATE_S = 0.025

@@ -8,9 +8,10 @@ from inferkit.linux.page_cache import evict_all
 from inferkit.measure import fio
 from inferkit.readers import READERS, find_dataset
 from inferkit.readers.split import split
+from inferkit.records.figures import Figure, figure_of
 from inferkit.records.job import Job, Outcome, ReadJob
 from inferkit.records.params import StorageToHost
-from inferkit.records.run import Figure, Peer, figure_of
+from inferkit.records.run import Peer
 from inferkit.stats import paired_ratio
 
 PAIRS = 3

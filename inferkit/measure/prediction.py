@@ -10,7 +10,8 @@ on the same CPUs, host memory and links. Hence ceilings that no stage has alone:
 
 from collections.abc import Iterator, Mapping
 
-from inferkit.records.run import STAGES, Figure, Run
+from inferkit.records.figures import Figure
+from inferkit.records.run import STAGES, Run
 from inferkit.units import percent
 from inferkit.validity.data_origin import Finding
 

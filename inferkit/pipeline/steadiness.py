@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from inferkit.records.run import Figure, Repeat, figure_of
+from inferkit.records.figures import Figure, Repeat, figure_of
 from inferkit.stats import Floats, drift, interval
 from inferkit.units import percent
 

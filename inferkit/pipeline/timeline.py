@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferkit.pipeline.steadiness import LEAST_DRIFT, drifted, figure_with_error
+from inferkit.records.figures import Figure, Histogram, Quantiles, Repeat, Series, Stage
 from inferkit.records.job import RankProgress, Window
-from inferkit.records.run import Figure, Histogram, Quantiles, Repeat, Series, Stage
 from inferkit.stats import binned_rate, drift, histogram, quantiles, rates_of
 
 PROGRESS_NS = 200_000_000

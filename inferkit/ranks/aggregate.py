@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from inferkit.records.figures import Histogram, Quantiles, Repeat, Series, Stage
 from inferkit.records.job import Outcome, ProgressTrace, Window
-from inferkit.records.run import Histogram, Quantiles, Repeat, Series, Stage
 from inferkit.stats import MOST_PARTS, Floats
 
 

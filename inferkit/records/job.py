@@ -4,9 +4,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from inferkit.records.figures import Figure, Record, Repeat, Series, Stage
 from inferkit.records.params import Windows
 from inferkit.records.place import Place
-from inferkit.records.run import Figure, Json, Record, Repeat, Series, Stage
+from inferkit.records.run import Json
 
 
 class _Part(BaseModel):

@@ -6,8 +6,9 @@ from typing import Any
 
 import pandas as pd
 
+from inferkit.records.figures import Figure
 from inferkit.records.notebooks import Paths, Stored, load_runs
-from inferkit.records.run import Figure, Json, Run, Scalar
+from inferkit.records.run import Json, Run, Scalar
 from inferkit.report.labels import gpu_name, point_text
 
 

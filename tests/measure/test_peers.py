@@ -13,9 +13,9 @@ from inferkit.measure import peers as peers_module
 from inferkit.measure.measure import measure
 from inferkit.measure.peers import PAIRS, Peers, task_of
 from inferkit.plan.build import plan
+from inferkit.records.figures import Repeat
 from inferkit.records.job import Job, Outcome, ReadJob, ReadOptions, Window
 from inferkit.records.params import MakeDataset, SingleProcess, StorageToHost
-from inferkit.records.run import Repeat
 from tests.verdicts import verdict
 
 

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inferkit.measure.prediction import ceilings_of, held_against, predict, rests_on
+from inferkit.records.figures import Figure, Repeat, Stage
 from inferkit.records.host import Host
-from inferkit.records.run import STAGES, Figure, Repeat, Run, Stage
+from inferkit.records.run import STAGES, Run
 
 rates = st.floats(0.1, 1e9)
 

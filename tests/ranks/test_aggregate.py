@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from inferkit.ranks.aggregate import add_up, common_repeats, common_series, common_stages
 from inferkit.ranks.combine import combine, figure_so_far
+from inferkit.records.figures import Histogram, Quantiles, Repeat, Series, Stage
 from inferkit.records.job import (
     CopyJob,
     DeviceOptions,
@@ -18,7 +19,6 @@ from inferkit.records.job import (
     Window,
 )
 from inferkit.records.place import Place
-from inferkit.records.run import Histogram, Quantiles, Repeat, Series, Stage
 from inferkit.stats import histogram
 
 WINDOW = Window(warmup_s=1.0, duration_s=2.0, repeats=3)

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from inferkit.errors import RecordError
+from inferkit.records.figures import Figure, Quantiles, Repeat, Series, Stage, figure_of
 from inferkit.records.host import Gpu, Host, Identity
-from inferkit.records.run import Failure, Figure, Quantiles, Repeat, Run, Series, Stage, figure_of, json_schema
+from inferkit.records.run import Failure, Run, json_schema
 
 
 def repeat(images: int, *, seconds: float = 2.0, warmup: bool = False, nbytes: int | None = None) -> Repeat:

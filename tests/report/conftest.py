@@ -9,8 +9,9 @@ from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 
 from inferkit.machine import facts as host_module
+from inferkit.records.figures import Figure, Histogram, Quantiles, Repeat, Series, Stage, figure_of
 from inferkit.records.host import Host
-from inferkit.records.run import Figure, Histogram, Peer, Quantiles, Repeat, Run, Series, Stage, figure_of
+from inferkit.records.run import Peer, Run
 from inferkit.report import record
 
 MakeRun = Callable[..., Run]

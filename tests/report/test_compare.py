@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 
 from inferkit.errors import RecordError
+from inferkit.records.figures import Figure
 from inferkit.records.host import Host
 from inferkit.records.notebooks import Stored
-from inferkit.records.run import Figure, Run
+from inferkit.records.run import Run
 from inferkit.report.compare import best, compare, text
 from inferkit.report.store import table
 from tests.report.conftest import MakeRun

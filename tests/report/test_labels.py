@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inferkit.records.figures import Figure
 from inferkit.records.host import Host
-from inferkit.records.run import Figure, Run
+from inferkit.records.run import Run
 from inferkit.report.labels import (
     axis_text,
     error_text,

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from inferkit.records.figures import Repeat, figure_of
 from inferkit.records.job import (
     CopyJob,
     DeviceOptions,
@@ -17,7 +18,7 @@ from inferkit.records.job import (
     window_of,
 )
 from inferkit.records.params import HostToDevice, SingleProcess, StorageToHost, Windows
-from inferkit.records.run import UNSTEADY, Repeat, figure_of
+from inferkit.records.run import UNSTEADY
 from inferkit.validity.verdict import Judgement, judge
 
 

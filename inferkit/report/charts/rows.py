@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from inferkit.records.run import Figure, Run, Series
+from inferkit.records.figures import Figure, Series
+from inferkit.records.run import Run
 from inferkit.report.labels import error_of, labels, number_text, rate_text, share_text, sort_key
 from inferkit.report.palette import NO_STAGE, stage_order
 from inferkit.units import bandwidth, duration

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from inferkit.records.run import Series
+from inferkit.records.figures import Series
 from inferkit.report.charts.over_time import machine_over_time
 from tests.report.conftest import MakeRun
 

@@ -10,9 +10,10 @@ import pytest
 from IPython.core.displaypub import CapturingDisplayPublisher
 from PIL import Image
 
+from inferkit.records.figures import Figure, Series
 from inferkit.records.host import Host
 from inferkit.records.notebooks import Stored
-from inferkit.records.run import CEILINGS, STAGES, Figure, Peer, Run, Series
+from inferkit.records.run import CEILINGS, STAGES, Peer, Run
 from inferkit.report.charts import CHARTS
 from inferkit.report.charts import rows as frames
 from inferkit.report.charts.pipeline import comparison

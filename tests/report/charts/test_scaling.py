@@ -7,7 +7,8 @@ import pytest
 
 from inferkit.machine.placement import place_ranks
 from inferkit.machine.topology import Topology, topology
-from inferkit.records.run import Figure, Run
+from inferkit.records.figures import Figure
+from inferkit.records.run import Run
 from inferkit.report.charts.placement import IDLE, placement_chart
 from inferkit.report.charts.scaling import scaling, speedup
 from inferkit.report.conclusion import conclude
