@@ -9,7 +9,7 @@ from inferkit.measure import fio
 from inferkit.readers import READERS, find_dataset
 from inferkit.readers.split import split
 from inferkit.records.figures import Figure, figure_of
-from inferkit.records.job import Job, Outcome, ReadJob
+from inferkit.records.job import Job, Outcome, ReadJob, short
 from inferkit.records.params import StorageToHost
 from inferkit.records.run import Peer
 from inferkit.stats import paired_ratio
@@ -114,11 +114,8 @@ def _alternate(job: ReadJob, outcome: Outcome, again: Again) -> Peer:
     if told < there and not task.direct:
         few = f"fio can be told {told} of {there} files, which the page cache would serve: make fewer, larger files"
         return Peer(name="fio", missing=few)
-    short = job.changed(
-        window=job.window.changed(repeats=1, target=0.0), reading=job.reading.changed(verify_batches=0), batch_log=""
-    )
     ours, theirs = [], []
-    for bandwidth in _turns(outcome, short, again):
+    for bandwidth in _turns(outcome, short(job), again):
         ours.append(bandwidth)
         theirs.append(run_task(task).bytes_per_s)
     ratio, low, high = paired_ratio(ours, theirs)
@@ -128,11 +125,11 @@ def _alternate(job: ReadJob, outcome: Outcome, again: Again) -> Peer:
     return Peer(name=name, command=asked, figure=figure, ratio=ratio, interval=[low, high])
 
 
-def _turns(outcome: Outcome, short: ReadJob, again: Again) -> Iterator[float]:
+def _turns(outcome: Outcome, job: Job, again: Again) -> Iterator[float]:
     """Yield the reader's bandwidth of each round, just before the peer's turn."""
     yield outcome.repeats[-1].bytes_per_s
     for _ in range(PAIRS - 1):
-        figure = figure_of(again(short).repeats)
+        figure = figure_of(again(job).repeats)
         assert figure is not None
         yield figure.bytes_per_s or 0.0
 

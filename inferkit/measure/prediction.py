@@ -8,7 +8,8 @@ on the same CPUs, host memory and links. Hence ceilings that no stage has alone:
 - ``cpu``: the CPUs' time, divided by what one image takes of it, over all stages.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from math import hypot
 
 from inferkit.records.figures import Figure
 from inferkit.records.run import STAGES, Run
@@ -44,10 +45,9 @@ def ceilings_of(runs: Mapping[str, Run], cores: float) -> dict[str, Figure]:
             ceilings |= {name: _at_work(run, name) for name in SERIAL}
         elif run.measured is not None:
             ceilings[stage] = run.measured
-    cpu = _cpu_ceiling(valid, cores)
-    lowest = predict(ceilings)[1]
-    if cpu is not None and lowest is not None and cpu < (lowest.images_per_s or 0.0):
-        ceilings[CPU] = Figure(images_per_s=cpu)
+    cpu, (_, lowest) = _cpu_ceiling(valid, cores), predict(ceilings)
+    if cpu is not None and lowest is not None and (cpu.images_per_s or 0.0) < (lowest.images_per_s or 0.0):
+        ceilings[CPU] = cpu
     return ceilings
 
 
@@ -58,15 +58,27 @@ def is_ceiling(run: Run) -> bool:
 
 def _at_work(run: Run, stage: str) -> Figure:
     """Return a stage's speed with all of its workers at work, from the time that it took."""
-    return Figure(images_per_s=run.stages[stage].images_per_s, bytes_per_s=run.stages[stage].bytes_per_s)
+    took = run.stages[stage]
+    error = run.measured.half_width if run.measured else None
+    return Figure(images_per_s=took.images_per_s, bytes_per_s=took.bytes_per_s, half_width=error)
 
 
-def _cpu_ceiling(runs: Mapping[str, Run], cores: float) -> float | None:
-    """Return the CPUs ÷ the CPU seconds of an image; None where a stage does not tell what it takes."""
-    apart = [stage for stage in runs if stage not in (("read", "copy") if FEED in runs else ())]
-    seconds = [cpu_s_per_image(runs[stage]) for stage in apart]
-    known = [each for each in seconds if each is not None]
-    return cores / sum(known) if known and len(known) == len(seconds) and sum(known) > 0 else None
+def _cpu_ceiling(runs: Mapping[str, Run], cores: float) -> Figure | None:
+    """Return the CPUs ÷ the CPU seconds of an image; None where a stage does not tell what it takes.
+
+    The errors of the stages, each weighed by the CPU time that it takes, add up as those of independent figures do.
+    """
+    apart = [run for stage, run in runs.items() if FEED not in runs or stage not in ("read", "copy")]
+    seconds = [cpu_s_per_image(run) for run in apart]
+    total = sum(each or 0.0 for each in seconds)
+    if None in seconds or not total:
+        return None
+    errors = [(each or 0.0) * _error(run) for each, run in zip(seconds, apart, strict=True)]
+    return Figure(images_per_s=cores / total, half_width=hypot(*errors) / total)
+
+
+def _error(run: Run) -> float:
+    return (run.measured and run.measured.half_width) or 0.0
 
 
 def cpu_s_per_image(run: Run) -> float | None:
@@ -97,7 +109,8 @@ def predict(ceilings: Mapping[str, Figure]) -> tuple[str | None, Figure | None]:
     if not paces:
         return None, None
     bottleneck = min(paces, key=lambda stage: paces[stage])
-    predicted = Figure(images_per_s=paces[bottleneck], bytes_per_s=_bytes_per_s(paces[bottleneck], ceilings))
+    nbytes, error = _bytes_per_s(paces[bottleneck], ceilings), ceilings[bottleneck].half_width
+    predicted = Figure(images_per_s=paces[bottleneck], bytes_per_s=nbytes, half_width=error)
     if bottleneck == FEED and own:
         slowest = min(own, key=lambda stage: own[stage])
         bottleneck = slowest if rates[FEED] >= SHARED_FROM * own[slowest] else FEED
@@ -113,10 +126,13 @@ def _bytes_per_s(images_per_s: float, ceilings: Mapping[str, Figure]) -> float |
     return None
 
 
-def rests_on(bottleneck: str | None, ceilings: Mapping[str, Figure]) -> str:
-    """Return which point alone the prediction rests on; empty where it rests on several."""
-    if bottleneck is None or bottleneck == CPU:
+def rests_on(bottleneck: str | None, ceilings: Mapping[str, Figure], alone: Collection[str]) -> str:
+    """Return which of the points alone the prediction rests on, above all; empty where there is none."""
+    if bottleneck is None or not alone:
         return ""
+    if bottleneck == CPU:  # on all of them: the slowest takes most of the CPUs' time
+        known = [stage for stage in alone if stage in ceilings]
+        return min(known, key=lambda stage: ceilings[stage].images_per_s or float("inf"), default="")
     if FEED in ceilings and bottleneck != "infer":
         return FEED
     return "read" if bottleneck in SERIAL else bottleneck

@@ -7,7 +7,7 @@ whoever executes the notebook (``inferkit run``) can show it elsewhere; the exec
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from inferkit.measure.measure import Status
+from inferkit.measure.watch import Status
 from inferkit.units import bandwidth, duration, gigabytes, rate
 
 MIME = "application/vnd.inferkit.progress+json"

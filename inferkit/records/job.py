@@ -230,6 +230,13 @@ def reading_of(job: Job) -> ReadOptions | None:
     return job.reading if isinstance(job, ReadJob | PipelineJob) else None
 
 
+def short(job: Job) -> Job:
+    """Return a job that measures the same in a single window, with nothing verified or logged besides."""
+    reading = reading_of(job)
+    unverified = {} if reading is None else {"reading": reading.changed(verify_batches=0)}
+    return job.changed(window=job.window.changed(repeats=1, target=0.0), batch_log="", **unverified)
+
+
 def device_of(job: Job) -> DeviceOptions | None:
     """Return the devices that a job uses; None where it only reads."""
     return None if isinstance(job, ReadJob) else job.device

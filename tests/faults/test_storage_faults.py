@@ -20,7 +20,8 @@ from inferkit.dataset.synthetic import make_synthetic
 from inferkit.devices.cpu import CpuDevice
 from inferkit.errors import ReadError
 from inferkit.measure import measure as measure_module
-from inferkit.measure.measure import Status, measure
+from inferkit.measure.measure import measure
+from inferkit.measure.watch import Status
 from inferkit.plan.build import plan
 from inferkit.ranks import launch
 from inferkit.readers.buffered import BufferedReader

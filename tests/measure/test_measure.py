@@ -9,7 +9,8 @@ from time import sleep
 import pytest
 
 from inferkit.dataset.synthetic import make_synthetic
-from inferkit.measure.measure import Status, measure
+from inferkit.measure.measure import measure
+from inferkit.measure.watch import Status
 from inferkit.plan.build import plan
 from inferkit.records.job import ReadJob
 from inferkit.records.params import MakeDataset, SingleProcess, StorageToHost

@@ -19,7 +19,7 @@ def figure(images_per_s: float) -> Figure:
 def test_lowest_ceiling_binds() -> None:
     bottleneck, predicted = predict({"read": figure(900), "copy": figure(5000), "infer": figure(300)})
     assert bottleneck == "infer"
-    assert predicted == Figure(images_per_s=300, bytes_per_s=300 * 105)
+    assert predicted == figure(300)
 
 
 def test_of_two_equal_ceilings_the_earlier_stage_binds() -> None:
@@ -144,9 +144,29 @@ def test_what_lies_far_off_its_prediction_is_said(run: Run, kinds: list[str]) ->
         ("copy", False, "copy"),
         ("copy", True, "feed"),
         ("infer", True, "infer"),
-        ("cpu", True, ""),
+        ("cpu", True, "infer"),
+        ("cpu", False, "infer"),
+        (None, False, ""),
     ],
 )
-def test_the_point_that_a_prediction_rests_on(bottleneck: str, with_feed: bool, stage: str) -> None:
-    ceilings = {"feed": figure(1)} if with_feed else {}
-    assert rests_on(bottleneck, ceilings) == stage
+def test_the_point_that_a_prediction_rests_on(bottleneck: str | None, with_feed: bool, stage: str) -> None:
+    ceilings = {"read": figure(3), "copy": figure(4), "infer": figure(1)}
+    ceilings |= {"feed": figure(2)} if with_feed else {}
+    assert rests_on(bottleneck, ceilings, ceilings) == stage
+
+
+def test_a_prediction_rests_on_no_point_where_none_was_measured() -> None:
+    assert rests_on("infer", {"infer": figure(1)}, ()) == ""
+    assert rests_on("cpu", {"cpu": figure(1)}, ("infer",)) == ""  # what is not valid is no ceiling
+
+
+def test_a_prediction_is_as_uncertain_as_the_ceiling_that_it_rests_on() -> None:
+    ceilings = {"read": Figure(images_per_s=100, half_width=0.2), "infer": Figure(images_per_s=50, half_width=0.04)}
+    predicted = predict(ceilings)[1]
+    assert predicted is not None
+    assert predicted.half_width == 0.04
+
+
+def test_a_ceiling_of_cpus_has_the_errors_of_all_that_use_them() -> None:
+    runs = {"read": alone(1000, cores=3), "infer": alone(1000, cores=4)}
+    assert ceilings_of(runs, 2)["cpu"].half_width == pytest.approx(0.01 * 5 / 7)

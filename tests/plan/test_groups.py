@@ -11,7 +11,8 @@ from inferkit.dataset.staging import stage, unstage
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.errors import ParameterError
 from inferkit.machine.topology import topology
-from inferkit.measure.measure import Status, measure
+from inferkit.measure.measure import measure
+from inferkit.measure.watch import Status
 from inferkit.plan import groups as plan_group
 from inferkit.plan.build import plan, prepare
 from inferkit.plan.groups import placements

@@ -1,0 +1,127 @@
+"""A Run of what ranks measured: held against its prediction, and judged."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from inferkit.linux.cgroups import cpus
+from inferkit.machine.facts import facts
+from inferkit.measure.metrics import agreement, images_per_joule, link_of, measured_of
+from inferkit.measure.prediction import UNEXPLAINED, ceilings_of, held_against, is_ceiling, predict
+from inferkit.plan.points import Plan, Point
+from inferkit.plan.reuse import FINGERPRINT
+from inferkit.records.job import Outcome, device_of
+from inferkit.records.params import Parameters, Windows
+from inferkit.records.run import Failure, Json, Run
+from inferkit.validity.verdict import Judgement, judge
+
+
+def about(params: Parameters) -> dict[str, object]:
+    """Return what every Run of a notebook says."""
+    return {
+        "notebook": params.notebook,
+        "storage": params.storage,
+        "profile": params.profile,
+        "params": params.model_dump(mode="json"),
+        "host": facts(),
+    }
+
+
+def _base(plan: Plan, point: Point) -> dict[str, object]:
+    """Return what a point's Run says whatever became of it."""
+    facts = {FINGERPRINT: point.fingerprint}
+    return about(plan.params) | {
+        "measure": point.measure,
+        "point": point.axes,
+        "scope": _scope(point),
+        "facts": facts,
+    }
+
+
+def _scope(point: Point) -> str:
+    """Tell what a point's figure covers."""
+    device = device_of(point.job)
+    if len(point.jobs) > 1 or (device is not None and len(device.numbers) > 1):
+        return "server"
+    return "gpu" if device is not None and device.kind == "cuda" else "rank"
+
+
+def failed_run(plan: Plan, point: Point, failure: Failure) -> Run:
+    """Make the Run of a point that has no figure."""
+    return Run.model_validate(_base(plan, point) | {"verdict": "FAILED", "failure": failure})
+
+
+def run_of(
+    plan: Plan,
+    point: Point,
+    outcome: Outcome,
+    alone: Mapping[str, Run],
+    *,
+    shared: bool = True,
+    facts: Mapping[str, Json] = MappingProxyType({}),
+) -> Run:
+    """Make a Run of what a rank measured.
+
+    Parameters
+    ----------
+    alone
+        What measured the point's stages alone, by stage.
+    shared
+        Whether the CPUs that stages share are a ceiling.
+    facts
+        Further ones.
+    """
+    assert isinstance(plan.params, Windows)
+    measured = measured_of(point.job, outcome)
+    found = judge(plan.params, point.job, outcome, measured)
+    if measured is None:
+        found.warnings.append(
+            f"reader {point.axes['reader']} reads nothing, so there is no bandwidth: see its time per batch"
+        )
+    if lacking := [stage for stage, run in alone.items() if not is_ceiling(run)]:
+        found.warnings.append(f"no ceiling of {', '.join(lacking)}: alone it was not VALID, so the prediction lacks it")
+    ceilings = ceilings_of(alone, _cores(point) if shared else float("inf"))
+    bottleneck, predicted = predict(ceilings)
+    told = outcome.facts | {FINGERPRINT: point.fingerprint} | agreement(point, found) | dict(facts)
+    if link := link_of(point.job, told):
+        ceilings, predicted = {"link": link}, link
+    if per_joule := images_per_joule(measured, told):
+        told["images_per_joule"] = per_joule
+    run = Run.model_validate(
+        _base(plan, point)
+        | {
+            "repeats": outcome.repeats,
+            "stages": outcome.stages,
+            "series": outcome.series,
+            "facts": told,
+            "measured": measured,
+            "predicted": predicted,
+            "bottleneck": bottleneck,
+            "ceilings": ceilings,
+            "ceilings_from": [run.id for run in alone.values()],
+            "verdict": "VALID",
+            "unverified": found.unverified,
+        }
+    )
+    return _judged(run, found)
+
+
+def _judged(run: Run, found: Judgement) -> Run:
+    """Add what speaks against a figure, what lies off its prediction included."""
+    if "link" not in run.ceilings:
+        for finding in held_against(run):
+            (found.reasons if finding.kind == "reason" else found.warnings).append(finding.text)
+    unexplained = run.bottleneck is not None and (run.reached or 1.0) < UNEXPLAINED
+    return run.model_copy(
+        update={
+            "verdict": "INVALID" if found.reasons else "VALID",
+            "reasons": found.reasons,
+            "warnings": found.warnings,
+            "bottleneck": None if unexplained else run.bottleneck,
+        }
+    )
+
+
+def _cores(point: Point) -> float:
+    """Return the CPUs that a point's processes may use."""
+    bound = {cpu for job in point.jobs if job.place for cpu in job.place.cpus}
+    return len(bound) or cpus()

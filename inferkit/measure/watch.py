@@ -1,0 +1,109 @@
+"""One point's ranks: started, watched, and stopped where they hang."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import monotonic, sleep
+
+from inferkit.errors import RankError
+from inferkit.plan.points import Plan, Point, seconds_of
+from inferkit.ranks.group import Group
+from inferkit.ranks.launch import Handle, RankFailure, launch
+from inferkit.records.job import Job, Outcome
+
+READY_S = 900.0
+"""Longest time to build an engine and to register memory."""
+STALL_S = 120.0
+"""A rank that completes no batch for so long hangs."""
+PERIOD_S = 0.1
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a notebook is.
+
+    Parameters
+    ----------
+    index, total
+        The point that is measured, from 0, and how many there are to measure.
+    point
+        That point.
+    fraction
+        How much of it is done.
+    images_per_s, bytes_per_s
+        What it reaches at the moment.
+    seconds_left
+        For all points, at least.
+    stopping
+        Whether this point is the last because the user interrupted.
+    note
+        What a rank is preparing, such as a build of an engine.
+    """
+
+    index: int
+    total: int
+    point: Point
+    fraction: float = 0.0
+    images_per_s: float = 0.0
+    bytes_per_s: float = 0.0
+    seconds_left: float = 0.0
+    stopping: bool = False
+    note: str = ""
+
+
+Show = Callable[[Status], None]
+
+
+def run_point(plan: Plan, index: int, show: Show | None, others: Sequence[Job] = ()) -> Outcome:
+    """Measure one point in a rank, or ranks, of its own; or other jobs in the point's place."""
+    jobs = others or plan.todo[index].jobs
+    with Group(jobs) if jobs[0].place else launch(jobs[0]) as rank:
+        _prepare(rank, plan, index, show)
+        rank.start()
+        _watch(rank, plan, index, show)
+        return rank.result(timeout_s=STALL_S)
+
+
+def _prepare(rank: Handle | Group, plan: Plan, index: int, show: Show | None) -> None:
+    end = monotonic() + READY_S
+    while not rank.ready() and monotonic() < end:
+        _show(rank, plan, index, show)
+        sleep(PERIOD_S / 5)
+    if not rank.ready():
+        rank.stop()
+        message = f"rank {rank.pid} was not ready after {READY_S:.0f} s and was stopped: {rank.last_words()}"
+        raise RankError(message)
+
+
+def _watch(rank: Handle | Group, plan: Plan, index: int, show: Show | None) -> None:
+    """Show progress until the rank has answered; stop it if it makes none."""
+    seen, since = rank.progress, monotonic()
+    while not rank.answered():
+        if rank.progress is not seen:
+            seen, since = rank.progress, monotonic()
+        elif monotonic() - since > STALL_S + rank.job.window.warmup_s:
+            rank.stop()
+            message = f"no batch was completed for {STALL_S:.0f} s: storage, GPU or engine hangs; the rank was stopped"
+            raise RankFailure(message, "RankError", rank.last_words())
+        _show(rank, plan, index, show)
+        sleep(PERIOD_S)
+
+
+def _show(rank: Handle | Group, plan: Plan, index: int, show: Show | None) -> None:
+    if show is None:
+        return
+    now = rank.progress
+    fraction = now.fraction if now else 0.0
+    todo = plan.todo
+    left = (1 - fraction) * todo[index].job.window.seconds + seconds_of(todo[index + 1 :])
+    show(
+        Status(
+            index=index,
+            total=len(todo),
+            point=todo[index],
+            fraction=fraction,
+            images_per_s=now.images_per_s if now else 0.0,
+            bytes_per_s=now.bytes_per_s if now else 0.0,
+            seconds_left=left,
+            note=rank.note,
+        )
+    )

@@ -1,0 +1,116 @@
+"""Pipelines between two measurements of their ceiling; what ranks answer is given, so no rank runs."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from inferkit.errors import RankError
+from inferkit.measure.alternation import between_ceilings
+from inferkit.measure.recording import run_of
+from inferkit.plan.build import plan
+from inferkit.plan.points import Plan
+from inferkit.records.figures import Figure, Repeat
+from inferkit.records.job import Job, Outcome
+from inferkit.records.params import SingleProcess
+from inferkit.records.run import Run
+from tests.conftest import MakeTensors
+
+Measure = Callable[..., Run]
+
+
+def outcome(
+    images_per_s: float, *, half_width: float = 0.01, reasons: Sequence[str] = (), cpu_s: float = 0.1
+) -> Outcome:
+    window = Repeat(
+        start_s=0, seconds=30, images=int(30 * images_per_s), nbytes=int(3150 * images_per_s), batches=99, cpu_s=cpu_s
+    )
+    figure = Figure(images_per_s=images_per_s, bytes_per_s=105 * images_per_s, half_width=half_width)
+    return Outcome(repeats=[window] * 3, stages={}, measured=figure, reasons=list(reasons))
+
+
+@pytest.fixture
+def planned(make_dataset: MakeTensors) -> Plan:
+    folder = make_dataset((8, 8), hashes=True).dataset.folder
+    values = {"data": str(folder), "engines": ["null"], "readers": ["buffered"], "profile": "quick", "threads": [1]}
+    return plan(SingleProcess.check({**values, "batch_sizes": [4]}))
+
+
+@pytest.fixture
+def measured(planned: Plan) -> Measure:
+    """Return the Run of a pipeline at so many images/s whose copies, the lowest ceiling, were and then are as told."""
+
+    def measure(pipeline: Outcome, before: float, after: Outcome | RankError) -> Run:
+        ceilings = {point.measure: point for point in planned.points if point.measure != "pipeline"}
+        point = planned.points[-1]
+        nearest = {
+            ceilings["read"].key: run_of(planned, ceilings["read"], outcome(9e5), {}),
+            ceilings["copy"].key: run_of(planned, ceilings["copy"], outcome(before), {}),
+        }
+
+        def again(jobs: Sequence[Job]) -> Outcome:
+            assert [(job.window.repeats, job.batch_log) for job in jobs] == [(1, "")]
+            assert jobs[0].changed(window=point.job.window) == ceilings["copy"].job.changed(window=point.job.window)
+            if isinstance(after, RankError):
+                raise after
+            return after
+
+        run = between_ceilings(planned, point, pipeline, nearest, again)
+        left = nearest[ceilings["copy"].key].measured
+        assert left is not None
+        if isinstance(after, Outcome) and not after.reasons:
+            assert left == after.measured  # the next pipeline is held against the nearest figure
+        else:
+            assert left.images_per_s == before
+        return run
+
+    return measure
+
+
+def test_the_prediction_is_the_middle_of_the_ceiling_before_and_after(measured: Measure) -> None:
+    run = measured(outcome(99), 100, outcome(102, half_width=0.02))
+    assert run.predicted is not None
+    assert run.predicted.images_per_s == pytest.approx(101)
+    assert run.predicted.half_width == pytest.approx(0.0005**0.5 / 2)
+    assert run.facts["ceiling_again"] == {"stage": "copy", "before": 100, "after": 102}
+    assert (run.bottleneck, run.verdict, run.warnings) == ("copy", "VALID", [])
+
+
+def test_a_ceiling_that_moved_is_told_of_and_its_error_spans_both(measured: Measure) -> None:
+    run = measured(outcome(100), 100, outcome(80))
+    assert run.predicted is not None
+    assert run.predicted.images_per_s == pytest.approx(80)  # of the middle, 90, it would be 111 %
+    run = measured(outcome(85), 100, outcome(80))
+    assert run.predicted is not None
+    assert (run.predicted.images_per_s, run.predicted.half_width) == pytest.approx((90, 10 / 90))
+    (warning,) = run.warnings
+    assert "the machine changed meanwhile: copy alone was 100 images/s before and 80.0 images/s after" in warning
+
+
+def test_faster_than_the_ceiling_before_it_is_held_against_the_one_beside_it(measured: Measure) -> None:
+    run = measured(outcome(119), 100, outcome(120))
+    assert (run.reached, run.verdict) == (pytest.approx(119 / 120), "VALID")
+
+
+def test_faster_than_its_ceiling_before_and_after_is_invalid(measured: Measure) -> None:
+    run = measured(outcome(110), 100, outcome(101))
+    assert run.verdict == "INVALID"
+    assert "faster than its own ceiling: 109 %" in run.reasons[0]
+
+
+def test_a_ceiling_that_was_disturbed_the_second_time_stays_as_it_was(measured: Measure) -> None:
+    run = measured(outcome(99), 100, outcome(50, reasons=["another process took the CPUs"]))
+    assert run.predicted is not None
+    assert run.predicted.images_per_s == 100
+
+
+def test_unsteady_in_its_one_window_it_counts_with_its_wide_error(measured: Measure) -> None:
+    run = measured(outcome(99), 100, outcome(110, half_width=0.3))
+    assert run.predicted is not None
+    assert run.predicted.images_per_s == 105
+    assert (run.predicted.half_width or 0) > 0.15
+
+
+def test_a_figure_is_not_lost_where_its_ceiling_fails_the_second_time(measured: Measure) -> None:
+    run = measured(outcome(99), 100, RankError("no rank"))
+    assert (run.verdict, run.measured and run.measured.images_per_s) == ("VALID", 99)
+    assert "its ceiling of copy could not be measured again after it: no rank" in run.warnings
