@@ -1,16 +1,21 @@
-"""The networks that parameters name, made for the images of a data set."""
+"""The networks that parameters name, made for the images of a data set.
+
+The rooms that make them are entered when a network is asked for: ONNX and its builder take half a second to import,
+and most plans need none.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from inferkit.dataset.tensors import Dataset
 from inferkit.engines import engine_class
 from inferkit.errors import ParameterError
-from inferkit.models.agreement import NetworkPair
-from inferkit.models.cache import ModelFile, model_path
-from inferkit.models.precision import CALIBRATED
-from inferkit.models.zoo import MODELS
 from inferkit.records.params import SingleProcess, resolve
+
+if TYPE_CHECKING:
+    from inferkit.models.agreement import NetworkPair
+    from inferkit.models.cache import ModelFile
 
 DEFAULT_SHAPE = (3, 224, 224)
 
@@ -31,7 +36,7 @@ class Networks:
         self._dataset = dataset
         self._made: dict[tuple[str, str], NetworkPair] = {}
 
-    def get(self, engine: str, model: str, precision: str) -> NetworkPair | None:
+    def get(self, engine: str, model: str, precision: str) -> "NetworkPair | None":
         """Return the network that an engine is to infer; None where it infers nothing.
 
         One that is calibrated on images of a data set that has yet to be made is float32 until then.
@@ -53,14 +58,19 @@ class Networks:
             self._made[model, precision] = self._make(model, precision)
         return self._made[model, precision]
 
-    def _make(self, model: str, precision: str) -> NetworkPair:
+    def _make(self, model: str, precision: str) -> "NetworkPair":
+        from inferkit.models.agreement import NetworkPair
+        from inferkit.models.precision import CALIBRATED
+
         reference = _file(self._params, self._dataset, model, "float32")
         if precision == "float32" or (precision in CALIBRATED and not self._dataset.files):
             return NetworkPair(reference, reference, self._dataset)
         return NetworkPair(_file(self._params, self._dataset, model, precision), reference, self._dataset)
 
 
-def _file(params: SingleProcess, dataset: Dataset, model: str, precision: str) -> ModelFile:
+def _file(params: SingleProcess, dataset: Dataset, model: str, precision: str) -> "ModelFile":
+    from inferkit.models.cache import model_path
+
     if not model.endswith(".onnx"):
         return model_path(model, precision=precision, dtype=dataset.dtype, shape=dataset.shape, calibration=dataset)
     return model_path(
@@ -77,6 +87,8 @@ def _file(params: SingleProcess, dataset: Dataset, model: str, precision: str) -
 
 def shape_for(models: Sequence[str]) -> tuple[int, ...]:
     """Return the shape of images that are made for `models`: their own where all have the same, else the usual one."""
+    from inferkit.models.zoo import MODELS
+
     shapes = {MODELS[name].input_shape if name in MODELS else DEFAULT_SHAPE for name in models}
     return shapes.pop() if len(shapes) == 1 else DEFAULT_SHAPE
 

@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from inferkit.engines import engine_class
 from inferkit.errors import ParameterError
-from inferkit.models.agreement import NetworkPair
 from inferkit.plan.context import Context
 from inferkit.plan.grid import Grid, windowed
 from inferkit.plan.networks import Networks, stem
@@ -18,6 +17,9 @@ from inferkit.readers import reader_class
 from inferkit.records.job import Images, InferJob, InferOptions, PipelineJob, Window
 from inferkit.records.params import SingleProcess
 from inferkit.records.run import Scalar
+
+if TYPE_CHECKING:
+    from inferkit.models.agreement import NetworkPair
 
 
 class InferChoice(NamedTuple):
@@ -61,7 +63,7 @@ class _Pipeline:
     def axes(self) -> dict[str, Scalar]:
         return {**self.device_axes, **self.infers.axes, "reader": self.reads.reader, "threads": self.reads.threads}
 
-    def inference(self, network: NetworkPair | None) -> InferOptions:
+    def inference(self, network: "NetworkPair | None") -> InferOptions:
         params = self.context.params
         return InferOptions(
             engine=self.infers.engine,
@@ -78,7 +80,7 @@ class _Pipeline:
         params = self.context.params
         return {"contexts": params.contexts if params.device == "cuda" else 1, "slots": params.slots}
 
-    def ceilings(self, network: NetworkPair | None) -> dict[str, Point]:
+    def ceilings(self, network: "NetworkPair | None") -> dict[str, Point]:
         """Return the points that measure its stages alone, and all but the network at once (``feed``).
 
         What takes no time of its own has none. A pipeline without a network is itself the feed of those that have one.
@@ -109,7 +111,7 @@ class _Pipeline:
         )
         return Point("copy", self.device_axes, self.setting.jobs(job))
 
-    def _infers(self, network: NetworkPair) -> Point:
+    def _infers(self, network: "NetworkPair") -> Point:
         context, dataset = self.context, self.context.dataset
         job = InferJob(
             window=context.window,
@@ -120,7 +122,7 @@ class _Pipeline:
         )
         return Point("infer", {**self.device_axes, **self.infers.axes}, self.setting.jobs(job), network=network)
 
-    def point(self, network: NetworkPair | None, changes: Mapping[str, float], ceilings: dict[str, Point]) -> Point:
+    def point(self, network: "NetworkPair | None", changes: Mapping[str, float], ceilings: dict[str, Point]) -> Point:
         """Return the point that measures all stages at once; ``changes`` are what rules set."""
         window = windowed(self.context.window, changes, self.reads.batch_size * self.setting.gpus)
         jobs = self.setting.jobs(self._job(self.inference(network), window))

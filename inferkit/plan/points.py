@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inferkit.dataset.tensors import Dataset
 from inferkit.machine.placement import picture
-from inferkit.models.agreement import NetworkPair
 from inferkit.records.job import Job, reading_of
 from inferkit.records.notebooks import Stored
 from inferkit.records.params import Parameters
@@ -14,6 +13,9 @@ from inferkit.records.place import Placement
 from inferkit.records.run import Failure, Scalar
 from inferkit.text import text_table
 from inferkit.units import duration, gigabytes
+
+if TYPE_CHECKING:
+    from inferkit.models.agreement import NetworkPair
 
 START_S = 1.5
 """What starting a rank takes, for the estimate."""
@@ -43,7 +45,7 @@ class Point:
     axes: dict[str, Scalar]
     jobs: tuple[Job, ...]
     ceilings: dict[str, "Point"] = field(default_factory=dict)
-    network: NetworkPair | None = None
+    network: "NetworkPair | None" = None
     fingerprint: str = ""
 
     @property

@@ -1,7 +1,7 @@
 """Every network of the zoo in every precision through TensorRT's parser, and where it needs no GPU, its builder."""
 
+from collections.abc import Iterator
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,11 @@ from inferkit.models.cache import ModelFile, model_path
 from inferkit.models.zoo import MODELS
 
 QUICK = ("resnet18", "resnet50", "googlenet", "mobilenet_v3_large", "text_cnn")
-NAMES = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in MODELS]
+NAMES = [
+    pytest.param(name, marks=[pytest.mark.xdist_group(f"zoo-{name}"), *([] if name in QUICK else [pytest.mark.slow])])
+    for name in MODELS
+]
+"""What is asked of one network is asked by one process, which makes each of its precisions once."""
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +28,11 @@ def plans() -> Any:
         pytest.skip(str(error))
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+@pytest.fixture(autouse=True, scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 def quantised(name: str, precision: str) -> ModelFile:
@@ -57,6 +63,7 @@ def test_is_read_and_multiplies_in_its_type(plans: Any, name: str, precision: st
     assert back
 
 
+@pytest.mark.xdist_group("zoo-resnet18")
 def test_int8_is_refused_by_rtx_in_one_line(plans: Any) -> None:
     if plans.trt.__name__ != "tensorrt_rtx":
         pytest.skip("tensorrt builds int8")
@@ -65,6 +72,7 @@ def test_int8_is_refused_by_rtx_in_one_line(plans: Any) -> None:
         plans.build_plan(model.path, 4, "uint8", model.input_shape)
 
 
+@pytest.mark.xdist_group("zoo-resnet18")
 def test_fp8_is_refused_by_rtx_in_one_line(plans: Any) -> None:
     if not plans.slow_in_fp8(plans.trt.__name__, plans.trt.__version__):
         pytest.skip(f"nothing is known of fp8 in {plans.trt.__name__} {plans.trt.__version__}")

@@ -1,6 +1,8 @@
 """The zoo against published facts, against torchvision's answers and against itself in float16."""
 
 import json
+from collections.abc import Collection, Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +31,34 @@ def images(shape: tuple[int, ...], count: int = 2) -> Any:
     return np.random.PCG64(1).random_raw((size + 7) // 8).view(np.uint8)[:size].reshape(count, *shape)
 
 
+def by_model(names: Iterable[str], quick: Collection[str]) -> list[Any]:
+    """Give names as parameters; what is asked of one network is asked by one process, which builds it once."""
+    return [
+        pytest.param(
+            name, marks=[pytest.mark.xdist_group(f"zoo-{name}"), *([] if name in quick else [pytest.mark.slow])]
+        )
+        for name in names
+    ]
+
+
+@lru_cache(maxsize=1)
+def built(name: str) -> onnx.ModelProto:
+    return find_model(name).build()
+
+
+@lru_cache(maxsize=1)
+def logits_of(name: str) -> Any:
+    return infer(built(name), images(MODELS[name].input_shape))
+
+
 def infer(model: onnx.ModelProto, x: Any) -> Any:
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return session.run(["output"], {"input": x})[0]
 
 
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in MODELS],
-)
+@pytest.fixture(scope="module", params=by_model(MODELS, QUICK))
 def model(request: pytest.FixtureRequest) -> onnx.ModelProto:
-    return find_model(request.param).build()
+    return built(request.param)
 
 
 class TestEveryModel:
@@ -59,7 +78,7 @@ class TestEveryModel:
         assert [n.op_type for n in model.graph.node if n.op_type != "Constant"][:3] == ["Cast", "Sub", "Mul"]
 
     def test_tells_images_apart(self, model: onnx.ModelProto) -> None:
-        logits = infer(model, images(MODELS[model.graph.name].input_shape))
+        logits = logits_of(model.graph.name)
         assert np.isfinite(logits).all()
         assert np.abs(logits[0] - logits[1]).max() > 1e-2 * logits.std()
 
@@ -67,22 +86,19 @@ class TestEveryModel:
         if model.graph.name not in GOLDEN:
             pytest.skip("torchvision has no such model, or it was left out of golden.json")
         expected = np.array(GOLDEN[model.graph.name])
-        found = infer(model, images(MODELS[model.graph.name].input_shape))[:, :8]
+        found = logits_of(model.graph.name)[:, :8]
         np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in QUICK_HALF else pytest.mark.slow) for name in MODELS]
-)
+@pytest.mark.parametrize("name", by_model(MODELS, QUICK_HALF))
 def test_agrees_with_itself_in_float16(name: str) -> None:
-    model, x = find_model(name).build(), images(MODELS[name].input_shape)
-    logits, half = infer(model, x), infer(convert(model, "float16"), x)
+    logits, half = logits_of(name), infer(convert(built(name), "float16"), images(MODELS[name].input_shape))
     assert half.dtype == np.float32
     assert np.abs(half - logits).max() < 0.03 * logits.std()
     assert half.argmax(1).tolist() == logits.argmax(1).tolist()
 
 
-@pytest.mark.parametrize("name", ["resnet18", "efficientnet_b0", pytest.param("vgg19", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", by_model(["resnet18", "efficientnet_b0", "vgg19"], QUICK))
 def test_no_activation_comes_near_the_end_of_float16(name: str) -> None:
     model = find_model(name).build()
     for node in model.graph.node:

@@ -6,7 +6,6 @@ import pytest
 
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.errors import ParameterError
-from inferkit.plan import networks as networks_module
 from inferkit.plan.networks import Networks, shape_for
 from inferkit.readers.memory import in_memory
 from inferkit.records.params import MakeDataset, SingleProcess
@@ -49,7 +48,7 @@ class TestNetwork:
     def test_is_made_once_whatever_infers_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         networks = Networks(SingleProcess(), in_memory((1, 59, 128), "uint8"))
         first = networks.get("onnx", "text_cnn", "float32")
-        monkeypatch.setattr(networks_module, "model_path", None)
+        monkeypatch.setattr("inferkit.models.cache.model_path", None)
         assert networks.get("onnx", "text_cnn", "float32") is first is not None
 
     def test_there_is_none_where_nothing_is_inferred(self) -> None:
@@ -58,7 +57,7 @@ class TestNetwork:
     def test_of_a_precision_that_the_engine_lacks_is_refused_before_it_is_made(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(networks_module, "model_path", None)
+        monkeypatch.setattr("inferkit.models.cache.model_path", None)
         networks = Networks(SingleProcess(), in_memory((1, 59, 128), "uint8"))
         with pytest.raises(ParameterError, match=r"engine onnx computes no fp8: .* use int8"):
             networks.get("onnx", "text_cnn", "fp8")
