@@ -23,10 +23,10 @@ from inferkit.report.labels import (
     best_valid,
     caveats,
     gpu_name,
+    images_text,
     link,
     measured_text,
     network_text,
-    number_text,
     point_text,
     quoting_text,
     rate_text,
@@ -172,7 +172,7 @@ def _pipelines(runs: Sequence[Run]) -> Iterator[Sentence]:
 
 def _limits(run: Run) -> Iterator[str]:
     if run.predicted is not None:
-        yield f"{share_text(run.reached)} of the predicted {number_text(run.predicted.images_per_s)}"
+        yield f"{share_text(run.reached)} of the predicted {images_text(run.predicted)}"
     if run.bottleneck:
         yield f"{run.bottleneck} is the bottleneck"
 

@@ -100,8 +100,8 @@ def _steady(profile: str, outcome: Outcome, half_width: float | None, found: Jud
     """Refuse what is not as steady as the profile wants; in the demo profile only warn, up to a bound."""
     demo, target = profile == "demo", PROFILES[profile].target
     if half_width is None:
-        text = "the error of the figure: too few batches; lengthen duration_s, or take a smaller batch_size"
-        (found.unverified if demo else found.reasons).append(text)
+        text = f"{UNSTEADY}: too few batches to tell its error; lengthen duration_s, or take a smaller batch_size"
+        found.reasons.append(text)
     elif half_width > target:
         seconds = sum(repeat.seconds for repeat in outcome.repeats if not repeat.warmup)
         text = (
