@@ -11,7 +11,15 @@ from inferkit.plan.context import Context
 from inferkit.plan.grid import Grid, windowed
 from inferkit.plan.networks import Networks, stem
 from inferkit.plan.points import Point
-from inferkit.plan.reading import ReadChoice, read_choices, read_options, read_point, resident
+from inferkit.plan.reading import (
+    ReadChoice,
+    are_cold,
+    cold_point,
+    read_choices,
+    read_options,
+    read_point,
+    resident,
+)
 from inferkit.plan.settings import Setting
 from inferkit.readers import reader_class
 from inferkit.records.job import Images, InferJob, InferOptions, PipelineJob, Window
@@ -51,6 +59,7 @@ class _Pipeline:
     """One combination, before it becomes points."""
 
     context: Context[SingleProcess]
+    cold: bool
     setting: Setting
     infers: InferChoice
     reads: ReadChoice
@@ -85,13 +94,18 @@ class _Pipeline:
 
         What takes no time of its own has none. A pipeline without a network is itself the feed of those that have one.
         """
-        reads_alone = reader_class(self.reads.reader).capabilities.has_ceiling
-        ceilings = {"read": read_point(self.context, self.reads, self.setting)} if reads_alone else {}
+        own = reader_class(self.reads.reader).capabilities
+        ceilings = {}
+        if own.has_ceiling:
+            ceilings["read"] = read_point(self.context, self.reads, self.setting)
+        elif own.has_files and self.cold:
+            ceilings["read"] = cold_point(self.context, self.reads, self.setting)
         ceilings["copy"] = self._copies()
         if network is None:
             return ceilings
-        reads = reader_class(self.reads.reader).capabilities.has_files  # else the feed is the copy alone
-        return {**ceilings, **({"feed": self.feed} if reads else {}), "infer": self._infers(network)}
+        if own.has_files:  # else the feed is the copy alone
+            ceilings["feed"] = self.feed
+        return {**ceilings, "infer": self._infers(network)}
 
     @property
     def feed(self) -> Point:
@@ -162,8 +176,9 @@ def pipeline_points(
     ceilings: dict[str, Point] = {}
     pipelines: list[Point] = []
     feeds: dict[str, Point] = {}
+    cold = params.device == "cpu" and are_cold(context)  # a GPU's driver loads what it is to copy from beforehand
     for combination in product(settings, infer_choices(params), read_choices(params)):
-        pipeline = _Pipeline(context, *combination)
+        pipeline = _Pipeline(context, cold, *combination)
         changes = grid.settle({"gpus": pipeline.setting.gpus, "ranks": 1, **pipeline.axes})
         if changes is None:
             continue

@@ -1,18 +1,23 @@
 """How images are read: the product of readers, threads and batch sizes, and the points that only read."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
 
 from inferkit.errors import ParameterError
+from inferkit.linux.page_cache import resident_share
 from inferkit.plan.context import Context, P
 from inferkit.plan.points import Point
 from inferkit.plan.settings import Setting
 from inferkit.readers import reader_class
+from inferkit.readers.buffered import BufferedReader
 from inferkit.readers.memory import MemoryReader
 from inferkit.records.job import DeviceOptions, ReadJob, ReadOptions
 from inferkit.records.params import Reading, StorageToHost
 
+RESIDENT = 0.99
+"""From this share of a data set's pages in memory on, reading them is not what limits."""
 ALONE = Setting(DeviceOptions())
 """One process that is not bound; it only reads."""
 
@@ -88,6 +93,26 @@ def read_point(context: Context[P], choice: ReadChoice, setting: Setting = ALONE
     job = ReadJob(window=window, batch_log=context.batch_log, reading=reading)
     axes = {**setting.reading_axes, **choice._asdict(), "threads": _named(reading, setting, choice)}
     return Point("read", axes, setting.jobs(job))
+
+
+def are_cold(context: Context[P]) -> bool:
+    """Tell whether some of the files whose pages are used where they lie must come from the storage first."""
+    own = [reader_class(reader).capabilities for reader in context.params.readers]
+    if not any(reader.has_files and not reader.has_ceiling for reader in own):
+        return False
+    dataset = context.dataset
+    share = resident_share(dataset.path(k) for k in range(len(dataset.files)))
+    return share is not None and share < RESIDENT
+
+
+def cold_point(context: Context[P], choice: ReadChoice, setting: Setting) -> Point:
+    """Return the point that measures what page faults can read at the most: the storage, through the page cache.
+
+    It leaves the files as cold as it found them.
+    """
+    point = read_point(context, choice._replace(reader=BufferedReader.name), setting)
+    jobs = tuple(job.changed(reading=job.reading.changed(evict=True)) for job in point.jobs if isinstance(job, ReadJob))
+    return replace(point, jobs=jobs, axes={**point.axes, "cold": True})
 
 
 def _named(reading: ReadOptions, setting: Setting, choice: ReadChoice) -> int:

@@ -19,6 +19,7 @@ from inferkit.plan.build import plan
 from inferkit.records.params import MakeDataset, SingleProcess, StorageToHost
 from inferkit.records.run import Run
 from tests.mounting import Mounts
+from tests.verdicts import verdict
 
 IMAGE = 3 * 64 * 64
 
@@ -52,10 +53,10 @@ def read(folder: Path, reader: str = "direct", **changes: Any) -> Run:
 
 def test_what_is_true_is_said_to_be(disk: Path) -> None:
     direct = read(made(disk))
-    assert (direct.verdict, direct.reasons) == ("VALID", [])
+    assert verdict(direct) == "VALID", direct.reasons
     assert direct.unverified == ["content of the images: verify_batches is 0"]
     evicting = read(disk, "buffered", evict=True)
-    assert (evicting.verdict, evicting.reasons) == ("VALID", [])
+    assert verdict(evicting) == "VALID", evicting.reasons
 
 
 def test_tiny_files_that_another_process_keeps(disk: Path) -> None:
@@ -118,8 +119,9 @@ def test_mapped_files_that_are_cold(disk: Path) -> None:
     made(disk, 64)
     values = {"data": str(disk), "warmup_s": 0.05, "duration_s": 0.05, "repeats": 1, "batch_sizes": [8]}
     values |= {"readers": ["mapped"], "device": "cpu", "engines": ["null"], "rerun": "always"}
-    runs = list(measure(plan(SingleProcess.check(values | {"source": "memory"}))))
-    run = next(run for run in runs if run.measure == "pipeline")
+    read, _, run = measure(plan(SingleProcess.check(values | {"source": "memory"})))
+    assert (read.measure, read.point["reader"], read.point["cold"]) == ("read", "buffered", True)
+    assert set(run.ceilings) - {"cpu"} == {"read", "copy"}
     assert any("of the pages were not in memory" in text for text in [*run.reasons, *run.warnings]), run
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.errors import ParameterError
+from inferkit.linux.page_cache import evict, resident_share
 from inferkit.models.agreement import NetworkPair
 from inferkit.plan.context import context_of
 from inferkit.plan.networks import Networks
@@ -177,3 +178,19 @@ def test_contexts_are_a_gpu_s(data: str) -> None:
     (*_, point) = planned(asked(data, contexts=3))
     assert isinstance(point.job, PipelineJob)
     assert point.job.inference.contexts == 1
+
+
+def test_files_that_are_used_where_they_lie_and_are_cold_must_be_read_first(data: str) -> None:
+    def ceilings(state: str, **changes: Any) -> dict[str, Point]:
+        for path in Path(data).glob("*.tensors"):
+            evict(path) if state == "cold" else path.read_bytes()
+        if state == "cold" and resident_share(Path(data).glob("*.tensors")):
+            pytest.skip("the pages of files cannot be dropped here")
+        return pipelines(planned(asked(data, engines=["null"], readers=["mapped"], **changes)))[0].ceilings
+
+    read = ceilings("cold")["read"]
+    reading = reading_of(read.job)
+    assert reading is not None
+    assert (reading.reader, reading.threads, reading.evict) == ("buffered", 1, True)
+    assert (read.axes["reader"], read.axes["cold"]) == ("buffered", True)
+    assert set(ceilings("warm")) == {"copy"}
