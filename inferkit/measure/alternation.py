@@ -4,7 +4,7 @@ from collections.abc import Callable, MutableMapping, Sequence
 from math import hypot
 
 from inferkit.errors import RankError
-from inferkit.measure.prediction import CPU, OVER, rests_on
+from inferkit.measure.prediction import MODELLED, OVER, rests_on
 from inferkit.measure.recording import run_of
 from inferkit.plan.points import Plan, Point
 from inferkit.records.figures import Figure, Stage
@@ -47,7 +47,7 @@ def between_ceilings(
     run = run_of(plan, point, outcome, alone | {stage: _middle(before, after)}, facts=facts)
     if _over(run):
         run = run_of(plan, point, outcome, alone | {stage: after}, facts=facts)
-    if _over(run) and run.bottleneck == CPU:  # what an image takes alone, it need not take beside others
+    if _over(run) and run.bottleneck in MODELLED:  # what an image takes alone, it need not take beside others
         run = run_of(plan, point, outcome, alone | {stage: after}, facts=facts, shared=False)
     return _warned(run, *_moved(stage, before, after))
 

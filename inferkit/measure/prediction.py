@@ -6,10 +6,11 @@ on the same CPUs, host memory and links. Hence ceilings that no stage has alone:
 
 - ``feed``: reading, decoding and copying at the same time, measured without a network.
 - ``cpu``: the CPUs' time, divided by what one image takes of it, over all stages.
+- ``memory``: the bandwidth of the host's memory, divided by what an image moves through it (see memory.py).
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from math import hypot
+from math import hypot, inf
 
 from inferkit.records.figures import Figure
 from inferkit.records.run import STAGES, Run
@@ -18,7 +19,9 @@ from inferkit.validity.data_origin import Finding
 
 SERIAL = ("read", "decode")
 """Stages that the same threads do, one after the other."""
-FEED, CPU = "feed", "cpu"
+FEED, CPU, MEMORY = "feed", "cpu", "memory"
+MODELLED = (CPU, MEMORY)
+"""Ceilings that are computed from what stages take, not measured."""
 SHARED_FROM = 0.9
 """A feed below this share of the lowest of its own stages is held back by what they share, not by that stage."""
 OVER = 1.03
@@ -27,7 +30,7 @@ UNEXPLAINED = 0.5
 """Under this share of its prediction, a pipeline is held back by something that no ceiling tells."""
 
 
-def ceilings_of(runs: Mapping[str, Run], cores: float) -> dict[str, Figure]:
+def ceilings_of(runs: Mapping[str, Run], cores: float = inf, memory: Figure | None = None) -> dict[str, Figure]:
     """Return the ceilings of a pipeline.
 
     Parameters
@@ -37,6 +40,8 @@ def ceilings_of(runs: Mapping[str, Run], cores: float) -> dict[str, Figure]:
         is no ceiling.
     cores
         CPUs that the pipeline's processes may use.
+    memory
+        What the host's memory lets through.
     """
     valid = {stage: run for stage, run in runs.items() if is_ceiling(run)}
     ceilings: dict[str, Figure] = {}
@@ -48,6 +53,8 @@ def ceilings_of(runs: Mapping[str, Run], cores: float) -> dict[str, Figure]:
     cpu, (_, lowest) = _cpu_ceiling(valid, cores), predict(ceilings)
     if cpu is not None and lowest is not None and (cpu.images_per_s or 0.0) < (lowest.images_per_s or 0.0):
         ceilings[CPU] = cpu
+    if memory is not None and ceilings:
+        ceilings[MEMORY] = memory
     return ceilings
 
 
@@ -104,8 +111,8 @@ def predict(ceilings: Mapping[str, Figure]) -> tuple[str | None, Figure | None]:
     own = {stage: rate for stage, rate in paces.items() if stage != "infer"}
     if FEED in rates:
         paces = {FEED: rates[FEED]} | {stage: rate for stage, rate in paces.items() if stage == "infer"}
-    if CPU in rates:
-        paces[CPU] = rates[CPU]
+    own |= {MEMORY: rates[MEMORY]} if MEMORY in rates else {}
+    paces |= {shared: rates[shared] for shared in MODELLED if shared in rates}
     if not paces:
         return None, None
     bottleneck = min(paces, key=lambda stage: paces[stage])
@@ -130,7 +137,7 @@ def rests_on(bottleneck: str | None, ceilings: Mapping[str, Figure], alone: Coll
     """Return which of the points alone the prediction rests on, above all; empty where there is none."""
     if bottleneck is None or not alone:
         return ""
-    if bottleneck == CPU:  # on all of them: the slowest takes most of the CPUs' time
+    if bottleneck in MODELLED:  # on all of them, and the slowest takes most
         known = [stage for stage in alone if stage in ceilings]
         return min(known, key=lambda stage: ceilings[stage].images_per_s or float("inf"), default="")
     if FEED in ceilings and bottleneck != "infer":

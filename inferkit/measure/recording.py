@@ -5,8 +5,9 @@ from types import MappingProxyType
 
 from inferkit.linux.cgroups import cpus
 from inferkit.machine.facts import facts
+from inferkit.measure.memory import memory_ceiling
 from inferkit.measure.metrics import agreement, images_per_joule, link_of, measured_of
-from inferkit.measure.prediction import UNEXPLAINED, ceilings_of, held_against, is_ceiling, predict
+from inferkit.measure.prediction import MEMORY, UNEXPLAINED, ceilings_of, held_against, is_ceiling, predict
 from inferkit.plan.points import Plan, Point
 from inferkit.plan.reuse import FINGERPRINT
 from inferkit.records.job import Outcome, device_of
@@ -66,7 +67,7 @@ def run_of(
     alone
         What measured the point's stages alone, by stage.
     shared
-        Whether the CPUs that stages share are a ceiling.
+        Whether the CPUs and the memory that stages share are ceilings.
     facts
         Further ones.
     """
@@ -79,7 +80,10 @@ def run_of(
         )
     if lacking := [stage for stage, run in alone.items() if not is_ceiling(run)]:
         found.warnings.append(f"no ceiling of {', '.join(lacking)}: alone it was not VALID, so the prediction lacks it")
-    ceilings = ceilings_of(alone, _cores(point) if shared else float("inf"))
+    ceilings = (
+        ceilings_of(alone, _cores(point), memory_ceiling(point.job, plan.memory)) if shared else ceilings_of(alone)
+    )
+    used = [*alone.values(), *([plan.memory] if plan.memory and MEMORY in ceilings else [])]
     bottleneck, predicted = predict(ceilings)
     told = outcome.facts | {FINGERPRINT: point.fingerprint} | agreement(point, found) | dict(facts)
     if link := link_of(point.job, told):
@@ -97,7 +101,7 @@ def run_of(
             "predicted": predicted,
             "bottleneck": bottleneck,
             "ceilings": ceilings,
-            "ceilings_from": [run.id for run in alone.values()],
+            "ceilings_from": [run.id for run in used],
             "verdict": "VALID",
             "unverified": found.unverified,
         }

@@ -6,6 +6,7 @@ from inferkit.pipeline.batch_log import check_batch_log
 from inferkit.plan.context import context_of
 from inferkit.plan.copies import copy_points
 from inferkit.plan.groups import placements
+from inferkit.plan.memory import memory_of_host, memory_point
 from inferkit.plan.pipelines import pipeline_points
 from inferkit.plan.points import Plan
 from inferkit.plan.reading import read_points
@@ -53,7 +54,7 @@ def plan(params: Parameters, *, pending: Dataset | None = None) -> Plan:
 
 def _copies(params: HostToDevice) -> Plan:
     points, remarks = copy_points(params)
-    return Plan(params, points, remarks=remarks)
+    return Plan(params, [*points, memory_point(params)], remarks=remarks)
 
 
 def _reads(params: StorageToHost, pending: Dataset | None) -> Plan:
@@ -66,4 +67,5 @@ def _pipelines(params: SingleProcess, pending: Dataset | None) -> Plan:
     plans = placements(params, context.dataset) if isinstance(params, MultiProcess) else []
     settings = of_ranks(params, plans) if isinstance(params, MultiProcess) else of_one_process(params)
     points, remarks = pipeline_points(context, settings)
-    return Plan(params, points, context.dataset, placements=plans, remarks=remarks)
+    memory = memory_of_host(params)
+    return Plan(params, points, context.dataset, placements=plans, remarks=remarks, memory=memory)

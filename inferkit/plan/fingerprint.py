@@ -19,6 +19,7 @@ from inferkit.linux.procfs import ROOT, text
 from inferkit.machine.facts import facts
 from inferkit.plan.points import Point
 from inferkit.readers import reader_class
+from inferkit.records.host import Host
 from inferkit.records.job import ReadOptions, reading_of
 from inferkit.records.params import Parameters
 
@@ -52,7 +53,7 @@ class Fingerprints:
         self._shared = {
             "notebook": params.notebook,
             "params": params.model_dump(mode="json", include=set(_JUDGED)),
-            "host": facts().model_dump(mode="json", exclude=_UNSTEADY),
+            "host": _steady(facts()),
             "machine": text(ROOT / "etc/machine-id"),
             "code": code_digest(),
         }
@@ -80,6 +81,15 @@ class Fingerprints:
     def _tensors(self, folder: Path) -> list[str]:
         known = [] if self._dataset is None else [file.name for file in self._dataset.files]
         return [MANIFEST_NAME, HASHES_NAME, *(known or tensor_names(folder))]
+
+
+def _steady(host: Host) -> Any:
+    return host.model_dump(mode="json", exclude=_UNSTEADY)
+
+
+def same_machine(one: Host, other: Host) -> bool:
+    """Tell whether two descriptions are of one machine, as far as that shapes a figure."""
+    return bool(_steady(one) == _steady(other))
 
 
 def _photographs(folder: Path) -> list[str]:

@@ -10,7 +10,7 @@ from inferkit.records.job import Job, reading_of
 from inferkit.records.notebooks import Stored
 from inferkit.records.params import Parameters
 from inferkit.records.place import Placement
-from inferkit.records.run import Failure, Scalar
+from inferkit.records.run import Failure, Run, Scalar
 from inferkit.text import text_table
 from inferkit.units import duration, gigabytes
 
@@ -28,7 +28,7 @@ class Point:
     Parameters
     ----------
     measure
-        ``read``, ``copy``, ``infer`` (ceilings) or ``pipeline``.
+        ``read``, ``copy``, ``infer``, ``feed``, ``memory`` (ceilings) or ``pipeline``.
     axes
         What distinguishes the point from others, for the record.
     jobs
@@ -69,6 +69,8 @@ class Plan:
         What a reader should know of the rules of ``grid``.
     earlier
         Runs that stand in place of measuring points again, by fingerprint.
+    memory
+        What measured the bandwidth of this host's memory, in notebook 02.
     """
 
     params: Parameters
@@ -78,6 +80,7 @@ class Plan:
     placements: list[Placement] = field(default_factory=list)
     remarks: tuple[str, ...] = ()
     earlier: dict[str, Stored] = field(default_factory=dict)
+    memory: Run | None = None
 
     @property
     def todo(self) -> list[Point]:

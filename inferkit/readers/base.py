@@ -40,6 +40,9 @@ class Capabilities:
         Whether it reads past the page cache.
     decodes
         Whether its files are JPEG files, which it decodes.
+    memory_passes
+        How often each byte of an image crosses the host's memory at the least, where files are cached if they can be;
+        None: unknown.
     """
 
     has_files: bool = True
@@ -47,6 +50,7 @@ class Capabilities:
     can_evict: bool = False
     passes_cache: bool = False
     decodes: bool = False
+    memory_passes: int | None = 1  # written to a batch buffer by the storage
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ class BufferedReader(Reader):
     """
 
     name = "buffered"
-    capabilities = Capabilities(can_evict=True)
+    capabilities = Capabilities(can_evict=True, memory_passes=2)  # out of the page cache, and into a batch buffer
 
     def __init__(self, dataset: Dataset, allocator: Allocator, *, evict: bool = False) -> None:
         super().__init__(dataset, allocator, evict=evict)

@@ -34,7 +34,7 @@ class JpegReader(DecodingReader):
     """
 
     name = "jpeg"
-    capabilities = Capabilities(can_evict=True, decodes=True)
+    capabilities = Capabilities(can_evict=True, decodes=True, memory_passes=None)
 
     def __init__(
         self,

@@ -56,7 +56,7 @@ class MappedReader(Reader):
     """
 
     name = "mapped"
-    capabilities = Capabilities(has_ceiling=False)
+    capabilities = Capabilities(has_ceiling=False, memory_passes=0)
 
     def __init__(self, dataset: Dataset, allocator: Allocator, *, evict: bool = False) -> None:
         super().__init__(dataset, allocator, evict=evict)

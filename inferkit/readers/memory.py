@@ -31,7 +31,7 @@ class MemoryReader(Reader):
     """Fills one region with random images, once, and delivers addresses in it."""
 
     name = "memory"
-    capabilities = Capabilities(has_files=False, has_ceiling=False)
+    capabilities = Capabilities(has_files=False, has_ceiling=False, memory_passes=0)
 
     def __init__(self, dataset: Dataset, allocator: Allocator, *, evict: bool = False) -> None:
         super().__init__(dataset, allocator, evict=evict)

@@ -23,7 +23,7 @@ SCHEMA = 2
 MIME = "application/vnd.inferkit.run+json"
 STAGES = ("read", "decode", "copy", "infer", "out")
 """The stages in the order in which a batch meets them; an open list."""
-CEILINGS = ("read", "decode", "copy", "feed", "infer", "out", "cpu")
+CEILINGS = ("read", "decode", "copy", "feed", "infer", "out", "cpu", "memory")
 """What may limit a pipeline, in the order in which it is shown: stages, and what they share (measure/prediction)."""
 
 UNSTEADY = "unsteady"

@@ -18,6 +18,7 @@ from inferkit.report.labels import (
     NOT_FOR_QUOTING,
     READER,
     SIZE,
+    THREADS,
     apart,
     axis_text,
     best_valid,
@@ -177,6 +178,13 @@ def _limits(run: Run) -> Iterator[str]:
         yield f"{run.bottleneck} is the bottleneck"
 
 
+def _memory(runs: Sequence[Run]) -> Iterator[Sentence]:
+    """Word what the host's memory gives all of its cores at once."""
+    for run in runs:
+        told = f"{measured_text(run)} copied, twice that moved; {_verdict(run)}" if run.measured else _none_valid([run])
+        yield Sentence(f"Host memory, {run.point.get(THREADS, '')} threads at once", told)
+
+
 def _others(runs: Sequence[Run]) -> Iterator[Sentence]:
     """Word the best point of a stage alone, which is a ceiling."""
     run = best_valid(runs)
@@ -187,6 +195,7 @@ def _others(runs: Sequence[Run]) -> Iterator[Sentence]:
 _MEASURES: dict[str, Callable[[Sequence[Run]], Iterator[Sentence]]] = {
     "dataset": _dataset,
     "copy": _copies,
+    "memory": _memory,
     "read": _reads,
     "pipeline": _pipelines,
 }

@@ -16,6 +16,7 @@ STAGE_COLOURS = {
     "out": "#56B4E9",
     "feed": "#D55E00",
     "cpu": "#666666",
+    "memory": "#000000",
 }
 NO_STAGE = "unknown"
 NO_STAGE_COLOUR = "#999999"

@@ -48,7 +48,8 @@ def test_01_makes_a_data_set_and_says_what_it_skipped(execute: Any, tmp_path: Pa
 
 
 def test_02_is_never_labelled_a_gpu_figure_without_a_gpu(execute: Any) -> None:
-    runs = execute("02", transfer_bytes=[4096, 65537], memories=["pageable", "mapped"], **TINY)
+    *runs, memory = execute("02", transfer_bytes=[4096, 65537], memories=["pageable", "mapped"], **TINY)
+    assert (memory.measure, memory.scope, verdict(memory)) == ("memory", "server", "VALID")
     assert [(run.point["memory"], run.point["transfer_bytes"]) for run in runs] == [
         ("pageable", 4096),
         ("pageable", 65537),

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from inferkit.records.figures import Figure
 from inferkit.records.host import Host
 from inferkit.records.run import REUSED, Run
 from inferkit.report.conclusion import conclude
@@ -83,6 +84,14 @@ def test_data_set(skipped: object, make_run: MakeRun) -> None:
 
 def test_a_ceiling_alone(make_run: MakeRun) -> None:
     assert lines_of(make_run(58, measure="infer"))[0].startswith("infer alone: 58.00 ± 0.58 images/s")
+
+
+def test_host_memory_is_told_with_what_a_copy_moves(make_run: MakeRun) -> None:
+    figure = Figure(bytes_per_s=9e9, half_width=0.01)
+    run = make_run(notebook="02", measure="memory", point={"threads": 4}, measured=figure)
+    assert lines_of(run)[0].startswith(
+        "Host memory, 4 threads at once: 9.00 ± 0.09 GB/s copied, twice that moved; VALID"
+    )
 
 
 def test_nothing_measured_is_said() -> None:
