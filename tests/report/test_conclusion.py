@@ -90,7 +90,7 @@ def test_host_memory_is_told_with_what_a_copy_moves(make_run: MakeRun) -> None:
     figure = Figure(bytes_per_s=9e9, half_width=0.01)
     run = make_run(notebook="02", measure="memory", point={"threads": 4}, measured=figure)
     assert lines_of(run)[0].startswith(
-        "Host memory, 4 threads at once: 9.00 ± 0.09 GB/s copied, twice that moved; VALID"
+        "Host memory, 4 threads at once: 9.000 ± 0.090 GB/s copied, twice that moved; VALID"
     )
 
 
