@@ -125,7 +125,9 @@ def main() -> None:
     parser.add_argument("--warmup", type=float, default=2.0, help="seconds before each measurement")
     parser.add_argument("--seconds", type=float, default=5.0, help="seconds of each window")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--only", default="", help="configurations whose names begin so")
+    parser.add_argument(
+        "--only", default="", help="configurations whose names begin with one of these, separated by commas"
+    )
     arguments = parser.parse_args()
     folders = {"memory": str(arguments.memory.absolute()), "limited": str(arguments.disk.absolute() / "tensors")}
     folders["photographs"] = str(arguments.memory.absolute() / "photographs")
@@ -135,7 +137,7 @@ def main() -> None:
     print(f"{'configuration':26} {'images/s':>12} {'predicted':>12} {'reached':>7}  {'limit':8} reasons and warnings")
     off = []
     for configuration in configurations(arguments.device):
-        if not configuration.name.startswith(arguments.only):
+        if not configuration.name.startswith(tuple(arguments.only.split(","))):
             continue
         if configuration.storage != "limited":
             off.append(told(configuration.name, pipeline_of(configuration, arguments, folders)))
