@@ -17,7 +17,7 @@ from inferkit.plan.points import Plan, Point, seconds_of
 from inferkit.plan.reuse import FINGERPRINT, shown_again
 from inferkit.ranks.group import Group
 from inferkit.ranks.launch import Handle, RankFailure, launch
-from inferkit.records.job import Job, Outcome, ReadJob, device_of
+from inferkit.records.job import Job, Outcome, device_of
 from inferkit.records.params import Parameters, Windows
 from inferkit.records.run import Failure, Json, Run
 from inferkit.validity.verdict import Judgement, judge
@@ -118,9 +118,7 @@ def _measured_points(plan: Plan, patience: Interrupts, show: Show | None) -> Ite
             outcome = _run(plan, index, show)
             again = partial(_run, plan, index, show)
             run = _with_prediction(plan, point, outcome, done, again)
-            if isinstance(point.job, ReadJob):
-                told = peers.beside(point.job, outcome, _one(again))
-                run = run.model_copy(update={"peers": told})
+            run = run.model_copy(update={"peers": peers.beside(point.jobs, outcome, again)})
         except RankFailure as failure:
             run = _failed(plan, point, Failure(kind=failure.kind, message=str(failure), detail=failure.detail))
         except RankError as error:
@@ -230,10 +228,6 @@ def _scope(point: Point) -> str:
 
 def _failed(plan: Plan, point: Point, failure: Failure) -> Run:
     return Run.model_validate(_base(plan, point) | {"verdict": "FAILED", "failure": failure})
-
-
-def _one(again: Callable[[Sequence[Job]], Outcome]) -> Callable[[Job], Outcome]:
-    return lambda job: again((job,))
 
 
 def _with_prediction(
