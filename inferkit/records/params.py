@@ -25,11 +25,13 @@ Counts = Annotated[list[Positive], BeforeValidator(lambda value: _counts(value))
 
 
 # `peer: fio` is as good as a list; so that one file serves all notebooks, each takes those that do its own work.
-Peers = Annotated[list[Literal["fio", "nvbandwidth", "trtexec"]], BeforeValidator(lambda value: _names(value))]
+PeerNames = Annotated[list[Literal["fio", "nvbandwidth", "trtexec"]], BeforeValidator(lambda value: _names(value))]
 
 
 def _names(value: object) -> object:
-    return [name for name in [value] if name] if isinstance(value, str) else value
+    if value == "":
+        return []
+    return [value] if isinstance(value, str) else value
 
 
 def _counts(value: object) -> object:
@@ -184,7 +186,7 @@ class Networks(Parameters):
 class Beside(Parameters):
     """What is measured beside."""
 
-    peer: Peers = Field(
+    peer: PeerNames = Field(
         default=[],
         description="programs to measure beside: fio (reading alone), nvbandwidth (copies), trtexec (inference alone)",
     )
