@@ -8,6 +8,7 @@
     - ModelError       an ONNX graph cannot be built or adapted
     - EngineError      inference cannot start or failed
     - RankError        a measuring process died, hung or was stopped
+    - PeerError        a program to compare with is missing, fails, or has nothing to compare
     - RecordError      a notebook's record cannot be read or written
 
 Every message says what was found, what was expected and how to fix it.
@@ -44,6 +45,10 @@ class EngineError(InferkitError):
 
 class RankError(InferkitError):
     """A measuring process could not start, died, hung or was stopped."""
+
+
+class PeerError(InferkitError):
+    """A program to compare with is missing, fails, or does no such work."""
 
 
 class RecordError(InferkitError):

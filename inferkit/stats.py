@@ -114,8 +114,12 @@ def interval(rates: Floats, windows: Floats) -> Interval | None:
     inside = Interval(_half_width(block_means(rates, length)) / mean, length / len(rates))
     if len(windows) < LEAST_WINDOWS:
         return inside
-    between = student(len(windows) - 1) * float(windows.std(ddof=1)) / float(np.sqrt(len(windows)))
-    return max(inside, Interval(between / mean, 1 / len(windows)))
+    return max(inside, Interval(half_interval(windows) / mean, 1 / len(windows)))
+
+
+def half_interval(values: Floats) -> float:
+    """Return half the width of the 95 % interval of the mean of independent values (at least two), by Student's t."""
+    return student(len(values) - 1) * float(values.std(ddof=1)) / float(np.sqrt(len(values)))
 
 
 def block_means(rates: Floats, length: int) -> Floats:
@@ -144,10 +148,8 @@ def neighbours(values: Floats) -> float:
 
 
 def _half_width(means: Floats) -> float:
-    count = len(means)
-    left = min(max(0.0, neighbours(means) + 1 / count), MOST_LEFT)  # estimated from n values it is 1/n too low
-    wider = ((1 + left) / (1 - left)) ** 0.5
-    return float(student(count - 1) * means.std(ddof=1) / count**0.5 * wider)
+    left = min(max(0.0, neighbours(means) + 1 / len(means)), MOST_LEFT)  # estimated from n values it is 1/n too low
+    return half_interval(means) * float(((1 + left) / (1 - left)) ** 0.5)
 
 
 def drift(rates: Floats) -> float:
@@ -183,8 +185,7 @@ def paired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float,
         round to the next cancels within each.
     """
     logs = np.log(np.asarray(ours, np.float64)) - np.log(np.asarray(theirs, np.float64))
-    degrees = len(logs) - 1
-    middle, half = float(logs.mean()), student(degrees) * float(logs.std(ddof=1)) / float(np.sqrt(len(logs)))
+    middle, half = float(logs.mean()), half_interval(logs)
     return float(np.exp(middle)), float(np.exp(middle - half)), float(np.exp(middle + half))
 
 

@@ -14,6 +14,7 @@ from inferkit.stats import (
     block_length,
     block_means,
     drift,
+    half_interval,
     histogram,
     interval,
     paired_ratio,
@@ -94,6 +95,12 @@ def test_paired_ratio_is_unsure_by_students_t() -> None:
     assert ratio == pytest.approx(1.0)
     assert np.log(high) == pytest.approx(12.706 * 0.1)
     assert np.log(low) == pytest.approx(-12.706 * 0.1)
+
+
+def test_the_interval_of_few_values_is_by_students_t() -> None:
+    # Mean 2, standard deviation 1, 2 degrees of freedom.
+    assert half_interval(np.array([1.0, 2.0, 3.0])) == pytest.approx(4.303 / 3**0.5)
+    assert half_interval(np.full(3, 5.0)) == 0.0
 
 
 def test_paired_ratio_of_many_rounds() -> None:

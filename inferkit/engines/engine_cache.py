@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from time import sleep
 
 import xxhash
@@ -36,7 +37,7 @@ class EngineFile:
 
     def __init__(self, name: str, shaped_by: Mapping[str, object]) -> None:
         key = xxhash.xxh3_128_hexdigest(json.dumps(shaped_by, sort_keys=True).encode())
-        self.path = cache_folder("engines") / f"{name[:80]}-{key}.engine"
+        self.path = engine_path(f"{name[:80]}-{key}.engine")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -72,15 +73,7 @@ class EngineFile:
         TornEngineError
             If the file is damaged.
         """
-        try:
-            content = self.path.read_bytes()
-        except FileNotFoundError:
-            return None
-        plan = content[DIGEST_BYTES:]
-        if xxhash.xxh3_128_digest(plan) != content[:DIGEST_BYTES]:
-            message = f"{self.path.name} in the cache of engines was torn or altered"
-            raise TornEngineError(message)
-        return plan
+        return read_plan(self.path)
 
     def read_or_begin(self) -> bytes | None:
         """Return what the file holds; None, with a warning if it is damaged, to begin anew."""
@@ -106,6 +99,30 @@ class EngineFile:
     def _unwritable(self, error: OSError) -> EngineError:
         fix = "free space there, or set XDG_CACHE_HOME to another folder"
         return EngineError(f"{self.path}: cannot be written ({error.strerror}); {fix}")
+
+
+def engine_path(name: str) -> Path:
+    """Return where an engine's file of that name lies."""
+    return cache_folder("engines") / name
+
+
+def read_plan(path: Path) -> bytes | None:
+    """Return the plan in an engine's file; None if there is none.
+
+    Raises
+    ------
+    TornEngineError
+        If the file is damaged.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    plan = content[DIGEST_BYTES:]
+    if xxhash.xxh3_128_digest(plan) != content[:DIGEST_BYTES]:
+        message = f"{path.name} in the cache of engines was torn or altered"
+        raise TornEngineError(message)
+    return plan
 
 
 def _taken(lock: int) -> bool:

@@ -108,6 +108,7 @@ class TensorRTEngine(Engine):
             shaped = shaped_by(Path(model), batch_size, dtype, shape) | gpu_facts(gpu)
             cache = RuntimeCache(Path(model).stem, shaped)
             made = cls(gpu, runtime, engine, batch_size, options, cache, facts)
+            facts["input"] = made._input
         try:
             check_results(model, next(iter(made._outputs.values())), batch_size)
             made._warm_up(batch_size * int(np.prod(shape)) * np.dtype(dtype).itemsize)
@@ -131,7 +132,7 @@ class TensorRTEngine(Engine):
 
     @property
     def facts(self) -> dict[str, str]:
-        """The library, its version, and where the engine came from."""
+        """The library, its version, where the engine came from, its file in the cache and the name of its input."""
         return self._facts
 
     def infer(self, slot: Slot, images: int, after: Span | None) -> Span:
@@ -236,6 +237,7 @@ def _engine(
 ) -> Any:
     """Return an engine from the cache, or build it; ``facts`` gets where it came from."""
     file = EngineFile(model.stem, shaped_by(model, batch_size, dtype, shape) | gpu_facts(gpu))
+    facts["file"] = file.path.name
     with file.locked():
         engine = _stored(runtime, file, facts)
         if engine is None:

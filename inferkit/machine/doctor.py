@@ -18,8 +18,9 @@ from inferkit.linux.io_uring import ReadQueue
 from inferkit.linux.mounts import Filesystem, existing, filesystem
 from inferkit.machine import checks
 from inferkit.machine.checks import Check
-from inferkit.machine.facts import PACKAGES, facts, installed, os_release
+from inferkit.machine.facts import PACKAGES, facts, installed
 from inferkit.machine.holders import Holder, holder
+from inferkit.machine.programs import install
 from inferkit.records.host import Host
 from inferkit.text import text_table
 from inferkit.units import gigabytes
@@ -30,7 +31,6 @@ WIDTH = 100
 DATASET_BYTES = 100_000 * 3 * 224 * 224
 """A data set of usual size: 100,000 images of 3 × 224 × 224 uint8, 15 GB."""
 
-_INSTALLERS = {"debian": "apt-get install", "fedora": "dnf install", "rhel": "dnf install", "suse": "zypper install"}
 _HOPPER = "9.0"
 _RTX_WITHOUT_HOPPER = (1, 5)
 
@@ -50,6 +50,8 @@ def examine(path: Path) -> list[Check]:
         *(file_system(disk, holder(folder)), direct_io(folder, disk), io_uring(), free_space(folder), shared_memory()),
         *(checks.locked_memory(), checks.open_files(), checks.page_cache()),
         *(program("numactl", "binds peers and by-hand runs to a NUMA node"), fio()),
+        program("nvbandwidth", "the peer that copies to GPUs are compared with"),
+        program("trtexec", "the peer that inference with TensorRT is compared with"),
         *(package(name, extra) for name, extra in extras.items()),
     ]
 
@@ -212,14 +214,6 @@ def fio() -> Check:
     except (OSError, subprocess.SubprocessError) as error:
         return Check("fio", "limited", f"{check.found} does not run: {error}", check.why, install("fio"))
     return Check("fio", "present", told.stdout.strip(), check.why)
-
-
-def install(name: str) -> str:
-    """Return the command that installs a program with this distribution's package manager."""
-    release = os_release()
-    families = [release.get("ID", ""), *release.get("ID_LIKE", "").split()]
-    known = (_INSTALLERS[family] for family in families if family in _INSTALLERS)
-    return f"{next(known, 'apt-get install or dnf install')} {name}"
 
 
 def package(name: str, extra: str) -> Check:

@@ -1,10 +1,6 @@
 """fio on the files that a reader reads: what others reach with the same storage, block and threads."""
 
 import json
-import os
-import shlex
-import shutil
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -12,7 +8,8 @@ from typing import Literal, NamedTuple
 
 from inferkit.batch import Piece
 from inferkit.dataset.tensors import Dataset
-from inferkit.errors import ReadError
+from inferkit.errors import PeerError
+from inferkit.machine import programs
 from inferkit.readers.files import OPEN_FILES_PER_THREAD
 
 PAGE = 4096
@@ -72,13 +69,18 @@ class Result(NamedTuple):
 
 def missing() -> str:
     """Return why fio cannot run here; empty if it can."""
-    return "" if shutil.which("fio") else "fio is not installed: apt-get install fio, or dnf install fio"
+    return programs.missing("fio")
 
 
 def version() -> str:
-    """Return fio's version, such as ``fio-3.33``."""
-    done = subprocess.run(["fio", "--version"], capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "fio of unknown version"
+    """Return fio's version, such as ``fio-3.33``.
+
+    Raises
+    ------
+    PeerError
+        If it does not run.
+    """
+    return programs.output_of(["fio", "--version"], timeout_s=GRACE_S).strip() or "fio of unknown version"
 
 
 def command(task: Task) -> list[str]:
@@ -114,27 +116,10 @@ def run(task: Task) -> Result:
 
     Raises
     ------
-    ReadError
+    PeerError
         If it cannot run, or refuses the task, with what it said.
     """
-    asked = command(task)
-    try:
-        done = subprocess.run(
-            asked,
-            capture_output=True,
-            text=True,
-            timeout=task.runtime_s + GRACE_S,
-            check=False,
-            env={**os.environ, **HUGE_PAGES},
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        message = f"fio did not run: {error}"
-        raise ReadError(message) from error
-    if done.returncode:
-        said = " ".join((done.stderr or done.stdout).split())[:300]
-        message = f"fio ended with exit code {done.returncode}: {said}"
-        raise ReadError(message)
-    return parse(done.stdout)
+    return parse(programs.output_of(command(task), timeout_s=task.runtime_s + GRACE_S, variables=HUGE_PAGES))
 
 
 def parse(output: str) -> Result:
@@ -142,27 +127,26 @@ def parse(output: str) -> Result:
 
     Raises
     ------
-    ReadError
+    PeerError
         If there is none, or if nothing was read.
     """
     try:
         jobs = json.loads(output[output.index("{") :])["jobs"]
     except (ValueError, KeyError) as error:
         message = f"fio wrote no result: {output[:200]!r}"
-        raise ReadError(message) from error
+        raise PeerError(message) from error
     rate = sum(job["read"]["bw_bytes"] for job in jobs)
     nbytes = sum(job["read"]["io_bytes"] for job in jobs)
     if not all(job["read"]["io_bytes"] for job in jobs):
         message = "a job of fio read nothing: its files are smaller than one block; lower batch_sizes or threads"
-        raise ReadError(message)
+        raise PeerError(message)
     cpu_s = sum((job["usr_cpu"] + job["sys_cpu"]) / 100 * job["job_runtime"] / 1e3 for job in jobs)
     return Result(float(rate), cpu_s / nbytes * 1e9)
 
 
-def words(asked: Sequence[str]) -> str:
-    """Write a command as a person would type it, long lists of files cut."""
-    lead = [f"{name}={value}" for name, value in HUGE_PAGES.items()]
-    return shlex.join([*lead, *(part if len(part) <= 200 else f"{part[:180]}…" for part in asked)])
+def words(task: Task) -> str:
+    """Write the call as a person would type it, and fio's version."""
+    return f"{programs.words(command(task), variables=HUGE_PAGES)}  # {version()}"
 
 
 def _queue_options(task: Task) -> list[str]:

@@ -1,6 +1,6 @@
 """The conductor: a plan's points, one after another, each in a process of its own, each a Run."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -13,7 +13,6 @@ from inferkit.measure.watch import Show, run_point
 from inferkit.plan.points import Plan, Point
 from inferkit.plan.reuse import shown_again
 from inferkit.ranks.launch import RankFailure
-from inferkit.records.job import Job, Outcome, ReadJob
 from inferkit.records.run import Failure, Run
 
 STOPPED = "KeyboardInterrupt"
@@ -69,9 +68,7 @@ def _measured_points(plan: Plan, patience: Interrupts, show: Show | None) -> Ite
             outcome = run_point(plan, index, show)
             again = partial(run_point, plan, index, show)
             run = between_ceilings(plan, point, outcome, nearest, again)
-            if isinstance(point.job, ReadJob):
-                told = peers.beside(point.job, outcome, _one(again))
-                run = run.model_copy(update={"peers": told})
+            run = run.model_copy(update={"peers": peers.beside(point.jobs, outcome, again)})
         except RankFailure as failure:
             run = failed_run(plan, point, Failure(kind=failure.kind, message=str(failure), detail=failure.detail))
         except RankError as error:
@@ -91,7 +88,3 @@ def _stopped(plan: Plan, left: list[Point]) -> Run:
     message = f"stopped by the user: {len(left)} points were not measured; rerun: failed measures no others"
     failed = {"measure": "plan", "verdict": "FAILED", "failure": Failure(kind=STOPPED, message=message)}
     return Run.model_validate(about(plan.params) | failed)
-
-
-def _one(again: Callable[[Sequence[Job]], Outcome]) -> Callable[[Job], Outcome]:
-    return lambda job: again((job,))

@@ -24,6 +24,16 @@ EngineName = Annotated[str, BeforeValidator(lambda value: "null" if value is Non
 Counts = Annotated[list[Positive], BeforeValidator(lambda value: _counts(value))]
 
 
+# `peer: fio` is as good as a list; so that one file serves all notebooks, each takes those that do its own work.
+PeerNames = Annotated[list[Literal["fio", "nvbandwidth", "trtexec"]], BeforeValidator(lambda value: _names(value))]
+
+
+def _names(value: object) -> object:
+    if value == "":
+        return []
+    return [value] if isinstance(value, str) else value
+
+
 def _counts(value: object) -> object:
     if value == "auto":
         return []
@@ -173,6 +183,15 @@ class Networks(Parameters):
     overlap: bool = Field(default=True, description="copy the next batch while one is inferred")
 
 
+class Beside(Parameters):
+    """What is measured beside."""
+
+    peer: PeerNames = Field(
+        default=[],
+        description="programs to measure beside: fio (reading alone), nvbandwidth (copies), trtexec (inference alone)",
+    )
+
+
 class Windows(Parameters):
     """How long to measure (0 takes the profile's value), and what not to measure again."""
 
@@ -198,7 +217,7 @@ class MakeDataset(Tensors, Photographs):
     workers: Count = Field(default=0, description="decoding processes; 0: one per core")
 
 
-class HostToDevice(Windows, Hardware):
+class HostToDevice(Windows, Beside, Hardware):
     """Notebook 02: copies from host to device, alone."""
 
     notebook: ClassVar[str] = "02"
@@ -215,16 +234,14 @@ class HostToDevice(Windows, Hardware):
     )
 
 
-class StorageToHost(Windows, Reading):
+class StorageToHost(Windows, Beside, Reading):
     """Notebook 03a: reading alone."""
 
     notebook: ClassVar[str] = "03a"
     file_stem: ClassVar[str] = "03a_storage_to_host"
 
-    peer: Literal["", "fio"] = Field(default="", description='program to measure beside; "": none')
 
-
-class SingleProcess(Windows, Networks, Hardware, Reading):
+class SingleProcess(Windows, Beside, Networks, Hardware, Reading):
     """Notebook 03b: read, copy and infer in one process."""
 
     notebook: ClassVar[str] = "03b"

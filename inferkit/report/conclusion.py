@@ -110,12 +110,19 @@ def _copies(runs: Sequence[Run]) -> Iterator[Sentence]:
     for name, line in grouped(runs, series_names(runs, MEMORY, (SIZE, DEVICE))):
         for where, own in grouped(line, [link(run) for run in line]):
             measured = {int(run.point[SIZE]): value for run in own if (value := _bandwidth(run)) and SIZE in run.point}
-            found = [_sweep(measured), _normal_copy(own[0])] if measured else [_none_valid(own)]
+            found = [_sweep(measured), *_beside(own), _normal_copy(own[0])] if measured else [_none_valid(own)]
             yield Sentence(f"{where}, {name}", "; ".join(filter(None, found)))
 
     for where, own in grouped(by_node, [point_text(run, [GPU, DIRECTION]) for run in by_node]):
         told = [f"{bandwidth(value)} with {point_text(run, [NODE])}" for run in own if (value := _bandwidth(run))]
         yield Sentence(f"NUMA nodes, {where}", ", ".join(told) or "no VALID copy")
+
+
+def _beside(runs: Sequence[Run]) -> list[str]:
+    """Word what the largest copy is of each peer's that was measured beside it."""
+    told = [run for run in runs if _bandwidth(run) and _peers(run)]
+    largest = max(told, key=lambda run: int(run.point[SIZE]), default=None)
+    return [f"{text} at {gibibytes(int(largest.point[SIZE]))}" for text in _peers(largest)] if largest else []
 
 
 def _sweep(measured: dict[int, float]) -> str:
@@ -149,8 +156,7 @@ def _reads(runs: Sequence[Run]) -> Iterator[Sentence]:
     ahead = [run for run in bests[1:] if not apart(bests[0], run)]
     for place, run in enumerate(bests):
         lead = "Fastest reader" if place == 0 and len(bests) > 1 and not ahead else "Reader"
-        peers = [f"{peer.ratio:.2f} of {peer.name}" for peer in run.peers if peer.ratio is not None]
-        rest = [f"{point_text(run)}: {measured_text(run)}", *peers, _verdict(run)]
+        rest = [f"{point_text(run)}: {measured_text(run)}", *_peers(run), _verdict(run)]
         yield Sentence(f"{lead} {run.point.get(READER, '')}".strip(), "; ".join(rest))
     if ahead:
         told = " and ".join(f"{run.point.get(READER, '')} {rate_text(run)}" for run in (bests[0], *ahead))
@@ -188,8 +194,13 @@ def _memory(runs: Sequence[Run]) -> Iterator[Sentence]:
 def _others(runs: Sequence[Run]) -> Iterator[Sentence]:
     """Word the best point of a stage alone, which is a ceiling."""
     run = best_valid(runs)
-    told = f"{measured_text(run)} at {point_text(run)}; {_verdict(run)}" if run else _none_valid(runs)
-    yield Sentence(f"{runs[0].measure} alone", told)
+    rest = [f"{measured_text(run)} at {point_text(run)}", *_peers(run), _verdict(run)] if run else [_none_valid(runs)]
+    yield Sentence(f"{runs[0].measure} alone", "; ".join(rest))
+
+
+def _peers(run: Run) -> list[str]:
+    """Word what a figure is of each peer's."""
+    return [f"{peer.ratio:.2f} of {peer.name}" for peer in run.peers if peer.ratio is not None]
 
 
 _MEASURES: dict[str, Callable[[Sequence[Run]], Iterator[Sentence]]] = {

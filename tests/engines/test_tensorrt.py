@@ -138,11 +138,11 @@ def test_engine_is_built_once_and_again_where_the_cache_is_damaged_or_foreign(
     assert facts["engine"].startswith("built in")
     found, facts = make(RefusingRuntime(0), model)
     assert found == built
-    assert facts == {"engine": "from the cache"}
+    (file,) = (tmp_path / "inferkit" / "engines").glob("*.engine")
+    assert facts == {"engine": "from the cache", "file": file.name}
     _, facts = make(RefusingRuntime(1), model)
     assert "refused" in facts["cache_warning"]
     assert facts["engine"].startswith("built in")
-    (file,) = (tmp_path / "inferkit" / "engines").glob("*.engine")
     file.write_bytes(file.read_bytes()[:-1])
     _, facts = make(RefusingRuntime(0), model)
     assert "torn" in facts["cache_warning"]

@@ -299,20 +299,6 @@ def test_fio_is_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert (broken.status, "exit status 3" in broken.found) == ("limited", True)
 
 
-@pytest.mark.parametrize(
-    ("release", "command"),
-    [
-        ({"ID": "debian"}, "apt-get install fio"),
-        ({"ID": "rocky", "ID_LIKE": "rhel centos fedora"}, "dnf install fio"),
-        ({"ID": "opensuse-leap", "ID_LIKE": "suse opensuse"}, "zypper install fio"),
-        ({}, "apt-get install or dnf install fio"),
-    ],
-)
-def test_the_distribution_s_installer(monkeypatch: pytest.MonkeyPatch, release: dict[str, str], command: str) -> None:
-    monkeypatch.setattr(doctor, "os_release", lambda: release)
-    assert doctor.install("fio") == command
-
-
 def test_absent_package_names_its_extra() -> None:
     assert doctor.package("no-such-package", "demo").fix == "pip install 'inferkit[demo]'"
 

@@ -14,6 +14,7 @@ from inferkit.records.notebooks import read_notebook
 from inferkit.records.params import MakeDataset, project_root
 from inferkit.records.run import Run
 from tests.notebooks.conftest import TINY
+from tests.stand_ins import stand_in
 from tests.verdicts import verdict
 
 pytestmark = pytest.mark.filterwarnings("default")  # papermill and its kernels warn of their own
@@ -62,6 +63,19 @@ def test_02_is_never_labelled_a_gpu_figure_without_a_gpu(execute: Any) -> None:
         assert run.measured is not None
         assert run.measured.bytes_per_s
         assert run.measured.images_per_s is None
+
+
+def test_02_says_what_it_could_not_be_held_against(
+    execute: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = stand_in(tmp_path, "nvbandwidth", monkeypatch)
+    (run,) = execute("02", peer="nvbandwidth", transfer_bytes=[1 << 20], memories=["pageable"], **TINY)
+    assert verdict(run) == "VALID"
+    assert run.params["peer"] == ["nvbandwidth"]
+    (peer,) = run.peers
+    assert (peer.name, peer.figure) == ("nvbandwidth", None)
+    assert "the device is cpu: set device: cuda" in peer.missing
+    assert not there.calls
 
 
 def test_03a_reads_every_reader(execute: Any, data: str) -> None:

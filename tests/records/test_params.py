@@ -20,8 +20,8 @@ from inferkit.records.params import (
 
 MODELS = list(NOTEBOOKS.values())
 HEADINGS = (
-    *("Data", "Reading", "Device", "Copies", "Processes", "Networks", "How long", "Measured before"),
-    "Rarely changed",
+    *("Data", "Reading", "Device", "Copies", "Processes", "Networks", "Peers", "How long"),
+    *("Measured before", "Rarely changed"),
 )
 
 
@@ -88,6 +88,7 @@ def test_defaults_are_valid(model: type[Group]) -> None:
         ({"overlap": 1}, "overlap is 1"),
         ({"threads": [True]}, "threads.0 is True"),
         ({"profile": "fast"}, "'demo', 'quick' or 'mlperf'"),
+        ({"peer": "dd"}, "'fio', 'nvbandwidth' or 'trtexec'"),
         ({"device": "tpu"}, "'cpu' or 'cuda'"),
         ({"scale": 0.0}, "greater than 0"),
         ({"warmup_s": -1.0}, "greater than or equal to 0"),
@@ -97,6 +98,14 @@ def test_a_wrong_value_is_refused_with_key_found_and_allowed(values: dict[str, A
     with pytest.raises(ParameterError, match=r"here\.yaml") as caught:
         SingleProcess.check(values, where="here.yaml")
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "peers"), [("", []), ("fio", ["fio"]), (["fio", "trtexec"], ["fio", "trtexec"]), ([], [])]
+)
+def test_one_peer_is_as_good_as_a_list_of_them(given: object, peers: list[str]) -> None:
+    for model in (HostToDevice, SingleProcess):
+        assert model.check({"peer": given}) == model.check({"peer": peers})
 
 
 def test_every_wrong_value_is_told_at_once() -> None:

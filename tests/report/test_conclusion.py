@@ -4,7 +4,7 @@ import pytest
 
 from inferkit.records.figures import Figure
 from inferkit.records.host import Host
-from inferkit.records.run import REUSED, Run
+from inferkit.records.run import REUSED, Peer, Run
 from inferkit.report.conclusion import conclude
 from inferkit.report.screen import screen
 from tests.report.conftest import MakeRun
@@ -52,6 +52,19 @@ def test_a_gpu_is_held_against_its_reference(make_copy: MakeRun) -> None:
     both_ways = run.model_copy(update={"point": run.point | {"direction": "both"}})
     several = run.model_copy(update={"point": run.point | {"gpu": "0+1"}})
     assert not [line for line in lines_of(both_ways, several) if "normal" in line]
+
+
+def test_the_largest_copy_is_held_against_its_peer(make_copy: MakeRun) -> None:
+    held = [Peer(name="nvbandwidth", figure=Figure(bytes_per_s=55e9), ratio=ratio) for ratio in (0.5, 0.99)]
+    sizes = [(1 << 20, [held[0]]), (1 << 26, [held[1]]), (1 << 27, [Peer(name="nvbandwidth", missing="why")])]
+    first = lines_of(*(make_copy(size, "pinned", 54e9, "cuda", peers=peers) for size, peers in sizes))[0]
+    assert "0.99 of nvbandwidth at 64 MiB" in first
+    assert "0.50" not in first
+
+
+def test_inference_alone_is_held_against_its_peer(make_run: MakeRun) -> None:
+    peers = [Peer(name="trtexec", figure=Figure(images_per_s=60.0), ratio=0.97)]
+    assert "; 0.97 of trtexec; " in lines_of(make_run(58, measure="infer", peers=peers))[0]
 
 
 def test_each_gpu_is_told_with_each_numa_node(make_copy: MakeRun) -> None:

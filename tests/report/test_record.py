@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from IPython.core.displaypub import CapturingDisplayPublisher
 
 from inferkit.errors import RecordError
+from inferkit.records.figures import Figure
 from inferkit.records.host import Host
 from inferkit.records.run import MIME, Peer, Run
 from inferkit.report.record import bundle, raise_for_failures, show_all
@@ -90,6 +91,17 @@ def test_a_failure_is_spelled_out_with_its_detail(failed: Run) -> None:
 def test_a_missing_peer_is_said(make_run: MakeRun) -> None:
     words = read(make_run(peers=[Peer(name="fio", missing="not installed")])).words
     assert "none: not installed" in words
+
+
+def test_a_peers_figure_has_its_error_as_ours_has(make_run: MakeRun) -> None:
+    copies = Peer(
+        name="nvbandwidth", figure=Figure(bytes_per_s=55.1e9, half_width=0.002), ratio=0.99, interval=[0.98, 1]
+    )
+    infers = Peer(name="trtexec", figure=Figure(images_per_s=22_800.0, half_width=0.001))
+    words = read(make_run(peers=[copies, infers])).words
+    assert "55.10 ± 0.11 GB/s" in words
+    assert "22,800 ± 23 images/s" in words
+    assert "0.99 (0.98 … 1.00)" in words
 
 
 @given(

@@ -39,7 +39,10 @@ _BINARY = (
 
 
 def transfer_sweep(runs: Sequence[Run]) -> Chart:
-    """Draw the bandwidth of copies over their size, one line per kind of host memory, one panel per device."""
+    """Draw the bandwidth of copies over their size, one line per kind of host memory, one panel per device.
+
+    What nvbandwidth reached beside a point is a dash of the colour of its line.
+    """
     kept = [run for run in runs if SIZE in run.point and NODE not in run.point]
     if not kept:
         return message(f"transfer sweep: no run has the axis {SIZE!r}")
@@ -47,8 +50,9 @@ def transfer_sweep(runs: Sequence[Run]) -> Chart:
     several = GPU in varying(kept)
     links = [" · ".join(filter(None, (link(run), point_text(run, [GPU]) if several else ""))) for run in kept]
     rows = [
-        {"size": run.point[SIZE], "series": name, "link": where, **_outcome(run)}
+        {"size": run.point[SIZE], "series": name, "link": where, **row}
         for run, name, where in zip(kept, series, links, strict=True)
+        for row in (_outcome(run), *_peers(run))
     ]
     sizes = sorted({float(run.point[SIZE]) for run in kept})
     # Decades of sizes need a tick each, but a long sweep has more sizes than room.
@@ -61,7 +65,9 @@ def transfer_sweep(runs: Sequence[Run]) -> Chart:
     whole: Chart = chart if len(unique) == 1 else _faceted(chart, rows, "link", unique, 1)
     normal = {normal_text(gpu_name(run), "h2d_pinned") for run in kept if link(run) != HOST_COPY}
     heading = unique[0] if len(unique) == 1 else "copies by device"
-    return styled(whole, f"Bandwidth (GB/s): {heading}", *sorted(normal), *_flags(kept))
+    return styled(
+        whole, f"Bandwidth (GB/s): {heading}", *sorted(normal), _peer_key(rows), *_lacking(kept), *_flags(kept)
+    )
 
 
 def copy_matrix(runs: Sequence[Run]) -> Chart:
@@ -115,9 +121,8 @@ def read_sweep(runs: Sequence[Run]) -> Chart:
     series = series_names(kept, READER, (THREADS, BATCH))
     rows = []
     for run, name in zip(kept, series, strict=True):
-        place = {"threads": run.point[THREADS], "panel": axis_text(BATCH, run.point.get(BATCH, ""))}
-        rows.append({**place, "series": name, **_outcome(run)})
-        rows += [{**place, "series": name, **row} for row in _peers(run)]
+        place = {"threads": run.point[THREADS], "panel": axis_text(BATCH, run.point.get(BATCH, "")), "series": name}
+        rows += [{**place, **row} for row in (_outcome(run), *_peers(run))]
     # By length first, so that batch size 64 stands before 128.
     panels = sorted({str(row["panel"]) for row in rows}, key=lambda panel: (len(panel), panel))
     threads = sorted({int(run.point[THREADS]) for run in kept})
@@ -126,10 +131,9 @@ def read_sweep(runs: Sequence[Run]) -> Chart:
     )
     chart = _lines(rows, x, series, "reader", WIDTH if len(panels) == 1 else 250)
     whole: Chart = chart if len(panels) == 1 else _faceted(chart, rows, "panel", panels, 2)
-    missing = dict.fromkeys(f"{peer.name}: {peer.missing}" for run in kept for peer in run.peers if peer.missing)
     heading = "Bandwidth (GB/s) of reading"
     single = "" if len(panels) > 1 else panels[0]
-    return styled(whole, heading, single, _peer_key(rows), left_out, *missing, *_flags(kept))
+    return styled(whole, heading, single, _peer_key(rows), left_out, *_lacking(kept), *_flags(kept))
 
 
 def _peers(run: Run) -> Rows:
@@ -145,9 +149,14 @@ def _peers(run: Run) -> Rows:
 
 def _peer_key(rows: Rows) -> str:
     names = dict.fromkeys(str(row["peer_name"]) for row in rows if row["peer"])
-    dashes = f"short dash: {', '.join(names)}, beside the reader of its colour" if names else ""
+    dashes = f"short dash: {', '.join(names)}, beside the line of its colour" if names else ""
     across = "dashed line: the device's ceiling" if any("ceiling" in row for row in rows) else ""
     return " · ".join(filter(None, (dashes, across)))
+
+
+def _lacking(runs: Sequence[Run]) -> list[str]:
+    """Word why peers are missing, each reason once."""
+    return list(dict.fromkeys(f"{peer.name}: {peer.missing}" for run in runs for peer in run.peers if peer.missing))
 
 
 def _outcome(run: Run) -> dict[str, object]:

@@ -295,7 +295,19 @@ def test_peers_are_dashes_of_the_readers_colour(make_read: MakeRun) -> None:
     peers = [row for row in rows_of(spec) if row["peer"]]
     assert {(row["threads"], row["value"], row["series"]) for row in peers} == {(n, 2.0, "direct") for n in (1, 2)}
     assert encodings(spec, "color")[0]["scale"]["domain"] == ["direct"]
-    assert "short dash: fio psync, beside the reader of its colour" in spec["description"]
+    assert "short dash: fio psync, beside the line of its colour" in spec["description"]
+
+
+def test_peers_of_copies_are_dashes_and_lacking_ones_are_told_once(make_copy: MakeRun) -> None:
+    peer = Peer(name="nvbandwidth", figure=Figure(bytes_per_s=55e9), ratio=0.9)
+    runs = [make_copy(1 << 26, "pinned", 5e10, "cuda", peers=[peer])]
+    runs += [make_copy(n, "mapped", 5e10, "cuda", peers=[Peer(name="nvbandwidth", missing="why")]) for n in (64, 128)]
+    spec = CHARTS["transfer_sweep"](runs).to_dict()
+    ((dash,), rest) = ([row for row in rows_of(spec) if row["peer"] is wanted] for wanted in (True, False))
+    assert (dash["size"], dash["series"], dash["value"]) == (1 << 26, "pinned", 55.0)
+    assert len(rest) == 3
+    assert spec["description"].count("nvbandwidth: why") == 1
+    assert "short dash: nvbandwidth, beside the line of its colour" in spec["description"]
 
 
 def test_the_devices_ceiling_is_a_line_across(make_read: MakeRun) -> None:

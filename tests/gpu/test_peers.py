@@ -1,0 +1,46 @@
+"""On a real GPU: NVIDIA's own programs beside our points, where they are installed."""
+
+from typing import Any
+
+import pytest
+
+from inferkit.machine.facts import facts
+from inferkit.measure import nvbandwidth, trtexec
+from inferkit.measure.measure import measure
+from inferkit.plan.build import plan
+from inferkit.records.params import HostToDevice, SingleProcess
+from inferkit.records.run import Peer
+from tests.verdicts import verdict
+
+pytestmark = pytest.mark.gpu
+BRIEF: dict[str, Any] = {"device": "cuda", "warmup_s": 0.2, "duration_s": 0.5, "repeats": 2}
+
+
+@pytest.fixture(autouse=True)
+def _gpu() -> None:
+    if not facts().gpus:
+        pytest.skip("no NVIDIA GPU that its driver shows")
+
+
+def held(peer: Peer) -> None:
+    assert peer.figure is not None, peer.missing
+    assert peer.figure.half_width is not None
+    assert peer.ratio is not None
+    assert peer.interval is not None
+    assert peer.interval[0] <= peer.ratio <= peer.interval[1]
+
+
+@pytest.mark.skipif(bool(nvbandwidth.missing()), reason=nvbandwidth.missing())
+def test_copies_of_each_gpu_and_of_all_at_once_beside_nvbandwidth() -> None:
+    asked = {"memories": ["pinned"], "transfer_bytes": [2**26], "directions": ["in", "out", "both"]}
+    for run in measure(plan(HostToDevice.check({**BRIEF, **asked, "peer": "nvbandwidth"}))):
+        assert verdict(run) != "FAILED", run.failure
+        held(run.peers[0])
+
+
+@pytest.mark.skipif(bool(trtexec.missing()), reason=trtexec.missing())
+def test_inference_alone_beside_trtexec() -> None:
+    asked = {"engines": ["tensorrt"], "readers": ["memory"], "gpus": [0], "batch_sizes": [8], "shape": [3, 64, 64]}
+    runs = list(measure(plan(SingleProcess.check({**BRIEF, **asked, "peer": "trtexec"}))))
+    (alone,) = [run for run in runs if run.measure == "infer"]
+    held(alone.peers[0])
