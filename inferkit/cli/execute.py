@@ -99,7 +99,9 @@ def execute_notebook(notebook: str, params: Parameters, output: Path, sink: Sink
     except DeadKernelError as dead:
         error = f"the notebook's kernel died: {dead}"
     _sign(output)
-    return Executed(output, read_notebook(output), error, stopped=relay.presses > 0)
+    faults: list[str] = []
+    runs = read_notebook(output, faults.append)
+    return Executed(output, runs, error or "\n".join(faults), stopped=relay.presses > 0)
 
 
 class _Relay:

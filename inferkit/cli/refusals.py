@@ -16,6 +16,11 @@ MEASURE = "pip install 'inferkit[measure]'" if sys.platform == "linux" else "mea
 P = ParamSpec("P")
 
 
+def warn(text: str) -> None:
+    """Say beside the result what qualifies it."""
+    click.echo(f"inferkit: {text}", err=True)
+
+
 def refusals(command: Callable[P, None]) -> Callable[P, None]:
     """Make a command report our own errors, and the lack of what only measuring needs, and exit with code 2."""
 
@@ -29,7 +34,7 @@ def refusals(command: Callable[P, None]) -> Callable[P, None]:
             if (error.name or "inferkit").partition(".")[0] == "inferkit":
                 raise
             message = f"`{click.get_current_context().command_path}` needs {error.name}, which is not here: {MEASURE}"
-        click.echo(f"inferkit: {message}", err=True)
+        warn(message)
         sys.exit(REFUSED)
 
     return wrapped

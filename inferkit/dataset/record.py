@@ -14,6 +14,7 @@ from inferkit.linux.cgroups import cpus
 from inferkit.machine.facts import facts
 from inferkit.records.params import MakeDataset, project_root, resolve
 from inferkit.records.run import Failure, Figure, Json, Run, Stage
+from inferkit.records.wellformed import NOTHING_MADE
 
 LISTED = 100
 """Skipped files that a record lists; the manifest lists all."""
@@ -97,7 +98,7 @@ def _found(params: MakeDataset, report: MakeReport) -> dict[str, Json]:
         nbytes = report.made * dataset.image_bytes
         measured = Figure(images_per_s=report.images_per_s, bytes_per_s=nbytes / report.seconds)
     else:
-        warnings.append("the data set lay there already, so nothing was measured")
+        warnings.append(f"the data set lay there already, {NOTHING_MADE}")
     if report.made and params.images:
         workers = params.workers or cpus()
         stages = {

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from inferkit.errors import RecordError
 from inferkit.records.host import Host
+from inferkit.records.wellformed import check, first_fault
 
 SCHEMA = 2
 MIME = "application/vnd.inferkit.run+json"
@@ -56,8 +57,8 @@ class Figure(Record):
         Of records of schema 1: the coefficient of variation of their windows (standard deviation ÷ mean).
     """
 
-    images_per_s: float | None = None
-    bytes_per_s: float | None = None
+    images_per_s: float | None = Field(default=None, ge=0)
+    bytes_per_s: float | None = Field(default=None, ge=0)
     half_width: float | None = Field(default=None, ge=0)
     block_s: float | None = None
     cov: float | None = None
@@ -155,7 +156,7 @@ class Peer(Record):
     command: str = ""
     figure: Figure | None = None
     ratio: float | None = None
-    interval: list[float] | None = None
+    interval: list[float] | None = Field(default=None, min_length=2, max_length=2)
     missing: str = ""
 
 
@@ -281,7 +282,7 @@ class Run(Record):
         Raises
         ------
         RecordError
-            If the schema version is unknown or the content does not fit it.
+            If the schema version is unknown, or the content does not fit it or is not well-formed.
         """
         version = data.get("schema")
         if version == 1:
@@ -290,10 +291,16 @@ class Run(Record):
             message = f"record has schema {version!r}, this inferkit reads 1 and {SCHEMA}: upgrade inferkit"
             raise RecordError(message)
         try:
-            return cls.model_validate(data)
+            run = cls.model_validate(data)
         except ValidationError as error:
-            message = f"record {data.get('id')!r} does not fit schema {version}: {error}"
+            message = f"record {data.get('id')!r} does not fit schema {version}: {first_fault(error)}"
             raise RecordError(message) from error
+        try:
+            check(run, data)
+        except RecordError as error:
+            message = f"record {run.id!r} is not well-formed: {error}"
+            raise RecordError(message) from error
+        return run
 
 
 def _from_schema_1(data: Mapping[str, Json]) -> dict[str, Json]:
