@@ -86,8 +86,8 @@ def test_binned_rate_of_less_than_a_bin_is_empty() -> None:
 def test_binned_rate_invents_and_loses_nothing(samples: list[tuple[int, int]]) -> None:
     times, amounts = np.sort([t for t, _ in samples]) / 1000, np.array([a for _, a in samples])
     rates = binned_rate(times, amounts)
-    before, up_to = (sum(amounts[at]) for at in (times < len(rates), times <= len(rates) + 1))
-    assert before - 1e-6 <= sum(rates) <= up_to + max(amounts) + 1e-6
+    before, until = (amounts[at].sum() for at in (times < len(rates), times <= len(rates)))
+    assert before - 1e-6 <= sum(rates) <= until + max(amounts) + 1e-6
     assert min(rates, default=0) >= 0
 
 
