@@ -106,8 +106,8 @@ def _parameter_file(config: str) -> Path:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         message = f"{path} is not YAML: {error}"
         raise ParameterError(message) from error
     if not isinstance(values, dict):

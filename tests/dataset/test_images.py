@@ -233,7 +233,7 @@ def test_a_worker_that_was_killed_is_told(tmp_path: Path, program: Callable[[Pat
     workers_of(process.pid)[0].kill()
     _, told = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "DatasetError: a worker process ended without a word" in told
+    assert "UnfinishedError: a worker process ended without a word" in told
     assert "it resumes" in told
 
 
