@@ -84,7 +84,8 @@ def test_binned_rate_of_less_than_a_bin_is_empty() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 50_000), st.integers(0, 1000)), min_size=1, max_size=100))
 def test_binned_rate_invents_and_loses_nothing(samples: list[tuple[int, int]]) -> None:
-    times, amounts = np.sort([t for t, _ in samples]) / 1000, np.array([a for _, a in samples])
+    times = np.array(sorted(t for t, _ in samples), np.float64) / 1000
+    amounts = np.array([a for _, a in samples])
     rates = binned_rate(times, amounts)
     before, until = (amounts[at].sum() for at in (times < len(rates), times <= len(rates)))
     assert before - 1e-6 <= sum(rates) <= until + max(amounts) + 1e-6

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
-from inferkit.dataset.format import Dataset, ShowProgress, open_dataset
+from inferkit.dataset.format import ShowProgress, open_dataset
 from inferkit.dataset.journal import FinishedFile, Journal
 from inferkit.dataset.manifest import (
     HASHES_NAME,
@@ -21,6 +21,7 @@ from inferkit.dataset.manifest import (
     read_manifest,
 )
 from inferkit.dataset.recipe import Recipe
+from inferkit.dataset.tensors import Dataset
 from inferkit.dataset.writing import check_space, new_file, storage_errors
 from inferkit.errors import DatasetError, UnfinishedError
 

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from inferkit.dataset.format import Dataset, ShowProgress, tensor_names
+from inferkit.dataset.format import ShowProgress, tensor_names
 from inferkit.dataset.images import make_from_images
 from inferkit.dataset.make import MakeReport
 from inferkit.dataset.manifest import JOURNAL_NAME
 from inferkit.dataset.sources import DEMO, decoded_shape
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.dataset.target import dtype_of, shape_of, target
+from inferkit.dataset.tensors import Dataset
 from inferkit.errors import DatasetError, ParameterError
 from inferkit.linux.cgroups import cpus
 from inferkit.machine.facts import facts

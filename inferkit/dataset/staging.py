@@ -9,9 +9,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from inferkit.dataset.format import Dataset, ShowProgress, open_dataset
+from inferkit.dataset.format import ShowProgress, open_dataset
 from inferkit.dataset.manifest import HASHES_NAME, MANIFEST_NAME
 from inferkit.dataset.staging_record import RECORD_NAME, Copy, Staged, read_record, write_record
+from inferkit.dataset.tensors import Dataset
 from inferkit.errors import DatasetError, ParameterError, UnfinishedError
 from inferkit.files import remove_leftovers
 from inferkit.linux.cgroups import affinity, memory_limit
