@@ -3,6 +3,7 @@
 - InferkitError
     - ParameterError   what was asked makes no sense, or cannot be done on this machine
     - DatasetError     files or manifest are not what they should be
+        - UnfinishedError  a data set's making or copying was begun and could not be finished
     - ReadError        storage did not deliver the bytes
     - DeviceError      memory, a copy, a stream or an event failed
     - ModelError       an ONNX graph cannot be built or adapted
@@ -25,6 +26,10 @@ class ParameterError(InferkitError):
 
 class DatasetError(InferkitError):
     """A data set's files and its description do not agree, or it cannot be made."""
+
+
+class UnfinishedError(DatasetError):
+    """A data set's making or copying was begun and could not be finished; what refuses to begin is no such failure."""
 
 
 class ReadError(InferkitError):

@@ -189,11 +189,21 @@ def paired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float,
     return float(np.exp(middle)), float(np.exp(middle - half)), float(np.exp(middle + half))
 
 
-def binned_rate(times_s: Floats, amounts: Sequence[float] | Floats, *, step_s: float = 1.0) -> list[float]:
-    """Sum amounts in equal bins of time from 0 and divide by the bin: a rate; a last, cut bin is left out."""
-    whole = int(times_s.max() // step_s) if len(times_s) else 0
-    if not whole:
+def bin_length(gaps_s: Floats) -> float:
+    """Return the length of bins over time in whole seconds: no shorter than the gaps that fill half of the time."""
+    longest_last = np.sort(gaps_s)
+    passed = np.cumsum(longest_last)
+    usual_s = longest_last[np.searchsorted(passed, passed[-1] / 2)] if len(passed) else 0.0
+    return float(max(1.0, np.ceil(usual_s)))
+
+
+def binned_rate(times_s: Floats, amounts: Numbers, *, step_s: float = 1.0) -> list[float]:
+    """Return the rate in equal bins of time from 0, straight lines between completions; a last, cut bin is left out.
+
+    Counting completions bin by bin would tell of batches of nearly a second, in bins of one, none or two in turn.
+    """
+    if not len(times_s):
         return []
-    bins = (times_s // step_s).astype(np.int64)
-    sums = np.bincount(bins, weights=np.asarray(amounts, np.float64), minlength=whole)
-    return [float(value) for value in sums[:whole] / step_s]
+    edges = np.arange(int(times_s[-1] // step_s) + 1) * step_s
+    done = np.interp(edges, np.concatenate([[0.0], times_s]), np.concatenate([[0], np.cumsum(amounts)]))
+    return [float(value) for value in np.diff(done) / step_s]

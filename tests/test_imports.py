@@ -63,6 +63,13 @@ def test_models_imports_what_builds_networks_and_nothing_that_reports_or_runs_th
     assert not imported_by("models") & (HEAVY - {"numpy", "onnx", "spox"})
 
 
+def test_data_sets_are_made_verified_and_staged_without_what_infers(tmp_path: Path) -> None:
+    infers = {"onnx", "onnxruntime", "spox", "tensorrt", "tensorrt_rtx", "pycuda", "cuda", "pandas", "altair"}
+    folder = tmp_path / "set"
+    for words in (("make", "", folder, "--limit", 3, "--size", 8), ("verify", folder), ("info", folder)):
+        assert not imported_by("dataset", *words) & infers
+
+
 def test_records_exported_as_json_import_no_data_frame(tmp_path: Path) -> None:
     assert not imported_by("export", NOTEBOOK, "--to", "json", "--out", tmp_path / "records.json") & HEAVY
 

@@ -10,6 +10,7 @@ from inferkit.stats import (
     MOST_PARTS,
     QUANTILES,
     Floats,
+    bin_length,
     binned_rate,
     block_length,
     block_means,
@@ -66,21 +67,38 @@ def test_histogram_counts_between_its_edges() -> None:
 
 
 def test_binned_rate_divides_by_the_bin_and_leaves_out_the_cut_one() -> None:
-    times = np.array([0.1, 0.9, 1.0, 2.5, 3.4])
-    assert binned_rate(times, [1, 2, 4, 8, 16]) == [3.0, 4.0, 8.0]
-    assert binned_rate(times, [1, 2, 4, 8, 16], step_s=0.5)[:3] == [2.0, 4.0, 8.0]
+    times = np.array([0.5, 1.0, 1.5, 2.0, 4.0, 4.5])
+    assert binned_rate(times, np.array([1, 2, 4, 8, 16, 32])) == [3.0, 12.0, 8.0, 8.0]
+    assert binned_rate(times, np.array([1, 2, 4, 8, 16, 32]), step_s=0.5)[:4] == [2.0, 4.0, 8.0, 16.0]
+
+
+def test_batches_of_nearly_a_bin_or_more_do_not_jump() -> None:
+    for gap in (0.7, 1.3, 2.6):
+        times = np.arange(1.0, 20.0) * gap
+        assert binned_rate(times, np.full(19, 16)) == pytest.approx([16 / gap] * int(19 * gap))
 
 
 def test_binned_rate_of_less_than_a_bin_is_empty() -> None:
-    assert binned_rate(np.array([0.2, 0.99]), [1, 1]) == []
-    assert binned_rate(np.array([]), []) == []
+    assert binned_rate(np.array([0.2, 0.99]), np.array([1, 1])) == []
+    assert binned_rate(np.array([]), np.array([])) == []
 
 
-@given(st.lists(st.tuples(st.floats(0, 50), st.integers(0, 1000)), max_size=100))
-def test_binned_rate_loses_nothing_of_whole_bins(samples: list[tuple[float, int]]) -> None:
-    times, amounts = np.array([t for t, _ in samples]), [a for _, a in samples]
+@given(st.lists(st.tuples(st.integers(1, 50_000), st.integers(0, 1000)), min_size=1, max_size=100))
+def test_binned_rate_invents_and_loses_nothing(samples: list[tuple[int, int]]) -> None:
+    pairs = np.array(sorted(samples))
+    times, amounts = pairs[:, 0] / 1000.0, pairs[:, 1]
     rates = binned_rate(times, amounts)
-    assert sum(rates) == sum(amount for time, amount in samples if time < len(rates))
+    before, until = (amounts[at].sum() for at in (times < len(rates), times <= len(rates)))
+    assert before - 1e-6 <= sum(rates) <= until + max(amounts) + 1e-6
+    assert min(rates, default=0) >= 0
+
+
+def test_a_bin_is_as_long_as_the_batches_that_fill_the_time() -> None:
+    assert bin_length(np.array([])) == 1
+    assert bin_length(np.full(100, 0.01)) == 1
+    assert bin_length(np.full(10, 2.5)) == 3
+    assert bin_length(np.array([4.0, 0.0, 0.0, 0.0] * 5)) == 4  # four lanes in step
+    assert bin_length(np.array([*[0.01] * 1000, 5.0])) == 1  # a stop, which is to be seen
 
 
 def test_paired_ratio_cancels_what_drifts_from_round_to_round() -> None:

@@ -25,6 +25,9 @@ from inferkit.records.params import (
     unknown_parameter,
 )
 
+OPTION = "--set"
+"""Named, in place of the file, where a value given with it is refused."""
+
 
 @dataclass(frozen=True)
 class Configuration:
@@ -67,17 +70,18 @@ def configure(
     Raises
     ------
     InferkitError
-        If it cannot run, naming file, key, what was found and what is allowed.
+        If it cannot run, naming file (or option), key, what was found and what is allowed.
     """
     path = _parameter_file(config)
-    values = _read(path) | dict(changes or {})
-    _refuse_unknown(path, values)
+    changes = changes or {}
+    models = {notebook: _model(notebook) for notebook in (only or MEASURING)}
+    _check(OPTION, changes, models)
+    values = _read(path) | dict(changes)
     values.setdefault("storage", path.stem)
     if out is not None:
         values.setdefault("earlier", str(out.absolute()))
     values = _shape_of_models(values) | values
-    models = {notebook: _model(notebook) for notebook in (only or MEASURING)}
-    params = {notebook: model.check(_declared(model, values), where=str(path)) for notebook, model in models.items()}
+    params = _check(str(path), values, models)
     skipped = {} if only else {notebook: why for notebook, p in params.items() if (why := _does_not_apply(p, values))}
     notebooks = {notebook: params[notebook] for notebook in MEASURING if notebook in params and notebook not in skipped}
     plans: dict[str, Plan] = {}
@@ -89,7 +93,8 @@ def configure(
         for notebook, its_params in notebooks.items():
             plans[notebook] = plan(its_params, pending=pending)
     except InferkitError as error:
-        message = f"{path}: {error}"
+        where = f"{path} with {OPTION} {', '.join(changes)}" if changes else path
+        message = f"{where}: {error}"
         raise type(error)(message) from error
     return Configuration(str(values["storage"]), notebooks, skipped, plans)
 
@@ -106,8 +111,8 @@ def _parameter_file(config: str) -> Path:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         message = f"{path} is not YAML: {error}"
         raise ParameterError(message) from error
     if not isinstance(values, dict):
@@ -131,12 +136,13 @@ def _declared(model: type[Parameters], values: Mapping[str, Any]) -> dict[str, A
     return {name: value for name, value in values.items() if name in model.model_fields}
 
 
-def _refuse_unknown(path: Path, values: Mapping[str, Any]) -> None:
-    """Refuse a key that no notebook declares, in the words in which a notebook refuses it."""
+def _check(where: str, values: Mapping[str, Any], models: Mapping[str, type[Parameters]]) -> dict[str, Parameters]:
+    """Return each notebook's parameters; refuse a key that none declares in the words in which a notebook does."""
     known = {name for model in MEASURING.values() for name in model.model_fields}
     for name in values:
         if name not in known:
-            raise ParameterError(unknown_parameter(name, known, str(path)))
+            raise ParameterError(unknown_parameter(name, known, where))
+    return {notebook: model.check(_declared(model, values), where=where) for notebook, model in models.items()}
 
 
 def _shape_of_models(values: Mapping[str, Any]) -> dict[str, Any]:

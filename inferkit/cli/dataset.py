@@ -7,7 +7,8 @@ from typing import Any, ParamSpec, get_args
 
 import click
 
-from inferkit.cli.refusals import FAILED, OK, refusals
+from inferkit.cli.refusals import FAILED, OK, REFUSED, refusals, warn
+from inferkit.errors import UnfinishedError
 from inferkit.records.params import MakeDataset
 from inferkit.units import gigabytes, rate
 
@@ -62,8 +63,8 @@ def make(images: str, out: Path, *, shape: str, overwrite: bool, **options: Any)
     with _bar("make") as progress:
         made = make_dataset(params, progress.making, overwrite=overwrite)
     if made.failure is not None:
-        click.echo(f"inferkit: {made.failure.message}", err=True)
-        sys.exit(FAILED)
+        warn(made.failure.message)
+        sys.exit(FAILED if made.failure.kind == UnfinishedError.__name__ else REFUSED)
     for name, reason in made.facts["skipped"].items():
         click.echo(f"skipped {name}: {reason}", err=True)
     speed = f", {rate(made.measured.images_per_s)}" if made.measured and made.measured.images_per_s else ""

@@ -67,9 +67,18 @@ def execute(configuration: Configuration, out: Path, sink: Sink | None = None) -
     Executed
         As soon as a notebook is written and signed; one whose last cell raised is written too. The one that the user
         stopped is the last.
+
+    Raises
+    ------
+    ParameterError
+        If the folder cannot be made.
     """
     folder = out / configuration.name / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
-    folder.mkdir(parents=True)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        message = f"--out: {folder} cannot be made ({error.strerror}): name a folder that you may write to"
+        raise ParameterError(message) from error
     for notebook, params in configuration.notebooks.items():
         executed = execute_notebook(notebook, params, folder / f"{NOTEBOOKS[notebook].file_stem}.ipynb", sink)
         yield executed
@@ -86,7 +95,7 @@ def execute_notebook(notebook: str, params: Parameters, output: Path, sink: Sink
             papermill.execute_notebook(
                 project_root() / "notebooks" / f"{NOTEBOOKS[notebook].file_stem}.ipynb",
                 output,
-                parameters=params.model_dump(mode="json"),
+                parameters=params.model_dump(mode="json", exclude_defaults=True),  # the cell above holds those
                 engine_name=ENGINE,
                 kernel_name="python3",
                 cwd=project_root(),
@@ -99,7 +108,9 @@ def execute_notebook(notebook: str, params: Parameters, output: Path, sink: Sink
     except DeadKernelError as dead:
         error = f"the notebook's kernel died: {dead}"
     _sign(output)
-    return Executed(output, read_notebook(output), error, stopped=relay.presses > 0)
+    faults: list[str] = []
+    runs = read_notebook(output, faults.append)
+    return Executed(output, runs, error or "\n".join(faults), stopped=relay.presses > 0)
 
 
 class _Relay:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from inferkit import __version__
-from inferkit.cli.refusals import FAILED, INVALID, OK, REFUSED, refusals
+from inferkit.cli.refusals import FAILED, INVALID, OK, REFUSED, refusals, warn
 from inferkit.errors import InferkitError
 from inferkit.text import text_table
 from inferkit.units import duration
@@ -171,11 +171,11 @@ def show(notebook: Path, *, as_json: bool) -> None:
     """Show the records of an executed NOTEBOOK as a table."""
     import json
 
-    from inferkit.records.notebooks import read_notebook
+    from inferkit.records.notebooks import load_notebook
     from inferkit.report.conclusion import conclude
     from inferkit.report.overview import overview
 
-    runs = read_notebook(notebook)
+    runs = load_notebook(notebook, warn)
     if as_json:
         click.echo(json.dumps([run.to_dict() for run in runs], indent=1))
     else:
@@ -193,7 +193,7 @@ def compare(paths: tuple[str, ...], *, allow_different: bool) -> None:
     from inferkit.report import compare as comparison
     from inferkit.report.store import load
 
-    click.echo(comparison.text(comparison.compare(load(paths), allow_different=allow_different)))
+    click.echo(comparison.text(comparison.compare(load(paths, warn), allow_different=allow_different)))
 
 
 @main.command()
@@ -206,7 +206,8 @@ def export(notebook: Path, form: Any, out: Path | None, *, without_identity: boo
     """Export an executed NOTEBOOK; the HTML loads nothing from a network."""
     from inferkit.report.export import export as write
 
-    click.echo(write(notebook, form, out or notebook.with_suffix(f".{form}"), identity=not without_identity))
+    target = out or notebook.with_suffix(f".{form}")
+    click.echo(write(notebook, form, target, identity=not without_identity, tell=warn))
 
 
 if __name__ == "__main__":

@@ -7,29 +7,42 @@ from typing import ParamSpec
 
 import click
 
-from inferkit.errors import InferkitError
+from inferkit.errors import DeviceError, InferkitError, RankError, ReadError, UnfinishedError
 
 OK, FAILED, REFUSED, INVALID = 0, 1, 2, 3
 """Exit codes: all VALID, something failed, refused before anything ran, something INVALID."""
 MEASURE = "pip install 'inferkit[measure]'" if sys.platform == "linux" else "measure on Linux, read what it wrote here"
 """What to do where a module is missing that only measuring needs."""
+BEGUN = (UnfinishedError, ReadError, DeviceError, RankError)
+"""What goes wrong only once something runs."""
 P = ParamSpec("P")
 
 
+def warn(text: str) -> None:
+    """Say beside the result what qualifies it."""
+    click.echo(f"inferkit: {text}", err=True)
+
+
 def refusals(command: Callable[P, None]) -> Callable[P, None]:
-    """Make a command report our own errors, and the lack of what only measuring needs, and exit with code 2."""
+    """Make a command report our own errors, and the lack of what only measuring needs.
+
+    It exits with code 2, for it was refused; with 1 where something had begun and failed.
+    """
 
     @wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             return command(*args, **kwargs)
+        except BEGUN as error:
+            warn(str(error))
+            sys.exit(FAILED)
         except InferkitError as error:
             message = str(error)
         except ModuleNotFoundError as error:
             if (error.name or "inferkit").partition(".")[0] == "inferkit":
                 raise
             message = f"`{click.get_current_context().command_path}` needs {error.name}, which is not here: {MEASURE}"
-        click.echo(f"inferkit: {message}", err=True)
+        warn(message)
         sys.exit(REFUSED)
 
     return wrapped

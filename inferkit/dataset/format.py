@@ -9,20 +9,8 @@ from pathlib import Path
 from typing import get_args
 
 from inferkit.dataset.manifest import HASHES_NAME, JOURNAL_NAME, MANIFEST_NAME, DType, Manifest, read_manifest
-from inferkit.dataset.tensors import DTYPES, Dataset, TensorFile, file_hashes, image_bytes, image_hash
+from inferkit.dataset.tensors import DTYPES, Dataset, TensorFile, file_hashes, image_bytes
 from inferkit.errors import DatasetError, ParameterError
-
-__all__ = [
-    "Dataset",
-    "ShowProgress",
-    "TensorFile",
-    "VerifyReport",
-    "image_bytes",
-    "image_hash",
-    "open_dataset",
-    "tensor_names",
-    "verify",
-]
 
 ShowProgress = Callable[[int, int], None]
 """Called with how much is done and how much there is in all: images, or bytes when a data set is staged."""

@@ -29,7 +29,8 @@ from inferkit.dataset.sources import decoded_shape, photographs_folder
 from inferkit.dataset.target import dtype_of, target
 from inferkit.dataset.tensors import DTYPES, image_hash
 from inferkit.dataset.writing import new_file
-from inferkit.errors import DatasetError
+from inferkit.errors import DatasetError, UnfinishedError
+from inferkit.linux.cgroups import cpus
 from inferkit.records.params import MakeDataset
 
 SUFFIXES = (".jpg", ".jpeg")
@@ -143,7 +144,7 @@ def _make_files(
     ]
     if not tasks:
         return
-    workers = params.workers or len(os.sched_getaffinity(0))
+    workers = params.workers or cpus()
     try:
         with _processes(min(workers, len(tasks))) as pool:
             for done in as_completed([pool.submit(_make_file, task) for task in tasks]):
@@ -153,7 +154,7 @@ def _make_files(
             "a worker process ended without a word. Was it out of memory, or killed? Run the same make again: it "
             "resumes. A script that calls this needs 'if __name__ == \"__main__\":', because workers import it."
         )
-        raise DatasetError(message) from error
+        raise UnfinishedError(message) from error
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from inferkit.dataset.manifest import HASHES_NAME, JOURNAL_NAME, MANIFEST_NAME, 
 from inferkit.dataset.recipe import Recipe
 from inferkit.dataset.tensors import file_hashes
 from inferkit.dataset.writing import storage_errors
-from inferkit.errors import DatasetError
+from inferkit.errors import DatasetError, UnfinishedError
 from inferkit.files import remove_leftovers
 
 # Some parallel file systems are mounted without locks. A second make then goes unnoticed.
@@ -122,7 +122,7 @@ class Journal:
 
     def _write(self, line: str) -> None:
         content = line.encode() + b"\n"
-        with storage_errors(self._path, len(content)):
+        with storage_errors(self._path, len(content), UnfinishedError):
             self._file.write(content)
             self._file.flush()
             os.fsync(self._file.fileno())

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
-from inferkit.dataset.format import Dataset, ShowProgress, open_dataset
+from inferkit.dataset.format import ShowProgress, open_dataset
 from inferkit.dataset.journal import FinishedFile, Journal
 from inferkit.dataset.manifest import (
     HASHES_NAME,
@@ -21,8 +21,9 @@ from inferkit.dataset.manifest import (
     read_manifest,
 )
 from inferkit.dataset.recipe import Recipe
+from inferkit.dataset.tensors import Dataset
 from inferkit.dataset.writing import check_space, new_file, storage_errors
-from inferkit.errors import DatasetError
+from inferkit.errors import DatasetError, UnfinishedError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +82,9 @@ def make(
     Raises
     ------
     DatasetError
-        If the folder holds something else, the storage refuses or has too little space, or no image could be used.
+        If the folder holds something else, or the storage has too little space or none for us.
+    UnfinishedError
+        If the storage failed later, or no image could be used.
     """
     started = time.perf_counter()
     with storage_errors(recipe.folder / MANIFEST_NAME, recipe.count * recipe.image_bytes):
@@ -146,7 +149,7 @@ def _finish(recipe: Recipe, journal: Journal) -> Manifest:
     if not journal.images:
         journal.remove()
         message = f"none of {recipe.count:,} images could be used; the first, {skipped[0].name}: {skipped[0].reason}"
-        raise DatasetError(message)
+        raise UnfinishedError(message)
     files = tuple(
         FileEntry(name=recipe.name(file.index), images=file.images, nbytes=file.images * recipe.image_bytes)
         for file in finished

@@ -2,19 +2,21 @@
 
 from pathlib import Path
 
-from inferkit.dataset.format import Dataset, ShowProgress, tensor_names
+from inferkit.dataset.format import ShowProgress, tensor_names
 from inferkit.dataset.images import make_from_images
 from inferkit.dataset.make import MakeReport
 from inferkit.dataset.manifest import JOURNAL_NAME
 from inferkit.dataset.sources import DEMO, decoded_shape
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.dataset.target import dtype_of, shape_of, target
+from inferkit.dataset.tensors import Dataset
 from inferkit.errors import DatasetError, ParameterError
 from inferkit.linux.cgroups import cpus
 from inferkit.machine.facts import facts
 from inferkit.records.figures import Figure, Stage
 from inferkit.records.params import MakeDataset, project_root, resolve
 from inferkit.records.run import Failure, Json, Run
+from inferkit.records.wellformed import NOTHING_MADE
 
 LISTED = 100
 """Skipped files that a record lists; the manifest lists all."""
@@ -98,7 +100,7 @@ def _found(params: MakeDataset, report: MakeReport) -> dict[str, Json]:
         nbytes = report.made * dataset.image_bytes
         measured = Figure(images_per_s=report.images_per_s, bytes_per_s=nbytes / report.seconds)
     else:
-        warnings.append("the data set lay there already, so nothing was measured")
+        warnings.append(f"the data set lay there already, {NOTHING_MADE}")
     if report.made and params.images:
         workers = params.workers or cpus()
         stages = {

@@ -9,10 +9,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from inferkit.dataset.format import Dataset, ShowProgress, open_dataset
+from inferkit.dataset.format import ShowProgress, open_dataset
 from inferkit.dataset.manifest import HASHES_NAME, MANIFEST_NAME
 from inferkit.dataset.staging_record import RECORD_NAME, Copy, Staged, read_record, write_record
-from inferkit.errors import DatasetError, ParameterError
+from inferkit.dataset.tensors import Dataset
+from inferkit.errors import DatasetError, ParameterError, UnfinishedError
 from inferkit.files import remove_leftovers
 from inferkit.linux.cgroups import affinity, memory_limit
 from inferkit.linux.mounts import existing, filesystem
@@ -193,13 +194,13 @@ def _make_copies(target: Path, record: Staged, machine: Topology, progress: Show
             for event in map(json.loads, copier.stdout):
                 if "failed" in event:
                     message = f"cannot stage {record.source} to {target / copy.name}: {event['failed']}"
-                    raise DatasetError(message)
+                    raise UnfinishedError(message)
                 done += event.get("done", 0)
                 progress(done, total)
                 found[copy.name] = event
             if copier.wait() or "nodes" not in found.get(copy.name, {}):
                 message = f"the process that staged {target / copy.name} ended with {copier.returncode}: out of memory?"
-                raise DatasetError(message)
+                raise UnfinishedError(message)
     for copy in record.copies:
         for name in record.files if copy.same_as else ():
             link = target / copy.name / name

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from inferkit.errors import DatasetError
 from inferkit.files import write_whole
+from inferkit.text import text_table
 from inferkit.units import gigabytes, percent
 
 RECORD_NAME = "staged.json"
@@ -81,9 +82,7 @@ class Staged(_Record):
     def table(self, folder: Path) -> str:
         """Return one line per copy: its folder, node and bytes, and what share of its pages lies on the node."""
         head = ["folder", "NUMA node", "bytes", "on its node"]
-        rows = [head, *(self._row(folder, copy) for copy in self.copies)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+        return "\n".join(text_table([self._row(folder, copy) for copy in self.copies], head))
 
     def _row(self, folder: Path, copy: Copy) -> list[str]:
         held = f"links to {copy.same_as}" if copy.same_as else gigabytes(self.nbytes)

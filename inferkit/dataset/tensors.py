@@ -12,7 +12,7 @@ import numpy.typing as npt
 import xxhash
 
 from inferkit.dataset.manifest import HASHES_NAME
-from inferkit.errors import DatasetError, ParameterError
+from inferkit.errors import DatasetError, ParameterError, UnfinishedError
 
 DTYPES: dict[str, np.dtype[Any]] = {"uint8": np.dtype("u1"), "float32": np.dtype("<f4")}
 
@@ -181,5 +181,5 @@ def file_hashes(path: Path, one: int, images: int) -> Iterator[int]:
         for position in range(images):
             if file.readinto(buffer) != one:
                 message = f"{path} has become shorter: it ends inside image {position} of {images}"
-                raise DatasetError(message)
+                raise UnfinishedError(message)
             yield image_hash(buffer)

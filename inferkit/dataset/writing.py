@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from inferkit.errors import DatasetError
+from inferkit.errors import DatasetError, UnfinishedError
 from inferkit.files import replacing
 from inferkit.units import gigabytes
 
@@ -36,16 +36,16 @@ def new_file(path: Path, nbytes: int) -> Iterator[BinaryIO]:
 
     Raises
     ------
-    DatasetError
+    UnfinishedError
         If the storage refuses.
     """
-    with storage_errors(path, nbytes), replacing(path, sync=True, keep_empty=False) as file:
+    with storage_errors(path, nbytes, UnfinishedError), replacing(path, sync=True, keep_empty=False) as file:
         yield file
 
 
 @contextmanager
-def storage_errors(path: Path, nbytes: int) -> Iterator[None]:
-    """Turn an OSError into a DatasetError that says what ``path`` needed and what is free."""
+def storage_errors(path: Path, nbytes: int, kind: type[DatasetError] = DatasetError) -> Iterator[None]:
+    """Turn an OSError into one of a ``kind`` that says what ``path`` needed and what is free."""
     try:
         yield
     except OSError as error:
@@ -54,7 +54,7 @@ def storage_errors(path: Path, nbytes: int) -> Iterator[None]:
         message = (
             f"{path} cannot be written: {reason}. It needs {gigabytes(nbytes)}, {_free(path.parent)} are free. {hint}"
         )
-        raise DatasetError(message.rstrip()) from error
+        raise kind(message.rstrip()) from error
 
 
 def check_space(folder: Path, nbytes: int) -> None:

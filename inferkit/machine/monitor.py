@@ -71,10 +71,13 @@ class Monitor:
         """Return for how many seconds between two instants (``CLOCK_MONOTONIC``) the process was held up, at least."""
         return sum(late_s for at, late_s in self.stops if start_s <= at <= end_s)
 
-    def series(self, start_s: float) -> dict[str, Series]:
-        """Return the means over each second since ``start_s`` (``CLOCK_MONOTONIC``), without what came before."""
+    def series(self, start_s: float, end_s: float) -> dict[str, Series]:
+        """Return the means over each second between two instants (``CLOCK_MONOTONIC``), without what lies outside.
+
+        What comes after a run, such as closing files and comparing outputs, is not what the machine did under it.
+        """
         since = {
-            name: [(at - start_s, value) for at, value in samples if at >= start_s]
+            name: [(at - start_s, value) for at, value in samples if start_s <= at <= end_s]
             for name, samples in self.samples.items()
         }
         return {

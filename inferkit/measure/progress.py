@@ -5,10 +5,12 @@ whoever executes the notebook (``inferkit run``) can show it elsewhere; the exec
 """
 
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from inferkit.measure.watch import Status
 from inferkit.units import bandwidth, duration, gigabytes, rate
+
+if TYPE_CHECKING:
+    from inferkit.measure.watch import Status  # the commands that make and verify data sets infer nothing
 
 MIME = "application/vnd.inferkit.progress+json"
 BAR = 20
@@ -36,7 +38,7 @@ class Progress:
     def __init__(self, sink: Sink | None = None) -> None:
         self._sink = sink if sink is not None else _sink()
 
-    def measuring(self, status: Status) -> None:
+    def measuring(self, status: "Status") -> None:
         """Show how far a plan is."""
         axes = " · ".join(str(value) for value in status.point.axes.values() if value != "")
         speed = rate(status.images_per_s) if status.images_per_s else bandwidth(status.bytes_per_s)
@@ -66,7 +68,7 @@ class Progress:
         self._sink.close()
 
 
-def _waiting(status: Status) -> str:
+def _waiting(status: "Status") -> str:
     return "measuring" if status.fraction else status.note or "starting"
 
 

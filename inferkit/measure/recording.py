@@ -13,6 +13,7 @@ from inferkit.plan.reuse import FINGERPRINT
 from inferkit.records.job import Outcome, device_of
 from inferkit.records.params import Parameters, Windows
 from inferkit.records.run import Failure, Json, Run
+from inferkit.records.wellformed import READS_NOTHING
 from inferkit.validity.verdict import Judgement, judge
 
 
@@ -75,9 +76,7 @@ def run_of(
     measured = measured_of(point.job, outcome)
     found = judge(plan.params, point.job, outcome, measured)
     if measured is None:
-        found.warnings.append(
-            f"reader {point.axes['reader']} reads nothing, so there is no bandwidth: see its time per batch"
-        )
+        found.warnings.append(f"reader {point.axes['reader']} {READS_NOTHING}: see its time per batch")
     if lacking := [stage for stage, run in alone.items() if not is_ceiling(run)]:
         found.warnings.append(f"no ceiling of {', '.join(lacking)}: alone it was not VALID, so the prediction lacks it")
     ceilings = (

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from inferkit.pipeline.steadiness import LEAST_DRIFT, drifted, figure_with_error
 from inferkit.records.figures import Figure, Histogram, Quantiles, Repeat, Series, Stage
 from inferkit.records.job import RankProgress, Window
-from inferkit.stats import binned_rate, drift, histogram, quantiles, rates_of
+from inferkit.stats import bin_length, binned_rate, drift, histogram, quantiles, rates_of
 
 PROGRESS_NS = 200_000_000
 PAUSES = 10.0
@@ -233,13 +233,14 @@ class Timeline:
         return {"usual_s": usual_s, "longest_s": longest_s, "stood_s": stood_s, "stood": most}
 
     def series(self) -> dict[str, Series]:
-        """Return throughput in bins of one second, the warm-up included."""
+        """Return throughput over time, the warm-up included, in bins of a second or of a batch that takes longer."""
         times = self._since_start(self._done)
+        step_s = bin_length(np.diff(times, prepend=0.0))
         columns = {"images_per_s": ("images/s", self._images), "bytes_per_s": ("bytes/s", self._nbytes)}
         return {
-            name: Series(unit=unit, values=list(binned_rate(times, np.frombuffer(amounts, np.int64).astype(float))))
-            for name, (unit, amounts) in columns.items()
-            if sum(amounts)
+            name: Series(unit=unit, step_s=step_s, values=list(binned_rate(times, amounts, step_s=step_s)))
+            for name, (unit, column) in columns.items()
+            if (amounts := np.frombuffer(column, np.int64)).any()
         }
 
 

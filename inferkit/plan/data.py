@@ -1,10 +1,11 @@
 """The data set that parameters name, or the small one that is made where they name none."""
 
-from inferkit.dataset.format import Dataset, open_dataset
+from inferkit.dataset.format import open_dataset
 from inferkit.dataset.sources import decoded_shape, photographs_folder
 from inferkit.dataset.staging_record import first_copy
 from inferkit.dataset.synthetic import make_default
 from inferkit.dataset.target import synthetic_folder
+from inferkit.dataset.tensors import Dataset
 from inferkit.plan.networks import shape_for
 from inferkit.readers import reader_class
 from inferkit.readers.memory import in_memory

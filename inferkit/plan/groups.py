@@ -1,7 +1,7 @@
 """The plans of ranks that notebook 03c compares: one for each number of GPUs and of processes."""
 
-from inferkit.dataset.format import Dataset
 from inferkit.dataset.staging_record import copy_for, read_record
+from inferkit.dataset.tensors import Dataset
 from inferkit.errors import ParameterError
 from inferkit.linux.cgroups import affinity
 from inferkit.machine.placement import place_ranks, spread

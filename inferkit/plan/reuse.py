@@ -15,7 +15,7 @@ from inferkit.plan.fingerprint import Fingerprints
 from inferkit.plan.points import Plan, reads_files
 from inferkit.records.notebooks import Stored, notebooks_under, raw_records
 from inferkit.records.params import Windows, resolve
-from inferkit.records.run import REUSED, Run
+from inferkit.records.run import REUSED, Json, Run
 
 FINGERPRINT = "fingerprint"
 """Its name in a Run's facts."""
@@ -38,9 +38,15 @@ def find(folder: Path, wanted: Collection[str]) -> dict[str, Stored]:
 def _runs(notebook: Path, wanted: set[str]) -> Iterator[Run]:
     with suppress(RecordError):
         for record in raw_records(notebook):
-            facts = record.get("facts")
-            if isinstance(facts, dict) and facts.get(FINGERPRINT) in wanted:
-                yield Run.from_dict(record)
+            if _mark(record) in wanted:
+                with suppress(RecordError):
+                    yield Run.from_dict(record)
+
+
+def _mark(record: Json) -> str:
+    """Return a record's fingerprint, before anybody knows whether the record is well-formed; empty if it has none."""
+    facts = record.get("facts") if isinstance(record, dict) else None
+    return str(facts.get(FINGERPRINT, "")) if isinstance(facts, dict) else ""
 
 
 def with_earlier(plan: Plan) -> Plan:

@@ -110,17 +110,20 @@ def common_repeats(outcomes: Sequence[Outcome], traces: Sequence[ProgressTrace],
 
 
 def common_series(outcomes: Sequence[Outcome], traces: Sequence[ProgressTrace], window: Window) -> dict[str, Series]:
-    """Return the throughput of all ranks in bins of one second, and what the first rank sampled of the machine."""
-    edges = np.arange(0.0, window.seconds + 1e-9, 1.0)
+    """Return the throughput of all ranks over time, and what the first rank sampled of the machine.
+
+    The bins are those of the rank whose batches take longest.
+    """
     series = dict(outcomes[0].series)
     for outcome in outcomes:
         series |= {name: own for name, own in outcome.series.items() if name.startswith("gpu")}
-    for name, unit, field in (("images_per_s", "images/s", "images"), ("bytes_per_s", "bytes/s", "nbytes")):
-        if name in series and len(edges) > 1:
+    for name, field in (("images_per_s", "images"), ("bytes_per_s", "nbytes")):
+        own = series.pop(name, None)
+        step_s = max((other.series[name].step_s for other in outcomes if name in other.series), default=1.0)
+        edges = np.arange(0.0, end_of(traces, window) + 1e-9, step_s)
+        if own is not None and len(edges) > 1:
             values = [_rates(trace, getattr(trace, field), edges) for trace in traces]
-            series[name] = Series(unit=unit, values=np.sum(values, axis=0).tolist())
-        else:
-            series.pop(name, None)
+            series[name] = Series(unit=own.unit, step_s=step_s, values=np.sum(values, axis=0).tolist())
     return series
 
 

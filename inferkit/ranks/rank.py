@@ -160,10 +160,10 @@ def _first(error: BaseException) -> BaseException:
 def _with_samples(
     outcome: Outcome, start_s: float, monitor: Monitor, cpus: CpuMonitor, watch: GpuMonitor | None
 ) -> Outcome:
-    """Add what was sampled: series since the start, and what CPUs and GPUs did in the measured windows."""
-    series = {name: own for name, own in monitor.series(start_s).items() if own.unit in SHOWN_UNITS}
+    """Add what was sampled: series until the last window ends, and what CPUs and GPUs did in the measured windows."""
     windows = [repeat for repeat in outcome.repeats if not repeat.warmup]
     span = start_s + windows[0].start_s, start_s + windows[-1].start_s + windows[-1].seconds
+    series = {name: own for name, own in monitor.series(start_s, span[1]).items() if own.unit in SHOWN_UNITS}
     facts = outcome.facts | {"cpus": cpus.facts(*span) | {"stopped_s": monitor.stopped_s(*span)}}
     if watch is not None:
         facts["gpus"] = watch.facts(monitor.samples, *span)

@@ -9,7 +9,8 @@ from typing import ClassVar, Protocol, Self
 
 from inferkit.batch import Piece, Segment
 from inferkit.closing import Closing
-from inferkit.dataset.format import Dataset, open_dataset
+from inferkit.dataset.format import open_dataset
+from inferkit.dataset.tensors import Dataset
 from inferkit.devices.base import HostMemory, Registration
 from inferkit.records.job import ReadOptions
 

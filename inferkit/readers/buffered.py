@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 
 from inferkit.batch import Piece, Segment
-from inferkit.dataset.format import Dataset
+from inferkit.dataset.tensors import Dataset
 from inferkit.devices.base import HostMemory
 from inferkit.linux.page_cache import evict_all
 from inferkit.readers.base import Allocator, Capabilities, Reader

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from inferkit.batch import Piece, Segment
-from inferkit.dataset.format import Dataset
+from inferkit.dataset.tensors import Dataset
 from inferkit.devices.base import HostMemory
 from inferkit.errors import ReadError
 from inferkit.linux.direct_io import direct_io_alignment

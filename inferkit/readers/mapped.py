@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import numpy as np
 
 from inferkit.batch import Piece, Segment
-from inferkit.dataset.format import Dataset
+from inferkit.dataset.tensors import Dataset
 from inferkit.devices.base import Bytes, HostMemory, Registration
 from inferkit.errors import DeviceError, ReadError
 from inferkit.linux.mounts import IN_MEMORY

@@ -5,7 +5,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 
-from inferkit.dataset.format import Dataset
+from inferkit.dataset.tensors import Dataset
 from inferkit.devices.base import HostMemory
 from inferkit.linux.io_uring import Read, ReadQueue
 from inferkit.readers.base import Allocator

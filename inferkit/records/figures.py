@@ -22,8 +22,8 @@ class Figure(Record):
         Of records of schema 1: the coefficient of variation of their windows (standard deviation ÷ mean).
     """
 
-    images_per_s: float | None = None
-    bytes_per_s: float | None = None
+    images_per_s: float | None = Field(default=None, ge=0)
+    bytes_per_s: float | None = Field(default=None, ge=0)
     half_width: float | None = Field(default=None, ge=0)
     block_s: float | None = None
     cov: float | None = None

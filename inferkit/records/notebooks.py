@@ -5,14 +5,17 @@ any origin, edited and commented by people, load the same.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+from warnings import warn
 
 from inferkit.errors import RecordError
 from inferkit.records.run import MIME, Json, Run
 
 Paths = Path | str | Iterable[Path | str]
+Tell = Callable[[str], object]
+"""Is told what was left out, and why."""
 
 
 class Stored(NamedTuple):
@@ -22,13 +25,15 @@ class Stored(NamedTuple):
     notebook: Path
 
 
-def load_runs(paths: Paths) -> list[Stored]:
+def load_runs(paths: Paths, tell: Tell = warn) -> list[Stored]:
     """Read the records of notebooks.
 
     Parameters
     ----------
     paths
         An executed notebook, a folder (searched recursively, checkpoints left out), or several of either.
+    tell
+        Is told of every notebook, and every record, that cannot be read: it is left out.
 
     Returns
     -------
@@ -38,39 +43,76 @@ def load_runs(paths: Paths) -> list[Stored]:
     Raises
     ------
     RecordError
-        Naming every notebook that cannot be read, or if there is not a single record.
+        If a path is missing, or if there is not a single record that can be read: then it names all that cannot.
     """
     notebooks = _notebooks([paths] if isinstance(paths, Path | str) else list(paths))
     found: dict[str, Stored] = {}
     faults: list[str] = []
     for notebook in notebooks:
         try:
-            for run in read_notebook(notebook):
+            for run in read_notebook(notebook, faults.append):
                 found.setdefault(run.id, Stored(run, notebook))
         except RecordError as error:
             faults.append(str(error))
-    if faults:
-        raise RecordError("\n".join(faults))
     if not found:
         where = ", ".join(map(str, [paths] if isinstance(paths, Path | str) else paths))
-        message = f"no record in {len(notebooks)} notebook(s) under {where}: run one first (inferkit run quickstart)"
-        raise RecordError(message)
+        nothing = f"no record in {len(notebooks)} notebook(s) under {where}: run one first (inferkit run quickstart)"
+        raise RecordError("\n".join(faults) or nothing)
+    for fault in faults:
+        tell(f"left out: {fault}")
     return list(found.values())
 
 
-def read_notebook(notebook: Path) -> list[Run]:
-    """Read the records of one notebook, in the order of its cells; none if it holds none.
+def load_notebook(notebook: Path, tell: Tell = warn) -> list[Run]:
+    """Read the records of one notebook that was executed.
+
+    Parameters
+    ----------
+    notebook, tell
+        As of :func:`load_runs`, but no folder.
 
     Raises
     ------
     RecordError
-        If the file is no notebook, or a record is of an unknown schema or does not fit its own.
+        If it is a folder or no notebook, or holds no record that can be read.
     """
-    return [_run(record, notebook) for record in raw_records(notebook)]
+    if notebook.is_dir():
+        message = f"{notebook}: is a folder, expected one executed notebook: name one that lies in it"
+        raise RecordError(message)
+    return [run for run, _ in load_runs(notebook, tell)]
 
 
-def raw_records(notebook: Path) -> list[dict[str, Json]]:
-    """Read the JSON of one notebook's records, whatever their schema.
+def read_notebook(notebook: Path, tell: Tell = warn) -> list[Run]:
+    """Read the records of one notebook, in the order of its cells; none if it holds none.
+
+    Parameters
+    ----------
+    tell
+        Is told of every record that is of an unknown schema, does not fit its own or is not well-formed.
+
+    Raises
+    ------
+    RecordError
+        If the file is no notebook.
+    """
+    runs = []
+    for record in raw_records(notebook):
+        try:
+            runs.append(_run(record))
+        except RecordError as error:
+            tell(f"{notebook}: {error}")
+    return runs
+
+
+def _run(record: Json) -> Run:
+    if not isinstance(record, dict):
+        message = f"record is a {type(record).__name__}, expected a JSON object"
+        raise RecordError(message)
+    return Run.from_dict(record)
+
+
+def raw_records(notebook: Path) -> list[Json]:
+    """Read the JSON of one notebook's records, whatever they hold.
 
     Raises
     ------
@@ -88,19 +130,7 @@ def raw_records(notebook: Path) -> list[dict[str, Json]]:
         found = f"{type(error).__name__}: {error}"
         message = f"{notebook}: is not a notebook of format 4 ({found}): execute it again or move it away"
         raise RecordError(message) from error
-    for record in records:
-        if not isinstance(record, dict):
-            message = f"{notebook}: record is a {type(record).__name__}, expected a JSON object"
-            raise RecordError(message)
     return records
-
-
-def _run(record: dict[str, Json], notebook: Path) -> Run:
-    try:
-        return Run.from_dict(record)
-    except RecordError as error:
-        message = f"{notebook}: {error}"
-        raise RecordError(message) from error
 
 
 def _notebooks(paths: list[Path | str]) -> list[Path]:

@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 from inferkit.errors import RecordError
 from inferkit.records.figures import Figure, Record, Repeat, Series, Stage
 from inferkit.records.host import Host
+from inferkit.records.wellformed import check, first_fault
 
 SCHEMA = 2
 MIME = "application/vnd.inferkit.run+json"
@@ -48,7 +49,7 @@ class Peer(Record):
     command: str = ""
     figure: Figure | None = None
     ratio: float | None = None
-    interval: list[float] | None = None
+    interval: list[float] | None = Field(default=None, min_length=2, max_length=2)
     missing: str = ""
 
 
@@ -174,7 +175,7 @@ class Run(Record):
         Raises
         ------
         RecordError
-            If the schema version is unknown or the content does not fit it.
+            If the schema version is unknown, or the content does not fit it or is not well-formed.
         """
         version = data.get("schema")
         if version == 1:
@@ -183,10 +184,16 @@ class Run(Record):
             message = f"record has schema {version!r}, this inferkit reads 1 and {SCHEMA}: upgrade inferkit"
             raise RecordError(message)
         try:
-            return cls.model_validate(data)
+            run = cls.model_validate(data)
         except ValidationError as error:
-            message = f"record {data.get('id')!r} does not fit schema {version}: {error}"
+            message = f"record {data.get('id')!r} does not fit schema {version}: {first_fault(error)}"
             raise RecordError(message) from error
+        try:
+            check(run, data)
+        except RecordError as error:
+            message = f"record {run.id!r} is not well-formed: {error}"
+            raise RecordError(message) from error
+        return run
 
 
 def _from_schema_1(data: Mapping[str, Json]) -> dict[str, Json]:

@@ -4,10 +4,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
+from warnings import warn
 
 from inferkit.errors import RecordError
-from inferkit.records.notebooks import Stored, load_runs, read_notebook
-from inferkit.records.run import MIME
+from inferkit.records.notebooks import Stored, Tell, load_notebook
+from inferkit.records.run import MIME, Run
 
 Format = Literal["html", "csv", "json"]
 
@@ -22,7 +23,7 @@ _URLS = (
 )
 
 
-def export(notebook: Path, to: Format, out: Path, *, identity: bool = True) -> Path:
+def export(notebook: Path, to: Format, out: Path, *, identity: bool = True, tell: Tell = warn) -> Path:
     """Write a notebook, or its records, to a file.
 
     Parameters
@@ -36,16 +37,19 @@ def export(notebook: Path, to: Format, out: Path, *, identity: bool = True) -> P
     identity
         Keep what identifies a machine or a person: the host's identity and the notebook's folder. What people wrote
         into cells stays, and so do paths in parameters.
+    tell
+        Is told of every record that cannot be read; csv and json leave it out.
 
     Raises
     ------
     RecordError
-        If the notebook cannot be read, holds no record (csv and json), ``to`` is unknown, or ``out`` cannot be written.
+        If the notebook cannot be read, holds no record, ``to`` is unknown, or ``out`` cannot be written.
     """
     if to not in FORMATS:
         message = f"cannot export to {to!r}: choose one of {', '.join(FORMATS)}"
         raise RecordError(message)
-    content = FORMATS[to](notebook, identity)
+    runs = load_notebook(notebook, tell)
+    content = FORMATS[to](notebook, runs, identity)
     try:
         out.write_text(content, encoding="utf-8")
     except OSError as error:
@@ -54,12 +58,10 @@ def export(notebook: Path, to: Format, out: Path, *, identity: bool = True) -> P
     return out
 
 
-def _html(notebook: Path, identity: bool) -> str:
-    import nbformat  # the records' own forms need neither
-    from nbconvert import HTMLExporter
+def _html(notebook: Path, runs: list[Run], identity: bool) -> str:
+    from nbconvert import HTMLExporter  # the records' own forms do not need it
 
-    read_notebook(notebook)  # refuses what is no notebook, or holds a record that this version cannot read
-    node = nbformat.read(notebook, as_version=4)
+    node = _valid(notebook)
     # Widgets need scripts from a network; no result is shown by a widget alone.
     node.metadata.pop("widgets", None)
     if not identity:
@@ -71,21 +73,37 @@ def _html(notebook: Path, identity: bool) -> str:
     return str(body)
 
 
+def _valid(notebook: Path) -> Any:
+    """Return a notebook of which every cell has what the format demands, which records alone need not have."""
+    import nbformat
+
+    # As of format 4.4, which knows no ids of cells: some notebooks lack them or repeat them, and no HTML needs them.
+    content = json.loads(notebook.read_text(encoding="utf-8")) | {"nbformat": 4, "nbformat_minor": 4}
+    for cell in content["cells"]:
+        cell.pop("id", None)
+    try:
+        nbformat.validate(content)
+    except nbformat.ValidationError as error:
+        message = f"{notebook}: is not a notebook of format 4 ({error.message}): execute it again, or export json"
+        raise RecordError(message) from error
+    return nbformat.v4.reads(json.dumps(content))
+
+
 def _bundles(node: Any) -> list[dict[str, Any]]:
     outputs = [output for cell in node.cells for output in cell.get("outputs", ())]
     return [output["data"] for output in outputs if "data" in output]
 
 
-def _csv(notebook: Path, identity: bool) -> str:
+def _csv(notebook: Path, runs: list[Run], identity: bool) -> str:
     from inferkit.report.store import table  # pandas
 
-    stored = [Stored(run, path if identity else Path(path.name)) for run, path in load_runs(notebook)]
-    return str(table(stored).to_csv(index=False))
+    path = notebook if identity else Path(notebook.name)
+    return str(table(Stored(run, path) for run in runs).to_csv(index=False))
 
 
-def _json(notebook: Path, identity: bool) -> str:
-    records = [run.to_dict(identity=identity) for run, _ in load_runs(notebook)]
+def _json(notebook: Path, runs: list[Run], identity: bool) -> str:
+    records = [run.to_dict(identity=identity) for run in runs]
     return json.dumps(records, indent=1, allow_nan=False, ensure_ascii=False)
 
 
-FORMATS: dict[str, Callable[[Path, bool], str]] = {"html": _html, "csv": _csv, "json": _json}
+FORMATS: dict[str, Callable[[Path, list[Run], bool], str]] = {"html": _html, "csv": _csv, "json": _json}

@@ -24,8 +24,8 @@ from inferkit.report.scaling import winners
 from inferkit.text import text_table
 
 COLUMNS = 100
-NAMES = (22, 16, 12)
-"""Characters of a network's name in the table of a terminal, as there is room."""
+LEAST_NAME = 12
+"""Characters that are left of a network's name in the table of a terminal, however little room there is."""
 
 
 def screen(runs: Iterable[Run]) -> str:
@@ -80,23 +80,25 @@ def _wrapped(text: str, mark: str = "    ! ") -> list[str]:
 
 
 def _pipeline_table(runs: Sequence[Run]) -> list[str]:
-    """Return the table, with names of networks as long as there is room for."""
+    """Return the table; names of networks are cut to the room that there is."""
     ceilings = [name for name in CEILINGS if any(name in run.ceilings for run in runs)]
     head = ["engine", "model", "images/s", "predicted", "reached", "bottleneck", *ceilings, "verdict"]
     right = [2, 3, 4, *range(6, 6 + len(ceilings))]
-    for most in NAMES:
-        lines = text_table([_pipeline_row(run, ceilings, most) for run in runs], head, numbers=right)
-        if max(map(len, lines)) <= COLUMNS - 4:
-            break
-    return lines
+    rows = [_pipeline_row(run, ceilings) for run in runs]
+    lines = text_table(rows, head, numbers=right)
+    over = max(map(len, lines)) - (COLUMNS - 4)
+    if over <= 0:
+        return lines
+    most = max(LEAST_NAME, max(len(name) for _, name, *_ in rows) - over)
+    return text_table([[engine, _cut(name, most), *rest] for engine, name, *rest in rows], head, numbers=right)
 
 
-def _pipeline_row(run: Run, ceilings: Sequence[str], most: int) -> list[str]:
+def _pipeline_row(run: Run, ceilings: Sequence[str]) -> list[str]:
     network = " ".join(filter(None, (axis_text(name, run.point.get(name, "")) for name in (MODEL, PRECISION))))
     limit = (run.bottleneck if run.verdict == "VALID" else None) or "–"
     figures = [images_text(run.measured), _images(run.predicted), share_text(run.reached), limit]
     limits = [_images(run.ceilings.get(name)) for name in ceilings]
-    return [str(run.point.get(ENGINE, "")), _cut(network or "–", most), *figures, *limits, run.verdict]
+    return [str(run.point.get(ENGINE, "")), network or "–", *figures, *limits, run.verdict]
 
 
 def _cut(text: str, most: int) -> str:

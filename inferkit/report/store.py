@@ -3,21 +3,22 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from warnings import warn
 
 import pandas as pd
 
 from inferkit.records.figures import Figure
-from inferkit.records.notebooks import Paths, Stored, load_runs
+from inferkit.records.notebooks import Paths, Stored, Tell, load_runs
 from inferkit.records.run import Json, Run, Scalar
 from inferkit.report.labels import gpu_name, point_text
 
 
-def load(paths: Paths) -> pd.DataFrame:
+def load(paths: Paths, tell: Tell = warn) -> pd.DataFrame:
     """Return one tidy table over any number of notebooks, one row per run; failed runs stay in it.
 
-    See :func:`inferkit.records.notebooks.load_runs` for what is read and raised, :func:`table` for the columns.
+    See :func:`inferkit.records.notebooks.load_runs` for what is read, told and raised, :func:`table` for the columns.
     """
-    return table(load_runs(paths))
+    return table(load_runs(paths, tell))
 
 
 def table(stored: Iterable[Stored]) -> pd.DataFrame:

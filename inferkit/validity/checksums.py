@@ -4,7 +4,7 @@ import numpy as np
 import xxhash
 
 from inferkit.batch import Batch
-from inferkit.dataset.format import Dataset
+from inferkit.dataset.tensors import Dataset
 from inferkit.devices.base import Bytes, bytes_at
 from inferkit.errors import ReadError
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from inferkit.dataset.format import Dataset
+from inferkit.dataset.tensors import Dataset
 from inferkit.linux.block_devices import disk_read_bytes
 from inferkit.linux.cgroups import memory_limit
 from inferkit.linux.extents import stored

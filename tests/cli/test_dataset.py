@@ -1,5 +1,6 @@
 """The commands that stage a data set in memory."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,54 @@ def test_what_cannot_be_staged_is_refused(source: Path, tmp_path: Path) -> None:
     assert (code, "is not memory" in told) == (2, True)
     code, told = inferkit("unstage", tmp_path)
     assert (code, "nothing is staged" in told) == (2, True)
+
+
+def foreign_folder(folder: Path) -> list[object]:
+    (folder / "set").mkdir()
+    (folder / "set" / "dataset.json").write_text("{")
+    return ["make", "", folder / "set"]
+
+
+def a_file_for_a_folder(folder: Path) -> list[object]:
+    (folder / "set").touch()
+    return ["make", "", folder / "set"]
+
+
+def no_photographs(folder: Path) -> list[object]:
+    return ["make", folder, folder / "set"]
+
+
+def no_usable_photograph(folder: Path) -> list[object]:
+    (folder / "a.jpg").write_text("text")
+    return ["make", folder, folder / "set"]
+
+
+def altered(folder: Path) -> list[object]:
+    made = make_synthetic(MakeDataset(data=str(folder / "set"), limit=3, shape=[3, 8, 8])).dataset
+    made.path(0).write_bytes(bytes(made.nbytes))
+    return ["verify", folder / "set"]
+
+
+def truncated(folder: Path) -> list[object]:
+    made = make_synthetic(MakeDataset(data=str(folder / "set"), limit=3, shape=[3, 8, 8])).dataset
+    made.path(0).write_bytes(b"x")
+    return ["verify", folder / "set"]
+
+
+@pytest.mark.parametrize(
+    ("prepare", "expected"),
+    [
+        (foreign_folder, 2),
+        (a_file_for_a_folder, 2),
+        (no_photographs, 2),
+        (truncated, 2),
+        (no_usable_photograph, 1),
+        (altered, 1),
+    ],
+)
+def test_what_is_refused_exits_2_and_what_fails_1(
+    tmp_path: Path, prepare: Callable[[Path], list[object]], expected: int
+) -> None:
+    code, told = inferkit(*prepare(tmp_path))
+    assert code == expected, told
+    assert "inferkit: " in told or "altered: " in told

@@ -12,10 +12,12 @@ from typing import Any
 
 import nbformat
 import pytest
+from click.testing import CliRunner
 from nbformat.sign import NotebookNotary
 
 from inferkit.cli import execute as execute_module
 from inferkit.cli.configure import configure
+from inferkit.cli.main import main
 from inferkit.engines.onnx import OnnxEngine
 from inferkit.errors import InferkitError, ParameterError
 from inferkit.models.agreement import NetworkPair
@@ -25,7 +27,7 @@ from inferkit.readers.memory import in_memory
 from inferkit.records.host import Gpu, Host
 from inferkit.records.job import PipelineJob
 from inferkit.records.notebooks import load_runs, read_notebook
-from inferkit.records.params import project_root
+from inferkit.records.params import SingleProcess, project_root
 from tests.cli.conftest import Executed, WriteConfig, inferkit
 from tests.verdicts import verdict
 
@@ -68,6 +70,48 @@ def test_a_bad_file_is_refused_naming_file_and_key(config: WriteConfig, text: st
         configure(str(config(text)))
     assert told in str(caught.value)
     assert "disk.yaml" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"threads": "x"}, "--set: threads is 'x'"),
+        ({"batch_sizes": [0]}, "--set: batch_sizes.0 is 0"),
+        ({"bacth_sizes": [8]}, "--set: 'bacth_sizes' is not a parameter: did you mean 'batch_sizes'?"),
+        ({"models": ["nope"], "engines": ["onnx"]}, "disk.yaml with --set models, engines: "),
+    ],
+)
+def test_a_bad_value_of_an_option_is_blamed_on_the_option(
+    config: WriteConfig, changes: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(InferkitError) as caught:
+        configure(str(config()), changes=changes)
+    assert told in str(caught.value)
+    assert ("disk.yaml" in str(caught.value)) == ("disk.yaml" in told)
+
+
+def test_what_the_file_says_badly_is_blamed_on_the_file_unless_an_option_replaces_it(config: WriteConfig) -> None:
+    path = config("threads: [0]\n")
+    with pytest.raises(ParameterError, match=r"disk\.yaml: threads\.0 is 0"):
+        configure(str(path), changes={"seed": 1})
+    assert configure(str(path), changes={"threads": [1]}).notebooks
+
+
+def test_a_folder_for_notebooks_that_cannot_be_made_is_refused(config: WriteConfig, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = CliRunner().invoke(main, ["run", str(config()), "--only", "03a", "--out", str(tmp_path / "file")])
+    assert (done.exit_code, "--out: " in done.stderr, "Not a directory" in done.stderr) == (2, True, True)
+
+
+@pytest.mark.xdist_group("executed")
+def test_a_notebook_is_given_what_differs_from_its_defaults_alone(executed: Executed) -> None:
+    cells = nbformat.read(executed.notebook("03b"), as_version=4).cells
+    (injected,) = (cell.source for cell in cells if "injected-parameters" in cell.metadata.get("tags", ()))
+    given = dict(line.partition(" = ")[::2] for line in injected.splitlines() if " = " in line)
+    assert given["batch_sizes"] == "[8]"
+    assert {"storage", "data", "engines", "warmup_s"} <= set(given)
+    defaults = {name: repr(field.default) for name, field in SingleProcess.model_fields.items()}
+    assert not [name for name, value in given.items() if value.replace('"', "'") == defaults[name]]
 
 
 def test_a_missing_data_folder_is_refused_unless_an_earlier_stage_makes_it(config: WriteConfig, tmp_path: Path) -> None:

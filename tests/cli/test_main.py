@@ -118,7 +118,7 @@ def test_another_make_in_the_same_folder_is_refused_unless_told(images: Path, tm
     out = str(tmp_path / "out")
     assert CliRunner().invoke(main, ["dataset", "make", str(images), out, "--size", "32"]).exit_code == 0
     again = CliRunner().invoke(main, ["dataset", "make", str(images), out, "--size", "16"])
-    assert again.exit_code == 1
+    assert again.exit_code == 2
     assert "--overwrite" in again.output
     assert CliRunner().invoke(main, ["dataset", "make", str(images), out, "--size", "16", "--overwrite"]).exit_code == 0
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -233,9 +234,24 @@ def test_a_worker_that_was_killed_is_told(tmp_path: Path, program: Callable[[Pat
     workers_of(process.pid)[0].kill()
     _, told = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "DatasetError: a worker process ended without a word" in told
+    assert "UnfinishedError: a worker process ended without a word" in told
     assert "it resumes" in told
 
 
 def workers_of(parent: int) -> list[psutil.Process]:
     return [child for child in psutil.Process(parent).children() if "spawn_main" in " ".join(child.cmdline())]
+
+
+def test_a_quota_limits_the_workers_as_the_record_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[int] = []
+
+    def pool(count: int) -> ThreadPoolExecutor:
+        counts.append(count)
+        return ThreadPoolExecutor(count)
+
+    monkeypatch.setattr("inferkit.dataset.images.cpus", lambda: 2)
+    monkeypatch.setattr("inferkit.dataset.images._processes", pool)
+    images = folder_of(tmp_path / "images", 3)
+    make_from_images(asked(images, tmp_path / "set", size=40, images_per_file=1))
+    make_from_images(asked(images, tmp_path / "more", size=40, images_per_file=1, workers=3))
+    assert counts == [2, 3]

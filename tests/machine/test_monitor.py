@@ -12,11 +12,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(monitor_module, "PERIOD_S", 0.005)
 
 
-def sampled(*samples: tuple[float, float], start: float = 100.0) -> list[float | None]:
+def sampled(*samples: tuple[float, float], start: float = 100.0, end: float = 200.0) -> list[float | None]:
     """Return the series of samples that were taken at these times."""
     monitor = Monitor({"x": ("W", lambda: 0.0)})
     monitor.samples["x"] += samples
-    series = monitor.series(start)
+    series = monitor.series(start, end)
     return series["x"].values if series else []
 
 
@@ -33,6 +33,11 @@ def test_what_was_before_the_start_is_left_out() -> None:
     assert sampled((90.0, 7)) == []
 
 
+def test_what_was_after_the_end_is_left_out() -> None:
+    assert sampled((100.2, 4), (101.1, 8), (101.6, 0), (109.0, 0), end=101.5) == [4, 8]
+    assert sampled((101.0, 7), end=100.5) == []
+
+
 def testsamples_while_entered_and_no_longer() -> None:
     calls: list[float] = []
 
@@ -45,8 +50,8 @@ def testsamples_while_entered_and_no_longer() -> None:
         while len(calls) < 4:
             sleep(0.005)
     count = len(calls)
-    assert monitor.series(start)["power"].values == [0.5]
-    assert monitor.series(start)["power"].unit == "W"
+    (power,) = monitor.series(start, monotonic()).values()
+    assert (power.unit, set(power.values)) == ("W", {0.5})
     sleep(0.02)
     assert len(calls) == count
     assert not [thread for thread in threading.enumerate() if thread.name == "monitor"]

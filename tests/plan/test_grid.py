@@ -102,7 +102,7 @@ def test_a_window_lasts_so_many_batches_and_never_less_than_the_profile_wants(
 
 
 def test_every_axis_of_a_pipeline_can_be_asked_for() -> None:
-    from inferkit.dataset.format import Dataset
+    from inferkit.dataset.tensors import Dataset
     from inferkit.plan.build import plan
 
     planned = plan(SingleProcess(readers=["memory"], engines=["null"], shape=[3, 8, 8]))

@@ -19,6 +19,7 @@ from inferkit.plan.build import plan
 from inferkit.plan.fingerprint import code_digest
 from inferkit.plan.points import Plan, Point
 from inferkit.plan.reuse import FINGERPRINT, find
+from inferkit.records.figures import Figure
 from inferkit.records.host import Host, Identity
 from inferkit.records.job import ReadJob
 from inferkit.records.params import HostToDevice, MakeDataset, SingleProcess, StorageToHost
@@ -236,6 +237,7 @@ class TestRerun:
                     measure="read",
                     host=Host(),
                     verdict=verdicts[threads(point)],
+                    measured=Figure(bytes_per_s=1.0),
                     failure=Failure(kind="x", message="y"),
                     facts={FINGERPRINT: point.fingerprint},
                 )
@@ -244,6 +246,16 @@ class TestRerun:
         )
         todo = plan(asked(data, threads=[1, 2, 3], rerun=rerun)).todo
         assert [verdicts[threads(point)] for point in todo] == left
+
+    def test_a_record_that_is_not_well_formed_stands_for_nothing(self, data: Path, tmp_path: Path) -> None:
+        (point,) = plan(asked(data)).points
+        run = Run(notebook="03a", measure="read", host=Host(), verdict="VALID", facts={FINGERPRINT: point.fingerprint})
+        good = run.model_copy(update={"measured": Figure(bytes_per_s=1.0), "id": "good"})
+        odd = run.model_copy(update={"facts": {FINGERPRINT: [point.fingerprint]}})
+        keep(tmp_path, run, odd)
+        assert not find(tmp_path, [point.fingerprint])
+        keep(tmp_path, run, odd, good)
+        assert [one.run.id for one in find(tmp_path, [point.fingerprint]).values()] == ["good"]
 
     def test_a_reused_ceiling_serves_a_new_pipeline(self, tmp_path: Path, data: Path) -> None:
         values = {"data": str(data), "engines": ["null"], "batch_sizes": [8], "earlier": str(tmp_path), **TINY}
@@ -261,9 +273,8 @@ class TestRerun:
 
 class TestFind:
     def run(self, started: str, mark: str = "m") -> Run:
-        return Run(
-            notebook="03a", measure="read", host=Host(), verdict="VALID", started=started, facts={FINGERPRINT: mark}
-        )
+        about = {"notebook": "03a", "measure": "read", "verdict": "INVALID", "started": started}
+        return Run.model_validate(about | {"host": Host(), "facts": {FINGERPRINT: mark}})
 
     def test_the_latest_is_taken(self, tmp_path: Path) -> None:
         early, late = self.run("2026-01-01T00:00:00+00:00"), self.run("2026-01-02T00:00:00+00:00")

@@ -147,6 +147,14 @@ def test_series_are_sums_and_the_machine_s_are_told_once() -> None:
     assert found["gpu1_power_w"].values == [300.0]
 
 
+def test_bins_are_those_of_the_rank_of_the_longest_batches() -> None:
+    traces = [trace(10.0), trace(110.0)]
+    steps = [{"images_per_s": Series(unit="images/s", step_s=step, values=[0.0])} for step in (3.0, 1.0)]
+    found = common_series([outcome(own, series=told) for own, told in zip(traces, steps, strict=True)], traces, WINDOW)
+    assert found["images_per_s"].step_s == 3.0
+    assert found["images_per_s"].values == pytest.approx([120.0] * 2)
+
+
 @given(st.lists(st.lists(st.floats(1e-6, 10.0), min_size=1, max_size=50), min_size=1, max_size=4))
 def test_histograms_of_ranks_add_up_on_one_grid(samples: list[list[float]]) -> None:
     def stage(seconds: list[float]) -> Stage:

@@ -28,7 +28,7 @@ def layer_times(runs: Sequence[Run]) -> Chart:
     if not profiled:
         return message("layers: none were timed; set layer_profile: true with engine tensorrt")
     rows = layer_rows(profiled[-1])
-    y = alt.Y("layer:N", sort=[str(row["layer"]) for row in rows], title=None, axis=alt.Axis(labelLimit=400))
+    y = alt.Y("layer:N", sort=[str(row["layer"]) for row in rows], title=None)
     bars = base(rows).mark_bar(height=12, color=STAGE_COLOURS["infer"])
     chart = bars.encode(y=y, x=alt.X("ms:Q", title="time in one batch (ms)"), tooltip=["layer:N", "ms:Q"])
     demo = demo_note(profiled[-1:])

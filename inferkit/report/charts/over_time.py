@@ -51,13 +51,13 @@ def machine_over_time(runs: Sequence[Run]) -> Chart:
     chart = alt.vconcat(*panels, spacing=8)
     label = next(label for label, other in zip(labels(runs), runs, strict=True) if other is run)
     demo = demo_note([run])
-    key = "grey: warm-up, not counted · a point: the mean over a second"
+    key = "grey: warm-up, not counted · a point: the mean over a second, or over a batch that takes longer"
     traffic = "traffic to and from the GPU: samples of 20 ms" if {"pcie_in", "pcie_out"} & set(there) else ""
     return styled(chart, "The machine while the best pipeline ran", label, key, traffic, demo)
 
 
 def _rows(run: Run) -> Rows:
-    """Return one row per second and series that has a panel."""
+    """Return one row per bin and series that has a panel."""
     rows: Rows = []
     for key, series in run.series.items():
         gpu = re.fullmatch(r"gpu(\d+)_(.+)", key)

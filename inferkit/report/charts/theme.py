@@ -13,6 +13,8 @@ Chart = alt.Chart | alt.LayerChart | alt.FacetChart | alt.VConcatChart
 Rows = list[dict[str, Any]]
 WIDTH = 400
 """Width of a plot in pixels without its axes: with labels and legend 600 to 800."""
+LONGEST = 600
+"""Pixels of a label at the most, about 100 letters: a name grows the chart before it is cut."""
 
 
 def base(rows: Rows) -> alt.Chart:
@@ -60,7 +62,7 @@ def look() -> alt.Config:
             labelFontSize=11,
             titleFontSize=11,
             titleFontWeight=600,
-            labelLimit=280,
+            labelLimit=LONGEST,
             gridColor="#E6E6E6",
             labelColor=INK,
         ),
@@ -68,8 +70,10 @@ def look() -> alt.Config:
         # Vega-Lite's own marks are translucent, which mixes the stages' colours with what lies below.
         point=alt.MarkConfig(opacity=1),
         tick=alt.TickConfig(opacity=1),
-        legend=alt.LegendConfig(labelFontSize=11, titleFontSize=11, labelLimit=260, titleLimit=400, orient="bottom"),
-        header=alt.HeaderConfig(labelFontSize=11, labelFontWeight=600, labelLimit=700, title=None),
+        legend=alt.LegendConfig(
+            labelFontSize=11, titleFontSize=11, labelLimit=WIDTH, titleLimit=WIDTH, orient="bottom"
+        ),
+        header=alt.HeaderConfig(labelFontSize=11, labelFontWeight=600, labelLimit=2 * LONGEST, title=None),
     )
 
 

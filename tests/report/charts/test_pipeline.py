@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import vl_convert
 from IPython.core.displaypub import CapturingDisplayPublisher
 from PIL import Image
 
@@ -346,3 +347,12 @@ def test_layers_beyond_the_longest_are_summed_up_and_no_time_is_lost(make_run: M
     assert sum(float(str(row["ms"])) for row in rows) == sum(range(40))
     assert rows[0]["layer"] == "1. layer 39"
     assert "15 others" in str(rows[-1]["layer"])
+
+
+def test_no_name_is_cut_where_there_is_room(make_run: MakeRun) -> None:
+    names = [f"{letter}_network_whose_name_somebody_made_as_long_as_a_whole_sentence_is" for letter in "ab"]
+    runs = [make_run(58, point={"engine": "onnx", "model": name, "reader": "buffered"}) for name in names]
+    for chart in (CHARTS["throughput"], CHARTS["ceilings"]):
+        svg = vl_convert.vegalite_to_svg(chart(runs).to_dict(), vl_version="5.20", allowed_base_urls=[])
+        assert "…" not in svg
+        assert all(name in svg for name in names)

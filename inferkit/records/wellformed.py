@@ -1,0 +1,115 @@
+"""What a record's model leaves open, checked where records are read, so that the report need not ask again.
+
+Axes, facts and parameters are open lists: one that nobody knows may hold anything. Those that are shown, computed with
+or drawn are named here, with their types.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from inferkit.errors import RecordError
+
+if TYPE_CHECKING:
+    from inferkit.records.run import Run
+
+READS_NOTHING = "reads nothing, so there is no bandwidth"
+"""In a warning: why a reader's record has no figure, such as that of mapped files."""
+NOTHING_MADE = "so nothing was measured"
+"""In a warning: why the record of a data set that was there has no figure."""
+
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(gt=0)]
+Amount = Annotated[float, Field(ge=0)]
+
+
+class _Known(BaseModel):
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class _Axes(_Known):
+    engine: str = ""
+    model: str = ""
+    precision: str = ""
+    reader: str = ""
+    memory: str = ""
+    direction: str = ""
+    device: str = ""
+    gpu: Count | str = ""
+    node: Count = 0
+    threads: Count = 0
+    gpus: Count = 0
+    cores: Count = 0
+    ranks: Positive = 1
+    batch_size: Positive = 1
+    transfer_bytes: Positive = 1
+
+
+class _Reading(_Known):
+    first_done_s: Amount | None = None
+    last_done_s: Amount | None = None
+    balance: Amount | None = None
+    thread_cpu_s_per_gb: Amount | None = None
+
+
+class _Facts(_Known):
+    images: Count = 0
+    skipped: Count | list[Any] | dict[str, Any] | None = None
+    dtype: str | None = None
+    shape: list[Positive] | None = None
+    reading: _Reading | None = None
+    top1_agreement: Amount | None = None
+    layers_ms: list[Annotated[tuple[str, Amount], Field(strict=False)]] | None = None
+    fingerprint: str = ""
+
+
+class _Params(_Known):
+    data: str = ""
+    device: str = ""
+    dtype: str | None = None
+    shape: list[Positive] | None = None
+
+
+class _Open(_Known):
+    point: _Axes
+    facts: _Facts
+    params: _Params
+
+
+def check(run: "Run", data: Mapping[str, Any]) -> None:
+    """Check what a record's model leaves open.
+
+    Parameters
+    ----------
+    run, data
+        The record, and the JSON that it was read from.
+
+    Raises
+    ------
+    RecordError
+        If an axis, fact or parameter that the report knows has another type, a number is none, or if the record is
+        VALID and neither has a figure nor says why.
+    """
+    try:
+        _Open.model_validate({"point": run.point, "facts": run.facts, "params": run.params})
+        json.dumps(data, allow_nan=False)
+    except ValidationError as error:
+        raise RecordError(first_fault(error)) from error
+    except ValueError as error:
+        message = "it holds NaN or an infinity, expected numbers, or null for what is unknown"
+        raise RecordError(message) from error
+    told = any(why in warning for warning in run.warnings for why in (READS_NOTHING, NOTHING_MADE))
+    figure = run.measured
+    if run.verdict == "VALID" and not told and not (figure and (figure.images_per_s or figure.bytes_per_s)):
+        message = "it is VALID and has no figure, expected images or bytes per second: measure that point again"
+        raise RecordError(message)
+
+
+def first_fault(error: ValidationError) -> str:
+    """Word the first thing that does not fit, and how many more there are."""
+    first, *others = error.errors(include_url=False)
+    more = f" (and {len(others)} more)" if others else ""
+    found = "" if first["type"] == "missing" else f" is {first['input']!r:.60}"
+    return f"{'.'.join(map(str, first['loc']))}{found}: {first['msg']}{more}"

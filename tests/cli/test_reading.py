@@ -1,0 +1,104 @@
+"""``show``, ``export`` and ``compare`` of what is broken: one sentence, or what is left of it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from inferkit.cli.main import main
+from inferkit.records.figures import Figure
+from inferkit.records.host import Host
+from inferkit.records.run import MIME, Run
+
+CELL = {"cell_type": "code", "id": "a", "execution_count": 1, "metadata": {}, "source": ""}
+
+
+def record(**changes: Any) -> dict[str, Any]:
+    about = {"notebook": "03b", "measure": "pipeline", "storage": "shm", "verdict": "VALID"}
+    run = Run.model_validate(about | {"host": Host(), "measured": Figure(images_per_s=58.0), "point": {"threads": 2}})
+    return run.to_dict() | changes
+
+
+def cells(*records: Any) -> list[dict[str, Any]]:
+    shown = {"output_type": "display_data", "metadata": {}}
+    return [CELL | {"outputs": [shown | {"data": {MIME: own, "text/plain": "a record"}}]} for own in records]
+
+
+def write(path: Path, *cells: dict[str, Any]) -> Path:
+    path.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    return path
+
+
+def inferkit(*words: object) -> Result:
+    return CliRunner().invoke(main, list(map(str, words)))
+
+
+NO_NOTEBOOKS: dict[str, Callable[[Path], object]] = {
+    "not executed": lambda path: write(path, CELL | {"outputs": []}),
+    "bare cells": lambda path: path.write_text('{"cells": [{"cell_type": "code"}, {}]}'),
+    "a lone Markdown cell": lambda path: path.write_text('{"cells": [{"cell_type": "markdown", "source": "x"}]}'),
+    "no cells": lambda path: write(path),
+    "folder": lambda path: path.mkdir(),
+    "truncated": lambda path: path.write_text(json.dumps({"cells": cells(record())})[:-9]),
+    "empty": lambda path: path.touch(),
+    "another JSON": lambda path: path.write_text('{"name": 1}'),
+    "a list": lambda path: path.write_text("[1]"),
+    "cells that are none": lambda path: path.write_text('{"cells": [1]}'),
+    "no text": lambda path: path.write_bytes(b"\xff\xfe\x00"),
+    "missing": lambda path: None,
+}
+
+
+@pytest.mark.parametrize("name", NO_NOTEBOOKS)
+@pytest.mark.parametrize(
+    "words", [("show",), ("show", "--json"), ("compare",), *[("export", "--to", to) for to in ("html", "csv", "json")]]
+)
+def test_what_holds_no_record_is_refused_in_one_sentence(tmp_path: Path, name: str, words: tuple[str, ...]) -> None:
+    path = tmp_path / "a.ipynb"
+    NO_NOTEBOOKS[name](path)
+    done = inferkit(*words, path)
+    assert done.exit_code == 2, done.output
+    assert str(path) in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+
+
+BROKEN: dict[str, Any] = {
+    "text for a number": record(point={"transfer_bytes": "x"}),
+    "a number for a list": record(facts={"shape": 5}),
+    "a list for a record": [],
+    "a negative figure": record(measured={"images_per_s": -1.0}),
+    "no figure": record(measured=None),
+    "another schema": record(schema=9),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_record_is_named_and_left_out(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / "a.ipynb", *cells(BROKEN[name], record(id="good")))
+    for words in (("show",), ("compare",), *[("export", "--to", to) for to in ("html", "csv", "json")]):
+        done = inferkit(*words, path)
+        assert done.exit_code == 0, done.output
+        assert done.stderr.startswith(f"inferkit: left out: {path}: record ")
+        assert len(done.stderr.splitlines()) == 1
+    assert [run["id"] for run in json.loads(inferkit("show", "--json", path).stdout)] == ["good"]
+    write(path, *cells(BROKEN[name]))
+    assert inferkit("show", path).exit_code == 2
+
+
+def test_a_broken_notebook_does_not_hide_the_others(tmp_path: Path) -> None:
+    write(tmp_path / "a.ipynb", *cells(record()))
+    (tmp_path / "cut.ipynb").write_text('{"cells": [')
+    done = inferkit("compare", tmp_path)
+    assert (done.exit_code, "shm" in done.stdout) == (0, True)
+    assert done.stderr.startswith(f"inferkit: left out: {tmp_path / 'cut.ipynb'}: is not a notebook")
+
+
+def test_cells_that_lack_what_html_needs_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.ipynb", *cells(record()), {"cell_type": "code"})
+    done = inferkit("export", path, "--to", "html")
+    assert (done.exit_code, "'metadata' is a required property" in done.stderr) == (2, True)
+    assert inferkit("export", path, "--to", "csv").exit_code == 0
