@@ -29,7 +29,7 @@ BATCH_S = 0.001
 """Of a batch while no other takes half of the CPU."""
 FIXED = Window(warmup_s=0.1, duration_s=0.5, repeats=3)
 STEADY = FIXED.changed(target=0.025, longest_s=10.0)
-REAL = Window(warmup_s=0.1, duration_s=0.2, repeats=3)
+REAL = Window(warmup_s=0.5, duration_s=0.5, repeats=3)
 TURN_S = 0.02
 """Turns of the disturbance last so long on average."""
 DISTURBANCE = f"""

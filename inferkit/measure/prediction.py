@@ -145,8 +145,14 @@ def rests_on(bottleneck: str | None, ceilings: Mapping[str, Figure], alone: Coll
     return "read" if bottleneck in SERIAL else bottleneck
 
 
-def held_against(run: Run) -> Iterator[Finding]:
-    """Say what it means that a pipeline lies far off its prediction; nothing where it does not."""
+def held_against(run: Run, alone: Mapping[str, Run]) -> Iterator[Finding]:
+    """Say what it means that a pipeline lies off its prediction; nothing where it does not.
+
+    Parameters
+    ----------
+    alone
+        What measured its stages alone, by stage.
+    """
     reached = run.reached
     if reached is None:
         return
@@ -163,3 +169,27 @@ def held_against(run: Run) -> Iterator[Finding]:
             f"only {percent(reached)} of the prediction: something holds it back that no ceiling tells, "
             f"so {run.bottleneck} is not called the bottleneck",
         )
+    elif reached < 1 / OVER and _surely_below(run) and (why := _why_below(run, alone)):
+        yield Finding("warning", f"{percent(reached)} of the prediction: {why}")
+
+
+def _surely_below(run: Run) -> bool:
+    """Tell whether a figure and its prediction differ by more than their errors."""
+    ours, ceiling = run.measured, run.predicted
+    assert ours is not None
+    assert ceiling is not None
+    return (run.reached or 0.0) * (1 + (ours.half_width or 0.0)) < 1 - (ceiling.half_width or 0.0)
+
+
+def _why_below(run: Run, alone: Mapping[str, Run]) -> str:
+    """Say what the bottleneck did otherwise than alone: worked more slowly, or waited; empty where nobody knows."""
+    stage = run.bottleneck or ""
+    own = alone.get(rests_on(stage, run.ceilings, alone))
+    here, there = run.stages.get(stage), own.stages.get(stage) if own else None
+    if not here or not there or not here.images_per_s or not there.images_per_s or here.busy is None:
+        return ""
+    slower = 1 - here.images_per_s / there.images_per_s
+    worked = f"{stage} was at work for {percent(here.busy)} of the time"
+    if there.busy is not None:
+        worked += f" (alone {percent(there.busy)})"
+    return f"{worked}, and {percent(abs(slower))} {'slower' if slower > 0 else 'faster'} at it than alone"

@@ -105,13 +105,13 @@ def run_of(
             "unverified": found.unverified,
         }
     )
-    return _judged(run, found)
+    return _judged(run, found, alone)
 
 
-def _judged(run: Run, found: Judgement) -> Run:
+def _judged(run: Run, found: Judgement, alone: Mapping[str, Run]) -> Run:
     """Add what speaks against a figure, what lies off its prediction included."""
     if "link" not in run.ceilings:
-        for finding in held_against(run):
+        for finding in held_against(run, alone):
             (found.reasons if finding.kind == "reason" else found.warnings).append(finding.text)
     unexplained = run.bottleneck is not None and (run.reached or 1.0) < UNEXPLAINED
     return run.model_copy(

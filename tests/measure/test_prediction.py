@@ -132,9 +132,33 @@ def piped(measured: float, profile: str = "quick") -> Run:
     ],
 )
 def test_what_lies_far_off_its_prediction_is_said(run: Run, kinds: list[str]) -> None:
-    found = list(held_against(run))
+    found = list(held_against(run, {}))
     assert [finding.kind for finding in found] == kinds
     assert all("infer" in finding.text for finding in found)
+
+
+def below(measured: float, here: Stage, there: Stage, half_width: float = 0.01) -> list[str]:
+    run = piped(measured).model_copy(update={"stages": {"infer": here}, "ceilings": {"infer": figure(100)}})
+    run = run.model_copy(update={"measured": figure(measured).model_copy(update={"half_width": half_width})})
+    ceiling = alone(100, stages={"infer": there}, measure="infer")
+    return [finding.text for finding in held_against(run, {"infer": ceiling})]
+
+
+def test_what_the_bottleneck_did_otherwise_than_alone_is_said() -> None:
+    there = Stage(images_per_s=101, busy=0.99)
+    assert below(90, Stage(images_per_s=91, busy=0.99), there) == [
+        "90.0 % of the prediction: infer was at work for 99.0 % of the time (alone 99.0 %), "
+        "and 9.9 % slower at it than alone"
+    ]
+    (waited,) = below(80, Stage(images_per_s=103, busy=0.78), there)
+    assert "at work for 78.0 % of the time (alone 99.0 %), and 2.0 % faster at it" in waited
+
+
+def test_nothing_is_said_of_what_errors_explain_or_nobody_knows() -> None:
+    there = Stage(images_per_s=101, busy=0.99)
+    assert below(98, there, there) == []
+    assert below(95, there, there, half_width=0.05) == []
+    assert below(90, Stage(), there) == []
 
 
 @pytest.mark.parametrize(
