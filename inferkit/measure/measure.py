@@ -68,7 +68,8 @@ def _measured_points(plan: Plan, patience: Interrupts, show: Show | None) -> Ite
             outcome = run_point(plan, index, show)
             again = partial(run_point, plan, index, show)
             run = between_ceilings(plan, point, outcome, nearest, again)
-            run = run.model_copy(update={"peers": peers.beside(point.jobs, outcome, again)})
+            if point.measure == point.job.work:  # what others measure as well
+                run = run.model_copy(update={"peers": peers.beside(point.jobs, outcome, again)})
         except RankFailure as failure:
             run = failed_run(plan, point, Failure(kind=failure.kind, message=str(failure), detail=failure.detail))
         except RankError as error:

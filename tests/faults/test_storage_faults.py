@@ -19,7 +19,7 @@ from inferkit.dataset.format import open_dataset
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.devices.cpu import CpuDevice
 from inferkit.errors import ReadError
-from inferkit.measure import measure as measure_module
+from inferkit.measure import watch
 from inferkit.measure.measure import measure
 from inferkit.measure.watch import Status
 from inferkit.plan.build import plan
@@ -161,7 +161,7 @@ def test_the_mount_goes_while_it_is_read(storage: Storage) -> None:
 
 
 def test_storage_that_answers_no_more_is_given_up(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure_module, "STALL_S", 1.0)
+    monkeypatch.setattr(watch, "STALL_S", 1.0)
     begin = time.monotonic()
     told = failed(asked(storage.mount, duration_s=LONG), lambda: storage.tell(hang=True))
     assert "hangs" in told
@@ -169,7 +169,7 @@ def test_storage_that_answers_no_more_is_given_up(storage: Storage, monkeypatch:
 
 
 def test_a_rank_that_cannot_even_be_killed_is_left_behind(uncached: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure_module, "STALL_S", 0.5)
+    monkeypatch.setattr(watch, "STALL_S", 0.5)
     monkeypatch.setattr(launch, "STUCK_S", 0.5)
     begin = time.monotonic()
     told = failed(asked(uncached.mount, duration_s=LONG, evict=False), lambda: uncached.tell(hang=True))

@@ -64,7 +64,7 @@ def test_altered_bytes_fail_the_point_and_name_the_image(folder: Path) -> None:
 def test_storage_that_was_memory_is_invalid(folder: Path) -> None:
     (run,) = measure(plan(asked(folder, source="storage")))
     assert run.verdict == "INVALID"
-    assert "page cache" in run.reasons[0]
+    assert any("page cache" in reason for reason in run.reasons), run.reasons
 
 
 def test_direct_reads_come_from_storage(folder: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_rank_that_was_stopped_again_and_again_is_not_valid(folder: Path) -> N
             sleep(0.3)
             os.kill(rank, signal.SIGCONT)
 
-    (run,) = measure(plan(asked(folder, profile="quick", threads=[1], duration_s=1.0)), hold_up)
+    (run,) = measure(plan(asked(folder, profile="quick", threads=[1], duration_s=0.5)), hold_up)
     assert run.verdict == "INVALID"
     assert any("work stood still for" in reason for reason in run.reasons), (run.reasons, run.facts)
 

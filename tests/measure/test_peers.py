@@ -293,11 +293,12 @@ def test_a_missing_nvbandwidth_is_said(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_copy_on_the_cpu_has_no_nvbandwidth_in_its_record() -> None:
     values = {"peer": ["nvbandwidth"], "memories": ["pageable"], "transfer_bytes": [65536]}
-    (run,) = measure(plan(HostToDevice.check({**values, "warmup_s": 0.05, "duration_s": 0.1, "repeats": 1})))
+    run, memory = measure(plan(HostToDevice.check({**values, "warmup_s": 0.05, "duration_s": 0.1, "repeats": 1})))
     assert verdict(run) == "VALID", run.failure
     assert run.peers == [
         Peer(name="nvbandwidth", missing="nvbandwidth copies to GPUs, and the device is cpu: set device: cuda")
     ]
+    assert memory.peers == []
 
 
 INFERS = SingleProcess.check({"peer": ["fio", "nvbandwidth", "trtexec"]})

@@ -20,12 +20,12 @@ from tests.dataset.pictures import folder_of
 SIZE = 24
 SHAPE = (3, SIZE, SIZE)
 CAPABILITIES = {
-    "memory": Capabilities(has_files=False, has_ceiling=False),
-    "buffered": Capabilities(can_evict=True),
+    "memory": Capabilities(has_files=False, has_ceiling=False, memory_passes=0),
+    "buffered": Capabilities(can_evict=True, memory_passes=2),
     "direct": Capabilities(passes_cache=True),
     "uring": Capabilities(passes_cache=True),
-    "mapped": Capabilities(has_ceiling=False),
-    "jpeg": Capabilities(can_evict=True, decodes=True),
+    "mapped": Capabilities(has_ceiling=False, memory_passes=0),
+    "jpeg": Capabilities(can_evict=True, decodes=True, memory_passes=None),
 }
 every_reader = pytest.mark.parametrize("name", READERS)
 

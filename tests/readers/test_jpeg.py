@@ -26,6 +26,7 @@ from inferkit.validity.checksums import Verifier
 from tests.conftest import Known, MakeTensors
 from tests.dataset.pictures import folder_of
 from tests.readers.conftest import assert_delivers, assert_reads_every_image
+from tests.verdicts import verdict
 
 SIZE, COUNT = 24, 11
 
@@ -171,7 +172,7 @@ SHORT = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 1, "batch_sizes": [4], 
 
 def test_03a_tells_decoding_apart_from_reading(images: Path) -> None:
     (run,) = measure(plan(StorageToHost.check(SHORT | {"images": str(images)})))
-    assert run.verdict == "VALID", run.failure
+    assert verdict(run) == "VALID", run.failure
     assert set(run.stages) == {"read", "decode"}
     assert run.facts["reader"]["resize"] == "stretch"
     assert any("JPEG" in text for text in run.unverified)
@@ -179,7 +180,7 @@ def test_03a_tells_decoding_apart_from_reading(images: Path) -> None:
 
 def test_03b_streams_what_it_decodes(images: Path) -> None:
     runs = list(measure(plan(SingleProcess.check(SHORT | {"images": str(images), "engines": ["null"]}))))
-    assert [run.verdict for run in runs] == ["VALID"] * 3, [run.failure for run in runs]
+    assert [verdict(run) for run in runs] == ["VALID"] * 3, [run.failure for run in runs]
     assert list(runs[-1].stages) == ["read", "decode", "copy"]
 
 
