@@ -13,9 +13,9 @@ from inferkit.dataset.tensors import Dataset
 from inferkit.errors import DatasetError, ParameterError
 from inferkit.linux.cgroups import cpus
 from inferkit.machine.facts import facts
-from inferkit.records.figures import Figure, Stage
+from inferkit.records.figures import Figure, Json, Stage
 from inferkit.records.params import MakeDataset, project_root, resolve
-from inferkit.records.run import Failure, Json, Run
+from inferkit.records.run import Failure, Run
 from inferkit.records.wellformed import NOTHING_MADE
 
 LISTED = 100

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from inferkit.linux.cgroups import throttle_files, throttled_s
 from inferkit.linux.procfs import cpu_times, swapped_pages
 from inferkit.machine.contention import Process, other_ranks, process_s, processes, share_on, took
+from inferkit.records.figures import Json
 from inferkit.records.place import cpu_ranges
-from inferkit.records.run import Json
 
 FULL = 0.1
 """CPUs that are idle for less than this share of a moment have no room left: what others take then is taken from us."""

@@ -17,7 +17,7 @@ from inferkit.errors import DeviceError
 from inferkit.linux.procfs import stat
 from inferkit.machine.gpu_processes import users_of
 from inferkit.machine.nvml import nvml
-from inferkit.records.run import Json
+from inferkit.records.figures import Json
 
 Sample = Callable[[], float | None]
 

@@ -10,9 +10,10 @@ from inferkit.measure.metrics import agreement, images_per_joule, link_of, measu
 from inferkit.measure.prediction import MEMORY, UNEXPLAINED, ceilings_of, held_against, is_ceiling, predict
 from inferkit.plan.points import Plan, Point
 from inferkit.plan.reuse import FINGERPRINT
+from inferkit.records.figures import Json
 from inferkit.records.job import Outcome, device_of
 from inferkit.records.params import Parameters, Windows
-from inferkit.records.run import Failure, Json, Run
+from inferkit.records.run import Failure, Run
 from inferkit.records.wellformed import READS_NOTHING
 from inferkit.validity.verdict import Judgement, judge
 

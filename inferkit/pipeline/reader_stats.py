@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from inferkit.records.run import Json
+from inferkit.records.figures import Json
 
 
 class ThreadStats(NamedTuple):

@@ -11,9 +11,9 @@ from inferkit.pipeline.ring import Ring
 from inferkit.pipeline.timeline import Timeline
 from inferkit.readers import reader_class
 from inferkit.readers.split import batches, split
+from inferkit.records.figures import Json
 from inferkit.records.job import Images, ReadOptions
 from inferkit.records.place import Place
-from inferkit.records.run import Json
 from inferkit.validity.checksums import Verifier
 from inferkit.validity.io_accounting import IoAccounting
 

@@ -20,6 +20,7 @@ from inferkit.pipeline.timeline import Timeline
 from inferkit.readers.base import Reader
 from inferkit.readers.memory import MemoryReader, in_memory
 from inferkit.readers.split import split
+from inferkit.records.figures import Json
 from inferkit.records.job import (
     CopyJob,
     DeviceOptions,
@@ -31,7 +32,6 @@ from inferkit.records.job import (
     PipelineJob,
     ReadJob,
 )
-from inferkit.records.run import Json
 from inferkit.validity.outputs import look_at_outputs
 
 Begin = Callable[[tuple[str, ...]], Timeline]

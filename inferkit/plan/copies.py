@@ -11,10 +11,10 @@ from inferkit.plan.context import batch_log_of
 from inferkit.plan.devices import chosen_gpus, device_axes
 from inferkit.plan.points import Point
 from inferkit.plan.settings import job_at
+from inferkit.records.figures import Scalar
 from inferkit.records.job import CopyJob, DeviceOptions, window_of
 from inferkit.records.params import HostToDevice
 from inferkit.records.place import Place
-from inferkit.records.run import Scalar
 
 
 def copy_points(params: HostToDevice) -> tuple[list[Point], tuple[str, ...]]:

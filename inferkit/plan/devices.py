@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from inferkit.errors import ParameterError
 from inferkit.machine.facts import facts
-from inferkit.records.run import Scalar
+from inferkit.records.figures import Scalar
 
 
 def chosen_gpus(device: str, gpus: list[int]) -> list[int]:

@@ -15,8 +15,8 @@ from typing import Any
 
 from inferkit.errors import ParameterError
 from inferkit.plan.networks import stem
+from inferkit.records.figures import Scalar
 from inferkit.records.job import Window
-from inferkit.records.run import Scalar
 
 AXES = ("device", "gpus", "ranks", "batch_size", "engine", "model", "precision", "reader", "threads")
 """What rules can ask for: ``gpus`` and ``ranks`` are numbers of them."""

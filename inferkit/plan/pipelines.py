@@ -22,9 +22,9 @@ from inferkit.plan.reading import (
 )
 from inferkit.plan.settings import Setting
 from inferkit.readers import reader_class
+from inferkit.records.figures import Scalar
 from inferkit.records.job import Images, InferJob, InferOptions, PipelineJob, Window
 from inferkit.records.params import SingleProcess
-from inferkit.records.run import Scalar
 
 if TYPE_CHECKING:
     from inferkit.models.agreement import NetworkPair

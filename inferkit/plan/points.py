@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from inferkit.dataset.tensors import Dataset
 from inferkit.machine.placement import picture
+from inferkit.records.figures import Scalar
 from inferkit.records.job import Job, reading_of
 from inferkit.records.notebooks import Stored
 from inferkit.records.params import Parameters
 from inferkit.records.place import Placement
-from inferkit.records.run import Failure, Run, Scalar
+from inferkit.records.run import Failure, Run
 from inferkit.text import text_table
 from inferkit.units import duration, gigabytes
 

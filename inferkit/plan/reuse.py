@@ -13,9 +13,10 @@ from inferkit.dataset.tensors import Dataset, image_hash
 from inferkit.errors import DatasetError, RecordError
 from inferkit.plan.fingerprint import Fingerprints
 from inferkit.plan.points import Plan, reads_files
+from inferkit.records.figures import Json
 from inferkit.records.notebooks import Stored, notebooks_under, raw_records
 from inferkit.records.params import Windows, resolve
-from inferkit.records.run import REUSED, Json, Run
+from inferkit.records.run import REUSED, Run
 
 FINGERPRINT = "fingerprint"
 """Its name in a Run's facts."""

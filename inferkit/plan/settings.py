@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from inferkit.errors import ParameterError
 from inferkit.plan.devices import chosen_gpus, device_axes
 from inferkit.readers import reader_class
+from inferkit.records.figures import Scalar
 from inferkit.records.job import DeviceOptions, Job, PipelineJob, ReadJob, ReadOptions
 from inferkit.records.params import MultiProcess, SingleProcess
 from inferkit.records.place import Place, Placement
-from inferkit.records.run import Scalar
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,9 @@ from inferkit.machine.affinity import check_whereabouts
 from inferkit.machine.topology import topology
 from inferkit.pipeline.steadiness import drifted, with_error
 from inferkit.ranks.aggregate import Sum, add_up, common_repeats, common_series, common_stages
-from inferkit.records.figures import Figure, Repeat
+from inferkit.records.figures import Figure, Json, Repeat
 from inferkit.records.job import Job, Outcome, ProgressTrace, Window
 from inferkit.records.place import Place, cpu_ranges
-from inferkit.records.run import Json
 from inferkit.stats import interval
 from inferkit.units import duration, percent
 from inferkit.validity.io_accounting import shares

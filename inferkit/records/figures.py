@@ -1,12 +1,20 @@
 """What a Run is made of: figures and their errors, windows, stages' times, and series over time."""
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
+
+OUTPUTS = "outputs: "
+"""Begins a warning that a network or engine may not compute what it should."""
+
+Scalar = str | int | float | bool
+Json = Any
 
 
 class Record(BaseModel):
     """Base of everything inside a Run: immutable, no unknown fields, no NaN and no infinity."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
 
 
 class Figure(Record):

@@ -4,16 +4,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from inferkit.records.figures import Figure, Record, Repeat, Series, Stage
+from inferkit.records.figures import Figure, Json, Record, Repeat, Series, Stage
 from inferkit.records.params import Windows
 from inferkit.records.place import Place
-from inferkit.records.run import Json
 
 
 class _Part(BaseModel):
     """Base of a job and of its parts: immutable, no unknown fields."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
     def changed(self, **values: Any) -> Self:
         """Return a copy in which some fields have other values."""

@@ -11,7 +11,8 @@ from typing import NamedTuple
 from warnings import warn
 
 from inferkit.errors import RecordError
-from inferkit.records.run import MIME, Json, Run
+from inferkit.records.figures import Json
+from inferkit.records.run import MIME, Run
 
 Paths = Path | str | Iterable[Path | str]
 Tell = Callable[[str], object]

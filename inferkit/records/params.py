@@ -43,7 +43,7 @@ def _counts(value: object) -> object:
 class Group(BaseModel):
     """Base of all groups of parameters, and of the notebooks' models that are put together from them."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", strict=True, frozen=True)
     notebook: ClassVar[str]
     file_stem: ClassVar[str]
 

@@ -24,7 +24,7 @@ class Place(BaseModel):
         The data set, or the copy of it, that it reads; empty: as the parameters say.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
     rank: int = 0
     ranks: int = 1
     gpus: tuple[int, ...] = ()
@@ -43,7 +43,7 @@ class Place(BaseModel):
 class Placement(BaseModel):
     """All ranks' places, and what could not be as it should."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
     places: tuple[Place, ...]
     remarks: tuple[str, ...] = ()
 

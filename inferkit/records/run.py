@@ -10,13 +10,13 @@ History of the schema (a Run of an unknown version is refused by name):
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 from uuid import uuid4
 
 from pydantic import Field, ValidationError
 
 from inferkit.errors import RecordError
-from inferkit.records.figures import Figure, Record, Repeat, Series, Stage
+from inferkit.records.figures import Figure, Json, Record, Repeat, Scalar, Series, Stage
 from inferkit.records.host import Host
 from inferkit.records.wellformed import check, first_fault
 
@@ -31,11 +31,7 @@ UNSTEADY = "unsteady"
 """How a reason begins that speaks against a figure because it varied too much."""
 REUSED = "not measured again: from "
 """Begins the warning of a Run that stands in place of measuring again: then come the notebook and when it began."""
-OUTPUTS = "outputs: "
-"""Begins a warning that a network or engine may not compute what it should."""
 
-Scalar = str | int | float | bool
-Json = Any
 Verdict = Literal["VALID", "INVALID", "FAILED"]
 
 

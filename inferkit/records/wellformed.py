@@ -26,7 +26,7 @@ Amount = Annotated[float, Field(ge=0)]
 
 
 class _Known(BaseModel):
-    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(defer_build=True, strict=True, allow_inf_nan=False)
 
 
 class _Axes(_Known):

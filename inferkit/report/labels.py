@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from inferkit.records.figures import Figure
-from inferkit.records.run import OUTPUTS, Json, Run, Scalar
+from inferkit.records.figures import OUTPUTS, Figure, Json, Scalar
+from inferkit.records.run import Run
 from inferkit.units import bandwidth, duration, gibibytes, percent, rate, scaled_bandwidth
 
 STAGE_TITLES = {

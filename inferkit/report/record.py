@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from html import escape
 
 from inferkit.errors import RecordError
-from inferkit.records.figures import Repeat, Stage
-from inferkit.records.run import MIME, Json, Peer, Run
+from inferkit.records.figures import Json, Repeat, Stage
+from inferkit.records.run import MIME, Peer, Run
 from inferkit.report import tables
 from inferkit.report.labels import (
     DEMO_REASON,

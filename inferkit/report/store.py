@@ -7,9 +7,9 @@ from warnings import warn
 
 import pandas as pd
 
-from inferkit.records.figures import Figure
+from inferkit.records.figures import Figure, Json, Scalar
 from inferkit.records.notebooks import Paths, Stored, Tell, load_runs
-from inferkit.records.run import Json, Run, Scalar
+from inferkit.records.run import Run
 from inferkit.report.labels import gpu_name, point_text
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from inferkit.readers import READERS
+from inferkit.records.figures import Json
 from inferkit.records.job import ReadOptions
-from inferkit.records.run import Json
 from inferkit.units import gigabytes, percent
 
 FROM_STORAGE = 0.9

@@ -13,7 +13,7 @@ from inferkit.linux.nfs import mount_statistics
 from inferkit.linux.page_cache import process_read_bytes, resident_share
 from inferkit.linux.procfs import ROOT, fields, kibibytes, text
 from inferkit.machine.holders import Held, holders
-from inferkit.records.run import Json
+from inferkit.records.figures import Json
 
 LOOKED_AT = 64
 """Files of which pages and extents are looked at: asking about every page of a large data set takes seconds."""

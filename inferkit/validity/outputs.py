@@ -13,7 +13,7 @@ from inferkit.engines.base import Engine, check_results
 from inferkit.errors import EngineError
 from inferkit.readers.base import Reader
 from inferkit.readers.split import split
-from inferkit.records.run import OUTPUTS, Json
+from inferkit.records.figures import OUTPUTS, Json
 
 IMAGES = 8
 """Enough to see what ignores its images, few enough for a CPU."""

@@ -8,7 +8,7 @@ from inferkit.engines.base import Engine
 from inferkit.errors import EngineError
 from inferkit.models.reference import quantised_to, reference_session
 from inferkit.readers.base import Reader
-from inferkit.records.run import Json
+from inferkit.records.figures import Json
 from inferkit.validity.outputs import IMAGES, copy_to_slot
 
 TOLERANCES = {"float": 0.03, "int8": 0.06, "fp8": 0.15}

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from inferkit.readers import READERS
-from inferkit.records.figures import Figure
+from inferkit.records.figures import Figure, Json
 from inferkit.records.job import PROFILES, Job, Outcome, ReadOptions, device_of, reading_of
 from inferkit.records.params import Parameters, Reading
-from inferkit.records.run import UNSTEADY, Json
+from inferkit.records.run import UNSTEADY
 from inferkit.units import duration, percent
 from inferkit.validity.data_origin import Finding, weigh
 from inferkit.validity.disturbance import disturbances

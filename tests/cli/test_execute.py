@@ -151,6 +151,7 @@ def test_run_executes_signs_and_answers(executed: Executed) -> None:
         assert str(path) in done.stderr + done.stdout or path.parent.as_posix() in done.stdout
 
 
+@pytest.mark.slow
 def test_an_invalid_point_exits_3(config: WriteConfig, tmp_path: Path) -> None:
     done = inferkit("run", config(source="storage"), "--only", "03a", "--out", tmp_path / "runs")
     assert done.returncode == 3, done.stdout + done.stderr

@@ -4,6 +4,7 @@ import pytest
 
 from inferkit.errors import ParameterError
 from inferkit.plan.settings import Setting, job_at, of_one_process, of_ranks
+from inferkit.records.figures import Scalar
 from inferkit.records.host import Gpu, Host
 from inferkit.records.job import (
     CopyJob,
@@ -21,7 +22,6 @@ from inferkit.records.job import (
 )
 from inferkit.records.params import MultiProcess, SingleProcess
 from inferkit.records.place import Place, Placement
-from inferkit.records.run import Scalar
 
 WINDOW = Window()
 GPUS = DeviceOptions(kind="cuda", numbers=(4, 6))

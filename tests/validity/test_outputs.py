@@ -15,7 +15,7 @@ from inferkit.errors import EngineError
 from inferkit.readers import READERS
 from inferkit.readers.base import Reader
 from inferkit.readers.memory import MemoryReader, in_memory
-from inferkit.records.run import OUTPUTS
+from inferkit.records.figures import OUTPUTS
 from inferkit.validity.outputs import IMAGES, look_at_outputs
 from tests.conftest import write_dataset
 
