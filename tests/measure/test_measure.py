@@ -175,7 +175,8 @@ def test_the_time_left_is_that_of_the_points_still_to_measure(folder: Path) -> N
 def test_a_network_of_less_precision_is_held_against_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     make_synthetic(MakeDataset(data=str(tmp_path / "bytes"), limit=40, shape=[1, 1, 784]))
-    values = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 1, "batch_sizes": [8], "engines": ["onnx"], "readers": ["memory"]}
+    values = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 1, "batch_sizes": [8], "readers": ["memory"]}
+    values |= {"engines": ["onnx"]}
     asked = {"data": str(tmp_path / "bytes"), "models": ["sensor_net"], "precisions": ["float32", "int8"], **values}
     for run in measure(plan(SingleProcess.check(asked))):
         assert verdict(run) == "VALID"
