@@ -27,10 +27,13 @@ class Link:
     ----------
     device, nbytes, memory
         Where to, how much, and from what kind of host memory.
+    back
+        To what kind of host memory it goes back; empty: the device's usual one, as results do.
     """
 
-    def __init__(self, device: Device, nbytes: int, memory: str) -> None:
+    def __init__(self, device: Device, nbytes: int, memory: str, back: str = "") -> None:
         self._device = device
+        self._kind_back = back
         self._host = host_memory(device, nbytes, memory)
         self._back: HostMemory | None = None
         self._slot = device.slot(nbytes)
@@ -44,7 +47,7 @@ class Link:
     def copy_back(self) -> Span:
         """Queue a copy from the device to host memory of its own."""
         if self._back is None:
-            self._back = self._device.allocate(self.nbytes)
+            self._back = host_memory(self._device, self.nbytes, self._kind_back)
         return self._device.copy_out([(self._slot, self._back)], None)
 
     def compare(self) -> None:
@@ -106,7 +109,8 @@ def copies(job: CopyJob, devices: Sequence[Device], begin: Callable[[tuple[str, 
         If what arrived is not what was sent.
     """
     with ExitStack() as stack:
-        links = [stack.enter_context(closing(Link(device, job.nbytes, job.host_memory))) for device in devices]
+        back = job.host_memory if job.direction == "out" else ""
+        links = [stack.enter_context(closing(Link(device, job.nbytes, job.host_memory, back))) for device in devices]
         for link in links:
             link.compare()
         timeline = begin(("copy",))

@@ -33,7 +33,9 @@ def held(peer: Peer) -> None:
 @pytest.mark.skipif(bool(nvbandwidth.missing()), reason=nvbandwidth.missing())
 def test_copies_of_each_gpu_and_of_all_at_once_beside_nvbandwidth() -> None:
     asked = {"memories": ["pinned"], "transfer_bytes": [2**26], "directions": ["in", "out", "both"]}
-    for run in measure(plan(HostToDevice.check({**BRIEF, **asked, "peer": "nvbandwidth"}))):
+    *runs, memory = measure(plan(HostToDevice.check({**BRIEF, **asked, "peer": "nvbandwidth"})))
+    assert memory.measure == "memory"
+    for run in runs:
         assert verdict(run) != "FAILED", run.failure
         held(run.peers[0])
 

@@ -8,7 +8,7 @@ from inferkit.batch import Segment
 from inferkit.devices.base import Slot, Span, bytes_at
 from inferkit.devices.cpu import CpuDevice
 from inferkit.errors import DeviceError
-from inferkit.pipeline.copies import PERIOD, copies, host_memory, pattern
+from inferkit.pipeline.copies import PERIOD, Link, copies, host_memory, pattern
 from inferkit.pipeline.timeline import Timeline
 from inferkit.records.job import CopyJob, DeviceOptions, Window
 from tests.pipeline.conftest import SHORT, begin
@@ -107,3 +107,17 @@ def test_window_that_wants_images_ends_all_the_same(device: CpuDevice) -> None:
     # Profile mlperf asks for 24,576 images in each window; a copy has none.
     job = job_of(1000, window=SHORT.changed(images=24_576))
     assert len(copies(job, [device], begin(job)).repeats) == 3
+
+
+@pytest.mark.parametrize("kind", ["pageable", ""])
+def test_what_goes_back_goes_to_the_kind_of_memory_that_was_asked_for(
+    device: CpuDevice, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds: list[str] = []
+    allocate = device.allocate
+    monkeypatch.setattr(device, "allocate", lambda nbytes, memory="": kinds.append(memory) or allocate(nbytes, memory))
+    link = Link(device, 64, "mapped", kind)
+    with pytest.raises(DeviceError, match="no memory of its own"):
+        link.copy_back()
+    assert kinds == [kind]
+    link.close()
