@@ -6,7 +6,7 @@ import pytest
 
 from inferkit.batch import Segment
 from inferkit.devices.base import Slot, Span, bytes_at
-from inferkit.devices.cpu import CpuDevice
+from inferkit.devices.cpu import CpuDevice, CpuMemory
 from inferkit.errors import DeviceError
 from inferkit.pipeline.copies import PERIOD, Link, copies, host_memory, pattern
 from inferkit.pipeline.timeline import Timeline
@@ -115,7 +115,12 @@ def test_what_goes_back_goes_to_the_kind_of_memory_that_was_asked_for(
 ) -> None:
     kinds: list[str] = []
     allocate = device.allocate
-    monkeypatch.setattr(device, "allocate", lambda nbytes, memory="": kinds.append(memory) or allocate(nbytes, memory))
+
+    def noted(nbytes: int, memory: str = "") -> CpuMemory:
+        kinds.append(memory)
+        return allocate(nbytes, memory)
+
+    monkeypatch.setattr(device, "allocate", noted)
     link = Link(device, 64, "mapped", kind)
     with pytest.raises(DeviceError, match="no memory of its own"):
         link.copy_back()
