@@ -1,5 +1,6 @@
 """A parameter file, read, checked and planned, before the first notebook starts."""
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,13 +101,19 @@ def configure(
 
 
 def _parameter_file(config: str) -> Path:
-    folder = project_root() / "parameters"
-    for path in (Path(config), folder / f"{config}.yaml"):
-        if path.is_file():
+    named = configurations()
+    for path in (Path(config), named.get(config)):
+        if path is not None and path.is_file():
             return path.resolve()
-    names = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
-    message = f"{config!r} is neither a file nor one of {names}"
+    near = difflib.get_close_matches(config, named, n=1)
+    hint = f": did you mean {near[0]!r}?" if near else ""
+    message = f"{config!r} is neither a file nor one of {', '.join(named)}{hint}"
     raise ParameterError(message)
+
+
+def configurations() -> dict[str, Path]:
+    """Return the project's parameter files by their names."""
+    return {path.stem: path for path in sorted((project_root() / "parameters").glob("*.yaml"))}
 
 
 def _read(path: Path) -> dict[str, Any]:

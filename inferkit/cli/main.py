@@ -1,5 +1,6 @@
 """The command ``inferkit``: each command imports what it needs, so that the door opens fast."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ main.add_command(_Dataset("dataset", help="Make and check data sets of raw tenso
 
 
 @main.command()
-@click.argument("path", type=click.Path(path_type=Path), default=".")
+@click.argument("path", type=click.Path(exists=True, path_type=Path), default=".")
 @refusals
 def doctor(path: Path) -> None:
     """Say what this machine has and lacks, why it matters, and how to fix it. PATH: where data sets lie."""
@@ -48,22 +49,25 @@ def doctor(path: Path) -> None:
 
 
 @main.command()
-@click.argument("configs", nargs=-1, required=True, metavar="CONFIG…")
+@click.argument("configs", nargs=-1, metavar="CONFIG…")
 @click.option("--only", default="", help="Notebooks to run, such as 02,03b.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Replace a value of the file (YAML).")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for executed notebooks (default: runs).")
 @click.option("--dry-run", is_flag=True, help="Show the points, bytes and time, and run nothing.")
 @refusals
 def run(configs: tuple[str, ...], only: str, changes: tuple[str, ...], out: Path | None, *, dry_run: bool) -> None:
-    """Run the notebooks of each CONFIG: a name in parameters/, or the path of a parameter file.
+    """Run the notebooks of each CONFIG: a name in parameters/, or the path of a parameter file; none: list the names.
 
     Exit code: 0 every point VALID, 1 a point failed, 2 refused before anything ran, 3 a result INVALID. In profile demo
     a result that is INVALID only because the machine was noisy (its reason begins with "unsteady") counts as 0: this is
     said. Ctrl-C finishes the point under way, writes everything and exits with 1; a second one stops at once.
     """
-    from inferkit.cli.configure import configure
+    from inferkit.cli.configure import configurations, configure
     from inferkit.records.params import project_root
 
+    if not configs:
+        click.echo("\n".join(text_table([[name, _about(path)] for name, path in configurations().items()])))
+        return
     values = dict(_change(text) for text in changes)
     notebooks = [notebook for notebook in only.split(",") if notebook]
     planned = []
@@ -81,6 +85,12 @@ def run(configs: tuple[str, ...], only: str, changes: tuple[str, ...], out: Path
             _show_plan(configuration)
         return
     sys.exit(_execute(planned, out or project_root() / "runs"))
+
+
+def _about(path: Path) -> str:
+    """Return what a parameter file says of itself: its first comment."""
+    first = path.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
+    return first.lstrip("# ") if first.startswith("#") else ""
 
 
 def _change(text: str) -> tuple[str, Any]:
@@ -148,6 +158,14 @@ def exit_code(runs: list[Any]) -> int:
     if "FAILED" in verdicts:
         return FAILED
     return INVALID if "INVALID" in verdicts else OK
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON Schema of a record."""
+    from inferkit.records.run import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2))
 
 
 @main.command()

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from inferkit.errors import ParameterError
@@ -38,6 +38,17 @@ def _counts(value: object) -> object:
     if value == "auto":
         return []
     return [value] if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _no_path(value: str) -> str:
+    """Refuse what would put a storage's notebooks elsewhere than below the folder for all runs."""
+    if value in {".", ".."} or set(value) & set("/\\\0"):
+        message = "expected a name, not a path: it names the folder of the executed notebooks"
+        raise ValueError(message)
+    return value
+
+
+Label = Annotated[str, AfterValidator(_no_path)]
 
 
 class Group(BaseModel):
@@ -93,7 +104,7 @@ class Group(BaseModel):
 class Parameters(Group):
     """What every notebook declares that writes records."""
 
-    storage: str = Field(default="", description="name of the storage configuration, for the record")
+    storage: Label = Field(default="", description="name of the storage configuration, for the record")
     profile: Literal["demo", "quick", "mlperf"] = Field(
         default="demo", description="demo, quick or mlperf: how long to measure"
     )

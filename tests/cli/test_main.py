@@ -178,3 +178,38 @@ UNSTEADY_REASON = f"{UNSTEADY}: ± 31.0 % after 9 s, profile demo wants ± 10.0 
 def test_a_noisy_machine_is_no_failure_of_the_demo(changes: dict[str, Any], code: int) -> None:
     good = Run(notebook="03b", measure="pipeline", host=Host(), verdict="VALID")
     assert exit_code([good, Run.model_validate({**good.to_dict(), **changes})]) == code
+
+
+def test_run_alone_lists_what_can_be_run() -> None:
+    done = CliRunner().invoke(main, ["run"])
+    assert done.exit_code == 0
+    lines = [line.split(maxsplit=1) for line in done.output.splitlines()]
+    assert [name for name, _ in lines] == ["hps", "nas", "nvme", "quickstart", "shm", "synthetic"]
+    assert all(about for _, about in lines)
+
+
+def test_a_name_that_is_nearly_one_is_asked_for() -> None:
+    done = CliRunner().invoke(main, ["run", "quickstrt"])
+    assert done.exit_code == 2
+    assert "did you mean 'quickstart'?" in done.output
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/tmp/evil", "a\\b", "..", "a\0b"])
+def test_a_storage_has_a_name_and_no_path(name: str, tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        main, ["run", "quickstart", "--out", str(tmp_path / "runs"), "--set", f"storage={json.dumps(name)}"]
+    )
+    assert done.exit_code == 2
+    assert "expected a name, not a path" in done.output
+    assert not list(tmp_path.rglob("*.ipynb"))
+
+
+def test_the_doctor_looks_at_no_other_place_than_was_asked_for(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["doctor", str(tmp_path / "missing")])
+    assert done.exit_code == 2
+    assert "does not exist" in done.output
+
+
+def test_the_schema_is_printed_as_json() -> None:
+    done = CliRunner().invoke(main, ["schema"])
+    assert json.loads(done.output)["$schema"].startswith("https://json-schema.org/")
