@@ -59,8 +59,8 @@ def testsamples_while_entered_and_no_longer() -> None:
 
 def test_a_monitor_notices_that_the_process_was_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(monitor_module, "LATE_S", 0.0)  # every sample is late by a little
+    start = monotonic()
     with Monitor({}) as monitor:
-        start = monotonic()
         while len(monitor.stops) < 3:
             sleep(0.005)
     assert 0 < monitor.stopped_s(start, monotonic()) <= monotonic() - start
