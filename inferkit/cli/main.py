@@ -1,6 +1,5 @@
 """The command ``inferkit``: each command imports what it needs, so that the door opens fast."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -163,6 +162,8 @@ def exit_code(runs: list[Any]) -> int:
 @main.command()
 def schema() -> None:
     """Print the JSON Schema of a record."""
+    import json
+
     from inferkit.records.run import json_schema
 
     click.echo(json.dumps(json_schema(), indent=2))

@@ -1,7 +1,8 @@
 """A pipeline stands between two measurements of the ceiling that it is held against: drift cannot pass for a result."""
 
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from math import hypot
+from typing import Any
 
 from inferkit.errors import RankError
 from inferkit.measure.prediction import MODELLED, OVER, rests_on
@@ -11,6 +12,7 @@ from inferkit.records.figures import Figure, Stage
 from inferkit.records.job import Job, Outcome, short
 from inferkit.records.run import UNSTEADY, Run
 from inferkit.units import percent, rate
+from inferkit.validity.data_origin import FROM_STORAGE
 
 MOVED = 0.03
 """A ceiling that moved by more than this and by more than its own errors is told of."""
@@ -19,44 +21,71 @@ Again = Callable[[Sequence[Job]], Outcome]
 """Measures jobs in a point's place."""
 
 
+def ceilings_alone(point: Point, outcome: Outcome, nearest: Mapping[str, Run]) -> dict[str, Run]:
+    """Return what measured a point's stages alone, by stage, as far as that applies to what was measured.
+
+    Reading files that are cold is a ceiling of what read them from the storage as well: both did, by their counts.
+    """
+    alone = {stage: nearest[ceiling.key] for stage, ceiling in point.ceilings.items()}
+    return {
+        stage: run
+        for stage, run in alone.items()
+        if not point.ceilings[stage].cold or (_from_storage(run.facts) and _from_storage(outcome.facts))
+    }
+
+
 def between_ceilings(
     plan: Plan, point: Point, outcome: Outcome, nearest: MutableMapping[str, Run], again: Again
 ) -> Run:
-    """Make a Run of what was measured, and measure the ceiling that its prediction rests on once more after it.
+    """Make a Run of what was measured, and measure the ceilings that its prediction rests on once more after it.
 
-    That ceiling is the mean of its figures before and after. Only where the pipeline is faster than that, the figure
-    right beside it is taken alone.
+    Such a ceiling is the mean of its figures before and after. Only where the pipeline is faster than that, the higher
+    of the two is taken alone: it may have been measured in the state of the machine in which the pipeline ran.
 
     Parameters
     ----------
     nearest
-        The last Run of each ceiling, by its point's key; the one that is measured here takes its place.
+        The last Run of each ceiling, by its point's key; those that are measured here take their places.
     """
-    alone = {stage: nearest[ceiling.key] for stage, ceiling in point.ceilings.items()}
-    run = run_of(plan, point, outcome, alone)
-    stage = rests_on(run.bottleneck, run.ceilings, alone)
-    if not stage:
-        return run
-    before = alone[stage]
-    try:
+    alone, shared = ceilings_alone(point, outcome, nearest), True
+    told: dict[str, dict[str, float | None]] = {}
+    remarks: list[str] = []
+    while True:
+        run = run_of(plan, point, outcome, alone, shared=shared, facts={"ceilings_again": told} if told else {})
+        if _over(run) and run.bottleneck in MODELLED and shared:
+            shared = False  # what an image takes alone, it need not take beside others
+            continue
+        stage = rests_on(run.bottleneck, run.ceilings, alone)
+        if not stage or stage in told or point.ceilings[stage].cold:  # what was cold is so no more
+            return run.model_copy(update={"warnings": [*run.warnings, *remarks]})
+        before = alone[stage]
         after = _after(plan, point.ceilings[stage], before, again)
+        told[stage] = {"before": _pace(before), "after": None if isinstance(after, str) else _pace(after)}
+        if isinstance(after, str):
+            remarks.append(f"its ceiling of {stage} could not be measured again after it: {after}")
+            continue
+        nearest[point.ceilings[stage].key] = after
+        remarks += _moved(stage, before, after)
+        for ceiling in (_middle(before, after), max(before, after, key=_pace)):
+            alone = alone | {stage: ceiling}
+            if not _over(run_of(plan, point, outcome, alone)):
+                break
+
+
+def _from_storage(facts: Mapping[str, Any]) -> bool:
+    share = (facts.get("storage") or {}).get("from_storage")
+    return share is not None and share >= FROM_STORAGE
+
+
+def _after(plan: Plan, ceiling: Point, before: Run, again: Again) -> Run | str:
+    """Measure a ceiling in one more window, under the id of the record that is shown; or say why it is none."""
+    try:
+        after = run_of(plan, ceiling, again([short(job) for job in ceiling.jobs]), {})
     except RankError as error:
-        return _warned(run, f"its ceiling of {stage} could not be measured again after it: {error}")
-    nearest[point.ceilings[stage].key] = after
-    facts = {"ceiling_again": {"stage": stage, "before": _pace(before), "after": _pace(after)}}
-    run = run_of(plan, point, outcome, alone | {stage: _middle(before, after)}, facts=facts)
-    if _over(run):
-        run = run_of(plan, point, outcome, alone | {stage: after}, facts=facts)
-    if _over(run) and run.bottleneck in MODELLED:  # what an image takes alone, it need not take beside others
-        run = run_of(plan, point, outcome, alone | {stage: after}, facts=facts, shared=False)
-    return _warned(run, *_moved(stage, before, after))
-
-
-def _after(plan: Plan, ceiling: Point, before: Run, again: Again) -> Run:
-    """Measure a ceiling in one more window, under the id of the record that is shown; where disturbed, it is that."""
-    after = run_of(plan, ceiling, again([short(job) for job in ceiling.jobs]), {})
-    if after.measured is None or any(not reason.startswith(UNSTEADY) for reason in after.reasons):
-        return before
+        return str(error)
+    disturbed = [reason for reason in after.reasons if not reason.startswith(UNSTEADY)]
+    if after.measured is None or disturbed:
+        return "; ".join(disturbed) or "it has no figure"
     return after.model_copy(update={"id": before.id, "verdict": before.verdict, "reasons": before.reasons})
 
 
@@ -68,8 +97,9 @@ def _middle(before: Run, after: Run) -> Run:
     stages = {name: _between(own, after.stages.get(name, own)) for name, own in before.stages.items()}
     images, nbytes = _mean(first.images_per_s, second.images_per_s), _mean(first.bytes_per_s, second.bytes_per_s)
     apart = abs(_pace(before) - _pace(after)) / (_pace(before) + _pace(after) or 1.0)
-    error = max(hypot(first.half_width or 0.0, second.half_width or 0.0) / 2, apart)
-    figure = Figure(images_per_s=images, bytes_per_s=nbytes, half_width=error)
+    known = [figure.half_width for figure in (first, second) if figure.half_width is not None]
+    own = hypot(*known) / 2 if len(known) == 2 else max(known, default=None)  # one that is unknown may be as wide
+    figure = Figure(images_per_s=images, bytes_per_s=nbytes, half_width=None if own is None else max(own, apart))
     repeats = [*before.repeats, *after.repeats]
     return before.model_copy(update={"measured": figure, "stages": stages, "repeats": repeats})
 
@@ -96,10 +126,6 @@ def _moved(stage: str, before: Run, after: Run) -> list[str]:
         return []
     told = f"{rate(paces[0])} before and {rate(paces[1])} after it"
     return [f"the machine changed meanwhile: {stage} alone was {told}, {percent(change / middle)} apart"]
-
-
-def _warned(run: Run, *texts: str) -> Run:
-    return run.model_copy(update={"warnings": [*run.warnings, *texts]})
 
 
 def _over(run: Run) -> bool:

@@ -135,11 +135,16 @@ def parse(output: str) -> Result:
     except (ValueError, KeyError) as error:
         message = f"fio wrote no result: {output[:200]!r}"
         raise PeerError(message) from error
-    rate = sum(job["read"]["bw_bytes"] for job in jobs)
     nbytes = sum(job["read"]["io_bytes"] for job in jobs)
     if not all(job["read"]["io_bytes"] for job in jobs):
         message = "a job of fio read nothing: its files are smaller than one block; lower batch_sizes or threads"
         raise PeerError(message)
+    # Jobs that read their share once end at different times: the sum of their own rates was never reached.
+    longest_s = max(job["read"]["runtime"] for job in jobs) / 1e3
+    if not longest_s:
+        message = "fio was done within a millisecond, which is no measurement: take a larger data set"
+        raise PeerError(message)
+    rate = nbytes / longest_s
     cpu_s = sum((job["usr_cpu"] + job["sys_cpu"]) / 100 * job["job_runtime"] / 1e3 for job in jobs)
     return Result(float(rate), cpu_s / nbytes * 1e9)
 
@@ -161,6 +166,18 @@ def told(task: Task) -> tuple[int, int]:
     return sum(len(_fitting(names)) for names in shares), sum(map(len, shares))
 
 
+def read_twice(task: Task) -> str:
+    """Return a file that one job is given whole and another in part; empty if there is none."""
+    files = task.dataset.files
+    whole = {name for share in task.shares for name in _own(task, share)}
+    parts = [max(share, key=_images) for share in task.shares if share and not _own(task, share)]
+    return next((files[piece.file].name for piece in parts if _escaped(files[piece.file].name) in whole), "")
+
+
+def _images(piece: Piece) -> int:
+    return piece.images
+
+
 def _own_files(task: Task) -> list[list[str]]:
     """Return the options that name each job's files: whole files of which it has over half, else its largest part."""
     options = []
@@ -169,7 +186,7 @@ def _own_files(task: Task) -> list[list[str]]:
         if names:
             options.append([f"--filename={':'.join(_fitting(names))}"])
         elif share:
-            options.append(_part(task.dataset, max(share, key=lambda piece: piece.images)))
+            options.append(_part(task.dataset, max(share, key=_images)))
     return options
 
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 from functools import partial
 
 from inferkit.errors import RankError
-from inferkit.measure.alternation import between_ceilings
+from inferkit.measure.alternation import between_ceilings, ceilings_alone
 from inferkit.measure.interrupts import Interrupts
 from inferkit.measure.peers import Peers
-from inferkit.measure.recording import about, failed_run
+from inferkit.measure.recording import about, failed_run, run_of
 from inferkit.measure.watch import Show, run_point
 from inferkit.plan.points import Plan, Point
 from inferkit.plan.reuse import shown_again
@@ -63,10 +63,11 @@ def _measured_points(plan: Plan, patience: Interrupts, show: Show | None) -> Ite
             left.append(point)
             continue
         index += 1
-        stopped = False
+        stopped, run = False, None
         try:
             outcome = run_point(plan, index, show)
             again = partial(run_point, plan, index, show)
+            run = run_of(plan, point, outcome, ceilings_alone(point, outcome, nearest))
             run = between_ceilings(plan, point, outcome, nearest, again)
             if point.measure == point.job.work:  # what others measure as well
                 run = run.model_copy(update={"peers": peers.beside(point.jobs, outcome, again)})
@@ -76,7 +77,7 @@ def _measured_points(plan: Plan, patience: Interrupts, show: Show | None) -> Ite
             run = failed_run(plan, point, Failure(kind=type(error).__name__, message=str(error)))
         except KeyboardInterrupt:
             stopped = True
-            run = failed_run(plan, point, Failure(kind=STOPPED, message="stopped at once by the user"))
+            run = run or failed_run(plan, point, Failure(kind=STOPPED, message="stopped at once by the user"))
         nearest[point.key] = run
         yield run
         if stopped:

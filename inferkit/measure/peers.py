@@ -108,6 +108,9 @@ def alternate(rival: Rival, rounds: Iterable[Figure]) -> Peer:
     for figure in rounds:
         ours.append(getattr(figure, rival.unit) or 0.0)
         theirs.append(rival.turn())
+        if not theirs[-1]:
+            message = f"{rival.name} reached nothing: let it run for longer (duration_s)"
+            raise PeerError(message)
     ratio, low, high = paired_ratio(ours, theirs)
     return Peer(
         name=rival.name,
@@ -169,6 +172,9 @@ def _fio(job: ReadJob, _outcome: Outcome) -> Rival:
     if told < there and not task.direct:
         few = f"fio can be told {told} of {there} files, which the page cache would serve: make fewer, larger files"
         raise PeerError(few)
+    if not task.direct and (twice := fio.read_twice(task)):
+        message = f"fio would read {twice} twice, the second time from the page cache: make more files than threads"
+        raise PeerError(message)
     name = "fio" if told == there else f"fio, {told} of {there} files"
     return Rival(name, fio.words(task), "bytes_per_s", lambda: run_task(task).bytes_per_s)
 

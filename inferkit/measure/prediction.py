@@ -10,11 +10,11 @@ on the same CPUs, host memory and links. Hence ceilings that no stage has alone:
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from math import hypot, inf
+from math import hypot
 
 from inferkit.records.figures import Figure
 from inferkit.records.run import STAGES, Run
-from inferkit.units import percent
+from inferkit.units import duration, percent
 from inferkit.validity.data_origin import Finding
 
 SERIAL = ("read", "decode")
@@ -26,11 +26,13 @@ SHARED_FROM = 0.9
 """A feed below this share of the lowest of its own stages is held back by what they share, not by that stage."""
 OVER = 1.03
 """More than this of a prediction is no measuring error: a ceiling was too low."""
+IDLE = 0.5
+"""A stage that is at work for less of the time does not limit a pipeline, though nothing else was measured to."""
 UNEXPLAINED = 0.5
 """Under this share of its prediction, a pipeline is held back by something that no ceiling tells."""
 
 
-def ceilings_of(runs: Mapping[str, Run], cores: float = inf, memory: Figure | None = None) -> dict[str, Figure]:
+def ceilings_of(runs: Mapping[str, Run], cores: float | None = None, memory: Figure | None = None) -> dict[str, Figure]:
     """Return the ceilings of a pipeline.
 
     Parameters
@@ -39,9 +41,9 @@ def ceilings_of(runs: Mapping[str, Run], cores: float = inf, memory: Figure | No
         What measured its stages alone, by stage; ``feed`` measured reading and copying at once. One that is not VALID
         is no ceiling.
     cores
-        CPUs that the pipeline's processes may use.
+        CPUs that the pipeline's processes may use; None: they are no ceiling.
     memory
-        What the host's memory lets through.
+        What the host's memory lets through; None: it is no ceiling.
     """
     valid = {stage: run for stage, run in runs.items() if is_ceiling(run)}
     ceilings: dict[str, Figure] = {}
@@ -50,7 +52,7 @@ def ceilings_of(runs: Mapping[str, Run], cores: float = inf, memory: Figure | No
             ceilings |= {name: _at_work(run, name) for name in SERIAL}
         elif run.measured is not None:
             ceilings[stage] = run.measured
-    cpu, (_, lowest) = _cpu_ceiling(valid, cores), predict(ceilings)
+    cpu, (_, lowest) = (None if cores is None else _cpu_ceiling(valid, cores)), predict(ceilings)
     if cpu is not None and lowest is not None and (cpu.images_per_s or 0.0) < (lowest.images_per_s or 0.0):
         ceilings[CPU] = cpu
     if memory is not None and ceilings:
@@ -169,8 +171,32 @@ def held_against(run: Run, alone: Mapping[str, Run]) -> Iterator[Finding]:
             f"only {percent(reached)} of the prediction: something holds it back that no ceiling tells, "
             f"so {run.bottleneck} is not called the bottleneck",
         )
+    elif _idles(run):
+        yield Finding("warning", _not_busy(run))
     elif reached < 1 / OVER and _surely_below(run) and (why := _why_below(run, alone)):
         yield Finding("warning", f"{percent(reached)} of the prediction: {why}")
+
+
+def binds(run: Run) -> bool:
+    """Tell whether the stage with the lowest ceiling is what limits: it explains the figure, and it is at work."""
+    return (run.reached or 1.0) >= UNEXPLAINED and not _idles(run)
+
+
+def _idles(run: Run) -> bool:
+    busy = run.stages[run.bottleneck].busy if run.bottleneck in run.stages else None
+    return busy is not None and busy < IDLE
+
+
+def _not_busy(run: Run) -> str:
+    """Say that a ceiling is that of handling batches, not of the stage in whose name it was measured."""
+    kept = [repeat for repeat in run.repeats if not repeat.warmup]
+    seconds, batches = sum(repeat.seconds for repeat in kept), sum(repeat.batches for repeat in kept)
+    each = f" (one every {duration(seconds / batches)})" if batches else ""
+    return (
+        f"{run.bottleneck} was at work for only {percent(run.stages[run.bottleneck or ''].busy or 0.0)} of the time: "
+        f"the handling of each batch{each} is what limits, so {run.bottleneck} is not called the bottleneck; "
+        "take larger batches"
+    )
 
 
 def _surely_below(run: Run) -> bool:

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from inferkit.linux.cgroups import cpus
+from inferkit.linux.cgroups import cpu_quota, cpus
 from inferkit.machine.facts import facts
 from inferkit.measure.memory import memory_ceiling
 from inferkit.measure.metrics import agreement, images_per_joule, link_of, measured_of
-from inferkit.measure.prediction import MEMORY, UNEXPLAINED, ceilings_of, held_against, is_ceiling, predict
+from inferkit.measure.prediction import MEMORY, binds, ceilings_of, held_against, is_ceiling, predict
 from inferkit.plan.points import Plan, Point
 from inferkit.plan.reuse import FINGERPRINT
 from inferkit.records.figures import Json
@@ -83,8 +83,12 @@ def run_of(
     ceilings = (
         ceilings_of(alone, _cores(point), memory_ceiling(point.job, plan.memory)) if shared else ceilings_of(alone)
     )
+    if unsteady := [stage for stage, run in alone.items() if run.noisy]:
+        found.warnings.append(f"the ceiling of {', '.join(unsteady)} is itself unsteady: see its record")
     used = [*alone.values(), *([plan.memory] if plan.memory and MEMORY in ceilings else [])]
     bottleneck, predicted = predict(ceilings)
+    if bottleneck == MEMORY and plan.memory:
+        found.warnings.append(f"the ceiling of memory was measured by notebook 02 at {plan.memory.started}")
     told = outcome.facts | {FINGERPRINT: point.fingerprint} | agreement(point, found) | dict(facts)
     if link := link_of(point.job, told):
         ceilings, predicted = {"link": link}, link
@@ -114,18 +118,18 @@ def _judged(run: Run, found: Judgement, alone: Mapping[str, Run]) -> Run:
     if "link" not in run.ceilings:
         for finding in held_against(run, alone):
             (found.reasons if finding.kind == "reason" else found.warnings).append(finding.text)
-    unexplained = run.bottleneck is not None and (run.reached or 1.0) < UNEXPLAINED
     return run.model_copy(
         update={
             "verdict": "INVALID" if found.reasons else "VALID",
             "reasons": found.reasons,
             "warnings": found.warnings,
-            "bottleneck": None if unexplained else run.bottleneck,
+            "bottleneck": run.bottleneck if binds(run) else None,
         }
     )
 
 
 def _cores(point: Point) -> float:
-    """Return the CPUs that a point's processes may use."""
+    """Return the CPUs that a point's processes may use; a control group's quota may be a part of one."""
     bound = {cpu for job in point.jobs if job.place for cpu in job.place.cpus}
-    return len(bound) or cpus()
+    allowed, quota = len(bound) or cpus(), cpu_quota()
+    return allowed if quota is None else min(allowed, quota)

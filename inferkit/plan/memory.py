@@ -1,6 +1,8 @@
 """The bandwidth of this host's memory: the point of notebook 02 that measures it, and its Run for other notebooks."""
 
+from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 from inferkit.errors import RecordError
 from inferkit.linux.cgroups import cpus
@@ -20,7 +22,7 @@ COPY_BYTES = 64 << 20
 
 def memory_point(params: HostToDevice) -> Point:
     """Return the point at which all cores copy within the host at once."""
-    cores = max(1, int(cpus()))
+    cores = _cores()
     job = CopyJob(
         window=window_of(params),
         batch_log=batch_log_of(params),
@@ -39,12 +41,26 @@ def memory_of_host(params: Windows) -> Run | None:
     found: list[Run] = []
     for notebook in notebooks_under(resolve(params.earlier)):
         if notebook.stem == HostToDevice.file_stem:
-            with suppress(RecordError):
-                told = [record for record in raw_records(notebook) if record.get("measure") == MEASURE]
-                found += [Run.from_dict(record) for record in told]
+            found += _memory_runs(notebook)
     here = [
         run
         for run in found
-        if run.verdict == "VALID" and run.profile == params.profile and same_machine(run.host, facts())
+        if run.verdict == "VALID"
+        and run.profile == params.profile
+        and run.point.get("threads") == _cores()
+        and same_machine(run.host, facts())
     ]
     return max(here, key=lambda run: run.started, default=None)
+
+
+def _cores() -> int:
+    return max(1, int(cpus()))
+
+
+def _memory_runs(notebook: Path) -> Iterator[Run]:
+    """Yield what a notebook has of memory; what cannot be read is no measurement."""
+    with suppress(RecordError):
+        for record in raw_records(notebook):
+            if isinstance(record, dict) and record.get("measure") == MEASURE:
+                with suppress(RecordError):
+                    yield Run.from_dict(record)

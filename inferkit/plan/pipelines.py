@@ -193,4 +193,5 @@ def pipeline_points(
     if not pipelines:
         message = f"grid: its rules leave out all {grid.skipped} points: let one of them bring some back (skip: false)"
         raise ParameterError(message)
-    return [*ceilings.values(), *pipelines], grid.remarks
+    first = sorted(ceilings.values(), key=lambda point: not point.cold)  # nothing may have read the files before
+    return [*first, *pipelines], grid.remarks

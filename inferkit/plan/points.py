@@ -55,6 +55,11 @@ class Point:
         return self.jobs[0]
 
     @property
+    def cold(self) -> bool:
+        """Whether it measures reading files that are not in memory, for those that use them where they lie."""
+        return bool(self.axes.get("cold"))
+
+    @property
     def key(self) -> str:
         """What makes two points the same measurement."""
         return f"{self.measure} {sorted(self.axes.items())}"

@@ -16,8 +16,8 @@ from inferkit.readers.memory import MemoryReader
 from inferkit.records.job import DeviceOptions, ReadJob, ReadOptions
 from inferkit.records.params import Reading, StorageToHost
 
-RESIDENT = 0.99
-"""From this share of a data set's pages in memory on, reading them is not what limits."""
+COLD = 0.01
+"""Up to this share of a data set's pages in memory, dropping them for a measurement takes nothing from anybody."""
 ALONE = Setting(DeviceOptions())
 """One process that is not bound; it only reads."""
 
@@ -96,19 +96,22 @@ def read_point(context: Context[P], choice: ReadChoice, setting: Setting = ALONE
 
 
 def are_cold(context: Context[P]) -> bool:
-    """Tell whether some of the files whose pages are used where they lie must come from the storage first."""
+    """Tell whether files whose pages are used where they lie must all come from the storage first.
+
+    Of those that are in memory in part, no ceiling is measured: it would leave them in another state.
+    """
     own = [reader_class(reader).capabilities for reader in context.params.readers]
     if not any(reader.has_files and not reader.has_ceiling for reader in own):
         return False
     dataset = context.dataset
     share = resident_share(dataset.path(k) for k in range(len(dataset.files)))
-    return share is not None and share < RESIDENT
+    return share is not None and share <= COLD
 
 
 def cold_point(context: Context[P], choice: ReadChoice, setting: Setting) -> Point:
     """Return the point that measures what page faults can read at the most: the storage, through the page cache.
 
-    It leaves the files as cold as it found them.
+    It leaves the files as cold as it found them (see :func:`are_cold`).
     """
     point = read_point(context, choice._replace(reader=BufferedReader.name), setting)
     jobs = tuple(job.changed(reading=job.reading.changed(evict=True)) for job in point.jobs if isinstance(job, ReadJob))

@@ -27,16 +27,16 @@ from inferkit.stats import student
 from inferkit.text import text_table
 
 BY = (ENGINE, MODEL, PRECISION)
-SAME = ("cpu", "gpu", "device", "dtype", "shape")
+SAME = ("cpu", "cpus", "gpu", "device", "dtype", "shape", "settings")
 """What has to be equal for the storage alone to make the difference. A value that is unknown counts as equal."""
 
-_POINT = ("storage", "notebook", "where", "cpu", "gpu", "dtype", "shape")
+_POINT = ("storage", "notebook", "where", "cpu", "cpus", "gpu", "dtype", "shape", "settings", "origin")
 """What is equal in all repetitions of a point."""
 _LENGTHS = {name: -place for place, name in enumerate(PROFILES)}
 """Sorts profiles from the longest to the shortest."""
 _CEILINGS = tuple(f"ceiling_{name}" for name in CEILINGS)
 _FIGURES = ("images_per_s", "error", "runs", "predicted_images_per_s", "reached", "bottleneck", *_CEILINGS)
-_ABOUT = ("reader", "threads", "batch_size", "profile", "verdict", "differs")
+_ABOUT = ("reader", "threads", "batch_size", "profile", "verdict", "caveats", "differs")
 
 
 def best(frame: pd.DataFrame, by: Sequence[str] = BY) -> pd.DataFrame:
@@ -168,6 +168,9 @@ def _block(key: object, row: "pd.Series[Any]") -> Iterator[str]:
         yield f"  no difference found: {' and '.join(tied)}"
     if demo := demo_text(line.get("profile") for line in lines.values()):
         yield f"  {demo}"
+    for storage, line in lines.items():
+        if isinstance(beside := line.get("caveats"), str) and beside:
+            yield f"  {storage}: {beside}"
     marks = {storage: line["differs"] for storage, line in lines.items() if line.get("differs")}
     yield from (f"  differs in more than the storage: {storage}: {mark}" for storage, mark in marks.items())
 

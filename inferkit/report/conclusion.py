@@ -22,6 +22,7 @@ from inferkit.report.labels import (
     apart,
     axis_text,
     best_valid,
+    bottleneck_text,
     caveats,
     gpu_name,
     images_text,
@@ -180,8 +181,8 @@ def _pipelines(runs: Sequence[Run]) -> Iterator[Sentence]:
 def _limits(run: Run) -> Iterator[str]:
     if run.predicted is not None:
         yield f"{share_text(run.reached)} of the predicted {images_text(run.predicted)}"
-    if run.bottleneck:
-        yield f"{run.bottleneck} is the bottleneck"
+    if limit := bottleneck_text(run):
+        yield limit
 
 
 def _memory(runs: Sequence[Run]) -> Iterator[Sentence]:

@@ -190,6 +190,24 @@ def caveats(run: Run) -> list[str]:
     return [*taken, *(text for text in run.warnings if text.startswith(OUTPUTS))]
 
 
+def bottleneck_text(run: Run) -> str:
+    """Word what limits a run, with what may limit it as well, as far as errors tell; empty where nothing is known."""
+    own = run.ceilings.get(run.bottleneck or "") or run.predicted
+    if not run.bottleneck or own is None or own.images_per_s is None:
+        return f"{run.bottleneck} is the bottleneck" if run.bottleneck else ""
+    upper = own.images_per_s * (1 + (own.half_width or 0.0))
+    near = [
+        stage
+        for stage, figure in run.ceilings.items()
+        if stage not in (run.bottleneck, "feed")
+        and figure.images_per_s is not None
+        and figure.images_per_s * (1 - (figure.half_width or 0.0)) <= upper
+    ]
+    if not near:
+        return f"{run.bottleneck} is the bottleneck"
+    return f"{' or '.join([run.bottleneck, *near])} is the bottleneck: their ceilings are not apart"
+
+
 def share_text(share: float | None) -> str:
     """Word a share in whole percent, as ``96 %``; a dash where it is unknown."""
     return "–" if share is None else f"{share * 100:.0f} %"

@@ -1,6 +1,6 @@
 """One table over the records of any number of executed notebooks."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from warnings import warn
@@ -10,7 +10,7 @@ import pandas as pd
 from inferkit.records.figures import Figure, Json, Scalar
 from inferkit.records.notebooks import Paths, Stored, Tell, load_runs
 from inferkit.records.run import Run
-from inferkit.report.labels import gpu_name, point_text
+from inferkit.report.labels import caveats, gpu_name, point_text
 
 
 def load(paths: Paths, tell: Tell = warn) -> pd.DataFrame:
@@ -37,8 +37,12 @@ def table(stored: Iterable[Stored]) -> pd.DataFrame:
     images_per_s, bytes_per_s, half_width, predicted_images_per_s, predicted_bytes_per_s, reached, bottleneck,
     ceiling_<stage>, and cov of records of schema 1
         Figures; ceilings in images per second.
-    cpu, gpu, dtype, shape
+    cpu, cpus, gpu, dtype, shape, settings
         What has to be equal for storages to be compared.
+    origin
+        Where the bytes were declared to come from; what is equal in repetitions.
+    caveats
+        What must stand beside the figure.
     reasons, warnings, unverified, failure
         Texts, joined by ``"; "``.
     """
@@ -47,6 +51,10 @@ def table(stored: Iterable[Stored]) -> pd.DataFrame:
     return frame.astype({name: float for name in frame if name in _NUMBERS or str(name).startswith("ceiling_")})
 
 
+SETTINGS = ("overlap", "contexts", "cuda_graph", "slots", "engine_threads", "split", "fast", "resize")
+"""Parameters that make another measurement of the same point."""
+ORIGIN = ("source", "evict")
+"""What is said of where the bytes come from; storages differ in it by nature, repetitions of a point may not."""
 _MEASURED = ("images_per_s", "bytes_per_s", "half_width", "cov")
 _NUMBERS = {*_MEASURED, "predicted_images_per_s", "predicted_bytes_per_s", "reached"}
 
@@ -59,6 +67,9 @@ def _row(run: Run, notebook: Path) -> dict[str, Any]:
         **_texts(run),
         "started": run.started,
         "where": point_text(run),
+        "settings": _settings(run, SETTINGS),
+        "origin": _settings(run, ORIGIN),
+        "caveats": "; ".join(caveats(run)),
         "path": str(notebook),
     }
     axes = {f"point_{name}" if name in row else name: value for name, value in run.point.items()}
@@ -89,10 +100,15 @@ def _machine(run: Run) -> dict[str, str]:
     shape = _data_fact(run, "shape") or []
     return {
         "cpu": run.host.cpu,
+        "cpus": str(run.host.threads or ""),
         "gpu": gpu_name(run),
         "dtype": str(_data_fact(run, "dtype") or ""),
         "shape": " × ".join(map(str, shape)),
     }
+
+
+def _settings(run: Run, names: Sequence[str]) -> str:
+    return ", ".join(f"{name}: {run.params[name]}" for name in names if name in run.params)
 
 
 def _data_fact(run: Run, name: str) -> Json:

@@ -51,8 +51,14 @@ def _memory(reading: ReadOptions, storage: dict[str, Json]) -> Iterator[Finding]
         yield Finding("warning", f"memory is what was measured: {_which(reading, storage, 'memory')}")
     elif not READERS[reading.reader].capabilities.has_ceiling and _missing(storage) is not None:
         yield from _faults(storage)
-    elif share is not None and share > 1 - FROM_STORAGE:
+    elif share is not None and share > FROM_STORAGE:
         yield Finding("warning", f"source is memory, but {percent(share)} of the bytes came from storage")
+    elif share is not None and share > SAID:
+        yield Finding(
+            "reason",
+            f"source is memory, but {percent(share)} of the bytes came from storage, which may have taken most of the "
+            "time: neither was measured; read the files once before (cat), or declare source: storage with evict",
+        )
 
 
 def _missing(storage: dict[str, Json]) -> float | None:

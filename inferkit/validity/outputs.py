@@ -1,4 +1,4 @@
-"""Whether outputs can be what a network says of its images: numbers, an own one for each image, the same ones again."""
+"""Whether outputs can be what a network says of its images: numbers, one for each, the same again, and anywhere."""
 
 from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
@@ -15,35 +15,39 @@ from inferkit.readers.base import Reader
 from inferkit.readers.split import split
 from inferkit.records.figures import OUTPUTS, Json
 
-IMAGES = 8
-"""Enough to see what ignores its images, few enough for a CPU."""
 ROUNDING = 2.0**-10
 """Largest difference ÷ largest output that sums in another order explain, between two inferences of the same images.
 
 float16 has 11 bits (IEEE 754); ONNX Runtime's and TensorRT's kernels mostly give the same bits again.
 """
+MOVED = 2.0**-6
+"""The same for an image at another place of its batch, where other kernels may compute it."""
 
 
 def look_at_outputs(
     device: Device, engine: Engine, reader: Reader, slot: Slot, batch_size: int
 ) -> tuple[dict[str, Json], list[str]]:
-    """Infer a few images from all over the data set, twice.
+    """Infer a whole batch of images from all over the data set, twice, and once more with each at another place.
 
     Returns
     -------
     facts, warnings
         How many of the images differ, how many of their outputs do, and the largest difference ÷ the largest output
-        between the two inferences; what of it speaks against the figure. Nothing of an engine that infers nothing.
+        between two inferences, and between places in the batch; what of it speaks against the figure. Nothing of an
+        engine that infers nothing.
 
     Raises
     ------
     EngineError
         If there is not one output for each image, or it is no number.
     """
-    images = engine.fixed_batch or min(IMAGES, batch_size)
-    pixels = copy_to_slot(device, reader, slot, _spread(reader, images)).reshape(images, -1)
+    images = engine.fixed_batch or batch_size
+    pieces = _spread(reader, images)
+    pixels = copy_to_slot(device, reader, slot, pieces).reshape(images, -1)
     first, second = (_inferred(engine, slot, images) for _ in range(2))
-    if first is None or second is None:
+    copy_to_slot(device, reader, slot, [*pieces[1:], pieces[0]])
+    moved = _inferred(engine, slot, images)
+    if first is None or second is None or moved is None:
         return {}, []
     if not (np.isfinite(first).all() and np.isfinite(second).all()):
         message = (
@@ -54,7 +58,8 @@ def look_at_outputs(
     facts = {
         "different_images": _different(pixels),
         "different_outputs": _different(first),
-        "repeat_difference": float(np.abs(first - second).max() / max(float(np.abs(first).max()), 1e-9)),
+        "repeat_difference": _difference(first, second),
+        "place_difference": _difference(np.roll(first, -1, axis=0), moved),
     }
     return facts, [OUTPUTS + text for text in _doubts(facts, whole=bool((first == np.round(first)).all()))]
 
@@ -68,6 +73,14 @@ def _doubts(facts: dict[str, Any], *, whole: bool) -> Iterator[str]:
         yield f"the same for {images} different images: does the network look at them?"
     elif images > outputs and not whole:
         yield f"only {outputs} different ones for {images} different images: does the network look at all of a batch?"
+    elif facts["place_difference"] > MOVED:
+        moved = facts["place_difference"]
+        yield f"of places: the same images elsewhere in the batch differ by {moved:.2g} of the largest output"
+
+
+def _difference(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Return the largest difference ÷ the largest output."""
+    return float(np.abs(one - other).max() / max(float(np.abs(one).max()), 1e-9))
 
 
 def _inferred(engine: Engine, slot: Slot, images: int) -> NDArray[np.float64] | None:

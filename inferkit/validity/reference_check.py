@@ -9,7 +9,7 @@ from inferkit.errors import EngineError
 from inferkit.models.reference import quantised_to, reference_session
 from inferkit.readers.base import Reader
 from inferkit.records.figures import Json
-from inferkit.validity.outputs import IMAGES, copy_to_slot
+from inferkit.validity.outputs import copy_to_slot
 
 TOLERANCES = {"float": 0.03, "int8": 0.06, "fp8": 0.15}
 """Largest difference ÷ largest output that precision explains.
@@ -19,6 +19,9 @@ the other way at every layer, so that two computations differ by no more than qu
 that is 0.02 … 0.05 with int8 and 0.05 … 0.13 with fp8 (resnet50, alexnet_owt, mobilenet_v3_large and vit_b16 in ONNX
 Runtime, on photographs; float16 0.001 … 0.003).
 """
+
+IMAGES = 8
+"""Enough to tell two ways to compute from one another, few enough for a CPU."""
 
 
 def check_outputs(

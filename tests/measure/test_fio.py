@@ -109,13 +109,24 @@ def test_names_with_colons_and_long_lists(tmp_path: Path) -> None:
 
 
 def job(rate: int, nbytes: int = 1000) -> dict[str, Any]:
-    return {"read": {"bw_bytes": rate, "io_bytes": nbytes}, "usr_cpu": 10.0, "sys_cpu": 40.0, "job_runtime": 2000}
+    seconds = nbytes / rate if rate else 0.0
+    read = {"bw_bytes": rate, "io_bytes": nbytes, "runtime": round(seconds * 1000)}
+    return {"read": read, "usr_cpu": 10.0, "sys_cpu": 40.0, "job_runtime": 2000}
 
 
-def test_rates_of_jobs_add_up() -> None:
-    result = parse("fio: a note\n" + json.dumps({"jobs": [job(100), job(50)]}))
+def test_rates_of_jobs_add_up_that_end_together() -> None:
+    result = parse("fio: a note\n" + json.dumps({"jobs": [job(100), job(50, 500)]}))
     assert result.bytes_per_s == 150.0
-    assert result.cpu_s_per_gb == pytest.approx(2 * 1.0 / 2000 * 1e9)
+    assert result.cpu_s_per_gb == pytest.approx(2 * 1.0 / 1500 * 1e9)
+
+
+def test_jobs_that_end_at_different_times_reached_their_bytes_in_the_longest_time() -> None:
+    assert parse(json.dumps({"jobs": [job(100), job(50)]})).bytes_per_s == 100.0
+
+
+def test_what_took_no_time_is_no_measurement() -> None:
+    with pytest.raises(PeerError, match="within a millisecond"):
+        parse(json.dumps({"jobs": [job(10**9, 10)]}))
 
 
 @pytest.mark.parametrize("output", ["", "error", "{}", '{"jobs": 1'])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferkit.measure.prediction import ceilings_of, held_against, predict, rests_on
+from inferkit.measure.prediction import binds, ceilings_of, held_against, predict, rests_on
 from inferkit.records.figures import Figure, Repeat, Stage
 from inferkit.records.host import Host
 from inferkit.records.run import STAGES, Run
@@ -194,3 +194,20 @@ def test_a_prediction_is_as_uncertain_as_the_ceiling_that_it_rests_on() -> None:
 def test_a_ceiling_of_cpus_has_the_errors_of_all_that_use_them() -> None:
     runs = {"read": alone(1000, cores=3), "infer": alone(1000, cores=4)}
     assert ceilings_of(runs, 2)["cpu"].half_width == pytest.approx(0.01 * 5 / 7)
+
+
+def test_a_stage_that_idles_is_not_called_the_bottleneck() -> None:
+    run = piped(88).model_copy(update={"stages": {"infer": Stage(images_per_s=700, busy=0.137)}})
+    (finding,) = held_against(run, {})
+    assert finding.kind == "warning"
+    assert finding.text.startswith(
+        "infer was at work for only 13.7 % of the time: the handling of each batch (one every"
+    )
+    assert not binds(run)
+    assert binds(piped(88).model_copy(update={"stages": {"infer": Stage(images_per_s=100, busy=0.93)}}))
+    assert not binds(piped(49))
+    assert binds(piped(88))
+
+
+def test_without_cpus_they_are_no_ceiling() -> None:
+    assert set(ceilings_of({"read": alone(10, cores=50)})) == {"read"}

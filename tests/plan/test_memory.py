@@ -6,6 +6,7 @@ from typing import Any
 import nbformat
 import pytest
 
+from inferkit.linux.cgroups import cpus
 from inferkit.machine.facts import facts
 from inferkit.plan.memory import memory_of_host, memory_point
 from inferkit.records.figures import Figure
@@ -30,6 +31,7 @@ def write(folder: Path, name: str = "02_host_to_device", **values: Any) -> str:
             "notebook": "02",
             "measure": "memory",
             "host": facts(),
+            "point": {"threads": max(1, int(cpus()))},
             "verdict": "VALID",
             "measured": Figure(bytes_per_s=1e9, half_width=0.01),
             **values,
@@ -40,6 +42,13 @@ def write(folder: Path, name: str = "02_host_to_device", **values: Any) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, folder / f"{name}.ipynb")
     return run.id
+
+
+def write_raw(folder: Path, records: list[Any]) -> None:
+    outputs = [nbformat.v4.new_output("display_data", data={MIME: record}) for record in records]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=outputs)])
+    folder.mkdir()
+    nbformat.write(notebook, folder / "02_host_to_device.ipynb")
 
 
 def found(folder: Path, **values: Any) -> str | None:
@@ -56,6 +65,8 @@ def test_the_newest_valid_run_of_this_machine_and_profile_is_taken(tmp_path: Pat
     write(tmp_path / "e", started="2026-02-03T00:00:00+00:00", profile="quick")
     write(tmp_path / "f", started="2026-02-03T00:00:00+00:00", measure="copy")
     write(tmp_path / "g", name="03b_single_process", started="2026-02-03T00:00:00+00:00")
+    write(tmp_path / "i", started="2026-02-03T00:00:00+00:00", point={"threads": 1000})
+    write_raw(tmp_path / "k", [1, {"measure": "memory"}, "x"])
     (tmp_path / "h").mkdir()
     (tmp_path / "h" / "02_host_to_device.ipynb").write_text("{")
     assert found(tmp_path) == newest

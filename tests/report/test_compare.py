@@ -9,7 +9,7 @@ from inferkit.records.figures import Figure
 from inferkit.records.host import Host
 from inferkit.records.notebooks import Stored
 from inferkit.records.run import Run
-from inferkit.report.compare import best, compare, text
+from inferkit.report.compare import best, compare, one_per_point, text
 from inferkit.report.store import table
 from tests.report.conftest import MakeRun
 
@@ -54,6 +54,7 @@ def test_other_rows_can_be_asked_for(storages: pd.DataFrame) -> None:
     ("name", "changes"),
     [
         ("cpu", {"host": Host.model_validate({"cpu": "another CPU"})}),
+        ("cpus", {"host": Host.model_validate({"threads": 128})}),
         ("dtype", {"params": {"dtype": "float32", "shape": [3, 224, 224], "device": "cpu"}}),
         ("shape", {"params": {"dtype": "uint8", "shape": [3, 299, 299], "device": "cpu"}}),
         ("shape", {"facts": {"shape": [3, 299, 299]}}),
@@ -131,3 +132,26 @@ def test_storages_that_are_apart_are_not_called_equal(make_run: MakeRun) -> None
     assert "no difference" not in text(compare(frame_of(make_run(58), make_run(80, storage="nas"))))
     unknown = make_run(80, storage="nas", measured=Figure(images_per_s=80.0))
     assert "no difference found: shm and nas" in text(compare(frame_of(make_run(58), unknown)))
+
+
+def test_what_was_asked_for_otherwise_is_no_repetition(make_run: MakeRun) -> None:
+    params = {"dtype": "uint8", "shape": [3, 224, 224], "device": "cpu", "source": "memory"}
+    runs = [make_run(rate, params={**params, "evict": evict}) for rate, evict in ((90, True), (30, False), (31, False))]
+    frame = frame_of(*runs)
+    assert one_per_point(frame)[["images_per_s", "runs"]].to_numpy().tolist() == [[31, 2], [90, 1]]
+
+
+def test_a_comparison_says_what_must_stand_beside_a_figure(make_run: MakeRun) -> None:
+    odd = "outputs: the same for 8 different images: does the network look at them?"
+    told = text(compare(frame_of(make_run(58, warnings=[odd]), make_run(40, storage="nas"))))
+    assert f"  shm: {odd}" in told.splitlines()
+
+
+def test_other_settings_are_more_than_another_storage(make_run: MakeRun) -> None:
+    params = {"dtype": "uint8", "shape": [3, 224, 224], "device": "cpu"}
+    runs = [
+        make_run(58, params={**params, "overlap": True}),
+        make_run(40, params={**params, "overlap": False}, storage="nas"),
+    ]
+    with pytest.raises(RecordError, match=r"settings: overlap: True \(shm\), overlap: False \(nas\)"):
+        compare(frame_of(*runs))

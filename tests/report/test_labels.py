@@ -7,6 +7,7 @@ from inferkit.records.host import Host
 from inferkit.records.run import Run
 from inferkit.report.labels import (
     axis_text,
+    bottleneck_text,
     error_text,
     figure_text,
     flatten,
@@ -109,3 +110,13 @@ def test_a_figure_is_worded_with_its_error() -> None:
     assert figure_text(None) == figure_text(Figure()) == "–"
     assert error_text(both) == "± 0.1 % (95 %), by blocks of 50 ms"
     assert error_text(Figure(images_per_s=1.0)) == ""
+
+
+def test_what_may_limit_as_well_is_named(make_run: MakeRun) -> None:
+    def told(**infer: float) -> str:
+        ceilings = {"read": Figure(images_per_s=100, half_width=0.1), "infer": Figure(**infer)}
+        return bottleneck_text(make_run(90, bottleneck="read", ceilings=ceilings))
+
+    assert told(images_per_s=120, half_width=0.05) == "read is the bottleneck"
+    assert told(images_per_s=115, half_width=0.1) == "read or infer is the bottleneck: their ceilings are not apart"
+    assert bottleneck_text(make_run(90, bottleneck=None)) == ""

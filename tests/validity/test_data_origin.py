@@ -191,5 +191,7 @@ def test_a_run_from_memory_says_so() -> None:
 def test_a_run_that_was_not_from_memory_says_so_too() -> None:
     assert "40.0 % of the bytes came from storage" in told("memory", from_storage=0.4)[0].text
     assert told("memory", in_memory=True, holders=[DISK, MEMORY], from_storage=0.4)[0].text.startswith("source is")
-    assert told("memory", from_storage=0.05) == []
+    assert told("memory", from_storage=0.05)[0].kind == "reason"
+    assert told("memory", from_storage=0.95)[0].kind == "warning"
+    assert told("memory", from_storage=0.009) == []
     assert told("memory", from_storage=None) == []

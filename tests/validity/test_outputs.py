@@ -16,7 +16,7 @@ from inferkit.readers import READERS
 from inferkit.readers.base import Reader
 from inferkit.readers.memory import MemoryReader, in_memory
 from inferkit.records.figures import OUTPUTS
-from inferkit.validity.outputs import IMAGES, look_at_outputs
+from inferkit.validity.outputs import look_at_outputs
 from tests.conftest import write_dataset
 
 SHAPE = (3, 5, 7)
@@ -32,6 +32,11 @@ HALF: Nodes = [node("Add", ["flat", "half"], ["sum"]), node("Mul", ["sum", "mask
 NAN: Nodes = [node("Div", ["flat", "none"], ["inf"]), node("Sub", ["inf", "inf"], ["output"])]
 INFINITE: Nodes = [node("Add", ["flat", "half"], ["more"]), node("Div", ["more", "none"], ["output"])]
 CONSTANT: Nodes = [node("Mul", ["flat", "none"], ["output"])]
+PLACES: Nodes = [node("Mul", ["flat", "none"], ["nothing"]), node("Add", ["nothing", "count"], ["output"])]
+FIRST: Nodes = [
+    node("Slice", ["flat", "zero", "four", "zero"], ["some"]),
+    node("Gather", ["some", "nearest"], ["output"]),
+]
 RANDOM: Nodes = [node("RandomUniformLike", ["flat"], ["output"], dtype=TensorProto.FLOAT)]
 CLASSES: Nodes = [node("ArgMax", ["flat"], ["largest"], axis=1), node("Mod", ["largest", "three"], ["class"]),
                   node("Cast", ["class"], ["output"], to=TensorProto.FLOAT)]  # fmt: skip
@@ -48,6 +53,9 @@ def make_network(tmp_path: Path) -> MakeNetwork:
             "half": np.full(1, 0.5, np.float32),
         }
         values["three"] = np.full(1, 3, np.int64)
+        values["count"] = np.arange(1, 9, dtype=np.float32)[:, None]
+        values["four"] = np.full(1, 4, np.int64)
+        values["nearest"] = np.minimum(np.arange(8), 3)
         values["keep"] = np.array([True])
         values["mask"] = np.array([[1.0]] * 4 + [[0.0]] * 4, np.float32)
         flat = [node("Cast", ["input"], ["cast"], to=TensorProto.FLOAT), node("Flatten", ["cast"], ["flat"])]
@@ -79,7 +87,12 @@ def looked(device: CpuDevice, reader: Reader, model: str, batch_size: int = 16) 
 
 def test_a_network_that_is_right(device: CpuDevice, reader: Reader, make_network: MakeNetwork) -> None:
     facts, doubts = looked(device, reader, make_network([node("Identity", ["flat"], ["output"])]))
-    assert facts == {"different_images": IMAGES, "different_outputs": IMAGES, "repeat_difference": 0.0}
+    assert facts == {
+        "different_images": 16,
+        "different_outputs": 16,
+        "repeat_difference": 0.0,
+        "place_difference": 0.0,
+    }
     assert doubts == []
 
 
@@ -90,13 +103,15 @@ def test_a_network_that_is_right(device: CpuDevice, reader: Reader, make_network
         (TILED, "the same for 8 different images: does the network look at them?"),
         (HALF, "only 5 different ones for 8 different images: does the network look at all of a batch?"),
         (RANDOM, "random: two inferences of the same images differ by "),
+        (PLACES, "of places: the same images elsewhere in the batch differ by 0.88 of the largest output"),
+        (FIRST, "of places: the same images elsewhere in the batch differ by "),
     ],
-    ids=["constant", "tiled", "half", "random"],
+    ids=["constant", "tiled", "half", "random", "places", "first"],
 )
 def test_what_a_network_cannot_mean_is_told(
     device: CpuDevice, reader: Reader, make_network: MakeNetwork, nodes: Nodes, doubt: str
 ) -> None:
-    _, (told,) = looked(device, reader, make_network(nodes), IMAGES)
+    _, (told,) = looked(device, reader, make_network(nodes), 8)
     assert told.startswith(OUTPUTS + doubt)
 
 
@@ -109,7 +124,7 @@ def test_what_is_no_number_is_refused(
 
 
 def test_one_result_for_a_whole_batch_is_refused(device: CpuDevice, reader: Reader, make_network: MakeNetwork) -> None:
-    with pytest.raises(EngineError, match=r"gives 1 results \(shape \[1, 105\]\) for a batch of 8 images: export"):
+    with pytest.raises(EngineError, match=r"gives 1 results \(shape \[1, 105\]\) for a batch of 16 images: export"):
         looked(device, reader, make_network(ONE_AS_IT_RUNS))
     with pytest.raises(EngineError, match=r"wrong.onnx gives 1 results .* for a batch of 16 images"):
         looked(device, reader, make_network(ONE_OF_A_BATCH))
@@ -118,7 +133,7 @@ def test_one_result_for_a_whole_batch_is_refused(device: CpuDevice, reader: Read
 
 def test_images_may_share_their_class(device: CpuDevice, reader: Reader, make_network: MakeNetwork) -> None:
     facts, doubts = looked(device, reader, make_network(CLASSES))
-    assert 1 < facts["different_outputs"] < IMAGES
+    assert 1 < facts["different_outputs"] < 16
     assert doubts == []
 
 

@@ -14,8 +14,7 @@ from inferkit.errors import EngineError
 from inferkit.readers import READERS
 from inferkit.readers.base import Reader
 from inferkit.validity import reference_check as truth
-from inferkit.validity.outputs import IMAGES
-from inferkit.validity.reference_check import TOLERANCES, check_outputs
+from inferkit.validity.reference_check import IMAGES, TOLERANCES, check_outputs
 from tests.conftest import write_dataset
 from tests.engines.conftest import MakeModel
 
