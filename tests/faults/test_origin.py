@@ -121,7 +121,7 @@ def test_mapped_files_that_are_cold(disk: Path) -> None:
     values |= {"readers": ["mapped"], "device": "cpu", "engines": ["null"], "rerun": "always"}
     read, _, run = measure(plan(SingleProcess.check(values | {"source": "memory"})))
     assert (read.measure, read.point["reader"], read.point["cold"]) == ("read", "buffered", True)
-    assert set(run.ceilings) - {"cpu"} == {"read", "copy"}
+    assert {"copy"} <= set(run.ceilings) - {"cpu"} <= {"read", "copy"}  # most was read again, from memory
     assert any("of the pages were not in memory" in text for text in [*run.reasons, *run.warnings]), run
 
 

@@ -84,7 +84,12 @@ def test_pipeline_with_an_engine(dataset: Dataset, make_model: MakeModel, reader
     assert list(outcome.stages) == (["read"] if reader == "buffered" else []) + ["copy", "infer"]
     assert outcome.facts["engine"]["library"] == "onnxruntime"
     assert outcome.facts["verified_images"] == 12
-    assert outcome.facts["outputs"] == {"different_images": 4, "different_outputs": 4, "repeat_difference": 0.0}
+    assert outcome.facts["outputs"] == {
+        "different_images": 4,
+        "different_outputs": 4,
+        "repeat_difference": 0.0,
+        "place_difference": 0.0,
+    }
     assert not [text for text in outcome.warnings if text.startswith("outputs")]
 
 
