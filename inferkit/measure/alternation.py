@@ -5,7 +5,7 @@ from math import hypot
 from typing import Any
 
 from inferkit.errors import RankError
-from inferkit.measure.prediction import MODELLED, OVER, rests_on
+from inferkit.measure.prediction import MODELLED, OVER, predict, rests_on
 from inferkit.measure.recording import run_of
 from inferkit.plan.points import Plan, Point
 from inferkit.records.figures import Figure, Stage
@@ -52,10 +52,11 @@ def between_ceilings(
     remarks: list[str] = []
     while True:
         run = run_of(plan, point, outcome, alone, shared=shared, facts={"ceilings_again": told} if told else {})
-        if _over(run) and run.bottleneck in MODELLED and shared:
+        lowest = predict(run.ceilings)[0]  # also where it is not called the bottleneck
+        if _over(run) and lowest in MODELLED and shared:
             shared = False  # what an image takes alone, it need not take beside others
             continue
-        stage = rests_on(run.bottleneck, run.ceilings, alone)
+        stage = rests_on(lowest, run.ceilings, alone)
         if not stage or stage in told or point.ceilings[stage].cold:  # what was cold is so no more
             return run.model_copy(update={"warnings": [*run.warnings, *remarks]})
         before = alone[stage]

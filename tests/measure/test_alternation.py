@@ -10,7 +10,7 @@ from inferkit.measure.alternation import between_ceilings, ceilings_alone
 from inferkit.measure.recording import run_of
 from inferkit.plan.build import plan
 from inferkit.plan.points import Plan
-from inferkit.records.figures import Figure, Repeat
+from inferkit.records.figures import Figure, Repeat, Stage
 from inferkit.records.job import Job, Outcome, reading_of, short
 from inferkit.records.params import SingleProcess
 from inferkit.records.run import Run
@@ -148,6 +148,13 @@ def test_every_ceiling_that_a_prediction_comes_to_rest_on_is_measured_again(plan
     assert run.bottleneck == "copy"
     assert run.predicted is not None
     assert run.predicted.images_per_s == pytest.approx(110)
+
+
+def test_what_is_not_called_the_bottleneck_is_measured_again_as_well(measured: Measure) -> None:
+    idle = outcome(200).model_copy(update={"stages": {"copy": Stage(images_per_s=900, busy=0.2)}})
+    run = measured(idle, 100, outcome(101))
+    assert run.bottleneck is None
+    assert run.facts["ceilings_again"] == {"copy": {"before": 100, "after": 101}}
 
 
 @pytest.mark.parametrize(("then", "now", "applies"), [(1.0, 1.0, True), (1.0, 0.5, False), (0.2, 1.0, False)])
