@@ -100,10 +100,10 @@ def test_03b_names_the_bottleneck_and_reuses_ceilings(execute: Any, data: str, t
         assert verdict(run) == "VALID"
         assert run.predicted is not None
         assert run.reached is not None
-        counting = {"copy", "read", "infer", "cpu"} if run is null else {"feed", "infer", "cpu"}
+        counting = {"infer", "cpu", "memory"} | ({"copy", "read"} if run is null else {"feed"})
         rates = [figure.images_per_s or 0 for name, figure in run.ceilings.items() if name in counting]
         assert run.predicted.images_per_s == min(rates)
-        assert (run.bottleneck is None) == (run.reached < 0.5)
+        assert (run.bottleneck is None) == any("not called the bottleneck" in warning for warning in run.warnings)
     assert set(null.stages) == {"read", "copy"}
     assert set(onnx.stages) == {"read", "copy", "infer"}
 
