@@ -114,14 +114,14 @@ class _Pipeline:
         return Point("feed", axes, self.setting.jobs(self._job(InferOptions(**self._lanes), self.context.window)))
 
     def _copies(self) -> Point:
-        context, params = self.context, self.context.params
+        context = self.context
         job = PipelineJob(
             window=context.window,
             batch_log=context.batch_log,
             device=self.setting.device,
             reading=resident(context, self.reads.batch_size),
-            inference=InferOptions(slots=params.slots),
-            overlap=params.overlap,
+            inference=InferOptions(**self._lanes),
+            overlap=context.params.overlap,
         )
         return Point("copy", self.device_axes, self.setting.jobs(job))
 

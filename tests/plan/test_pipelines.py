@@ -180,6 +180,16 @@ def test_contexts_are_a_gpu_s(data: str) -> None:
     assert point.job.inference.contexts == 1
 
 
+def test_copies_alone_have_as_many_batches_under_way_as_the_pipeline(data: str) -> None:
+    on_a_gpu = [Setting(DeviceOptions(kind="cuda"))]
+    (point,) = pipelines(planned(asked(data, engines=["null"], device="cuda", contexts=3, slots=2), on_a_gpu))
+    copy = point.ceilings["copy"].job
+    assert isinstance(point.job, PipelineJob)
+    assert isinstance(copy, PipelineJob)
+    for job in (copy, point.job):
+        assert (job.inference.contexts, job.inference.slots) == (3, 2)
+
+
 def test_files_that_are_used_where_they_lie_and_are_cold_must_be_read_first(data: str) -> None:
     def ceilings(state: str, **changes: Any) -> dict[str, Point]:
         for path in Path(data).glob("*.tensors"):
