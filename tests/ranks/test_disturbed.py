@@ -85,7 +85,7 @@ def test_a_busy_loop_on_a_rank_s_cpu_makes_it_invalid_and_a_demo_noisy() -> None
     cpus = outcome.facts["cpus"]
     assert cpus["on"] == str(CPU)
     assert cpus["others"]
-    assert any(f"of the time of CPUs {CPU}, " in text for text in said(outcome, "reason"))
+    assert any(f"of the time of CPUs {CPU}, " in text for text in said(outcome, "reason")), cpus
     assert any(text.startswith("noisy: other programs had ") for text in said(outcome, "warning", "demo"))
 
 
