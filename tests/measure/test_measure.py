@@ -197,7 +197,7 @@ def test_a_vanished_file_fails_the_point(folder: Path) -> None:
 
 def test_an_engine_that_cannot_load_fails_its_points_and_the_pipeline_says_what_lacks(folder: Path) -> None:
     values = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 2, "batch_sizes": [8], "engines": ["null"]}
-    planned = plan(SingleProcess.check({"data": str(folder), **values}))
+    planned = plan(SingleProcess.check({"data": str(folder), "earlier": str(folder), **values}))
     first, *others = planned.points
     assert isinstance(first.job, ReadJob)
     broken = first.job.changed(reading=first.job.reading.changed(reader="direct", folder=str(folder / "gone")))

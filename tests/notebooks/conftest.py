@@ -30,6 +30,8 @@ def execute(tmp_path: Path, plain: dict[str, Any]) -> Any:
 
     def run(notebook: str, *, fails: bool = False, **parameters: Any) -> list[Run]:
         name = NOTEBOOKS[notebook].file_stem
+        if "earlier" in NOTEBOOKS[notebook].model_fields:  # what a demo measured in this checkout is of no matter
+            parameters.setdefault("earlier", str(tmp_path / "earlier"))
         out = tmp_path / f"{name}.ipynb"
         source = project_root() / "notebooks" / f"{name}.ipynb"
         options = plain | {"cwd": tmp_path}
