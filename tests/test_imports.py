@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inferkit.records.params import project_root
+from inferkit.records.project import project_root
 
 NOTEBOOK = project_root() / "tests" / "fixtures" / "schema_1" / "03b_single_process.ipynb"
 UNIX_ONLY = ("pwd", "grp", "fcntl", "resource", "termios")

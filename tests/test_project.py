@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from inferkit.engines import ENGINES, engine_class
-from inferkit.records.params import NOTEBOOKS, project_root
+from inferkit.records.params import NOTEBOOKS
+from inferkit.records.project import project_root
 
 ROOT = project_root()
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

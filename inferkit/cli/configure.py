@@ -15,16 +15,8 @@ from inferkit.plan.build import plan
 from inferkit.plan.networks import DEFAULT_SHAPE, shape_for
 from inferkit.plan.points import Plan
 from inferkit.readers import READERS
-from inferkit.records.params import (
-    MEASURING,
-    MakeDataset,
-    MultiProcess,
-    Parameters,
-    StorageToHost,
-    project_root,
-    resolve,
-    unknown_parameter,
-)
+from inferkit.records.params import MEASURING, MakeDataset, MultiProcess, Parameters, StorageToHost, unknown_parameter
+from inferkit.records.project import project_root, resolve
 
 OPTION = "--set"
 """Named, in place of the file, where a value given with it is refused."""

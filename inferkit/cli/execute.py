@@ -30,7 +30,8 @@ from inferkit.errors import ParameterError
 from inferkit.measure.progress import MIME as PROGRESS_MIME
 from inferkit.measure.progress import Sink
 from inferkit.records.notebooks import read_notebook
-from inferkit.records.params import NOTEBOOKS, Parameters, project_root
+from inferkit.records.params import NOTEBOOKS, Parameters
+from inferkit.records.project import project_root
 from inferkit.records.run import Run
 
 ENGINE = "inferkit"

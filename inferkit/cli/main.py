@@ -62,7 +62,7 @@ def run(configs: tuple[str, ...], only: str, changes: tuple[str, ...], out: Path
     said. Ctrl-C finishes the point under way, writes everything and exits with 1; a second one stops at once.
     """
     from inferkit.cli.configure import configurations, configure
-    from inferkit.records.params import project_root
+    from inferkit.records.project import project_root
 
     if not configs:
         click.echo("\n".join(text_table([[name, _about(path)] for name, path in configurations().items()])))

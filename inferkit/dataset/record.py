@@ -14,7 +14,8 @@ from inferkit.errors import DatasetError, ParameterError
 from inferkit.linux.cgroups import cpus
 from inferkit.machine.facts import facts
 from inferkit.records.figures import Figure, Json, Stage
-from inferkit.records.params import MakeDataset, project_root, resolve
+from inferkit.records.params import MakeDataset
+from inferkit.records.project import project_root, resolve
 from inferkit.records.run import Failure, Run
 from inferkit.records.wellformed import NOTHING_MADE
 

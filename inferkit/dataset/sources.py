@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from inferkit.errors import ParameterError
-from inferkit.records.params import Photographs, project_root, resolve
+from inferkit.records.params import Photographs
+from inferkit.records.project import project_root, resolve
 
 DEMO = "demo"
 PHOTOGRAPHS = 400

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from inferkit.dataset.manifest import DType
 from inferkit.dataset.sources import decoded_shape
-from inferkit.records.params import MakeDataset, project_root, resolve
+from inferkit.records.params import MakeDataset
+from inferkit.records.project import project_root, resolve
 
 
 def target(params: MakeDataset) -> Path:

@@ -10,7 +10,8 @@ from inferkit.errors import ParameterError
 from inferkit.plan.data import dataset_for
 from inferkit.readers import reader_class
 from inferkit.records.job import Window, window_of
-from inferkit.records.params import SingleProcess, StorageToHost, Windows, resolve
+from inferkit.records.params import SingleProcess, StorageToHost, Windows
+from inferkit.records.project import resolve
 
 P = TypeVar("P", StorageToHost, SingleProcess)
 

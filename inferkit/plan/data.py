@@ -9,7 +9,8 @@ from inferkit.dataset.tensors import Dataset
 from inferkit.plan.networks import shape_for
 from inferkit.readers import reader_class
 from inferkit.readers.memory import in_memory
-from inferkit.records.params import Reading, SingleProcess, resolve
+from inferkit.records.params import Reading, SingleProcess
+from inferkit.records.project import resolve
 
 
 def dataset_for(params: Reading, pending: Dataset | None = None) -> Dataset:

@@ -12,7 +12,8 @@ from inferkit.plan.fingerprint import same_machine
 from inferkit.plan.points import Point
 from inferkit.records.job import CopyJob, DeviceOptions, window_of
 from inferkit.records.notebooks import notebooks_under, raw_records
-from inferkit.records.params import HostToDevice, Windows, resolve
+from inferkit.records.params import HostToDevice, Windows
+from inferkit.records.project import resolve
 from inferkit.records.run import Run
 
 MEASURE = "memory"

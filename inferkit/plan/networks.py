@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from inferkit.dataset.tensors import Dataset
 from inferkit.engines import engine_class
 from inferkit.errors import ParameterError
-from inferkit.records.params import SingleProcess, resolve
+from inferkit.records.params import SingleProcess
+from inferkit.records.project import resolve
 
 if TYPE_CHECKING:
     from inferkit.models.agreement import NetworkPair

@@ -15,7 +15,8 @@ from inferkit.plan.fingerprint import Fingerprints
 from inferkit.plan.points import Plan, reads_files
 from inferkit.records.figures import Json
 from inferkit.records.notebooks import Stored, notebooks_under, raw_records
-from inferkit.records.params import Windows, resolve
+from inferkit.records.params import Windows
+from inferkit.records.project import resolve
 from inferkit.records.run import REUSED, Run
 
 FINGERPRINT = "fingerprint"

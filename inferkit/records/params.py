@@ -6,7 +6,6 @@ for any of them. Types are strict: papermill's YAML reads ``1e6`` as text, and `
 
 import difflib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -291,26 +290,6 @@ MEASURING: dict[str, type[Parameters]] = {
 }
 """The notebooks that write records, in the order in which they are run."""
 NOTEBOOKS: dict[str, type[Group]] = {**MEASURING, Compare.notebook: Compare}
-
-
-def project_root() -> Path:
-    """Return the folder that holds ``notebooks/`` and ``parameters/``; relative paths resolve against it.
-
-    Raises
-    ------
-    ParameterError
-        If neither the package's checkout nor any folder above the current one is such a project.
-    """
-    for folder in (Path(__file__).resolve().parents[2], Path.cwd(), *Path.cwd().parents):
-        if (folder / "notebooks").is_dir() and (folder / "parameters").is_dir():
-            return folder
-    message = f"no folder above {Path.cwd()} holds notebooks/ and parameters/: change to a checkout of inferkit"
-    raise ParameterError(message)
-
-
-def resolve(path: str) -> Path:
-    """Resolve a path of a parameter against the project's root; ``~`` is the home folder."""
-    return (project_root() / Path(path).expanduser()).resolve()
 
 
 def _is_literal(name: str, value: object) -> bool:

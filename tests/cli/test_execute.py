@@ -27,7 +27,8 @@ from inferkit.readers.memory import in_memory
 from inferkit.records.host import Gpu, Host
 from inferkit.records.job import PipelineJob
 from inferkit.records.notebooks import load_runs, read_notebook
-from inferkit.records.params import SingleProcess, project_root
+from inferkit.records.params import SingleProcess
+from inferkit.records.project import project_root
 from tests.cli.conftest import Executed, WriteConfig, inferkit
 from tests.verdicts import verdict
 

@@ -11,7 +11,8 @@ from PIL import Image
 
 from inferkit.cli.main import exit_code, main
 from inferkit.records.host import Host
-from inferkit.records.params import MakeDataset, project_root
+from inferkit.records.params import MakeDataset
+from inferkit.records.project import project_root
 from inferkit.records.run import UNSTEADY, Run
 from tests.cli.conftest import Executed
 

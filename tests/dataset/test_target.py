@@ -1,7 +1,8 @@
 from pathlib import Path
 
 from inferkit.dataset.target import dtype_of, shape_of, target
-from inferkit.records.params import MakeDataset, project_root
+from inferkit.records.params import MakeDataset
+from inferkit.records.project import project_root
 
 
 def test_what_is_not_asked_is_photographs_of_bytes() -> None:

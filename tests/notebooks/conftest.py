@@ -10,7 +10,8 @@ import pytest
 from traitlets.config import Config
 
 from inferkit.records.notebooks import read_notebook
-from inferkit.records.params import NOTEBOOKS, project_root
+from inferkit.records.params import NOTEBOOKS
+from inferkit.records.project import project_root
 from inferkit.records.run import Run
 
 TINY = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 2}

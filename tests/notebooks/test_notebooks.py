@@ -11,7 +11,8 @@ import pytest
 
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.records.notebooks import read_notebook
-from inferkit.records.params import MakeDataset, project_root
+from inferkit.records.params import MakeDataset
+from inferkit.records.project import project_root
 from inferkit.records.run import Run
 from tests.notebooks.conftest import TINY
 from tests.stand_ins import stand_in

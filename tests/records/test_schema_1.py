@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from inferkit.cli.main import main
 from inferkit.errors import RecordError
 from inferkit.records.notebooks import load_runs, raw_records, read_notebook
-from inferkit.records.params import project_root
+from inferkit.records.project import project_root
 from inferkit.records.run import MIME, Run
 from inferkit.report.charts import CHARTS
 from inferkit.report.display import chart_bundle
