@@ -1,4 +1,9 @@
-"""Choose among many records with a few widgets. They only select: tables and charts hold everything without them."""
+"""Choose among many records with a few widgets. They only select: tables and charts hold everything without them.
+
+What is chosen replaces displays of the cell, and no ``ipywidgets.Output`` is used: where a notebook is executed
+without a browser, nbclient answers such a widget on the channel on which it waits for the cell's end, and on a busy
+machine that end can then be missed for ever (libzmq tells of a message once; sending takes the sign away).
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +12,8 @@ import pandas as pd
 
 from inferkit.errors import ParameterError
 from inferkit.report.charts.pipeline import comparison
-from inferkit.report.display import display_chart
+from inferkit.report.charts.theme import Chart, message
+from inferkit.report.display import chart_bundle
 
 ANY = "all"
 AXES = ("storage", "notebook", "measure", "model", "reader", "verdict")
@@ -30,13 +36,20 @@ def choices(frame: pd.DataFrame, column: str) -> Sequence[str]:
     return [ANY, *sorted({str(value) for value in frame[column].dropna()} - {""})]
 
 
-def explore(frame: pd.DataFrame) -> Any:
-    """Show menus over a table of records (:func:`inferkit.report.store.load`), and what they choose.
+def chosen_chart(rows: pd.DataFrame) -> Chart:
+    """Draw the pipelines of some records beside each other, or say that there are none."""
+    if not (rows["measure"] == "pipeline").any():
+        return message("no pipeline among these records")
+    return comparison(rows)
+
+
+def explore(frame: pd.DataFrame) -> dict[str, Any]:
+    """Display menus over a table of records (:func:`inferkit.report.store.load`), and what they choose.
 
     Returns
     -------
-    panel
-        An ipywidgets box.
+    menus
+        The menu of each column, so that code can choose as well.
 
     Raises
     ------
@@ -46,21 +59,25 @@ def explore(frame: pd.DataFrame) -> Any:
     try:
         import ipywidgets as widgets
     except ImportError as error:
-        message = "explore needs ipywidgets: pip install 'inferkit[lab]'"
-        raise ParameterError(message) from error
+        needs = "explore needs ipywidgets: pip install 'inferkit[lab]'"
+        raise ParameterError(needs) from error
+    from IPython.display import display
+
     menus = {
         column: widgets.Dropdown(options=choices(frame, column), description=column)
         for column in AXES
         if column in frame.columns
     }
+    columns = [column for column in SHOWN if column in frame.columns]
+    display(widgets.HBox(list(menus.values()), layout={"flex_flow": "row wrap"}))
+    table = display(frame[columns], display_id=True)
+    chart = display(chart_bundle(chosen_chart(frame)), raw=True, display_id=True)
 
-    def show(**chosen: str) -> None:
-        from IPython.display import display
+    def choose(_: Any) -> None:
+        rows = select(frame, {column: menu.value for column, menu in menus.items()})
+        table.update(rows[columns])
+        chart.update(chart_bundle(chosen_chart(rows)), raw=True)
 
-        rows = select(frame, chosen)
-        display(rows[[column for column in SHOWN if column in rows.columns]])
-        if (rows["measure"] == "pipeline").any():
-            display_chart(comparison(rows))
-
-    return widgets.VBox([widgets.HBox(list(menus.values()), layout={"flex_flow": "row wrap"}),
-                         widgets.interactive_output(show, menus)])  # fmt: skip
+    for menu in menus.values():
+        menu.observe(choose, names="value")
+    return menus
