@@ -80,7 +80,8 @@ def test_one_of_several_ranks_that_is_stopped_is_named() -> None:
 
 
 def test_a_busy_loop_on_a_rank_s_cpu_makes_it_invalid_and_a_demo_noisy() -> None:
-    with busy_loop(CPU), inherited((CPU,)), launch(COPIES) as rank:
+    # Several, since the rank has threads of its own that take their shares of the CPU.
+    with busy_loop(CPU), busy_loop(CPU), busy_loop(CPU), inherited((CPU,)), launch(COPIES) as rank:
         outcome = measured(rank)
     cpus = outcome.facts["cpus"]
     assert cpus["on"] == str(CPU)
