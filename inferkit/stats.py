@@ -18,7 +18,7 @@ def quantiles(seconds: Floats) -> dict[str, float]:
     return dict(zip(QUANTILES, values.tolist(), strict=True))
 
 
-def histogram(seconds: Floats, *, bins_per_decade: int = 20) -> tuple[list[float], list[int]]:
+def histogram(seconds: Floats, *, bins_per_decade: int = 10) -> tuple[list[float], list[int]]:
     """Count times in logarithmic bins.
 
     Returns

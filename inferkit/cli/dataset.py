@@ -21,9 +21,9 @@ def dataset() -> None:
 
 
 def _bar(name: str) -> Any:
-    from inferkit.measure.progress import Progress, TerminalSink
+    from inferkit.measure.progress import Progress, terminal_sink
 
-    return Progress(TerminalSink(name))
+    return Progress(terminal_sink(name))
 
 
 def _option(flag: str, **settings: Any) -> Callable[[Callable[P, None]], Callable[P, None]]:

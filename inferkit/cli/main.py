@@ -120,14 +120,14 @@ def _show_plan(configuration: Any) -> None:
 def _execute(planned: list[Any], out: Path) -> int:
     """Execute configurations, print the answer, and return the exit code."""
     from inferkit.cli.execute import execute
-    from inferkit.measure.progress import TerminalSink
+    from inferkit.measure.progress import terminal_sink
     from inferkit.report.screen import screen
 
     done = []
     for configuration in planned:
         for notebook, why in configuration.skipped.items():
             click.echo(f"{configuration.name} {notebook} does not run: {why}", err=True)
-        sink = TerminalSink(configuration.name)
+        sink = terminal_sink(configuration.name)
         try:
             for executed in execute(configuration, out, sink):
                 sink.write(

@@ -4,6 +4,8 @@ In a notebook the line is a display that is updated in place. Its text is under 
 whoever executes the notebook (``inferkit run``) can show it elsewhere; the executed notebook keeps the last one.
 """
 
+import sys
+from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
 MIME = "application/vnd.inferkit.progress+json"
 BAR = 20
+PERIOD_S = 10.0
+"""Seconds between lines in a file."""
 
 
 class Sink(Protocol):
@@ -94,11 +98,45 @@ class TerminalSink:
         self._bar.close()
 
 
-class NotebookSink:
-    """One line under the cell."""
+class LogSink:
+    """A line every ten seconds on standard error, where that is a file or a pipe.
 
-    def __init__(self) -> None:
-        self._handle: Any = None
+    Parameters
+    ----------
+    name
+        What the progress is of; begins each line.
+    """
+
+    def __init__(self, name: str = "") -> None:
+        self._name = f"{name} " if name else ""
+        self._next = 0.0
+
+    def show(self, fraction: float, text: str) -> None:
+        """Print a line if the last one is old enough."""
+        if monotonic() >= self._next:
+            self._next = monotonic() + PERIOD_S
+            self.write(f"{self._name}{fraction:4.0%} {text}")
+
+    def write(self, text: str) -> None:
+        """Print a line at once."""
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+    def close(self) -> None:
+        """Nothing is left to take away."""
+
+
+class NotebookSink:
+    """One line under the cell, or in a display of the notebook's own.
+
+    Parameters
+    ----------
+    handle
+        IPython's handle of that display, which is empty afterwards; None makes one, which keeps "done".
+    """
+
+    def __init__(self, handle: Any = None) -> None:
+        self._handle, self._last = handle, "done" if handle is None else ""
         self._shown = ""
 
     def show(self, fraction: float, text: str) -> None:
@@ -118,7 +156,7 @@ class NotebookSink:
     def close(self) -> None:
         """Say that it is done."""
         if self._handle is not None:
-            self._handle.update({"text/plain": "done", MIME: {"fraction": 1.0, "text": "done"}}, raw=True)
+            self._handle.update({"text/plain": self._last, MIME: {"fraction": 1.0, "text": "done"}}, raw=True)
 
 
 def drawn(fraction: float) -> str:
@@ -134,5 +172,10 @@ def in_notebook() -> bool:
     return getattr(get_ipython(), "kernel", None) is not None
 
 
+def terminal_sink(name: str = "") -> TerminalSink | LogSink:
+    """Return a bar where standard error is a terminal, else lines."""
+    return TerminalSink(name) if sys.stderr.isatty() else LogSink(name)
+
+
 def _sink() -> Sink:
-    return NotebookSink() if in_notebook() else TerminalSink()
+    return NotebookSink() if in_notebook() else terminal_sink()

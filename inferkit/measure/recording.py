@@ -17,6 +17,9 @@ from inferkit.records.run import Failure, Run
 from inferkit.records.wellformed import READS_NOTHING
 from inferkit.validity.verdict import Judgement, judge
 
+MOST_BINS = 120
+"""Bins of a series in a record: as fine as a chart can show, however long the run, so that notebooks stay small."""
+
 
 def about(params: Parameters) -> dict[str, object]:
     """Return what every Run of a notebook says."""
@@ -99,7 +102,7 @@ def run_of(
         | {
             "repeats": outcome.repeats,
             "stages": outcome.stages,
-            "series": outcome.series,
+            "series": {name: series.thinned(MOST_BINS) for name, series in outcome.series.items()},
             "facts": told,
             "measured": measured,
             "predicted": predicted,

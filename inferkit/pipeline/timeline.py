@@ -2,7 +2,7 @@
 
 import threading
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import monotonic_ns, process_time
 
 import numpy as np
@@ -21,6 +21,8 @@ PAUSE_S = 0.025
 """Nor is a pause shorter than this anybody's stop: Linux lets a thread wait so long when several want its CPU."""
 LEAST_WINDOW_S = 1.0
 """Of a shorter window the share that a pause has says little: it counts as if the window were so long."""
+SAMPLE = 32
+"""Batches whose times are kept one by one: enough to see whether stages overlap."""
 MOST_WARMUP = 4
 """A warm-up ends when the rate has stopped drifting, but after so many times its length at the latest."""
 
@@ -184,6 +186,26 @@ class Timeline:
             stages[name] = _stage(self._seconds(name)[inside], images, carried, seconds, count)
         return stages
 
+    def sample(self, stages: Iterable[str]) -> dict[str, str]:
+        """Return when each stage had some tens of neighbouring batches, from the middle of the measured windows.
+
+        Returns
+        -------
+        dict
+            By stage, a batch's start and length as ``start+length`` in microseconds since the first of all starts,
+            in the order in which the batches were completed: a text, since a notebook writes each number of a list on
+            a line of its own.
+        """
+        first, count = self.repeats[0].batches, sum(repeat.batches for repeat in self.repeats[1:])
+        begin = first + max(0, count - SAMPLE) // 2
+        kept = slice(begin, begin + min(SAMPLE, count))
+        spans = {name: [np.frombuffer(times, np.int64)[kept] // 1000 for times in self._times[name]] for name in stages}
+        zero = min((int(starts.min()) for starts, _ in spans.values() if len(starts)), default=0)
+        return {
+            name: " ".join(f"{start - zero}+{end - start}" for start, end in zip(starts, ends, strict=True))
+            for name, (starts, ends) in spans.items()
+        }
+
     def _seconds(self, name: str) -> NDArray[np.float64]:
         starts, ends = (np.frombuffer(times, np.int64) for times in self._times[name])
         return (ends - starts) / 1e9
@@ -233,15 +255,17 @@ class Timeline:
         return {"usual_s": usual_s, "longest_s": longest_s, "stood_s": stood_s, "stood": most}
 
     def series(self) -> dict[str, Series]:
-        """Return throughput over time, the warm-up included, in bins of a second or of a batch that takes longer."""
+        """Return throughput over time, the warm-up included, in bins of a second or of a batch that takes longer.
+
+        Images per second; bytes where there are no images.
+        """
         times = self._since_start(self._done)
         step_s = bin_length(np.diff(times, prepend=0.0))
         columns = {"images_per_s": ("images/s", self._images), "bytes_per_s": ("bytes/s", self._nbytes)}
-        return {
-            name: Series(unit=unit, step_s=step_s, values=list(binned_rate(times, amounts, step_s=step_s)))
-            for name, (unit, column) in columns.items()
-            if (amounts := np.frombuffer(column, np.int64)).any()
-        }
+        name = "images_per_s" if np.frombuffer(self._images, np.int64).any() else "bytes_per_s"
+        unit, column = columns[name]
+        amounts = np.frombuffer(column, np.int64)
+        return {name: Series(unit=unit, step_s=step_s, values=list(binned_rate(times, amounts, step_s=step_s)))}
 
 
 def _stage(seconds: NDArray[np.float64], images: int, nbytes: int, window_s: float, workers: int) -> Stage:

@@ -199,6 +199,8 @@ def _outcome(
         message = f"reading ended after {len(timeline.repeats)} of {wanted} windows: it was stopped"
         raise RankError(message)
     facts: dict[str, Json] = {"pauses": timeline.pauses(max(UNDER_WAY, *workers.values()))}
+    if job.work == "pipeline":
+        facts["batches"] = timeline.sample(workers)
     for tell in tellers:
         facts |= tell(timeline)
     if job.batch_log:

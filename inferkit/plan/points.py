@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from inferkit.dataset.tensors import Dataset
@@ -101,6 +102,12 @@ class Plan:
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """Show the table in a notebook."""
         printer.text(str(self))
+
+    def _repr_html_(self) -> str:
+        """Show the table in a notebook, folded under its last line."""
+        text = str(self)
+        summary = f"{len(self.todo)} points, at least {duration(self.seconds)}" if self.failure is None else text
+        return f"<details><summary>{escape(summary)}</summary><pre>{escape(text)}</pre></details>"
 
     def __str__(self) -> str:
         """Return the points as a plain table, with the bytes and the time that they take."""

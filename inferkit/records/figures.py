@@ -118,6 +118,20 @@ class Series(Record):
     step_s: float = Field(default=1.0, gt=0)
     values: list[float | None]
 
+    def thinned(self, most: int) -> "Series":
+        """Return the series with neighbouring bins averaged until there are at most so many; unknown ones are none."""
+        step = -(-len(self.values) // most)
+        if step <= 1:
+            return self
+        groups = [self.values[i : i + step] for i in range(0, len(self.values), step)]
+        return self.model_copy(update={"step_s": self.step_s * step, "values": [mean_of(group) for group in groups]})
+
+
+def mean_of(values: list[float | None]) -> float | None:
+    """Return the mean of what is known; None where nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
 
 def figure_of(repeats: list[Repeat]) -> Figure | None:
     """Summarise windows: images and bytes ÷ seconds of the measured ones; None where there is none."""

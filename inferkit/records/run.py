@@ -32,6 +32,9 @@ UNSTEADY = "unsteady"
 REUSED = "not measured again: from "
 """Begins the warning of a Run that stands in place of measuring again: then come the notebook and when it began."""
 
+DIGITS = 7
+"""Significant digits of floats in a record: a part in a million is finer than any figure here."""
+
 Verdict = Literal["VALID", "INVALID", "FAILED"]
 
 
@@ -154,10 +157,12 @@ class Run(Record):
         return ours / ceiling if ours is not None and ceiling else None
 
     def to_dict(self, *, identity: bool = True) -> dict[str, Json]:
-        """Return the JSON form; without ``identity`` nothing is left that identifies a machine or a person."""
-        data: dict[str, Json] = self.model_dump(mode="json", by_alias=True)
-        if not identity:
-            data["host"]["identity"] = None
+        """Return the JSON form, small enough that a notebook may hold a hundred: unknowns left out, floats rounded.
+
+        Without ``identity`` nothing is left that identifies a machine or a person.
+        """
+        hidden = None if identity else {"host": {"identity"}}
+        data: dict[str, Json] = rounded(self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=hidden))
         return data
 
     def to_json(self) -> str:
@@ -200,6 +205,15 @@ def _from_schema_1(data: Mapping[str, Json]) -> dict[str, Json]:
     if isinstance(facts, dict) and "together" in facts:
         renamed["facts"] = {"group" if name == "together" else name: value for name, value in facts.items()}
     return renamed
+
+
+def rounded(value: Json) -> Json:
+    """Return JSON with its floats rounded to :data:`DIGITS`."""
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [rounded(item) for item in value]
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
 def json_schema() -> dict[str, Json]:

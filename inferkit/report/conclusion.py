@@ -38,7 +38,7 @@ from inferkit.report.labels import (
     verdict_text,
 )
 from inferkit.report.reference import normal_text
-from inferkit.report.remarks import by_network, flawed, grouped, taken_over, warnings_of
+from inferkit.report.remarks import by_network, flawed, grouped, taken_over, told_once, warnings_of
 from inferkit.report.scaling import winners
 from inferkit.units import bandwidth, gibibytes
 
@@ -223,17 +223,10 @@ def _remarks(runs: Sequence[Run]) -> Iterator[Sentence]:
     for group, where in flawed(runs, lambda run: f"{run.measure} · {point_text(run)}"):
         yield Sentence(group[0].verdict, f"{where}: {verdict_text(group[0]).partition(': ')[2]}")
     yield from starmap(Sentence, taken_over(runs))
-    yield from _told("Warning", [(text, run) for run in runs for text in warnings_of(run)])
-    yield from _told("Not verified", [(text, run) for run in runs for text in run.unverified])
+    yield from (Sentence("Warning", text) for text in told_once(runs, warnings_of))
+    yield from (Sentence("Not verified", text) for text in told_once(runs, lambda run: run.unverified))
     if any(run.profile == "demo" for run in runs):
         yield Sentence(NOT_FOR_QUOTING.capitalize(), DEMO_REASON)
-
-
-def _told(lead: str, remarks: Sequence[tuple[str, Run]]) -> Iterator[Sentence]:
-    """Say each remark once, and where it belongs to a single point, to which."""
-    for text, group in grouped([run for _, run in remarks], [text for text, _ in remarks]):
-        about = f"{group[0].measure} · {point_text(group[0])}: " if len(group) == 1 else ""
-        yield Sentence(lead, about + text)
 
 
 def _verdict(run: Run) -> str:

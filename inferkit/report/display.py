@@ -12,6 +12,8 @@ import altair as alt
 import vl_convert
 from PIL import Image
 
+from inferkit.report.charts.theme import Chart, Nothing
+
 VEGALITE_MIME = "application/vnd.vegalite.v5+json"
 COLOURS = 64
 SCALE = 1.5
@@ -40,8 +42,8 @@ def png(spec: dict[str, Any]) -> bytes:
     return out.getvalue()
 
 
-def display_chart(chart: alt.TopLevelMixin) -> None:
-    """Display a chart in the notebook's cell."""
+def display_chart(chart: Chart) -> None:
+    """Display a chart in the notebook's cell; of one that would show nothing, only why."""
     from IPython.display import display  # see record.show
 
-    display(chart_bundle(chart), raw=True)
+    display({"text/plain": chart.why} if isinstance(chart, Nothing) else chart_bundle(chart), raw=True)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from inferkit.errors import ParameterError
 from inferkit.report.charts.pipeline import comparison
-from inferkit.report.charts.theme import Chart, message
+from inferkit.report.charts.theme import Chart, Nothing
 from inferkit.report.display import chart_bundle
 
 ANY = "all"
@@ -39,8 +39,13 @@ def choices(frame: pd.DataFrame, column: str) -> Sequence[str]:
 def chosen_chart(rows: pd.DataFrame) -> Chart:
     """Draw the pipelines of some records beside each other, or say that there are none."""
     if not (rows["measure"] == "pipeline").any():
-        return message("no pipeline among these records")
+        return Nothing("no pipeline among these records")
     return comparison(rows)
+
+
+def _bundle(rows: pd.DataFrame) -> dict[str, Any]:
+    chart = chosen_chart(rows)
+    return {"text/plain": chart.why} if isinstance(chart, Nothing) else chart_bundle(chart)
 
 
 def explore(frame: pd.DataFrame) -> dict[str, Any]:
@@ -71,12 +76,12 @@ def explore(frame: pd.DataFrame) -> dict[str, Any]:
     columns = [column for column in SHOWN if column in frame.columns]
     display(widgets.HBox(list(menus.values()), layout={"flex_flow": "row wrap"}))
     table = display(frame[columns], display_id=True)
-    chart = display(chart_bundle(chosen_chart(frame)), raw=True, display_id=True)
+    chart = display(_bundle(frame), raw=True, display_id=True)
 
     def choose(_: Any) -> None:
         rows = select(frame, {column: menu.value for column, menu in menus.items()})
         table.update(rows[columns])
-        chart.update(chart_bundle(chosen_chart(rows)), raw=True)
+        chart.update(_bundle(rows), raw=True)
 
     for menu in menus.values():
         menu.observe(choose, names="value")

@@ -21,6 +21,8 @@ SIZE, MEMORY, DEVICE, GPU, DIRECTION = "transfer_bytes", "memory", "device", "gp
 NODE = "node"
 READER, THREADS, BATCH = "reader", "threads", "batch_size"
 ENGINE, MODEL, PRECISION = "engine", "model", "precision"
+NULL = "null"
+"""The engine that infers nothing."""
 HOST_COPY = "host-to-host copy (no GPU)"
 DEVICE_COPY = "host-to-device copy"
 STANDARD_ERRORS = 2.0
@@ -73,6 +75,12 @@ def labels(runs: Sequence[Run]) -> list[str]:
         seen[word] += 1
         unique.append(word if seen[word] == 1 else f"{word} ({seen[word]})")
     return unique
+
+
+def varying_points(runs: Sequence[Run]) -> list[str]:
+    """Word each point by the axes that differ among the runs."""
+    names = varying(runs)
+    return [point_text(run, names) for run in runs]
 
 
 def figure_text(figure: Figure | None) -> str:
@@ -190,11 +198,13 @@ def caveats(run: Run) -> list[str]:
     return [*taken, *(text for text in run.warnings if text.startswith(OUTPUTS))]
 
 
-def bottleneck_text(run: Run) -> str:
-    """Word what limits a run, with what may limit it as well, as far as errors tell; empty where nothing is known."""
+def limits_of(run: Run) -> list[str]:
+    """Return the bottleneck and what may limit a run as well, as far as errors tell; empty where nothing is known."""
     own = run.ceilings.get(run.bottleneck or "") or run.predicted
-    if not run.bottleneck or own is None or own.images_per_s is None:
-        return f"{run.bottleneck} is the bottleneck" if run.bottleneck else ""
+    if not run.bottleneck:
+        return []
+    if own is None or own.images_per_s is None:
+        return [run.bottleneck]
     upper = own.images_per_s * (1 + (own.half_width or 0.0))
     near = [
         stage
@@ -203,9 +213,14 @@ def bottleneck_text(run: Run) -> str:
         and figure.images_per_s is not None
         and figure.images_per_s * (1 - (figure.half_width or 0.0)) <= upper
     ]
-    if not near:
-        return f"{run.bottleneck} is the bottleneck"
-    return f"{' or '.join([run.bottleneck, *near])} is the bottleneck: their ceilings are not apart"
+    return [run.bottleneck, *near]
+
+
+def bottleneck_text(run: Run) -> str:
+    """Word what limits a run, with what may limit it as well; empty where nothing is known."""
+    limits = limits_of(run)
+    tie = ": their ceilings are not apart" if len(limits) > 1 else ""
+    return f"{' or '.join(limits)} is the bottleneck{tie}" if limits else ""
 
 
 def share_text(share: float | None) -> str:

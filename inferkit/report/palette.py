@@ -24,6 +24,7 @@ SERIES_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E0
 VERDICT_COLOURS = {"VALID": "#00664B", "INVALID": "#A34700", "FAILED": "#9B1C1C"}
 ALARM = "#A34700"
 INK = "#222222"
+GREY = "#555555"
 
 
 def stage_order(names: Iterable[str]) -> list[str]:

@@ -1,11 +1,12 @@
 """Show a Run in a notebook: the record itself, and a table and a text that people read."""
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 from inferkit.errors import RecordError
 from inferkit.records.figures import Json, Repeat, Stage
-from inferkit.records.run import MIME, Peer, Run
+from inferkit.records.run import MIME, Peer, Run, rounded
 from inferkit.report import tables
 from inferkit.report.labels import (
     DEMO_REASON,
@@ -24,15 +25,19 @@ from inferkit.report.palette import VERDICT_COLOURS, stage_order
 from inferkit.text import text_table
 from inferkit.units import bandwidth, duration, gigabytes, rate
 
+DRAWN = ("batches", "layers_ms")
+"""Facts that a chart shows; as text they are of no use."""
+
 
 def bundle(run: Run) -> dict[str, Json]:
     """Return the MIME bundle of a run.
 
-    The record is under ``application/vnd.inferkit.run+json``; ``text/html`` is a table with inline styles, which an
-    untrusted notebook shows too, and ``text/plain`` a few lines. What identifies a machine or a person is in the record
-    alone, so that it can be taken out of one place.
+    The record is under ``application/vnd.inferkit.run+json``; ``text/html`` is a line that opens on a click, which an
+    untrusted notebook shows too, and ``text/plain`` that line. What all points of a notebook have in common, parameters
+    and machine, is shown once (:func:`about`). What identifies a machine or a person is in the record alone, so that it
+    can be taken out of one place.
     """
-    return {MIME: run.to_dict(), "text/html": _html(run), "text/plain": _text(run)}
+    return {MIME: run.to_dict(), "text/html": _html(run), "text/plain": _line(run)}
 
 
 def show(run: Run) -> Run:
@@ -106,41 +111,56 @@ def remarks(run: Run) -> Iterator[tuple[str, str]]:
         yield NOT_FOR_QUOTING, DEMO_REASON
 
 
-def _text(run: Run) -> str:
-    lines = text_table([*summary_rows(run), *remarks(run)])
-    return "\n".join([f"{title(run)} · {point_text(run)}", f"{run.verdict} (run {run.id}, {run.started})", *lines])
+def _line(run: Run) -> str:
+    figure = measured_text(run) if run.measured else ""
+    return " · ".join(filter(None, (run.verdict, title(run), point_text(run), figure)))
 
 
 def _html(run: Run) -> str:
-    words = f"{title(run)} · {point_text(run)}"
-    quoting = f" <b>{NOT_FOR_QUOTING}</b>" if run.profile == "demo" else ""
-    head = f"<div><b>{escape(words)}</b> {tables.badge(run.verdict, VERDICT_COLOURS[run.verdict])}{quoting}</div>"
-    return f'<div style="margin:6px 0">{head}{"".join(_parts(run))}</div>'
+    mark = tables.badge(run.verdict, VERDICT_COLOURS[run.verdict])
+    words = " · ".join(filter(None, (run.measure, point_text(run), measured_text(run) if run.measured else "")))
+    inside = "\n\n".join("\n".join(lines) for lines in _parts(run))
+    return f"<details><summary>{mark} {escape(words)}</summary><pre>{escape(inside)}</pre></details>"
 
 
-def _parts(run: Run) -> Iterator[str]:
-    """Yield the HTML of a record, the most important first; what is long is folded."""
-    yield tables.html_table([*summary_rows(run), *remarks(run)])
+def _parts(run: Run) -> Iterator[list[str]]:
+    """Yield the lines of a record's tables, the most important first."""
+    yield text_table([*summary_rows(run), *remarks(run)])
     if run.failure is not None and run.failure.detail:
-        yield tables.folded("Failure in detail", f"<pre>{escape(run.failure.detail)}</pre>")
+        yield run.failure.detail.splitlines()
     if run.stages:
         rows = [_stage_row(name, run.stages[name]) for name in stage_order(run.stages)]
-        yield tables.html_table(rows, _STAGE_HEAD, numbers=range(1, len(_STAGE_HEAD)))
+        yield text_table(rows, _STAGE_HEAD, numbers=range(1, len(_STAGE_HEAD)))
     if run.peers:
-        yield tables.html_table([_peer_row(peer) for peer in run.peers], ("peer", "figure", "ours ÷ peer", "command"))
+        yield text_table([_peer_row(peer) for peer in run.peers], ("peer", "figure", "ours ÷ peer", "command"))
     if run.repeats:
-        table = tables.html_table([_repeat_row(repeat) for repeat in run.repeats], _REPEAT_HEAD, numbers=range(1, 7))
-        yield tables.folded(f"Windows ({len(run.repeats)}, warm-up included)", table)
-    about = {
-        "id": run.id,
-        "started": run.started,
-        "profile": run.profile,
-        "scope": run.scope,
-        "ceilings_from": run.ceilings_from,
-    }
-    yield tables.folded("Facts", tables.html_table(flatten({**about, **run.facts})))
-    yield tables.folded("Parameters", tables.html_table(flatten(run.params)))
-    yield tables.folded("Host", tables.html_table(flatten(run.host.model_dump(mode="json", exclude={"identity"}))))
+        yield text_table([_repeat_row(repeat) for repeat in run.repeats], _REPEAT_HEAD, numbers=range(1, 7))
+    own = {"id": run.id, "started": run.started, "scope": run.scope, "ceilings from": run.ceilings_from}
+    facts = own | {name: fact for name, fact in run.facts.items() if name not in DRAWN}
+    yield text_table([(name, json.dumps(rounded(fact), ensure_ascii=False)) for name, fact in facts.items()])
+
+
+class About:
+    """What all records of a notebook have in common, parameters and machine; folded in a notebook."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        last = runs[-1] if runs else None
+        host = last.host.model_dump(mode="json", exclude={"identity"}) if last else {}
+        self.tables = {"Parameters": last.params if last else {}, "Machine": host}
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name}\n" + "\n".join(text_table(flatten(told))) for name, told in self.tables.items())
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """Return what a notebook shows (the name is IPython's)."""
+        texts = {name: "\n".join(text_table(flatten(told))) for name, told in self.tables.items()}
+        html = "".join(tables.folded(name, f"<pre>{escape(text)}</pre>") for name, text in texts.items())
+        return {"text/html": html, "text/plain": "parameters and machine: in each record"}
+
+
+def about(runs: Sequence[Run]) -> About:
+    """Return parameters and machine, to be shown once at the end of a notebook."""
+    return About(runs)
 
 
 _STAGE_HEAD = ("stage", "images/s at work", "bytes/s at work", "busy", "workers", "p50", "p90", "p99", "p99.9")

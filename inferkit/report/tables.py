@@ -32,7 +32,7 @@ def _cells(row: Sequence[str], numbers: Sequence[int]) -> str:
 
 
 def _style(column: int, numbers: Sequence[int], style: str) -> str:
-    return style.replace("text-align:left", "text-align:right") if column in numbers else style
+    return style.replace("text-align:left", "text-align:right;white-space:nowrap") if column in numbers else style
 
 
 def badge(text: str, colour: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import altair as alt
 
 from inferkit.records.run import Run
-from inferkit.report.charts.theme import WIDTH, Chart, Rows, base, demo_note, message, styled
+from inferkit.report.charts.theme import WIDTH, Chart, Nothing, Rows, base, demo_note, styled
 from inferkit.report.labels import network_text
 from inferkit.report.palette import STAGE_COLOURS
 
@@ -26,13 +26,13 @@ def layer_times(runs: Sequence[Run]) -> Chart:
     """Draw the time of each layer of one batch, the longest first; of several profiled runs the last."""
     profiled = [run for run in runs if run.facts.get("layers_ms")]
     if not profiled:
-        return message("layers: none were timed; set layer_profile: true with engine tensorrt")
+        return Nothing("layers: none were timed; set layer_profile: true with engine tensorrt")
     rows = layer_rows(profiled[-1])
     y = alt.Y("layer:N", sort=[str(row["layer"]) for row in rows], title=None)
     bars = base(rows).mark_bar(height=12, color=STAGE_COLOURS["infer"])
     chart = bars.encode(y=y, x=alt.X("ms:Q", title="time in one batch (ms)"), tooltip=["layer:N", "ms:Q"])
     demo = demo_note(profiled[-1:])
-    heading = f"Layers of {network_text(profiled[-1])} (ms)"
+    heading = f"Which layers of {network_text(profiled[-1])} take the time?"
     return styled(
         chart.properties(width=WIDTH, height=alt.Step(16)),
         heading,

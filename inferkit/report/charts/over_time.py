@@ -7,8 +7,9 @@ from typing import NamedTuple
 import altair as alt
 
 from inferkit.records.run import Run
-from inferkit.report.charts.theme import WIDTH, Chart, Rows, base, demo_note, message, series_scale, styled
-from inferkit.report.labels import ENGINE, labels, sort_key
+from inferkit.report.charts.theme import WIDTH, Chart, Nothing, Rows, base, demo_note, series_scale, styled
+from inferkit.report.headline import best_pipeline
+from inferkit.report.labels import labels
 
 HEIGHT = 70
 HOST = "all together"
@@ -37,13 +38,12 @@ _PANELS = {
 
 def machine_over_time(runs: Sequence[Run]) -> Chart:
     """Draw what was sampled while the best pipeline ran, one that infers if there is one; one line per GPU."""
-    pipelines = [run for run in runs if run.measure == "pipeline" and run.series]
-    if not pipelines:
-        return message("machine over time: no pipeline ran")
-    run = min(pipelines, key=lambda run: (run.point.get(ENGINE) == "null", *sort_key(run)))
+    run = best_pipeline([run for run in runs if run.series])
+    if run is None:
+        return Nothing("machine over time: no pipeline ran")
     rows = _rows(run)
     if not rows:
-        return message("machine over time: nothing was sampled while the best pipeline ran")
+        return Nothing("machine over time: nothing was sampled while the best pipeline ran")
     names = sorted({str(row["series"]) for row in rows} - {HOST})
     there = [name for name in _PANELS if any(row["name"] == name for row in rows)]
     end = max(float(row["t"]) for row in rows) + 0.5
@@ -53,7 +53,7 @@ def machine_over_time(runs: Sequence[Run]) -> Chart:
     demo = demo_note([run])
     key = "grey: warm-up, not counted · a point: the mean over a second, or over a batch that takes longer"
     traffic = "traffic to and from the GPU: samples of 20 ms" if {"pcie_in", "pcie_out"} & set(there) else ""
-    return styled(chart, "The machine while the best pipeline ran", label, key, traffic, demo)
+    return styled(chart, "What did the machine do meanwhile?", label, key, traffic, demo)
 
 
 def _rows(run: Run) -> Rows:

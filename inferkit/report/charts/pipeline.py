@@ -7,7 +7,7 @@ import altair as alt
 
 from inferkit.records.run import Run
 from inferkit.report.charts import rows as table_rows
-from inferkit.report.charts.theme import WIDTH, Chart, Rows, base, demo_note, message, stage_scale, styled
+from inferkit.report.charts.theme import WIDTH, Chart, Nothing, Rows, base, demo_note, stage_scale, styled
 from inferkit.report.labels import demo_text, network_text, number_text, quoting_text
 from inferkit.report.palette import ALARM, INK, NO_STAGE, stage_order
 
@@ -31,9 +31,9 @@ def throughput(runs: Sequence[Run]) -> Chart:
     thousand times slower than none.
     """
     if not runs:
-        return message("throughput: no runs to draw")
+        return Nothing("throughput: no runs to draw")
     pipelines = [run for run in runs if run.measure == "pipeline"]
-    kept, left_out = table_rows.fastest(pipelines or runs, table_rows.BARS)
+    kept, left_out = table_rows.ranked(pipelines or runs, table_rows.BARS)
     networks = list(dict.fromkeys(network_text(run) for run in kept))
     unit = table_rows.quantity(kept)
     groups = {network: [run for run in kept if network_text(run) == network] for network in networks}
@@ -41,7 +41,7 @@ def throughput(runs: Sequence[Run]) -> Chart:
     panels = [_bars(own, unit, stages, network if len(networks) > 1 else "") for network, own in groups.items()]
     key = "bar: measured · line: 95 % interval · diamond: predicted · tick: ceiling · triangle: ceiling beyond the axis"
     chart = panels[0] if len(panels) == 1 else alt.vconcat(*panels, spacing=12).resolve_scale(color="shared")
-    return styled(chart, f"Throughput ({unit.unit})", key, left_out, demo_note(kept))
+    return styled(chart, "How fast is each point, and how near to its prediction?", key, left_out, demo_note(kept))
 
 
 def _bars(runs: Sequence[Run], unit: table_rows.Quantity, stages: Sequence[str], title: str) -> alt.LayerChart:
@@ -81,10 +81,10 @@ def _notes(rows: Rows) -> alt.Chart:
 def ceilings(runs: Sequence[Run] | Run) -> Chart:
     """Draw each stage's ceiling per run, with the measured figure as a line; the bottleneck stands out."""
     runs = [runs] if isinstance(runs, Run) else runs
-    kept, left_out = table_rows.fastest([run for run in runs if run.ceilings], table_rows.PANELS)
+    kept, left_out = table_rows.ranked([run for run in runs if run.ceilings], table_rows.PANELS)
     rows = table_rows.ceiling_rows(kept)
     if not rows:
-        return message("ceilings: no run has any")
+        return Nothing("ceilings: no run has any")
     unit = table_rows.quantity(kept).unit
     colour = alt.Color("stage:N", scale=stage_scale(str(row["stage"]) for row in rows), legend=None)
     y = alt.Y("stage:N", sort=stage_order(str(row["stage"]) for row in rows), title=None)
@@ -98,7 +98,7 @@ def ceilings(runs: Sequence[Run] | Run) -> Chart:
     ]
     chart = _panels(alt.layer(*layers), rows).resolve_scale(x="independent", y="independent")
     key = "bar: the stage alone · dashed line: measured together · →: longer than drawn"
-    return styled(chart, f"Ceilings ({unit})", key, left_out, demo_note(kept))
+    return styled(chart, "Which stage is the limit?", key, left_out, demo_note(kept))
 
 
 def _panels(layers: alt.LayerChart, rows: Rows) -> alt.FacetChart:
@@ -111,10 +111,10 @@ def _panels(layers: alt.LayerChart, rows: Rows) -> alt.FacetChart:
 
 def stage_times(runs: Sequence[Run]) -> Chart:
     """Draw the time per batch of each stage: from the median to the 99th percentile."""
-    kept, left_out = table_rows.fastest([run for run in runs if run.stages], table_rows.PANELS)
+    kept, left_out = table_rows.ranked([run for run in runs if run.stages], table_rows.PANELS)
     rows = table_rows.time_rows(kept)
     if not rows:
-        return message("stage times: no run has any")
+        return Nothing("stage times: no run has any")
     colour = alt.Color("stage:N", scale=stage_scale(str(row["stage"]) for row in rows), legend=None)
     y = alt.Y("stage:N", sort=stage_order(str(row["stage"]) for row in rows), title=None)
     scale = alt.Scale(type="log", nice=False, padding=12)
@@ -129,7 +129,7 @@ def stage_times(runs: Sequence[Run]) -> Chart:
     chart = _panels(alt.layer(*layers), rows).resolve_scale(y="independent")
     return styled(
         chart,
-        "Time per batch (ms)",
+        "How long does a batch take in each stage?",
         "black tick: median · circle: 90 % · end of the bar: 99 %",
         left_out,
         demo_note(kept),
@@ -138,10 +138,10 @@ def stage_times(runs: Sequence[Run]) -> Chart:
 
 def time_series(runs: Sequence[Run], name: str = "images_per_s") -> Chart:
     """Draw a series over time; the warm-up is shaded."""
-    kept, left_out = table_rows.fastest([run for run in runs if name in run.series], table_rows.PANELS)
+    kept, left_out = table_rows.ranked([run for run in runs if name in run.series], table_rows.PANELS)
     rows, unit = table_rows.series_rows(kept, name)
     if not rows:
-        return message(f"{name} over time: no run has this series")
+        return Nothing(f"{name} over time: no run has this series")
     height = 160 if len(kept) == 1 else 90
     plot = alt.Chart().properties(width=WIDTH, height=height)
     x = alt.X("t:Q", title="time since the first batch was asked for (s)")
@@ -151,8 +151,8 @@ def time_series(runs: Sequence[Run], name: str = "images_per_s") -> Chart:
     line = bins.mark_line(color="#0072B2", strokeWidth=2, point=alt.OverlayMarkDef(color="#0072B2", size=18))
     chart = _panels(alt.layer(warm.encode(x=x, x2="end:Q"), line.encode(x=x, y=y)), rows).resolve_scale(y="independent")
     key = "grey: warm-up, not counted · a gap: no data"
-    what = "bandwidth" if name == table_rows.BYTES.field else name.replace("_per_s", "")
-    return styled(chart, f"{what} over time ({unit})", key, left_out, demo_note(kept))
+    what = "bandwidth" if name == table_rows.BYTES.field else "throughput" if name == "images_per_s" else name
+    return styled(chart, f"Is the {what} steady?", key, left_out, demo_note(kept))
 
 
 def comparison(frame: "pd.DataFrame") -> Chart:
@@ -166,7 +166,7 @@ def comparison(frame: "pd.DataFrame") -> Chart:
     from inferkit.report.compare import best  # pandas; the other charts draw runs
 
     if frame.empty or not (frame["measure"] == "pipeline").any():
-        return message("comparison: no pipeline run to draw")
+        return Nothing("comparison: no pipeline run to draw")
     rows = [_compared(row) for row in best(frame).to_dict("records")]
     storages = list(dict.fromkeys(str(row["storage"]) for row in rows))
     y = alt.Y("storage:N", sort=storages, title=None)
@@ -185,7 +185,7 @@ def comparison(frame: "pd.DataFrame") -> Chart:
     ]
     chart = _panels(alt.layer(*layers), rows).resolve_scale(x="independent", y="independent")
     demo = demo_text(set(frame["profile"]))
-    return styled(chart, "Storages compared (images/s)", "the best point of each storage", demo)
+    return styled(chart, "From which storage does this server infer the most?", "the best point of each storage", demo)
 
 
 def _compared(row: Mapping[Hashable, Any]) -> dict[str, object]:

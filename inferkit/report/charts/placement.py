@@ -6,7 +6,7 @@ import altair as alt
 
 from inferkit.machine.topology import Topology, topology
 from inferkit.records.place import Placement
-from inferkit.report.charts.theme import Chart, Rows, base, message, series_scale, styled
+from inferkit.report.charts.theme import Chart, Nothing, Rows, base, series_scale, styled
 
 CELL = 26
 PANELS = 6
@@ -26,7 +26,7 @@ def placement_chart(plans: Sequence[Placement], found: Topology | None = None) -
     told = found or topology()
     rows = [row for plan in plans[:PANELS] for row in _cells(plan, told)]
     if not rows:
-        return message("where the ranks run: no ranks are planned, or this machine does not list its cores")
+        return Nothing("where the ranks run: no ranks are planned, or this machine does not list its cores")
     lanes = list(dict.fromkeys(str(row["lane"]) for row in rows))
     panels = list(dict.fromkeys(str(row["panel"]) for row in rows))
     ranks = sorted({str(row["rank"]) for row in rows} - {IDLE}, key=_number)
@@ -44,7 +44,7 @@ def placement_chart(plans: Sequence[Placement], found: Topology | None = None) -
     facet = alt.Facet("panel:N", sort=panels, header=header, title=None)
     chart = alt.layer(*layers).facet(facet=facet, columns=1, data=base(rows).data, spacing=14)
     more = f"{PANELS} of {len(plans)} plans" if len(plans) > PANELS else ""
-    return styled(chart, "Where the ranks run", "a square: a physical core (its first CPU) or a GPU", more)
+    return styled(chart, "Where do the ranks run?", "a square: a physical core (its first CPU) or a GPU", more)
 
 
 def _number(name: str) -> int:

@@ -3,15 +3,26 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from inferkit.records.figures import Figure, Series
+from inferkit.records.figures import Figure
 from inferkit.records.run import Run
-from inferkit.report.labels import error_of, labels, number_text, rate_text, share_text, sort_key
+from inferkit.report.labels import (
+    ENGINE,
+    NULL,
+    error_of,
+    labels,
+    network_text,
+    number_text,
+    rate_text,
+    share_text,
+    sort_key,
+)
 from inferkit.report.palette import NO_STAGE, stage_order
+from inferkit.report.remarks import grouped
 from inferkit.units import bandwidth, duration
 
 Rows = list[dict[str, object]]
 BARS = 40
-PANELS = 8
+PANELS = 4
 BINS = 4000
 """How many bars, panels and bins a chart shows at most; what is left out is said in its subtitle."""
 
@@ -44,15 +55,25 @@ def quantity(runs: Sequence[Run]) -> Quantity:
     return IMAGES if any(IMAGES.of(run.measured) is not None for run in runs) else BYTES
 
 
-def fastest(runs: Sequence[Run], limit: int) -> tuple[list[Run], str]:
-    """Return the ``limit`` best runs in their given order, and a note on the others.
+def ranked(runs: Sequence[Run], limit: int) -> tuple[list[Run], str]:
+    """Return the best runs of each engine and model, what infers before what does not; and a note on the others.
 
-    FAILED and INVALID points stay among them where there is room, so that they are seen.
+    Parameters
+    ----------
+    limit
+        How many there may be of all networks together; each has an equal share, and one at least.
     """
-    if len(runs) <= limit:
-        return list(runs), ""
-    kept = sorted(sorted(range(len(runs)), key=lambda i: sort_key(runs[i]))[:limit])
-    return [runs[i] for i in kept], f"the best {limit} of {len(runs)} points"
+    networks = sorted(grouped(runs, [network_text(run) for run in runs]), key=lambda each: _infers_nothing(each[1][0]))
+    share = max(1, limit // max(1, len(networks)))
+    kept = [run for _, group in networks for run in sorted(group, key=sort_key)[:share]]
+    if len(kept) == len(runs):
+        return kept, ""
+    each = "" if len(networks) == 1 else " of each network"
+    return kept, f"the best {share}{each}: {len(kept)} of {len(runs)} points"
+
+
+def _infers_nothing(run: Run) -> bool:
+    return run.point.get(ENGINE, NULL) == NULL
 
 
 def throughput_rows(runs: Sequence[Run]) -> tuple[Rows, Rows]:
@@ -171,22 +192,11 @@ def series_rows(runs: Sequence[Run], name: str) -> tuple[Rows, str]:
     )
     for label, run in kept:
         panel = f"{label}: {_flag(run)}" if _flag(run) else label
-        bins = _thinned(run.series[name], BINS // len(kept))
+        series = run.series[name].thinned(BINS // len(kept))
+        times = [series.start_s + series.step_s * (i + 0.5) for i in range(len(series.values))]
+        bins = zip(times, series.values, strict=True)
         values = [(t, None if value is None else value / scale) for t, value in bins]
         rows += [{"panel": panel, "kind": "bin", "t": t, "value": value} for t, value in values]
         warm = [(repeat.start_s, repeat.start_s + repeat.seconds) for repeat in run.repeats if repeat.warmup]
         rows += [{"panel": panel, "kind": "warm-up", "t": start, "end": end} for start, end in warm]
     return rows, unit
-
-
-def _thinned(series: Series, most: int) -> list[tuple[float, float | None]]:
-    """Average neighbouring bins until there are at most ``most``; time is the middle of a bin."""
-    step = -(-len(series.values) // most)
-    groups = [series.values[i : i + step] for i in range(0, len(series.values), step)] if step else []
-    middles = [series.start_s + series.step_s * (i * step + len(group) / 2) for i, group in enumerate(groups)]
-    return [(middle, _mean(group)) for middle, group in zip(middles, groups, strict=True)]
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import altair as alt
 
 from inferkit.records.run import Run
-from inferkit.report.charts.theme import WIDTH, Chart, Rows, base, demo_note, message, series_scale, styled
+from inferkit.report.charts.theme import WIDTH, Chart, Nothing, Rows, base, demo_note, series_scale, styled
 from inferkit.report.labels import BATCH, axis_text, error_of, images_text, share_text, sort_key
 from inferkit.report.scaling import Gain, grouped, multi, rate_of, setting, smallest_of, work, workers
 
@@ -16,7 +16,7 @@ def scaling(runs: Sequence[Run]) -> Chart:
     """Draw a bar per setting, with its 95 % interval, and beside it speedup and efficiency."""
     rows = [row for _, group in _groups(runs) for row in _bars(group)]
     if not rows:
-        return message("scaling: no run of several processes")
+        return Nothing("scaling: no run of several processes")
     order = list(dict.fromkeys(row["setting"] for row in rows))
     panels = list(dict.fromkeys(row["panel"] for row in rows))
     y, x = alt.Y("setting:N", sort=order, title=None), alt.X("value:Q", title="images/s", axis=alt.Axis(tickCount=6))
@@ -31,7 +31,9 @@ def scaling(runs: Sequence[Run]) -> Chart:
     facet = alt.Facet("panel:N", sort=panels, header=header, title=None)
     chart = alt.layer(*layers).facet(facet=facet, columns=1, data=base(rows).data, spacing=14)
     chart = chart.resolve_scale(x="independent", y="independent")
-    return styled(chart, "Several processes (images/s)", "line: 95 % interval · pale: no valid result", demo_note(runs))
+    return styled(
+        chart, "What do more processes and GPUs bring?", "line: 95 % interval · pale: no valid result", demo_note(runs)
+    )
 
 
 def _groups(runs: Sequence[Run]) -> Iterator[tuple[str, list[Run]]]:
@@ -78,7 +80,7 @@ def speedup(runs: Sequence[Run]) -> Chart:
             if gain is not None:
                 rows.append({"series": name, "workers": count, "speedup": gain})
     if not rows:
-        return message("speedup: no run of several processes")
+        return Nothing("speedup: no run of several processes")
     least = min(row["workers"] for row in rows)
     counts = sorted({row["workers"] for row in rows})
     ideal = [{"workers": n, "speedup": n / least} for n in counts]
@@ -90,4 +92,4 @@ def speedup(runs: Sequence[Run]) -> Chart:
     dashed = base(ideal).mark_line(strokeDash=[5, 3], color="#222222").encode(x=x, y=y)
     chart = alt.layer(dashed, line).properties(width=WIDTH, height=220)
     key = "dashed: ideal, with resources that grow with the processes"
-    return styled(chart, "Speedup", key, demo_note(runs))
+    return styled(chart, "How well does it scale?", key, demo_note(runs))

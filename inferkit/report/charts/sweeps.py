@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import altair as alt
 
 from inferkit.records.run import Run
-from inferkit.report.charts.theme import WIDTH, Chart, Rows, base, demo_note, message, series_scale, styled
+from inferkit.report.charts.theme import WIDTH, Chart, Drawn, Nothing, Rows, base, demo_note, series_scale, styled
 from inferkit.report.labels import (
     BATCH,
     DEVICE,
@@ -23,7 +23,6 @@ from inferkit.report.labels import (
     link,
     point_text,
     series_names,
-    varying,
 )
 from inferkit.report.palette import ALARM, INK
 from inferkit.report.reference import normal_text
@@ -39,42 +38,52 @@ _BINARY = (
 
 
 def transfer_sweep(runs: Sequence[Run]) -> Chart:
-    """Draw the bandwidth of copies over their size, one line per kind of host memory, one panel per device.
+    """Draw the bandwidth of copies over their size: one line per GPU, coloured by the kind of host memory.
 
-    What nvbandwidth reached beside a point is a dash of the colour of its line.
+    All GPUs at once are a panel of their own, with the sum. What nvbandwidth reached beside a point is a dash of the
+    colour of its line; what the link allows is a dashed line across.
     """
     kept = [run for run in runs if SIZE in run.point and NODE not in run.point]
-    if not kept:
-        return message(f"transfer sweep: no run has the axis {SIZE!r}")
-    series = series_names(kept, MEMORY, (SIZE, DEVICE, GPU))
-    several = GPU in varying(kept)
-    links = [" · ".join(filter(None, (link(run), point_text(run, [GPU]) if several else ""))) for run in kept]
-    rows = [
-        {"size": run.point[SIZE], "series": name, "link": where, **row}
-        for run, name, where in zip(kept, series, links, strict=True)
-        for row in (_outcome(run), *_peers(run))
-    ]
     sizes = sorted({float(run.point[SIZE]) for run in kept})
+    if len(sizes) < 2:
+        return Nothing("copies by size: fewer than two sizes were measured")
+    series = series_names(kept, MEMORY, (SIZE, DEVICE, GPU))
+    panels = [_panel(run) for run in kept]
+    rows = [
+        {"size": run.point[SIZE], "series": name, "gpu": str(run.point.get(GPU, "")), "link": panel, **row}
+        for run, name, panel in zip(kept, series, panels, strict=True)
+        for row in (_outcome(run), *_peers(run), *_link_limit(run))
+    ]
     # Decades of sizes need a tick each, but a long sweep has more sizes than room.
     axis = alt.Axis(labelExpr=_BINARY, values=sizes[:: -(-len(sizes) // 9)], labelOverlap="greedy")
     x = alt.X(
         "size:Q", title="bytes per copy (logarithmic)", scale=alt.Scale(type="log", base=2, nice=False), axis=axis
     )
     chart = _lines(rows, x, series, "host memory", WIDTH)
-    unique = list(dict.fromkeys(links))
-    whole: Chart = chart if len(unique) == 1 else _faceted(chart, rows, "link", unique, 1)
+    unique = list(dict.fromkeys(panels))
+    whole: Drawn = chart if len(unique) == 1 else _faceted(chart, rows, "link", unique, 1)
+    where = unique[0] if len(unique) == 1 else ""
     normal = {normal_text(gpu_name(run), "h2d_pinned") for run in kept if link(run) != HOST_COPY}
-    heading = unique[0] if len(unique) == 1 else "copies by device"
-    return styled(
-        whole, f"Bandwidth (GB/s): {heading}", *sorted(normal), _peer_key(rows), *_lacking(kept), *_flags(kept)
-    )
+    key = [*sorted(normal), _peer_key(rows, "what the link allows"), *_lacking(kept), *_flags(kept)]
+    return styled(whole, "Which size of copies uses the link fully?", where, *key)
+
+
+def _panel(run: Run) -> str:
+    """Name what a copy went over; copies of several GPUs at once are another matter than those of one."""
+    at_once = f"GPUs {run.point[GPU]} at once, sum" if "+" in str(run.point.get(GPU, "")) else ""
+    return " · ".join(filter(None, (link(run), at_once)))
+
+
+def _link_limit(run: Run) -> Rows:
+    limit = run.ceilings.get("link")
+    return [{"peer": False, "ceiling": limit.bytes_per_s / 1e9}] if limit and limit.bytes_per_s else []
 
 
 def copy_matrix(runs: Sequence[Run]) -> Chart:
     """Draw the bandwidth between each GPU and the memory of each NUMA node, one panel per direction."""
     kept = [run for run in runs if SIZE in run.point and NODE in run.point]
     if not kept:
-        return message("GPU × NUMA node: nothing to draw without a GPU and several NUMA nodes")
+        return Nothing("GPU × NUMA node: nothing to draw without a GPU and several NUMA nodes")
     rows = [
         {
             "gpu": point_text(run, [GPU]),
@@ -97,10 +106,10 @@ def copy_matrix(runs: Sequence[Run]) -> Chart:
     chart = alt.layer(
         plot.mark_rect(stroke="white").encode(x=x, y=y, color=colour), plot.mark_text().encode(x=x, y=y, text="text:N")
     )
-    whole: Chart = chart if len(panels) == 1 else _faceted(chart, rows, "panel", panels, 1)
+    whole: Drawn = chart if len(panels) == 1 else _faceted(chart, rows, "panel", panels, 1)
     what = f"{axis_text(SIZE, kept[0].point[SIZE])}, {kept[0].point.get(MEMORY, '')} memory"
     demo = demo_note(kept)
-    return styled(whole, "Copies by GPU and NUMA node (GB/s)", what, demo)
+    return styled(whole, "Which memory is near to which GPU? (GB/s)", what, demo)
 
 
 def read_sweep(runs: Sequence[Run]) -> Chart:
@@ -112,12 +121,14 @@ def read_sweep(runs: Sequence[Run]) -> Chart:
     """
     reads = [run for run in runs if READER in run.point and THREADS in run.point]
     if not reads:
-        return message(f"read sweep: no run has the axes {READER!r} and {THREADS!r}")
+        return Nothing(f"read sweep: no run has the axes {READER!r} and {THREADS!r}")
     kept = [run for run in reads if run.measured or run.verdict != "VALID"]
+    if len(kept) == 1:
+        return Nothing("reading by threads: measured at one point only; set several threads, readers or batch_sizes")
     nothing = dict.fromkeys(str(run.point[READER]) for run in reads if run not in kept)
     left_out = f"{', '.join(nothing)}: reads nothing and has no bandwidth" if nothing else ""
     if not kept:
-        return message(left_out)
+        return Nothing(left_out)
     series = series_names(kept, READER, (THREADS, BATCH))
     rows = []
     for run, name in zip(kept, series, strict=True):
@@ -130,10 +141,12 @@ def read_sweep(runs: Sequence[Run]) -> Chart:
         "threads:O", title="reader threads", sort=threads, scale=alt.Scale(type="band"), axis=alt.Axis(labelAngle=0)
     )
     chart = _lines(rows, x, series, "reader", WIDTH if len(panels) == 1 else 250)
-    whole: Chart = chart if len(panels) == 1 else _faceted(chart, rows, "panel", panels, 2)
-    heading = "Bandwidth (GB/s) of reading"
+    whole: Drawn = chart if len(panels) == 1 else _faceted(chart, rows, "panel", panels, 2)
+    heading = "How many threads does reading need?"
     single = "" if len(panels) > 1 else panels[0]
-    return styled(whole, heading, single, _peer_key(rows), left_out, *_lacking(kept), *_flags(kept))
+    return styled(
+        whole, heading, single, _peer_key(rows, "the device's ceiling"), left_out, *_lacking(kept), *_flags(kept)
+    )
 
 
 def _peers(run: Run) -> Rows:
@@ -147,10 +160,10 @@ def _peers(run: Run) -> Rows:
     ]
 
 
-def _peer_key(rows: Rows) -> str:
+def _peer_key(rows: Rows, ceiling: str) -> str:
     names = dict.fromkeys(str(row["peer_name"]) for row in rows if row["peer"])
     dashes = f"short dash: {', '.join(names)}, beside the line of its colour" if names else ""
-    across = "dashed line: the device's ceiling" if any("ceiling" in row for row in rows) else ""
+    across = f"dashed line: {ceiling}" if any("ceiling" in row for row in rows) else ""
     return " · ".join(filter(None, (dashes, across)))
 
 
@@ -178,7 +191,9 @@ def _lines(rows: Rows, x: alt.X, series: Sequence[str], legend: str, width: int)
     own = plot.transform_filter("!datum.peer && isValid(datum.value)")
     alarm = alt.condition("datum.verdict == 'VALID'", alt.value(None), alt.value(ALARM))
     layers = [
-        own.transform_filter("datum.verdict != 'FAILED'").mark_line(strokeWidth=2).encode(x=x, y=y, color=colour),
+        own.transform_filter("datum.verdict != 'FAILED'")
+        .mark_line(strokeWidth=2)
+        .encode(x=x, y=y, color=colour, detail="gpu:N"),
         own.mark_point(filled=True, size=70).encode(x=x, y=y, color=colour, shape=shape, stroke=alarm),
     ]
     if any(row["peer"] for row in rows):

@@ -1,15 +1,23 @@
 """The common look of all charts: scales, title, fonts and sizes."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import altair as alt
 
 from inferkit.records.run import Run
 from inferkit.report.labels import demo_text
-from inferkit.report.palette import INK, NO_STAGE_COLOUR, SERIES_COLOURS, STAGE_COLOURS, stage_order
+from inferkit.report.palette import GREY, INK, NO_STAGE_COLOUR, SERIES_COLOURS, STAGE_COLOURS, stage_order
 
-Chart = alt.Chart | alt.LayerChart | alt.FacetChart | alt.VConcatChart
+
+class Nothing(NamedTuple):
+    """Stands in place of a chart that would show nothing, or a single dot; and says why."""
+
+    why: str
+
+
+Drawn = alt.Chart | alt.LayerChart | alt.FacetChart | alt.VConcatChart
+Chart = Drawn | Nothing
 Rows = list[dict[str, Any]]
 WIDTH = 400
 """Width of a plot in pixels without its axes: with labels and legend 600 to 800."""
@@ -35,8 +43,8 @@ def series_scale(names: Iterable[str], *, plain: Iterable[str] = ()) -> alt.Scal
     return alt.Scale(domain=order + dark, range=colours + [INK] * len(dark))
 
 
-def styled(chart: Chart, heading: str, *subtitle: str) -> Chart:
-    """Give a finished chart its title, its alternative text and the common look."""
+def styled(chart: Drawn, heading: str, *subtitle: str) -> Drawn:
+    """Give a finished chart its title (the question that it answers), its alternative text and the common look."""
     lines = [line for line in subtitle if line]
     title = alt.TitleParams(
         heading,
@@ -47,43 +55,35 @@ def styled(chart: Chart, heading: str, *subtitle: str) -> Chart:
         offset=10,
         color=INK,
         subtitleFontSize=11,
-        subtitleColor="#555555",
+        subtitleColor=GREY,
     )
     named = chart.properties(title=title, description=". ".join([heading, *lines]))
     return named.properties(config=look())
 
 
-def look() -> alt.Config:
-    """Return the common configuration."""
-    return alt.Config(
-        background="white",
-        view=alt.ViewConfig(stroke=None),
-        axis=alt.AxisConfig(
-            labelFontSize=11,
-            titleFontSize=11,
-            titleFontWeight=600,
-            labelLimit=LONGEST,
-            gridColor="#E6E6E6",
-            labelColor=INK,
-        ),
-        axisX=alt.AxisConfig(labelFlush=False, labelOverlap="greedy", labelSeparation=6),
+def look() -> dict[str, Any]:
+    """Return the common configuration, of Vega-Lite's own names.
+
+    Every colour is named: where one is left out, JupyterLab's dark theme takes its own, white on our white ground.
+    """
+    words = {"labelColor": INK, "titleColor": INK, "labelFontSize": 11, "titleFontSize": 11}
+    lines = {"domainColor": GREY, "tickColor": GREY, "gridColor": "#E6E6E6"}
+    return {
+        "background": "white",
+        "view": {"stroke": None},
+        "axis": {"titleFontWeight": 600, "labelLimit": LONGEST, **words, **lines},
+        "axisX": {"labelFlush": False, "labelOverlap": "greedy", "labelSeparation": 6},
+        "text": {"color": INK},
+        "rule": {"color": INK},
         # Vega-Lite's own marks are translucent, which mixes the stages' colours with what lies below.
-        point=alt.MarkConfig(opacity=1),
-        tick=alt.TickConfig(opacity=1),
-        legend=alt.LegendConfig(
-            labelFontSize=11, titleFontSize=11, labelLimit=WIDTH, titleLimit=WIDTH, orient="bottom"
-        ),
-        header=alt.HeaderConfig(labelFontSize=11, labelFontWeight=600, labelLimit=2 * LONGEST, title=None),
-    )
+        "point": {"opacity": 1},
+        "tick": {"opacity": 1},
+        "legend": {"labelLimit": WIDTH, "titleLimit": WIDTH, "orient": "bottom", **words},
+        "title": {"color": INK, "subtitleColor": GREY},
+        "header": {"labelFontWeight": 600, "labelLimit": 2 * LONGEST, "labelColor": INK, "labelFontSize": 11},
+    }
 
 
 def demo_note(runs: Iterable[Run]) -> str:
     """Word in a subtitle that figures of these runs are not for quoting; empty where they are."""
     return demo_text(run.profile for run in runs)
-
-
-def message(text: str) -> Chart:
-    """Return a chart that only says why there is nothing to draw."""
-    mark = base([{"text": text}]).mark_text(align="left", fontSize=13, color=INK)
-    chart = mark.encode(x=alt.value(0), y=alt.value(15), text="text:N")
-    return chart.properties(width=WIDTH, height=30, description=text, config=look())  # type: ignore[no-any-return]

@@ -1,0 +1,89 @@
+"""What a setting does to a pipeline: batch size, threads, and the energy that an image takes."""
+
+from collections.abc import Sequence
+
+import altair as alt
+
+from inferkit.records.run import Run
+from inferkit.report.charts.rows import ranked
+from inferkit.report.charts.theme import WIDTH, Chart, Nothing, Rows, base, demo_note, series_scale, styled
+from inferkit.report.labels import (
+    BATCH,
+    THREADS,
+    axis_text,
+    images_text,
+    interval_of,
+    network_text,
+    point_text,
+    rate_of,
+)
+from inferkit.report.palette import ALARM
+from inferkit.report.scaling import RANKS
+
+HEIGHT = 170
+NETWORKS = 6
+"""Panels at the most."""
+
+
+def batch_sizes(runs: Sequence[Run]) -> Chart:
+    """Draw images per second over the batch size, one line per number of threads, one panel per network."""
+    kept = [run for run in runs if run.measure == "pipeline" and BATCH in run.point and rate_of(run)]
+    if len({run.point[BATCH] for run in kept}) < 2 and len({run.point.get(THREADS) for run in kept}) < 2:
+        return Nothing("batch size and threads: measured at one point only; set several batch_sizes or threads")
+    order, left_out = ranked(kept, len(kept))
+    networks = list(dict.fromkeys(network_text(run) or "pipeline" for run in order))
+    rows = [_at(run) for run in kept if (network_text(run) or "pipeline") in networks[:NETWORKS]]
+    if len(networks) > NETWORKS:
+        left_out = f"{NETWORKS} of {len(networks)} networks; left out: {', '.join(networks[NETWORKS:])}"
+    lines = sorted({str(row["line"]) for row in rows}, key=lambda line: (len(line), line))
+    x = alt.X("batch:O", title="images per batch", axis=alt.Axis(labelAngle=0))
+    y = alt.Y("value:Q", title="images/s", scale=alt.Scale(zero=True))
+    colour = alt.Color("line:N", scale=series_scale(lines), title=None)
+    plot = alt.Chart().properties(width=WIDTH, height=HEIGHT)
+    alarm = alt.condition("datum.verdict == 'VALID'", alt.value(None), alt.value(ALARM))
+    layers = [
+        plot.mark_line(strokeWidth=2).encode(x=x, y=y, color=colour),
+        plot.mark_rule(strokeWidth=2).encode(x=x, y="low:Q", y2="high:Q", color=colour),
+        plot.mark_point(filled=True, size=60).encode(x=x, y=y, color=colour, stroke=alarm, tooltip=["text:N"]),
+    ]
+    facet = alt.Facet("network:N", sort=networks, title=None, header=alt.Header(labelOrient="top", labelAnchor="start"))
+    chart = alt.layer(*layers).facet(facet=facet, columns=1, data=base(rows).data, spacing=12)
+    chart = chart.resolve_scale(y="independent")
+    key = "line through the points: 95 % interval · outlined: not VALID"
+    return styled(chart, "Which batch size and how many threads are best?", key, left_out, demo_note(kept))
+
+
+def _at(run: Run) -> dict[str, object]:
+    low, high = interval_of(run) or (rate_of(run), rate_of(run))
+    names = [name for name in run.point if name in (THREADS, RANKS, "reader", "gpus", "cores")]
+    return {
+        "network": network_text(run) or "pipeline",
+        "line": point_text(run, names),
+        "batch": run.point[BATCH],
+        "value": rate_of(run),
+        "low": low,
+        "high": high,
+        "verdict": run.verdict,
+        "text": f"{axis_text(BATCH, run.point[BATCH])}: {images_text(run.measured)} images/s, {run.verdict}",
+    }
+
+
+def energy(runs: Sequence[Run]) -> Chart:
+    """Draw the images that a joule of the GPUs infers, one bar per point, ranked within each network."""
+    kept, left_out = ranked([run for run in runs if run.facts.get("images_per_joule")], 24)
+    if len(kept) < 2:
+        return Nothing("images per joule: fewer than two points tell their energy")
+    rows: Rows = [
+        {
+            "point": f"{network_text(run)} · {point_text(run, [BATCH, THREADS, RANKS, 'gpus'])}",
+            "value": run.facts["images_per_joule"],
+            "text": f"{run.facts['images_per_joule']:.3g}" + ("" if run.verdict == "VALID" else f" · {run.verdict}"),
+        }
+        for run in kept
+    ]
+    y = alt.Y("point:N", sort=[str(row["point"]) for row in rows], title=None)
+    x = alt.X("value:Q", title="images per joule of the GPUs", axis=alt.Axis(tickCount=6))
+    plot = base(rows).properties(width=WIDTH, height=alt.Step(22))
+    bars = plot.mark_bar(height=13, color="#009E73").encode(y=y, x=x)
+    notes = plot.mark_text(align="left", fontSize=11).encode(y=y, x=alt.value(WIDTH + 10), text="text:N")
+    return styled(alt.layer(bars, notes), "How many images does a joule infer?", left_out, demo_note(kept))
