@@ -36,6 +36,5 @@ def _row(run: Run, point: str) -> list[str]:
     figure = run.measured
     nbytes = "–" if figure is None or figure.bytes_per_s is None else bandwidth_text(figure)
     predicted = run.predicted.images_per_s if run.predicted else None
-    flags = ["demo"] if run.profile == "demo" else []
     found = [images_text(figure), nbytes, number_text(predicted), share_text(run.reached), run.bottleneck or "–"]
-    return [run.measure, point, *found, ", ".join([run.verdict, *flags])]
+    return [run.measure, point, *found, run.verdict]

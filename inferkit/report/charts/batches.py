@@ -66,7 +66,7 @@ def batch_times(runs: Sequence[Run]) -> Chart:
     x = alt.X("low:Q", scale=alt.Scale(type="log", nice=False), title="time for a batch (ms, logarithmic)")
     y = alt.Y("share:Q", title=None, axis=alt.Axis(format="%", tickCount=2))
     colour = alt.Color("stage:N", scale=stage_scale(stages), legend=None)
-    bars = alt.Chart().mark_bar(strokeWidth=0).encode(x=x, x2="high:Q", y=y, color=colour)
+    bars = alt.Chart().mark_rect().encode(x=x, x2="high:Q", y=y, y2="zero:Q", color=colour)
     median = alt.Chart().mark_rule(color=INK, strokeDash=[4, 2]).encode(x="p50:Q")
     header = alt.Header(labelOrient="top", labelAnchor="start", labelPadding=2)
     facet = alt.Facet("panel:N", sort=list(dict.fromkeys(str(row["panel"]) for row in rows)), header=header, title=None)
@@ -87,4 +87,4 @@ def _shares(run: Run) -> Iterator[dict[str, Any]]:
         edges = [max(edge, 1e-9) * 1e3 for edge in histogram.edges_s]
         for low, high, count in zip(edges, edges[1:], histogram.counts, strict=False):
             own = {"panel": panel, "stage": stage, "p50": max(times.p50_s, 1e-9) * 1e3}
-            yield own | {"low": low, "high": high, "share": count / total}
+            yield own | {"low": low, "high": high, "share": count / total, "zero": 0}

@@ -138,7 +138,9 @@ def stage_times(runs: Sequence[Run]) -> Chart:
 
 def time_series(runs: Sequence[Run], name: str = "images_per_s") -> Chart:
     """Draw a series over time; the warm-up is shaded."""
-    kept, left_out = table_rows.ranked([run for run in runs if name in run.series], table_rows.PANELS)
+    there = [run for run in runs if name in run.series]
+    pipelines = [run for run in there if run.measure == "pipeline"]
+    kept, left_out = table_rows.ranked(pipelines or there, table_rows.PANELS)
     rows, unit = table_rows.series_rows(kept, name)
     if not rows:
         return Nothing(f"{name} over time: no run has this series")

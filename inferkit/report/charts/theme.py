@@ -1,5 +1,6 @@
 """The common look of all charts: scales, title, fonts and sizes."""
 
+import textwrap
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -21,6 +22,8 @@ Chart = Drawn | Nothing
 Rows = list[dict[str, Any]]
 WIDTH = 400
 """Width of a plot in pixels without its axes: with labels and legend 600 to 800."""
+LETTERS = 96
+"""Letters in a line of a subtitle: about as wide as a plot with its labels."""
 LONGEST = 600
 """Pixels of a label at the most, about 100 letters: a name grows the chart before it is cut."""
 
@@ -45,7 +48,7 @@ def series_scale(names: Iterable[str], *, plain: Iterable[str] = ()) -> alt.Scal
 
 def styled(chart: Drawn, heading: str, *subtitle: str) -> Drawn:
     """Give a finished chart its title (the question that it answers), its alternative text and the common look."""
-    lines = [line for line in subtitle if line]
+    lines = [part for line in subtitle if line for part in textwrap.wrap(line, LETTERS)]
     title = alt.TitleParams(
         heading,
         subtitle=lines,
