@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from inferkit.records.run import Run
+from inferkit.report.charts.rows import ranked
 from inferkit.report.labels import bandwidth_text, images_text, number_text, share_text, varying_points
 from inferkit.report.tables import html_table
 from inferkit.text import text_table
@@ -22,7 +23,9 @@ head.dataset.up = up; [...body.rows].sort((a, b) => (value(a) > value(b) ? up : 
 
 
 def points_table(runs: Sequence[Run]) -> dict[str, str]:
-    """Return the MIME bundle of a table with one row per record, in the order in which they were measured."""
+    """Return the MIME bundle of a table with one row per record: pipelines from the best on, then what is alone."""
+    pipelines, _ = ranked([run for run in runs if run.measure == "pipeline"])
+    runs = [*pipelines, *(run for run in runs if run.measure != "pipeline")]
     rows = [_row(run, point) for run, point in zip(runs, varying_points(runs), strict=True)]
     shown = [i for i in range(len(HEAD)) if any(row[i] not in ("", "–") for row in rows)]
     head, rows = [HEAD[i] for i in shown], [[row[i] for i in shown] for row in rows]

@@ -55,16 +55,16 @@ def quantity(runs: Sequence[Run]) -> Quantity:
     return IMAGES if any(IMAGES.of(run.measured) is not None for run in runs) else BYTES
 
 
-def ranked(runs: Sequence[Run], limit: int) -> tuple[list[Run], str]:
+def ranked(runs: Sequence[Run], limit: int | None = None) -> tuple[list[Run], str]:
     """Return the best runs of each engine and model, what infers before what does not; and a note on the others.
 
     Parameters
     ----------
     limit
-        How many there may be of all networks together; each has an equal share, and one at least.
+        How many there may be of all networks together; each has an equal share, and one at least. None: all.
     """
     networks = sorted(grouped(runs, [network_text(run) for run in runs]), key=lambda each: _infers_nothing(each[1][0]))
-    share = max(1, limit // max(1, len(networks)))
+    share = len(runs) if limit is None else max(1, limit // max(1, len(networks)))
     kept = [run for _, group in networks for run in sorted(group, key=sort_key)[:share]]
     if len(kept) == len(runs):
         return kept, ""

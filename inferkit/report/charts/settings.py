@@ -30,7 +30,7 @@ def batch_sizes(runs: Sequence[Run]) -> Chart:
     kept = [run for run in runs if run.measure == "pipeline" and BATCH in run.point and rate_of(run)]
     if len({run.point[BATCH] for run in kept}) < 2 and len({run.point.get(THREADS) for run in kept}) < 2:
         return Nothing("batch size and threads: measured at one point only; set several batch_sizes or threads")
-    order, left_out = ranked(kept, len(kept))
+    order, left_out = ranked(kept)
     networks = list(dict.fromkeys(network_text(run) or "pipeline" for run in order))
     rows = [_at(run) for run in kept if (network_text(run) or "pipeline") in networks[:NETWORKS]]
     if len(networks) > NETWORKS:
