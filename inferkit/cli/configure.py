@@ -8,15 +8,26 @@ from typing import Any
 
 import yaml
 
-from inferkit.dataset.record import check_sources, expected, holds_images, lies_there
+from inferkit.dataset.record import check_sources, counted, expected, holds_images, lies_there
 from inferkit.dataset.target import target
+from inferkit.dataset.tensors import Dataset
 from inferkit.errors import InferkitError, ParameterError
+from inferkit.files import obstacle
+from inferkit.plan.assumed import Assumed, gpus_named
 from inferkit.plan.build import plan
 from inferkit.plan.networks import DEFAULT_SHAPE, shape_for
 from inferkit.plan.points import Plan
 from inferkit.readers import READERS
-from inferkit.records.params import MEASURING, MakeDataset, MultiProcess, Parameters, StorageToHost, unknown_parameter
-from inferkit.records.project import project_root, resolve
+from inferkit.records.params import (
+    MEASURING,
+    MakeDataset,
+    MultiProcess,
+    Parameters,
+    Reading,
+    StorageToHost,
+    unknown_parameter,
+)
+from inferkit.records.project import PACKAGE, project_of, project_root, resolve, shipped, within
 
 OPTION = "--set"
 """Named, in place of the file, where a value given with it is refused."""
@@ -36,16 +47,39 @@ class Configuration:
         Notebooks that do not apply, and why.
     plans
         What the notebooks measure.
+    file, root
+        The parameter file, and the folder that its relative paths resolve against.
+    out
+        Folder for the executed notebooks of all storages.
+    assumed
+        What a dry run takes to be here although it is not.
     """
 
     name: str
     notebooks: dict[str, Parameters]
+    file: Path
+    root: Path
+    out: Path
     skipped: dict[str, str] = field(default_factory=dict)
     plans: dict[str, Plan] = field(default_factory=dict)
+    assumed: tuple[str, ...] = ()
+
+    @property
+    def data(self) -> str:
+        """The data set that is made or read; empty where images lie in memory alone."""
+        maker = self.notebooks.get(MakeDataset.notebook)
+        read = [plan.dataset.folder for plan in self.plans.values() if plan.dataset and not plan.dataset.in_memory]
+        with within(self.root):
+            return str(target(maker) if isinstance(maker, MakeDataset) else next(iter(read), ""))
 
 
 def configure(
-    config: str, *, only: Sequence[str] = (), changes: Mapping[str, Any] | None = None, out: Path | None = None
+    config: str,
+    *,
+    only: Sequence[str] = (),
+    changes: Mapping[str, Any] | None = None,
+    out: Path | None = None,
+    dry: bool = False,
 ) -> Configuration:
     """Read, check and plan a parameter file.
 
@@ -58,15 +92,23 @@ def configure(
     changes
         Values that replace those of the file.
     out
-        Where executed notebooks go; ``rerun`` looks there for earlier ones.
+        Where executed notebooks go (default: ``runs`` in the file's project); ``rerun`` looks there for earlier ones.
+    dry
+        Nothing is to run: hardware and folders that are not here are assumed, and nothing is made.
 
     Raises
     ------
     InferkitError
         If it cannot run, naming file (or option), key, what was found and what is allowed.
     """
-    path = _parameter_file(config)
-    changes = changes or {}
+    path, root = _parameter_file(config)
+    with within(root):
+        return _configured(path, root, only, changes or {}, out, dry)
+
+
+def _configured(
+    path: Path, root: Path, only: Sequence[str], changes: Mapping[str, Any], out: Path | None, dry: bool
+) -> Configuration:
     models = {notebook: _model(notebook) for notebook in (only or MEASURING)}
     _check(OPTION, changes, models)
     values = _read(path) | dict(changes)
@@ -78,25 +120,49 @@ def configure(
     skipped = {} if only else {notebook: why for notebook, p in params.items() if (why := _does_not_apply(p, values))}
     notebooks = {notebook: params[notebook] for notebook in MEASURING if notebook in params and notebook not in skipped}
     plans: dict[str, Plan] = {}
+    assumed = Assumed(gpus_named(notebooks.values())) if dry else None
+    out = (out or root / "runs").absolute()
+    if why := obstacle(out, elsewhere=dry):
+        message = f"--out: {out} cannot be made, {why}: name a folder that you may write to"
+        raise ParameterError(message)
     try:
-        maker = notebooks.get("01")
-        if isinstance(maker, MakeDataset):
-            check_sources(maker)
-        pending = expected(maker) if isinstance(maker, MakeDataset) else None
+        pending = _pending(notebooks, values, str(path), assumed)
         for notebook, its_params in notebooks.items():
-            plans[notebook] = plan(its_params, pending=pending)
+            plans[notebook] = plan(its_params, pending=pending, assumed=assumed)
     except InferkitError as error:
         where = f"{path} with {OPTION} {', '.join(changes)}" if changes else path
         message = f"{where}: {error}"
         raise type(error)(message) from error
-    return Configuration(str(values["storage"]), notebooks, skipped, plans)
+    told = tuple(dict.fromkeys(assumed.told)) if assumed else ()
+    return Configuration(str(values["storage"]), notebooks, path, root, out, skipped, plans, told)
 
 
-def _parameter_file(config: str) -> Path:
-    named = configurations()
-    for path in (Path(config), named.get(config)):
-        if path is not None and path.is_file():
-            return path.resolve()
+def _pending(
+    notebooks: Mapping[str, Parameters], values: Mapping[str, Any], where: str, assumed: Assumed | None
+) -> Dataset | None:
+    """Describe the data set that notebook 01 has yet to make. A dry run takes it to be there where 01 does not run."""
+    maker = notebooks.get(MakeDataset.notebook)
+    if isinstance(maker, MakeDataset):
+        check_sources(maker, assumed.told if assumed else None)
+        return expected(maker) if assumed is None else counted(maker)
+    if assumed is None or not any(isinstance(params, Reading) for params in notebooks.values()):
+        return None
+    maker = MakeDataset.check(_declared(MakeDataset, values), where=where)
+    if not maker.data or target(maker).exists():
+        return None
+    assumed.told.append(f"data set {target(maker)}, as notebook 01 would make it")
+    return counted(maker)
+
+
+def _parameter_file(config: str) -> tuple[Path, Path]:
+    """Return a parameter file, and the folder that its relative paths resolve against: none of inferkit's own."""
+    given, named = Path(config), configurations()
+    if given.is_file():
+        path = given.parent.resolve() / given.name
+        root = project_of(path.parent)
+        return path, project_root() if root.is_relative_to(PACKAGE) else root
+    if config in named:
+        return named[config], project_root()
     near = difflib.get_close_matches(config, named, n=1)
     hint = f": did you mean {near[0]!r}?" if near else ""
     message = f"{config!r} is neither a file nor one of {', '.join(named)}{hint}"
@@ -104,13 +170,25 @@ def _parameter_file(config: str) -> Path:
 
 
 def configurations() -> dict[str, Path]:
-    """Return the project's parameter files by their names."""
-    return {path.stem: path for path in sorted((project_root() / "parameters").glob("*.yaml"))}
+    """Return the parameter files that came with inferkit and those of the project, by their names.
+
+    A project's own replaces one that came along.
+    """
+    found = {}
+    for folder in (shipped() / "parameters", project_root() / "parameters"):
+        for path in folder.rglob("*.yaml"):
+            name = path.relative_to(folder).with_suffix("")
+            if path.is_file() and not any(part.startswith(".") for part in name.parts):
+                found[name.as_posix()] = path
+    return dict(sorted(found.items(), key=lambda item: ("/" in item[0], item[0])))
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        message = f"{path} cannot be read: {error.strerror}"
+        raise ParameterError(message) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         message = f"{path} is not YAML: {error}"
         raise ParameterError(message) from error

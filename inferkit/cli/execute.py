@@ -32,7 +32,7 @@ from inferkit.measure.progress import MIME as PROGRESS_MIME
 from inferkit.measure.progress import Sink
 from inferkit.records.notebooks import read_notebook
 from inferkit.records.params import NOTEBOOKS, Parameters
-from inferkit.records.project import project_root
+from inferkit.records.project import find, project_root, within
 from inferkit.records.run import Run
 
 ENGINE = "inferkit"
@@ -82,20 +82,22 @@ def execute(configuration: Configuration, out: Path, sink: Sink | None = None) -
         message = f"--out: {folder} cannot be made ({error.strerror}): name a folder that you may write to"
         raise ParameterError(message) from error
     for notebook, params in configuration.notebooks.items():
-        executed = execute_notebook(notebook, params, folder / f"{NOTEBOOKS[notebook].file_stem}.ipynb", sink)
+        output = folder / f"{NOTEBOOKS[notebook].file_stem}.ipynb"
+        with within(configuration.root):
+            executed = execute_notebook(notebook, params, output, sink)
         yield executed
         if executed.stopped:
             return
 
 
 def execute_notebook(notebook: str, params: Parameters, output: Path, sink: Sink | None = None) -> Executed:
-    """Execute one notebook through papermill, sign it, and read its records back."""
+    """Execute one of the project's notebooks through papermill, sign it, and read its records back."""
     error = ""
     relay = _Relay()
     try:
         with relay.installed():
             papermill.execute_notebook(
-                project_root() / "notebooks" / f"{NOTEBOOKS[notebook].file_stem}.ipynb",
+                find(f"notebooks/{NOTEBOOKS[notebook].file_stem}.ipynb"),
                 output,
                 parameters=params.model_dump(mode="json", exclude_defaults=True),  # the cell above holds those
                 engine_name=ENGINE,

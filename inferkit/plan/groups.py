@@ -7,6 +7,7 @@ from inferkit.linux.cgroups import affinity
 from inferkit.machine.placement import place_ranks, spread
 from inferkit.machine.placement_overrides import overridden
 from inferkit.machine.topology import allowed_cores, topology
+from inferkit.plan.assumed import Assumed
 from inferkit.plan.devices import chosen_gpus
 from inferkit.records.params import MultiProcess
 from inferkit.records.place import Placement
@@ -15,7 +16,7 @@ MOST_RANKS = 8
 """Ranks that ``auto`` goes up to where there is no GPU."""
 
 
-def placements(params: MultiProcess, dataset: Dataset) -> list[Placement]:
+def placements(params: MultiProcess, dataset: Dataset, assumed: Assumed | None = None) -> list[Placement]:
     """Plan the ranks for each number of GPUs and of processes that is asked for.
 
     Raises
@@ -24,7 +25,7 @@ def placements(params: MultiProcess, dataset: Dataset) -> list[Placement]:
         If it cannot be done on this machine, or the data set is too small to be shared out.
     """
     machine, allowed = topology(), affinity()
-    gpus = chosen_gpus(params.device, params.gpus)
+    gpus = chosen_gpus(params.device, params.gpus, assumed)
     apart = spread(machine, gpus) if params.device == "cuda" else []
     plans = []
     for count in _gpu_counts(params, len(apart)):

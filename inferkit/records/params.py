@@ -5,6 +5,8 @@ for any of them. Types are strict: papermill's YAML reads ``1e6`` as text, and `
 """
 
 import difflib
+import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -314,6 +316,16 @@ def _explain(place: str, model: type[Group], detail: ErrorDetails) -> str:
         return unknown_parameter(name, set(model.model_fields), place)
     found = detail["input"]
     hint = ""
-    if isinstance(found, str) and "string" not in detail["type"] and detail["type"] != "literal_error":
+    if detail["type"] == "list_type":
+        hint = f": write {_as_list(name, found, place)}"
+    elif isinstance(found, str) and "string" not in detail["type"] and detail["type"] != "literal_error":
         hint = " (text: YAML reads 1e6 as text, write 1.0e+6 or 1000000; papermill -p passes text, use -y)"
     return f"{place}: {name} is {found!r}: {detail['msg']}{hint}"
+
+
+def _as_list(name: str, value: object, place: str) -> str:
+    """Write a value as the list that it was to be: in YAML, or in Python where a notebook says so."""
+    if place.startswith("notebook "):
+        return f"{name} = [{value!r}]"
+    plain = isinstance(value, str) and re.fullmatch(r"[\w./,-]+", value)
+    return f"{name}{'=' if place.startswith('--') else ': '}[{value if plain else json.dumps(value, default=str)}]"
