@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from inferkit.dataset.record import check_sources, counted, expected, holds_images, lies_there
+from inferkit.dataset.record import check_sources, check_target, counted, expected, holds_images, lies_there
 from inferkit.dataset.target import target
 from inferkit.dataset.tensors import Dataset
 from inferkit.errors import InferkitError, ParameterError
@@ -150,6 +150,7 @@ def _pending(
     maker = MakeDataset.check(_declared(MakeDataset, values), where=where)
     if not maker.data or target(maker).exists():
         return None
+    check_target(target(maker), elsewhere=True)
     assumed.told.append(f"data set {target(maker)}, as notebook 01 would make it")
     return counted(maker)
 

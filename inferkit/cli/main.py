@@ -128,7 +128,7 @@ def _change(text: str) -> tuple[str, Any]:
         message = f"--set {text}: write KEY=VALUE, such as --set batch_sizes=[128,256]"
         raise click.UsageError(message)
     try:
-        return key, yaml.safe_load(value)
+        return key, yaml.safe_load(value) if value else ""
     except yaml.YAMLError as error:
         message = f"--set {text}: {value!r} is not YAML: {error}"
         raise click.UsageError(message) from error

@@ -69,9 +69,7 @@ def check_sources(params: MakeDataset, assumed: list[str] | None = None) -> None
         Naming the folder and what to do.
     """
     folder = target(params)
-    if why := "" if holds_images(folder) else obstacle(folder, elsewhere=assumed is not None):
-        message = f"data: {folder} cannot be made, {why}: name a folder that you may write to"
-        raise ParameterError(message)
+    check_target(folder, elsewhere=assumed is not None)
     for name, lacking, fix in _missing_folders(params, folder):
         if assumed is None or lacking.exists():
             message = f"{name}: {lacking} is no folder{fix}"
@@ -82,6 +80,19 @@ def check_sources(params: MakeDataset, assumed: list[str] | None = None) -> None
             f"shape: JPEG files become images of {decoded_shape(params)} here, not {tuple(params.shape)}: leave shape "
             'empty and set size, or make random images (images: "")'
         )
+        raise ParameterError(message)
+
+
+def check_target(folder: Path, *, elsewhere: bool = False) -> None:
+    """Refuse a folder in which no data set lies, and none can be made (see :func:`inferkit.files.obstacle`).
+
+    Raises
+    ------
+    ParameterError
+        Naming what stands there.
+    """
+    if not holds_images(folder) and (why := obstacle(folder, elsewhere=elsewhere)):
+        message = f"data: {folder} cannot be made, {why}: name a folder that you may write to"
         raise ParameterError(message)
 
 

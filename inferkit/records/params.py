@@ -316,7 +316,7 @@ def _explain(place: str, model: type[Group], detail: ErrorDetails) -> str:
         return unknown_parameter(name, set(model.model_fields), place)
     found = detail["input"]
     hint = ""
-    if detail["type"] == "list_type":
+    if detail["type"] == "list_type" and not str(found).startswith("["):
         hint = f": write {_as_list(name, found, place)}"
     elif isinstance(found, str) and "string" not in detail["type"] and detail["type"] != "literal_error":
         hint = " (text: YAML reads 1e6 as text, write 1.0e+6 or 1000000; papermill -p passes text, use -y)"
