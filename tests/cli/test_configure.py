@@ -155,9 +155,7 @@ def test_data_that_is_no_folder_is_refused_in_a_dry_run_as_well(
 
 @pytest.mark.parametrize("dry", [True, False])
 @pytest.mark.parametrize("changes", [{"images": "file"}, {"models": ["nope"]}, {"gpus": [1]}, {"readers": ["nope"]}])
-def test_what_is_wrong_anywhere_is_refused_in_a_dry_run_as_well(
-    away: Path, changes: dict[str, Any], dry: bool
-) -> None:
+def test_what_is_wrong_anywhere_is_refused_in_a_dry_run_as_well(away: Path, changes: dict[str, Any], dry: bool) -> None:
     (away / "file").touch()
     with pytest.raises(InferkitError):
         configure("quickstart", changes=changes, dry=dry)
