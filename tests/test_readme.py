@@ -1,4 +1,4 @@
-"""Every command of the README is run, as far as this machine and a test can: nothing is downloaded, and no GPU is asked for."""
+"""Every command of the README is run, as far as a test can: nothing is downloaded, and no GPU is asked for."""
 
 import os
 import re
@@ -23,9 +23,7 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 PROGRAMS = "inferkit|papermill|make|pip|conda|jupyter"
 EXECUTED = ROOT / "tests" / "fixtures" / "schema_1" / "03b_single_process.ipynb"
-ON_THE_CPU = (
-    "{device: cpu, readers: [memory], engines: ['null'], precisions: [float32], warmup_s: 0.05, duration_s: 0.1}"
-)
+ON_THE_CPU = "{device: cpu, readers: [memory], engines: ['null'], warmup_s: 0.05, duration_s: 0.1, repeats: 2}"
 
 pytestmark = pytest.mark.xdist_group("readme")
 
@@ -116,5 +114,10 @@ def test_the_python_of_the_readme_works(place: Path) -> None:
 def test_the_grid_of_the_readme_is_one() -> None:
     params = SingleProcess.check(yaml.safe_load(block("yaml")))
     grid = Grid(params.grid)
-    points = [{"model": model, "batch_size": size} for model in params.models for size in params.batch_sizes]
-    assert sum(grid.settle(point) is not None for point in points) == 3
+    kept = [
+        (model, size)
+        for model in params.models
+        for size in params.batch_sizes
+        if grid.settle({"model": model, "batch_size": size}) is not None
+    ]
+    assert kept == [("alexnet_owt", 512), ("resnet50", 128), ("resnet50", 256)]

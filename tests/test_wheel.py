@@ -106,10 +106,8 @@ def test_the_installed_command_runs_quickstart_in_the_current_folder(inferkit: I
     here.mkdir()
     done = inferkit("run", "quickstart", "--only", "01,03b", *changes(*SHRUNK, *TINY), cwd=here)
     assert done.returncode == 0, done.stdout + done.stderr
-    told = (
-        f"quickstart (came with inferkit): data set {here}/data/quickstart, executed notebooks {here}/runs/quickstart/"
-    )
-    assert done.stderr.splitlines()[0] == told
+    told = f"data set {here}/data/quickstart, executed notebooks {here}/runs/quickstart/"
+    assert done.stderr.splitlines()[0] == f"quickstart (came with inferkit): {told}"
     runs = [stored.run for stored in load_runs(here / "runs")]
     assert {run.notebook for run in runs} == {"01", "03b"}
     assert {verdict(run) for run in runs} == {"VALID"}

@@ -118,6 +118,19 @@ def test_a_dry_run_takes_as_many_gpus_to_be_here_as_are_named(config: WriteConfi
         configure(str(path))
 
 
+def test_a_dry_run_takes_to_be_here_what_placement_names(config: WriteConfig) -> None:
+    line = "rank=1 gpus=7 cpus=1000-1003 node=99"
+    path = config(device="cuda", ranks=[2], gpu_counts=[2], placement=[line])
+    configured = configure(str(path), only=["03c"], dry=True)
+    told = ["gpus 7", "cpus 1000-1003", "node 99"]
+    assert {f"{what}, as placement names" for what in told} <= set(configured.assumed)
+    (plan,) = configured.plans["03c"].placements
+    assert (plan.places[1].gpus, plan.places[1].node) == ((7,), 99)
+    for wrong in ("rank=1 cpus=x", "rank=1 gpu=7", "gpus=7"):
+        with pytest.raises(ParameterError, match="placement"):
+            configure(str(path), only=["03c"], changes={"placement": [wrong]}, dry=True)
+
+
 def test_a_dry_run_needs_no_network_of_the_user(config: WriteConfig, tmp_path: Path) -> None:
     path = config(models=[str(tmp_path / "mine.onnx")], engines=["onnx"])
     (told,) = configure(str(path), only=["03b"], dry=True).assumed
@@ -149,7 +162,7 @@ def test_data_that_is_no_folder_is_refused_in_a_dry_run_as_well(
     away: Path, data: str, only: list[str], dry: bool
 ) -> None:
     (away / "file").touch()
-    with pytest.raises(InferkitError, match="no folder|not a folder|holds no data set"):
+    with pytest.raises(InferkitError, match=r"no folder|not a folder|holds no data set"):
         configure("quickstart", changes={"data": data, "images": ""}, only=only, dry=dry)
 
 
@@ -170,7 +183,7 @@ def test_out_that_is_no_folder_is_refused_before_anything_runs(away: Path) -> No
 
 def test_a_file_that_cannot_be_read_is_refused(away: Path) -> None:
     (away / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ParameterError, match="bytes.yaml"):
+    with pytest.raises(ParameterError, match=r"bytes\.yaml"):
         configure("bytes.yaml")
 
 

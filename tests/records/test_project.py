@@ -57,9 +57,8 @@ def test_another_folder_s_project_counts_for_a_while(
     own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ZeroDivisionError), within(own):
+    with within(own):
         assert resolve("x") == own / "x"
-        1 / 0  # noqa: B018
     assert resolve("x") == tmp_path / "x"
 
 
