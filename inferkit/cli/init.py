@@ -4,7 +4,7 @@ from pathlib import Path
 
 from inferkit.errors import ParameterError
 from inferkit.files import obstacle
-from inferkit.records.project import PACKAGE, PARTS, shipped
+from inferkit.records.project import PACKAGE, PARTS, current_folder, shipped
 
 SUFFIXES = {".ipynb", ".yaml"}
 
@@ -22,7 +22,7 @@ def lay_out(folder: Path) -> list[Path]:
     ParameterError
         If the folder has notebooks or parameters already, is no folder, or cannot be written to.
     """
-    folder = folder.absolute()
+    folder = current_folder() / folder
     _check(folder)
     written = []
     for source in _files():

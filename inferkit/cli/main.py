@@ -108,8 +108,11 @@ def _about(name: str, path: Path) -> list[str]:
     from inferkit.records.project import project_root
 
     whose = "this project" if path.is_relative_to(project_root()) else "inferkit"
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [name, whose, lines[0].lstrip("# ") if lines and lines[0].startswith("#") else ""]
+    try:
+        first = path.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
+    except OSError as error:
+        return [name, whose, f"cannot be read: {error.strerror}"]
+    return [name, whose, first.lstrip("# ") if first.startswith("#") else ""]
 
 
 def _places(configuration: Any) -> str:

@@ -70,6 +70,9 @@ def check_sources(params: MakeDataset, assumed: list[str] | None = None) -> None
     """
     folder = target(params)
     check_target(folder, elsewhere=assumed is not None)
+    if params.images == DEMO and (why := obstacle(named_folder(params), elsewhere=assumed is not None)):
+        message = f"images: {named_folder(params)} cannot be made, {why}: start in a folder that you may write to"
+        raise ParameterError(message)
     for name, lacking, fix in _missing_folders(params, folder):
         if assumed is None or lacking.exists():
             message = f"{name}: {lacking} is no folder{fix}"

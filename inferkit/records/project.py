@@ -29,15 +29,30 @@ def project_of(folder: Path) -> Path:
     return next((place for place in (folder, *folder.parents) if is_project(place)), folder)
 
 
+def current_folder() -> Path:
+    """Return the current folder.
+
+    Raises
+    ------
+    ParameterError
+        If it was removed meanwhile.
+    """
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        message = "the current folder is not there any more: change to another"
+        raise ParameterError(message) from error
+
+
 def project_root() -> Path:
     """Return the folder that relative paths resolve against, and in which runs and data sets lie unless told otherwise.
 
     Raises
     ------
     ParameterError
-        If it lies inside the installed package, where nothing is to be written.
+        If there is no current folder, or it lies inside the installed package, where nothing is to be written.
     """
-    root = _chosen.get() or project_of(Path.cwd())
+    root = _chosen.get() or project_of(current_folder())
     if root.is_relative_to(PACKAGE):
         message = f"{root} is part of the installed inferkit: change to a folder of your own, or `inferkit init DIR`"
         raise ParameterError(message)

@@ -1,6 +1,7 @@
 """Where a parameter file's paths lead, and what a dry run assumes."""
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,16 @@ from tests.cli.conftest import WriteConfig, inferkit
 
 @pytest.fixture(autouse=True)
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plan on a laptop: without a GPU, and without TensorRT."""
+    """Plan on a laptop that has no GPU."""
     monkeypatch.setattr("inferkit.plan.devices.facts", Host)
+
+
+@pytest.fixture
+def no_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("inferkit.engines.tensorrt")]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in ("tensorrt", "tensorrt_rtx"):
+        monkeypatch.setitem(sys.modules, name, None)
 
 
 @pytest.fixture
@@ -107,6 +116,17 @@ def test_what_is_assumed_is_told(away: Path) -> None:
     assert "100,000 images, 15.1 GB, yet to be made" in str(nvme.plans["03a"])
     (data,) = configure("nvme", only=["03a"], dry=True).assumed
     assert data == "data set /mnt/nvme/inferkit, as notebook 01 would make it"
+
+
+@pytest.mark.usefixtures("no_tensorrt")
+def test_a_dry_run_needs_no_library_of_an_engine(config: WriteConfig) -> None:
+    path = config(device="cuda", engines=["tensorrt"], models=["sensor_net"], data="", shape=[1, 1, 784])
+    configured = configure(str(path), only=["03b"], dry=True)
+    told = ("1 GPU, of which none is here", "engine tensorrt, whose library is not installed")
+    assert configured.assumed == told
+    assert [point.measure for point in configured.plans["03b"].points].count("infer") == 1
+    with pytest.raises(InferkitError):
+        configure(str(path), only=["03b"])
 
 
 def test_a_dry_run_takes_as_many_gpus_to_be_here_as_are_named(config: WriteConfig) -> None:

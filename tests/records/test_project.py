@@ -62,6 +62,14 @@ def test_another_folder_s_project_counts_for_a_while(
     assert resolve("x") == tmp_path / "x"
 
 
+def test_a_current_folder_that_was_removed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(ParameterError, match="not there any more"):
+        project_root()
+
+
 def installed(package: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Pretend that the package was installed from a wheel."""
     for part in PARTS:
