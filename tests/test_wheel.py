@@ -14,7 +14,7 @@ from inferkit.records.notebooks import load_runs
 from tests.verdicts import verdict
 
 ROOT = Path(__file__).parents[1]
-PACKAGE, TEMPLATES = "inferkit/", "inferkit/templates/"
+TEMPLATES = "inferkit/templates/"
 SHRUNK = ("images=", "limit=20", "shape=[3,16,16]", 'engines=["null"]', "transfer_bytes=[4096]", "batch_sizes=[4]")
 TINY = ("warmup_s=0.05", "duration_s=0.1", "repeats=2")
 Inferkit = Callable[..., subprocess.CompletedProcess[str]]
@@ -34,21 +34,16 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(ROOT, tmp_path_factory.mktemp("wheel"), "wheel")
 
 
-def tracked(folder: str) -> set[str]:
-    """Return a folder's files, as far as they are of the project and not what work left there."""
-    found = (ROOT / folder).rglob("*")
-    kept = {".py", ".csv", ".typed", ".ipynb", ".yaml"}
-    return {
-        path.relative_to(ROOT).as_posix()
-        for path in found
-        if (path.suffix in kept or path.name == "py.typed") and "/." not in path.relative_to(ROOT).as_posix()
-    }
+def files(folder: str) -> set[str]:
+    """Return a folder's files, without what Python and editors keep there."""
+    found = (path.relative_to(ROOT) for path in (ROOT / folder).rglob("*") if path.is_file())
+    return {path.as_posix() for path in found if not any(part.startswith((".", "__py")) for part in path.parts)}
 
 
 def test_the_wheel_holds_the_package_its_notebooks_and_parameters_and_no_more(wheel: Path) -> None:
     names = {name for name in ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    came_along = {f"{TEMPLATES}{name}" for folder in ("notebooks", "parameters") for name in tracked(folder)}
-    assert names == tracked("inferkit") | came_along
+    came_along = {f"{TEMPLATES}{name}" for folder in ("notebooks", "parameters") for name in files(folder)}
+    assert names == files("inferkit") | came_along
 
 
 def test_the_sdist_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
