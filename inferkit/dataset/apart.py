@@ -1,7 +1,7 @@
 """Decode in a process of its own: JPEG files whose subsampling TurboJPEG, and so simplejpeg, does not name.
 
-OpenCV decodes them, but tells of damage only on its standard error, which is that of the whole process. Here the process
-has nothing else to say, so whatever libjpeg writes there is about this file.
+OpenCV decodes them, but tells of damage on the standard error alone, which is that of the whole process. Here the
+process has nothing else to say, so whatever libjpeg writes there is about this file.
 """
 
 import os
@@ -68,8 +68,8 @@ def _ask(process: subprocess.Popen[bytes], data: bytes) -> npt.NDArray[np.uint8]
     said = process.stdout.read(told).decode(errors="replace").splitlines()
     if said:
         raise ValueError(said[0])
-    pixels = bytearray(height * width * 3)
-    if process.stdout.readinto(pixels) != len(pixels):
+    pixels = process.stdout.read(height * width * 3)
+    if len(pixels) != height * width * 3:
         message = "it ended amid its answer"
         raise struct.error(message)
     return np.frombuffer(pixels, np.uint8).reshape(height, width, 3)
@@ -102,7 +102,11 @@ def _decode(data: bytes) -> tuple[npt.NDArray[np.uint8], bytes]:
         found: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     except (cv2.error, MemoryError) as error:
         return none, str(error).encode()
-    return (none, b"of odd subsampling, and OpenCV finds no image in it") if found is None else (np.ascontiguousarray(found), b"")
+    return (
+        (none, b"of odd subsampling, and OpenCV finds no image in it")
+        if found is None
+        else (np.ascontiguousarray(found), b"")
+    )
 
 
 def main() -> None:

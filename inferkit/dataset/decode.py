@@ -22,8 +22,10 @@ __all__ = ["MAX_PIXELS", "SHORTEST", "Decoder", "ImageError"]
 # libjpeg's fractions 1/2, 1/4 and 1/8 have fast inverse transforms; others, such as 5/8, are slower than 1/1.
 _DENOMINATORS = (8, 4, 2)
 
-# What libjpeg's errors say of sound files that it cannot decode (jerror.h: JERR_CONVERSION_NOTIMPL, …_IMAGE_TOO_BIG, …).
-_UNSUPPORTED = re.compile("[Uu]nsupported (?!marker)|[Nn]ot (yet )?(implemented|supported|compiled)|omitted|Maximum supp")
+# What libjpeg says of sound files that it cannot decode (jerror.h: JERR_CONVERSION_NOTIMPL, JERR_IMAGE_TOO_BIG, …).
+_UNSUPPORTED = re.compile(
+    "[Uu]nsupported (?!marker)|[Nn]ot (yet )?(implemented|supported|compiled)|omitted|Maximum supp"
+)
 
 # Whatever the libraries raise on the strangest file is about that file.
 _OF_LIBRARIES = (
@@ -165,7 +167,9 @@ def _told(error: BaseException) -> ImageError:
     if isinstance(error, MemoryError):
         return ImageError("needs more memory than there is")
     text = str(error) if isinstance(error, (DecoderEnded, ValueError)) else f"{type(error).__name__}: {error}"
-    return ImageError(f"cannot be decoded here: {text}" if _UNSUPPORTED.search(text) else f"damaged or truncated: {text}")
+    return ImageError(
+        f"cannot be decoded here: {text}" if _UNSUPPORTED.search(text) else f"damaged or truncated: {text}"
+    )
 
 
 def _upright(image: npt.NDArray[np.uint8], turned: int) -> npt.NDArray[np.uint8]:

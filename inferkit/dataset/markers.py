@@ -5,13 +5,16 @@ Only the start of a file is read here, as libjpeg reads it, to know what the fil
 
 import re
 import struct
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from inferkit.dataset.exif import orientation
 from inferkit.errors import DatasetError
 
 # Pillow refuses more than twice its MAX_IMAGE_PIXELS as a decompression bomb (PIL/Image.py): 512 MiB of RGB.
 MAX_PIXELS = 2 * (1024**3 // 4 // 3)
+
+MAX_BYTES = 3 * MAX_PIXELS
+"""A file that is larger than any image is when decoded is no photograph."""
 
 # As many as libjpeg-turbo's fuzzers allow (fuzz/decompress.cc, TJPARAM_SCANLIMIT): each scan visits every pixel.
 MAX_SCANS = 500
@@ -107,7 +110,7 @@ def read_header(data: bytes) -> Header:
     segments, end = _segments(data)
     frame = next((segment for segment in segments if segment.marker in _FRAMES), None)
     if frame is None:
-        raise _damaged("no size before its pixels")
+        _refuse("no size before its pixels")
     height, width, components = _dimensions(frame)
     several = frame.marker in _PROGRESSIVE or segments[-1].content[4:5] != bytes([components])  # else libjpeg reads one
     if several and (scans := _scans(data, end)) > MAX_SCANS:
@@ -177,10 +180,10 @@ def _segments(data: bytes) -> tuple[list[Segment], int]:
             stray, at = _next_marker(data, at)
         marker = data[at + 1]
         if marker in (_EOI, _SOI):
-            raise _damaged("it ends or begins anew before its pixels")
+            _refuse("it ends or begins anew before its pixels")
         end = at + 2 if marker in _ALONE else at + 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
         if end > len(data):
-            raise _damaged("it ends in its header")
+            _refuse("it ends in its header")
         found.append(Segment(marker, stray, data[at:end]))
         at = end
     return found, at
@@ -195,7 +198,7 @@ def _next_marker(data: bytes, at: int) -> tuple[int, int]:
         while found >= 0 and data[at : at + 2] == b"\xff\xff":
             at, fill = at + 1, fill + 1
         if found < 0 or at + 1 >= len(data):
-            raise _damaged("it ends in its header")
+            _refuse("it ends in its header")
         if data[at + 1]:
             return at - start - fill, at
         at += 2
@@ -215,7 +218,7 @@ def _dimensions(frame: Segment) -> tuple[int, int, int]:
         message = f"is {_UNSUPPORTED[frame.marker]}, which cannot be decoded here"
         raise ImageError(message)
     if len(frame.content) < 10:
-        raise _damaged("no size before its pixels")
+        _refuse("no size before its pixels")
     bits, height, width, components = struct.unpack_from(">BHHB", frame.content, 4)
     if bits != 8:
         message = f"has {bits} bits a sample; only 8 can be decoded"
@@ -232,5 +235,6 @@ def _dimensions(frame: Segment) -> tuple[int, int, int]:
     return height, width, components
 
 
-def _damaged(found: str) -> ImageError:
-    return ImageError(f"damaged or truncated: {found}")
+def _refuse(found: str) -> NoReturn:
+    message = f"damaged or truncated: {found}"
+    raise ImageError(message)

@@ -1,4 +1,4 @@
-"""A small baseline encoder: JPEG files of any sampling factors, colours and restart interval, which libraries refuse."""
+"""A small baseline encoder: JPEG files of any sampling factors, number of components and restart interval."""
 
 from collections.abc import Iterator, Sequence
 
@@ -23,9 +23,7 @@ def encode(
 ) -> bytes:
     """Encode one plane per component, all of the image's full size; ``factors`` are (horizontal, vertical)."""
     height, width = planes[0].shape
-    body = b"".join(
-        bytes([ids[k], h << 4 | v, 0]) for k, (h, v) in enumerate(factors)
-    )
+    body = b"".join(bytes([ids[k], h << 4 | v, 0]) for k, (h, v) in enumerate(factors))
     frame = b"\x08" + height.to_bytes(2, "big") + width.to_bytes(2, "big") + bytes([len(planes)]) + body
     scan = bytes([len(planes)]) + b"".join(bytes([ids[k], 0]) for k in range(len(planes))) + b"\0\x3f\0"
     parts = [segment(0xEE, b"Adobe\0\x64\0\0\0\0" + bytes([adobe]))] if adobe is not None else []
