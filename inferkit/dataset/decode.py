@@ -15,7 +15,7 @@ import simplejpeg
 from inferkit.dataset.apart import Apart, DecoderEnded
 from inferkit.dataset.exif import UPRIGHT
 from inferkit.dataset.manifest import Resize
-from inferkit.dataset.markers import MAX_PIXELS, Header, ImageError, check_sampling, read_header, tidied
+from inferkit.dataset.markers import MAX_PIXELS, Header, ImageError, check_odd, read_header, tidied
 
 __all__ = ["MAX_PIXELS", "SHORTEST", "Decoder", "ImageError"]
 
@@ -119,7 +119,7 @@ class Decoder:
         except ValueError as error:
             tidy = tidied(data, header)
             if "subsampling level" in str(error):
-                check_sampling(header)
+                check_odd(data, header)
                 return self._apart.decode(tidy), 1
             if tidy == data:
                 raise

@@ -25,7 +25,7 @@ from inferkit.dataset.recipe import Recipe
 from inferkit.dataset.sources import decoded_shape, photographs_folder
 from inferkit.dataset.target import dtype_of, target
 from inferkit.dataset.tensors import DTYPES, image_hash
-from inferkit.dataset.workers import Places, note_place, run_alone
+from inferkit.dataset.workers import Places, noting, run_alone
 from inferkit.dataset.workers import processes as _processes
 from inferkit.dataset.writing import new_file
 from inferkit.errors import DatasetError, UnfinishedError
@@ -202,9 +202,9 @@ def _make_file(task: _Task) -> FinishedFile:
     skipped: list[Skipped] = []
     scales: Counter[str] = Counter()
     nbytes = 0
-    with new_file(task.path, len(task.sources) * image.nbytes) as file:
+    with noting(task.places, task.index) as note, new_file(task.path, len(task.sources) * image.nbytes) as file:
         for place, name in enumerate(task.sources, 1):
-            note_place(task.places, task.index, place)
+            note(place)
             try:
                 _refuse_deadly(task, name)
                 data = _read(task.images / name)
@@ -216,7 +216,6 @@ def _make_file(task: _Task) -> FinishedFile:
             file.write(image.data)
             hashes.append(image_hash(image))
             scales[str(scale)] += 1
-    note_place(task.places, task.index, 0)
     return FinishedFile(
         index=task.index,
         images=len(hashes),

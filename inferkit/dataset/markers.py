@@ -112,8 +112,8 @@ def read_header(data: bytes) -> Header:
     if frame is None:
         _refuse("no size before its pixels")
     height, width, components = _dimensions(frame)
-    several = frame.marker in _PROGRESSIVE or segments[-1].content[4:5] != bytes([components])  # else libjpeg reads one
-    if several and (scans := _scans(data, end)) > MAX_SCANS:
+    several = frame.marker in _PROGRESSIVE or segments[-1].content[4:5] != bytes([components])  # else one is read
+    if several and (scans := _scans(data, end)[0]) > MAX_SCANS:
         message = f"has {scans:,} scans, over the limit of {MAX_SCANS} (a decompression bomb?)"
         raise ImageError(message)
     exif = next((s.content[10:] for s in segments if s.marker == 0xE1 and s.content[4:10] == b"Exif\0\0"), b"")
@@ -126,20 +126,24 @@ def tidied(data: bytes, header: Header) -> bytes:
     That is a few padding bytes between segments, damaged application data such as a colour profile, and versions and
     codes that libjpeg does not know and reads as those that it knows.
     """
-    if any(segment.stray >= _PADDING for segment in header.segments):
-        return data
+    before = [_SOI, *(segment.marker for segment in header.segments)]
+    for marker, segment in zip(before, header.segments, strict=False):
+        if segment.stray and (segment.stray >= _PADDING or marker not in _APPLICATION | {_SOI}):
+            return data  # a segment that matters may be among them
     known = [_known(segment, header.components) for segment in header.segments]
     return b"".join([data[:2], *known, data[header.end :]])
 
 
-def check_sampling(header: Header) -> None:
-    """Check the sampling factors, as libjpeg does.
+def check_odd(data: bytes, header: Header) -> None:
+    """Check of a file of odd subsampling what OpenCV leaves unsaid.
 
     Raises
     ------
     ImageError
-        If one, horizontal or vertical, does not divide the largest.
+        If the file has no end, or a factor, horizontal or vertical, does not divide the largest.
     """
+    if not _scans(data, header.end)[1]:
+        _refuse("Premature end of JPEG file")
     frame = next(segment.content for segment in header.segments if segment.marker in _FRAMES)
     factors = frame[11 : 10 + 3 * header.components : 3]
     for each in ([factor >> 4 for factor in factors], [factor & 15 for factor in factors]):
@@ -204,13 +208,13 @@ def _next_marker(data: bytes, at: int) -> tuple[int, int]:
         at += 2
 
 
-def _scans(data: bytes, at: int) -> int:
-    """Count the scans up to the end of the image; other images may follow."""
-    count = 1
+def _scans(data: bytes, at: int) -> tuple[int, bool]:
+    """Count the scans up to the end of the image, and tell whether there is one; other images may follow."""
+    count, found = 1, None
     while (found := _MARKER.search(data, at)) and (marker := data[found.end() - 1]) != _EOI:
         count += marker == _SOS
         at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
-    return count
+    return count, found is not None
 
 
 def _dimensions(frame: Segment) -> tuple[int, int, int]:

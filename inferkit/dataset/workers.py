@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
@@ -28,7 +29,7 @@ class Places(Closing):
     Attributes
     ----------
     path
-        For :func:`note_place`, in this process or a child of it.
+        For :func:`noting`, in this process or a child of it.
     """
 
     def __init__(self) -> None:
@@ -48,13 +49,20 @@ class Places(Closing):
         os.close(self._memory)
 
 
-def note_place(path: str, task: int, place: int) -> None:
-    """Note what a task is at."""
+@contextmanager
+def noting(path: str, task: int) -> Iterator[Callable[[int], object]]:
+    """Give what notes the place that a task is at; a block that ends well notes 0."""
     memory = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        os.pwrite(memory, _PLACE.pack(place), task * _PLACE.size)
+        note = partial(_note, memory, task)
+        yield note
+        note(0)
     finally:
         os.close(memory)
+
+
+def _note(memory: int, task: int, place: int) -> None:
+    os.pwrite(memory, _PLACE.pack(place), task * _PLACE.size)
 
 
 def run_alone(function: Callable[..., object], *arguments: Any) -> int:
