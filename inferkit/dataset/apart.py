@@ -102,11 +102,7 @@ def _decode(data: bytes) -> tuple[npt.NDArray[np.uint8], bytes]:
         found: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     except (cv2.error, MemoryError) as error:
         return none, str(error).encode()
-    return (
-        (none, b"of odd subsampling, and OpenCV finds no image in it")
-        if found is None
-        else (np.ascontiguousarray(found), b"")
-    )
+    return (none, b"libjpeg finds no image in it") if found is None else (np.ascontiguousarray(found), b"")
 
 
 def main() -> None:

@@ -118,7 +118,7 @@ class Decoder:
             return self._decode_rgb(data, header, scale), scale
         except ValueError as error:
             tidy = tidied(data, header)
-            if "subsampling level" in str(error):
+            if "subsampling level" in str(error):  # it has no name for it, or could not read so far
                 check_odd(data, header)
                 return self._apart.decode(tidy), 1
             if tidy == data:

@@ -13,6 +13,8 @@ from inferkit.errors import DatasetError
 # Pillow refuses more than twice its MAX_IMAGE_PIXELS as a decompression bomb (PIL/Image.py): 512 MiB of RGB.
 MAX_PIXELS = 2 * (1024**3 // 4 // 3)
 
+MAX_SIDE = 65500  # libjpeg's JPEG_MAX_DIMENSION (jmorecfg.h)
+
 MAX_BYTES = 3 * MAX_PIXELS
 """A file that is larger than any image is when decoded is no photograph."""
 
@@ -232,6 +234,9 @@ def _dimensions(frame: Segment) -> tuple[int, int, int]:
         raise ImageError(message)
     if not height and width:
         message = "its height is told behind the pixels alone (a DNL marker), which cannot be decoded here"
+        raise ImageError(message)
+    if max(height, width) > MAX_SIDE:
+        message = f"is {width} × {height} pixels large; no side over {MAX_SIDE} can be decoded"
         raise ImageError(message)
     if height * width > MAX_PIXELS:
         message = f"{width} × {height} pixels are over the limit of {MAX_PIXELS:,} (a decompression bomb?)"
