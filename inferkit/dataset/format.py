@@ -5,6 +5,7 @@ This module needs no image library: measuring processes read data sets but do no
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import get_args
 
@@ -117,7 +118,7 @@ def _check_size(dataset: Dataset, file: TensorFile) -> None:
 
 
 def _open_undescribed(folder: Path, dtype: str | None, shape: tuple[int, ...] | None) -> Dataset:
-    names = tensor_names(folder) or _files(folder, _OF_IMAGES)
+    names = tensor_names(folder) or _named_after_images(folder)
     if not names:
         message = f"{folder} holds neither {MANIFEST_NAME} nor *.tensors files. Make a data set, or correct the path."
         raise DatasetError(message)
@@ -127,6 +128,12 @@ def _open_undescribed(folder: Path, dtype: str | None, shape: tuple[int, ...] | 
     one = image_bytes(dtype, shape)
     files = tuple(TensorFile(name, *_whole_images(folder / name, one, dtype, shape)) for name in names)
     return Dataset(folder, dtype, shape, files, described=False)
+
+
+def _named_after_images(folder: Path) -> list[str]:
+    names = _files(folder, _OF_IMAGES)
+    with (folder / names[0]).open("rb") if names else BytesIO() as first:
+        return [] if first.read(2) == b"\xff\xd8" else names  # they are photographs
 
 
 def _whole_images(path: Path, one: int, dtype: str, shape: tuple[int, ...]) -> tuple[int, int]:
