@@ -35,6 +35,8 @@ _OTHER_FORMATS = {
 }
 
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
+_BOUNDS = (_SOI, _EOI)
+_NO_MARKERS = (0x00, 0xFF)  # after 0xFF: a byte of data, and filling
 _ALONE = frozenset([0x01, *range(0xD0, 0xD8)])  # TEM and RST0 … RST7 have no length
 _FRAMES = frozenset([*range(0xC0, 0xD0), 0xF7]) - {0xC4, 0xCC}  # all SOFn; not DHT and DAC
 _APPLICATION = frozenset([*range(0xE0, 0xF0), 0xFE])  # APP0 … APP15 and comments
@@ -63,13 +65,14 @@ class Segment(NamedTuple):
         Its second byte.
     stray
         Bytes before it that belong to nothing.
-    content
-        From its 0xFF to the last byte of its parameters.
+    start, end
+        Where it lies in the file: from its 0xFF to behind the last byte of its parameters.
     """
 
     marker: int
     stray: int
-    content: bytes
+    start: int
+    end: int
 
 
 class Header(NamedTuple):
@@ -109,17 +112,25 @@ def read_header(data: bytes) -> Header:
         If it is another format, is damaged, or tells of what cannot be decoded: enormous, hierarchical, 12 bits …
     """
     _check_format(data)
-    segments, end = _segments(data)
-    frame = next((segment for segment in segments if segment.marker in _FRAMES), None)
+    segments = _segments(data)
+    frame = exif = None
+    for segment in segments:
+        if segment.marker in _FRAMES:
+            frame = frame or segment
+        elif segment.marker == 0xE1 and data.startswith(b"Exif\0\0", segment.start + 4):
+            exif = exif or data[segment.start + 10 : segment.end]
     if frame is None:
         _refuse("no size before its pixels")
-    height, width, components = _dimensions(frame)
-    several = frame.marker in _PROGRESSIVE or segments[-1].content[4:5] != bytes([components])  # else one is read
-    if several and (scans := _scans(data, end)[0]) > MAX_SCANS:
+    height, width, components = _dimensions(data, frame)
+    scan = segments[-1]
+    several = frame.marker in _PROGRESSIVE or data[scan.start + 4 : scan.start + 5] != bytes(
+        [components]
+    )  # else one is read
+    if several and (scans := _scans(data, scan.end)[0]) > MAX_SCANS:
         message = f"has {scans:,} scans, over the limit of {MAX_SCANS} (a decompression bomb?)"
         raise ImageError(message)
-    exif = next((s.content[10:] for s in segments if s.marker == 0xE1 and s.content[4:10] == b"Exif\0\0"), b"")
-    return Header(height, width, components, frame.marker in _LOSSLESS, orientation(exif), segments, end)
+    turned = orientation(exif) if exif else 1
+    return Header(height, width, components, frame.marker in _LOSSLESS, turned, segments, scan.end)
 
 
 def tidied(data: bytes, header: Header) -> bytes:
@@ -132,7 +143,7 @@ def tidied(data: bytes, header: Header) -> bytes:
     for marker, segment in zip(before, header.segments, strict=False):
         if segment.stray and (segment.stray >= _PADDING or marker not in _APPLICATION | {_SOI}):
             return data  # a segment that matters may be among them
-    known = [_known(segment, header.components) for segment in header.segments]
+    known = [_known(data, segment, header.components) for segment in header.segments]
     return b"".join([data[:2], *known, data[header.end :]])
 
 
@@ -146,17 +157,17 @@ def check_odd(data: bytes, header: Header) -> None:
     """
     if not _scans(data, header.end)[1]:
         _refuse("Premature end of JPEG file")
-    frame = next(segment.content for segment in header.segments if segment.marker in _FRAMES)
-    factors = frame[11 : 10 + 3 * header.components : 3]
+    frame = next(segment for segment in header.segments if segment.marker in _FRAMES)
+    factors = data[frame.start + 11 : frame.end : 3]
     for each in ([factor >> 4 for factor in factors], [factor & 15 for factor in factors]):
         if any(n and max(each) % n for n in each):
             message = f"has fractional subsampling (factors {factors.hex(' ')}), which cannot be decoded here"
             raise ImageError(message)
 
 
-def _known(segment: Segment, components: int) -> bytes:
+def _known(data: bytes, segment: Segment, components: int) -> bytes:
     """Return of a segment what libjpeg needs: version 1 of JFIF, and a transform of Adobe's as it understands it."""
-    content = bytearray(segment.content)
+    content = bytearray(data[segment.start : segment.end])
     if segment.marker == 0xE0 and content[4:9] == b"JFIF\0" and len(content) > 9:
         content[9] = 1
     elif segment.marker == 0xEE and content[4:9] == b"Adobe" and len(content) > 15:
@@ -176,23 +187,29 @@ def _check_format(data: bytes) -> None:
         raise ImageError(message)
 
 
-def _segments(data: bytes) -> tuple[list[Segment], int]:
-    """List the segments behind the first marker, up to a scan's header, and where that ends."""
+def _segments(data: bytes) -> list[Segment]:
+    """List the segments behind the first marker, up to a scan's header. Every photograph passes here: it is quick."""
     found: list[Segment] = []
     at, marker = 2, 0
-    while marker != _SOS:
-        stray = 0
-        if data[at : at + 1] != b"\xff" or data[at + 1 : at + 2] in (b"", b"\0", b"\xff"):
-            stray, at = _next_marker(data, at)
-        marker = data[at + 1]
-        if marker in (_EOI, _SOI):
-            _refuse("it ends or begins anew before its pixels")
-        end = at + 2 if marker in _ALONE else at + 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
-        if end > len(data):
-            _refuse("it ends in its header")
-        found.append(Segment(marker, stray, data[at:end]))
-        at = end
-    return found, at
+    try:
+        while marker != _SOS:
+            stray = 0
+            if data[at] != 0xFF or data[at + 1] in _NO_MARKERS:
+                stray, at = _next_marker(data, at)
+            marker = data[at + 1]
+            if marker in _ALONE:
+                end = at + 2
+            elif marker in _BOUNDS:
+                _refuse("it ends or begins anew before its pixels")
+            else:
+                end = at + 2 + max(2, data[at + 2] << 8 | data[at + 3])
+            found.append(Segment(marker, stray, at, end))
+            at = end
+    except IndexError:
+        at = len(data) + 1
+    if at > len(data):
+        _refuse("it ends in its header")
+    return found
 
 
 def _next_marker(data: bytes, at: int) -> tuple[int, int]:
@@ -219,13 +236,13 @@ def _scans(data: bytes, at: int) -> tuple[int, bool]:
     return count, found is not None
 
 
-def _dimensions(frame: Segment) -> tuple[int, int, int]:
+def _dimensions(data: bytes, frame: Segment) -> tuple[int, int, int]:
     if frame.marker in _UNSUPPORTED:
         message = f"is {_UNSUPPORTED[frame.marker]}, which cannot be decoded here"
         raise ImageError(message)
-    if len(frame.content) < 10:
+    if frame.end - frame.start < 10:
         _refuse("no size before its pixels")
-    bits, height, width, components = struct.unpack_from(">BHHB", frame.content, 4)
+    bits, height, width, components = struct.unpack_from(">BHHB", data, frame.start + 4)
     if bits != 8:
         message = f"has {bits} bits a sample; only 8 can be decoded"
         raise ImageError(message)

@@ -244,7 +244,7 @@ def test_a_worker_that_was_killed_once_does_not_end_the_make(
     (images / "endless.jpg").write_bytes(jpeg(photograph()))
     (images / "endless.wait").touch()
     with subprocess.Popen(program(images, tmp_path / "set"), stdout=subprocess.PIPE, text=True) as process:
-        wait_for(lambda: bool(workers_of(process.pid)))
+        wait_for(lambda: bool(list((tmp_path / "set").glob(".*.part"))))  # a worker has begun
         for worker in workers_of(process.pid):
             worker.kill()
         (images / "endless.wait").unlink()
