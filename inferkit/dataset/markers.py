@@ -56,23 +56,11 @@ class ImageError(DatasetError):
     """A file is not a JPEG image that can be used. The message says why."""
 
 
-class Segment(NamedTuple):
-    """A marker and its parameters.
+Segment = tuple[int, int, int, int]
+"""A marker's second byte; how many bytes before it belong to nothing; where it starts in the file and where it ends.
 
-    Attributes
-    ----------
-    marker
-        Its second byte.
-    stray
-        Bytes before it that belong to nothing.
-    start, end
-        Where it lies in the file: from its 0xFF to behind the last byte of its parameters.
-    """
-
-    marker: int
-    stray: int
-    start: int
-    end: int
+It starts at its 0xFF and ends behind its parameters. A plain tuple, because every photograph has ten of them.
+"""
 
 
 class Header(NamedTuple):
@@ -115,22 +103,20 @@ def read_header(data: bytes) -> Header:
     segments = _segments(data)
     frame = exif = None
     for segment in segments:
-        if segment.marker in _FRAMES:
+        marker, _, start, end = segment
+        if marker in _FRAMES:
             frame = frame or segment
-        elif segment.marker == 0xE1 and data.startswith(b"Exif\0\0", segment.start + 4):
-            exif = exif or data[segment.start + 10 : segment.end]
+        elif marker == 0xE1 and data.startswith(b"Exif\0\0", start + 4):
+            exif = exif or data[start + 10 : end]
     if frame is None:
         _refuse("no size before its pixels")
     height, width, components = _dimensions(data, frame)
-    scan = segments[-1]
-    several = frame.marker in _PROGRESSIVE or data[scan.start + 4 : scan.start + 5] != bytes(
-        [components]
-    )  # else one is read
-    if several and (scans := _scans(data, scan.end)[0]) > MAX_SCANS:
+    several = frame[0] in _PROGRESSIVE or data[start + 4 : start + 5] != bytes([components])  # else one scan is read
+    if several and (scans := _scans(data, end)[0]) > MAX_SCANS:
         message = f"has {scans:,} scans, over the limit of {MAX_SCANS} (a decompression bomb?)"
         raise ImageError(message)
     turned = orientation(exif) if exif else 1
-    return Header(height, width, components, frame.marker in _LOSSLESS, turned, segments, scan.end)
+    return Header(height, width, components, frame[0] in _LOSSLESS, turned, segments, end)
 
 
 def tidied(data: bytes, header: Header) -> bytes:
@@ -139,11 +125,12 @@ def tidied(data: bytes, header: Header) -> bytes:
     That is a few padding bytes between segments, damaged application data such as a colour profile, and versions and
     codes that libjpeg does not know and reads as those that it knows.
     """
-    before = [_SOI, *(segment.marker for segment in header.segments)]
-    for marker, segment in zip(before, header.segments, strict=False):
-        if segment.stray and (segment.stray >= _PADDING or marker not in _APPLICATION | {_SOI}):
+    before = _SOI
+    for marker, stray, _, _ in header.segments:
+        if stray and (stray >= _PADDING or before not in _APPLICATION | {_SOI}):
             return data  # a segment that matters may be among them
-    known = [_known(data, segment, header.components) for segment in header.segments]
+        before = marker
+    known = [_known(marker, data[start:end], header.components) for marker, _, start, end in header.segments]
     return b"".join([data[:2], *known, data[header.end :]])
 
 
@@ -157,22 +144,21 @@ def check_odd(data: bytes, header: Header) -> None:
     """
     if not _scans(data, header.end)[1]:
         _refuse("Premature end of JPEG file")
-    frame = next(segment for segment in header.segments if segment.marker in _FRAMES)
-    factors = data[frame.start + 11 : frame.end : 3]
+    factors = next(data[start + 11 : end : 3] for marker, _, start, end in header.segments if marker in _FRAMES)
     for each in ([factor >> 4 for factor in factors], [factor & 15 for factor in factors]):
         if any(n and max(each) % n for n in each):
             message = f"has fractional subsampling (factors {factors.hex(' ')}), which cannot be decoded here"
             raise ImageError(message)
 
 
-def _known(data: bytes, segment: Segment, components: int) -> bytes:
+def _known(marker: int, segment: bytes, components: int) -> bytes:
     """Return of a segment what libjpeg needs: version 1 of JFIF, and a transform of Adobe's as it understands it."""
-    content = bytearray(data[segment.start : segment.end])
-    if segment.marker == 0xE0 and content[4:9] == b"JFIF\0" and len(content) > 9:
+    content = bytearray(segment)
+    if marker == 0xE0 and content[4:9] == b"JFIF\0" and len(content) > 9:
         content[9] = 1
-    elif segment.marker == 0xEE and content[4:9] == b"Adobe" and len(content) > 15:
+    elif marker == 0xEE and content[4:9] == b"Adobe" and len(content) > 15:
         content[15] = content[15] and {3: 1, 4: 2}.get(components, 0)  # jdapimin.c: YCbCr and YCCK are assumed
-    elif segment.marker in _APPLICATION:
+    elif marker in _APPLICATION:
         content.clear()
     return bytes(content)
 
@@ -203,7 +189,7 @@ def _segments(data: bytes) -> list[Segment]:
                 _refuse("it ends or begins anew before its pixels")
             else:
                 end = at + 2 + max(2, data[at + 2] << 8 | data[at + 3])
-            found.append(Segment(marker, stray, at, end))
+            found.append((marker, stray, at, end))
             at = end
     except IndexError:
         at = len(data) + 1
@@ -237,12 +223,13 @@ def _scans(data: bytes, at: int) -> tuple[int, bool]:
 
 
 def _dimensions(data: bytes, frame: Segment) -> tuple[int, int, int]:
-    if frame.marker in _UNSUPPORTED:
-        message = f"is {_UNSUPPORTED[frame.marker]}, which cannot be decoded here"
+    marker, _, start, end = frame
+    if marker in _UNSUPPORTED:
+        message = f"is {_UNSUPPORTED[marker]}, which cannot be decoded here"
         raise ImageError(message)
-    if frame.end - frame.start < 10:
+    if end - start < 10:
         _refuse("no size before its pixels")
-    bits, height, width, components = struct.unpack_from(">BHHB", data, frame.start + 4)
+    bits, height, width, components = struct.unpack_from(">BHHB", data, start + 4)
     if bits != 8:
         message = f"has {bits} bits a sample; only 8 can be decoded"
         raise ImageError(message)
