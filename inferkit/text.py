@@ -1,6 +1,20 @@
 """Plain tables for a terminal. Records, plans, data sets and reports show them, so this imports nothing of ours."""
 
+import os
 from collections.abc import Iterable, Sequence
+
+
+def printable(text: str) -> str:
+    r"""Return a file's name as a terminal and JSON can hold it: what is no character to print is written as \x1b."""
+    return "".join(character if character.isprintable() else _escaped(character) for character in text)
+
+
+def _escaped(character: str) -> str:
+    return (
+        os.fsencode(character).decode(errors="backslashreplace")
+        if "\udc80" <= character <= "\udcff"
+        else (character.encode("unicode_escape").decode())
+    )
 
 
 def text_table(rows: Iterable[Sequence[str]], head: Sequence[str] = (), *, numbers: Sequence[int] = ()) -> list[str]:

@@ -1,6 +1,8 @@
-"""Plain tables."""
+"""What a terminal shows."""
 
-from inferkit.text import text_table
+import os
+
+from inferkit.text import printable, text_table
 
 
 def test_columns_are_aligned_and_nothing_trails() -> None:
@@ -15,3 +17,10 @@ def test_columns_are_aligned_and_nothing_trails() -> None:
 def test_a_table_needs_no_heading_and_may_be_empty() -> None:
     assert text_table([["a", "b"], ["cc", "d"]]) == ["a   b", "cc  d"]
     assert text_table([]) == []
+
+
+def test_names_are_shown_as_they_are_but_for_what_a_terminal_would_obey() -> None:
+    assert printable("Größe 大 n=1.jpg") == "Größe 大 n=1.jpg"
+    assert printable("a\n\t\x1b[2J\x7f\u202e\u2028b") == r"a\n\t\x1b[2J\x7f\u202e\u2028b"
+    assert printable(os.fsdecode(b"c\xff.jpg")) == r"c\xff.jpg"
+    assert printable("\ud800") == r"\ud800"

@@ -67,6 +67,8 @@ def make(images: str, out: Path, *, shape: str, overwrite: bool, **options: Any)
         sys.exit(FAILED if made.failure.kind == UnfinishedError.__name__ else REFUSED)
     for name, reason in made.facts["skipped"].items():
         click.echo(f"skipped {name}: {reason}", err=True)
+    if (more := made.facts["skipped_count"] - len(made.facts["skipped"])) > 0:
+        click.echo(f"skipped {more} more: {out / 'dataset.json'} lists all", err=True)
     speed = f", {rate(made.measured.images_per_s)}" if made.measured and made.measured.images_per_s else ""
     click.echo(
         f"{out}: {made.facts['images']} images, {gigabytes(made.facts['dataset_bytes'])}, "
