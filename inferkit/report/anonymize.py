@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from copy import deepcopy
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import inferkit
 from inferkit.machine.identity import Known, identity
@@ -25,7 +25,7 @@ from inferkit.records.run import MIME
 from inferkit.report.anonymous_html import rewritten
 from inferkit.report.identities import known_in, pattern, telling, texts
 from inferkit.report.pictures import bare
-from inferkit.report.shapes import DEVICES, KEPT_NAMES, KERNELS, SHAPES, VERSION
+from inferkit.report.shapes import COLOURS, DEVICES, KEPT_NAMES, KERNELS, SHAPES, VERSION
 from inferkit.report.widgets import joined, without_widgets
 from inferkit.text import plain
 
@@ -59,6 +59,7 @@ class Anonymizer:
         self._protected = {name for content in kept for record in records_in(content) for name in _hardware(record)}
         self._search = self._compiled(found)
         self._pictures = 0
+        self._left: set[str] = set()
         for name, kind in sorted({known.text: known.kind for known in common}.items()):
             tell(f"{name!r} is the name of a {kind} and a word of every record: left where it stands alone")
 
@@ -66,10 +67,12 @@ class Anonymizer:
         """Return a notebook's content without what identifies; its records are as valid as before."""
         content = deepcopy(content)
         without_widgets(content)
-        self._pictures = 0
+        self._pictures, self._left = 0, set()
         cells = [self._cell(cell, number) for number, cell in enumerate(content["cells"])]
         if self._pictures:
             self._tell(f"{self._pictures} picture(s) cannot be searched for names: look at them before you share them")
+        if self._left:
+            self._tell(f"outputs that cannot be searched were left out: {', '.join(sorted(map(plain, self._left)))}")
         language = {"name": "python"}
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
         about = {"kernelspec": kernel, "language_info": language}
@@ -78,7 +81,8 @@ class Anonymizer:
     def text(self, text: str, *, markdown: bool = False) -> str:
         """Return a text in which stand-ins stand for what identifies."""
         lead = "\\" if markdown else ""  # else Markdown would take it for an element of HTML
-        return self._search.sub(lambda found: self._replaced(found, lead), plain(text, lines=True))
+        shown = COLOURS.sub("", plain(text, lines=True))
+        return self._search.sub(lambda found: self._replaced(found, lead), shown)
 
     def _compiled(self, found: list[Known]) -> re.Pattern[str]:
         ordered = sorted(found, key=lambda known: len(known.text), reverse=True)
@@ -150,18 +154,25 @@ class Anonymizer:
         markdown = cell.get("cell_type") == "markdown"
         told = cell.get("metadata") if isinstance(cell.get("metadata"), dict) else {}
         name = str(cell.get("id", ""))
+        source, attached = joined(cell.get("source", "")), {}
+        for place, (key, forms) in enumerate(_attachments(cell)):
+            changed = key if self.text(key) == key else f"attachment-{place}"
+            source = source.replace(f"attachment:{key}", f"attachment:{changed}")
+            source = source.replace(f"attachment:{quote(key)}", f"attachment:{changed}")
+            attached[changed] = self._forms(forms)
         kept: dict[str, Any] = {
             "cell_type": cell.get("cell_type"),
             "metadata": self._about(told or {}),
-            "source": self.text(joined(cell.get("source", "")), markdown=markdown),
+            "source": self.text(source, markdown=markdown),
         }
         if name:
             kept["id"] = name if self.text(name) == name else f"cell-{number}"
-        if isinstance(cell.get("attachments"), dict):
-            kept["attachments"] = {self.text(key): self._forms(forms) for key, forms in cell["attachments"].items()}
+        if attached:
+            kept["attachments"] = attached
         if cell.get("cell_type") == "code":
             kept["execution_count"] = cell.get("execution_count")
-            kept["outputs"] = [self._output(output) for output in _coalesced(cell.get("outputs", []))]
+            outputs = map(self._output, _coalesced(cell.get("outputs", [])))
+            kept["outputs"] = [output for output in outputs if output.get("data", True)]
         return kept
 
     def _about(self, metadata: dict[str, Any]) -> dict[str, Any]:
@@ -203,6 +214,8 @@ class Anonymizer:
                 drawn = kept[kind] if kind != "application/json" else drawn
             elif kind in TEXTS:
                 kept[kind] = self._as(kind, joined(value))
+            elif kind not in PICTURES:
+                self._left.add(kind)
         for kind in PICTURES:
             picture = self._chart(drawn, data, kind) if kind in data else None
             if picture:
@@ -245,7 +258,7 @@ class Anonymizer:
 
 
 _WAYS: dict[str, Callable[[Anonymizer, str, str], str]] = {
-    **dict.fromkeys(("protected", "public", "version"), lambda _, text, lead: text),
+    **dict.fromkeys(("protected", "public", "version", "standin"), lambda _, text, lead: text),
     **dict.fromkeys(("path", "quoted", "place"), Anonymizer._path),
     "windows": lambda self, text, lead: self._stand_in("path", text, lead),
     "data": Anonymizer._picture_address,
@@ -263,6 +276,11 @@ def _hardware(record: Json) -> Iterable[str]:
     gpus = [gpu.get("name") for gpu in host.get("gpus") or [] if isinstance(gpu, dict)]
     names = [name for name in (host.get("cpu"), *gpus) if isinstance(name, str) and " " in name.strip()]
     return [*names, *(text for text in texts(host.get("packages") or {}) if VERSION.fullmatch(text))]
+
+
+def _attachments(cell: dict[str, Any]) -> list[tuple[str, Any]]:
+    found = cell.get("attachments")
+    return list(found.items()) if isinstance(found, dict) else []
 
 
 def _coalesced(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -30,7 +30,9 @@ class _Rewriter(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._flush()
-        told = "".join(f' {name}="{escape(self._change(value or ""))}"' for name, value in attrs)
+        changed = [(name, value or "", self._change(value or "")) for name, value in attrs]
+        kept = [(name, new) for name, old, new in changed if name != "href" or new == old]  # a stand-in is no address
+        told = "".join(f' {name}="{escape(new)}"' for name, new in kept)
         self._parts.append(f"<{tag}{told}>")
 
     def handle_endtag(self, tag: str) -> None:

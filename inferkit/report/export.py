@@ -149,8 +149,8 @@ def _valid(shown: _Shown) -> dict[str, Any]:
     """Return a notebook of which every cell has what the format demands, which records alone need not have."""
     import nbformat
 
-    # As of format 4.4, which knows no ids of cells: some notebooks lack them or repeat them, and no page needs them, nor
-    # what programs noted about cells.
+    # As of format 4.4, which knows no ids of cells: some notebooks lack or repeat them. No page needs them, nor what
+    # programs noted about cells.
     cells = [{key: value for key, value in cell.items() if key != "id"} for cell in shown.content["cells"]]
     bare = [{**cell, "metadata": {}} if "metadata" in cell else cell for cell in cells]
     content = {"cells": bare, "metadata": {}, "nbformat": 4, "nbformat_minor": 4}

@@ -151,7 +151,8 @@ def test_an_attached_picture_is_shown(notebook: Path) -> None:
     assert html.count(data[:200]) == 2
 
 
-RUNS = "<img src=x onerror=\"document.body.setAttribute('ran','1')\"><script>document.body.setAttribute('ran','2')</script>"
+SETS = "document.body.setAttribute('ran','1')"
+RUNS = f'<img src=x onerror="{SETS}"><script>{SETS}</script>'
 
 
 @needs_browser
