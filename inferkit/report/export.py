@@ -156,8 +156,9 @@ def _valid(shown: _Shown) -> dict[str, Any]:
     content = {"cells": bare, "metadata": {}, "nbformat": 4, "nbformat_minor": 4}
     try:
         nbformat.validate(content)
-    except nbformat.ValidationError as error:
-        message = f"{shown.name}: is not a notebook of format 4 ({error.message}): execute it again, or export json"
+    except (nbformat.ValidationError, TypeError, KeyError, AttributeError) as error:  # it stumbles over what is no cell
+        fault = getattr(error, "message", "a cell is none")
+        message = f"{shown.name}: is not a notebook of format 4 ({fault}): execute it again, or export json"
         raise RecordError(message) from error
     return dict(nbformat.v4.reads(json.dumps(content)))
 

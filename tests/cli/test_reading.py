@@ -118,6 +118,8 @@ def test_cells_that_lack_what_html_needs_are_refused(tmp_path: Path) -> None:
     done = inferkit("export", path, "--to", "html")
     assert (done.exit_code, "'metadata' is a required property" in done.stderr) == (2, True)
     assert inferkit("export", path, "--to", "csv").exit_code == 0
+    write(path, *cells(record()), {"cell_type": None, "metadata": {}, "source": ""})
+    assert inferkit("export", path, "--to", "html").exit_code == 2
 
 
 def test_a_record_cannot_command_the_terminal(tmp_path: Path) -> None:
