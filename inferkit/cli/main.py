@@ -176,7 +176,10 @@ def _execute(planned: list[Any]) -> int:
     runs = [run for executed in done for run in executed.runs]
     say("\n" + screen(runs))
     folders = sorted({str(executed.notebook.parent) for executed in done})
-    say("\nExecuted notebooks: " + ", ".join(folders) + "\nOpen them with `make lab`, or share them as they are.")
+    say(
+        "\nExecuted notebooks: " + ", ".join(folders) + "\nOpen them with `make lab`, or share them as they are.\n"
+        "Without names and paths: inferkit export NOTEBOOK… --to ipynb --anonymize"
+    )
     noisy = sum(run.noisy for run in runs)
     if noisy:
         say(f"\nThe machine was noisy: {noisy} of {len(runs)} figures varied too much to be told, see above.")

@@ -118,6 +118,10 @@ class Anonymizer:
             return text
         return text if address.is_loopback or address.is_unspecified else self._stand_in("address", text, lead)
 
+    def _serial(self, text: str, lead: str) -> str:
+        number = re.split(r"[^\w-]", text)[-1]
+        return text.removesuffix(number) + self._stand_in("id", number, lead)
+
     def _encoded(self, text: str, lead: str) -> str:
         told = unquote(text)
         changed = self.text(told)
@@ -264,6 +268,7 @@ _WAYS: dict[str, Callable[[Anonymizer, str, str], str]] = {
     "data": Anonymizer._picture_address,
     "encoded": Anonymizer._encoded,
     "ip": Anonymizer._ip,
+    "serial": Anonymizer._serial,
     "name": Anonymizer._known,
 }
 

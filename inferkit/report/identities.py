@@ -37,7 +37,7 @@ def known_in(content: dict[str, Any]) -> Iterator[Known]:
     for user, host in _MAILS.findall(text):
         yield from (Known("user", user), *([Known("host", host)] if _TELLING.search(host) else []))
     for server in (name for pair in _SERVERS.findall(text) for name in pair if _TELLING.search(name)):
-        yield Known("host", server)
+        yield from (Known("host", server), Known("host", server.partition(".")[0]))
 
 
 def _recorded(record: Json) -> Iterator[Known]:

@@ -15,7 +15,7 @@ def _after(letters: str) -> str:
 _WORD, _NO_HEX, _NO_DASH = _after("0-9A-Za-z"), _after("0-9A-Fa-f"), _after("0-9A-Za-z-")
 _NO_COLON, _NO_DOT, _NEITHER = _after(r"\w:"), _after(r"\w."), _after(r"\w:.")
 _NO_GUID, _NO_MAC = _after("0-9A-Za-z:"), _after("0-9A-Za-z:-")
-_SERVER, _SLASH = _after(r"\w./:\\-"), _after(r"\w\\/.)\]}…%<&~")
+_SERVER, _SLASH = _after(r"\w./:\\-"), _after(r"\w\\/.)\]}…%&~")
 _IDENTIFIERS = (
     rf"(?:(?:GPU|MIG|MIG-GPU)-)?{_NO_HEX}{_HEX}{{8}}(?:-{_HEX}{{4}}){{3}}-{_HEX}{{12}}(?:/\d+)*",  # UUID
     rf"{_WORD}(?:{_HEX}{{64}}|{_HEX}{{32}})(?![0-9A-Za-z])",  # machine-id, containers, digests of what is on a machine
@@ -44,11 +44,12 @@ SHAPES = {
     "encoded": r"[^\s\"'<>=,;%]{0,400}%2[Ff][^\s\"'<>,;]*",
     "version": rf"(?:(?:TensorRT(?:-RTX)?|[Vv]ersion|[=>~<]=)[ =]?|{_WORD}v)\d+(?:\.\d+){{3}}(?![\w.])",
     "id": "|".join(_IDENTIFIERS),
+    "serial": r"(?:[Ss]erial|SERIAL)(?:[ _]?(?:[Nn]o|[Nn]umber|NUMBER)\.?)?[\"']?\s*[:=]\s*[\"']?(?=\w*\d)[\w-]{4,}",
     "ip": "|".join(_IP),
     "windows": rf"(?:{_WORD}[A-Za-z]:|\\\\[\w.-]+)\\{{1,2}}[^\s\"'<>|:*?]+",
     "quoted": r"(?<=[\"'`])~?/(?:[^\"'`\n<>:/]+/)+[^\"'`\n<>:]*(?=[\"'`])",  # may hold blanks
     "path": (
-        rf"(?:{_SLASH}|(?<=-[A-Z]))(?:~\w*)?(?:\\?/){{1,2}}(?=[^\s/])"
+        rf"(?:{_SLASH}|(?<=-[A-Z]))(?!(?<=<)/\w+\s*>)(?:~\w*)?(?:\\?/){{1,2}}(?=[^\s/])"
         r"(?:[^\s\"'`<>|;,(){}\[\]\\:?]|\\/|:(?=[^\s/\"'<>:]+/))+"
     ),
 }
