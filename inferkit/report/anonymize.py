@@ -218,12 +218,11 @@ class Anonymizer:
                 drawn = kept[kind] if kind != "application/json" else drawn
             elif kind in TEXTS:
                 kept[kind] = self._as(kind, joined(value))
-            elif kind not in PICTURES:
-                self._left.add(kind)
         for kind in PICTURES:
             picture = self._chart(drawn, data, kind) if kind in data else None
             if picture:
                 kept[kind] = picture
+        self._left.update(() if kept else data)  # what is shown in another form as well is not missed
         return kept
 
     def _as(self, kind: str, text: str) -> str:

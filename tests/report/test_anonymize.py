@@ -16,6 +16,7 @@ from inferkit.records.run import MIME, Failure, Run
 from inferkit.report import record
 from inferkit.report.anonymize import Anonymizer
 from inferkit.report.charts import CHARTS
+from inferkit.report.charts.theme import Nothing
 from inferkit.report.display import VEGALITE_MIME, chart_bundle
 from inferkit.report.identities import texts
 from tests.report.conftest import MakeRun, notebook_of
@@ -175,7 +176,9 @@ def foreign(make_run: MakeRun) -> dict[str, Any]:
         verdict="INVALID",
     )
     content = notebook_of((run,))
-    chart = chart_bundle(CHARTS["throughput"]([run]))
+    drawn = CHARTS["throughput"]([run])
+    assert not isinstance(drawn, Nothing)
+    chart = chart_bundle(drawn)
     chart[VEGALITE_MIME]["title"]["text"] = f"From {where}"
     trace = [f"\x1b[31mFile \x1b[32m{where}/a.py\x1b[39m:3\x1b[0m", "\x1b[1mlove\x1b[0mlace@node17"]
     outputs = [

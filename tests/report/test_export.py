@@ -14,6 +14,7 @@ from inferkit.records.host import Host
 from inferkit.records.notebooks import load_notebook
 from inferkit.records.run import Run
 from inferkit.report.charts import CHARTS
+from inferkit.report.charts.theme import Nothing
 from inferkit.report.display import chart_bundle
 from inferkit.report.export import Format, export
 from inferkit.report.page import POLICY
@@ -33,7 +34,9 @@ def notebook(make_run: MakeRun, write_notebook: WriteNotebook) -> Path:
     run = make_run(host=host)
     path = write_notebook(run)
     content = json.loads(path.read_text())
-    chart = {"output_type": "display_data", "metadata": {}, "data": chart_bundle(CHARTS["throughput"]([run]))}
+    drawn = CHARTS["throughput"]([run])
+    assert not isinstance(drawn, Nothing)
+    chart = {"output_type": "display_data", "metadata": {}, "data": chart_bundle(drawn)}
     widget = {VIEW: {"model_id": "a"}, "text/plain": "VBox(children=(Button(description='Run'),))"}
     shown = {"output_type": "display_data", "metadata": {}, "data": widget}
     content["cells"][1]["outputs"] += [chart, shown]
