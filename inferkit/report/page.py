@@ -117,7 +117,7 @@ def _forms(data: dict[str, Any]) -> Iterator[str]:
     """Yield what can be shown of an output, the richest form first; then what stands for what cannot."""
     yield from (f'<img alt="{_about(data)}" src="{_address(kind, data[kind])}">' for kind in PICTURES if kind in data)
     yield from (draw(joined(data[kind])) for kind, draw in _DRAWN.items() if joined(data.get(kind)).strip())
-    if data:
+    if data and not data.keys() & _DRAWN.keys():  # an empty text is shown as nothing
         yield f"<p>{escape(LEFT_OUT.format(', '.join(data)))}</p>"
 
 

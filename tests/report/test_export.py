@@ -154,6 +154,13 @@ def test_an_attached_picture_is_shown(notebook: Path) -> None:
     assert html.count(data[:200]) == 2
 
 
+def test_an_empty_text_shows_nothing_and_what_only_a_program_can_show_is_named(notebook: Path) -> None:
+    empty = {"output_type": "display_data", "metadata": {}, "data": {"text/plain": ""}}
+    drawing = {"output_type": "display_data", "metadata": {}, "data": {"image/svg+xml": "<svg></svg>"}}
+    html = export([changed(notebook, outputs=[empty, drawing])], "html")[0].read_text()
+    assert re.findall(r"\(left out: (.*?)\)", html) == ["image/svg+xml"]
+
+
 SETS = "document.body.setAttribute('ran','1')"
 RUNS = f'<img src=x onerror="{SETS}"><script>{SETS}</script>'
 
