@@ -24,7 +24,7 @@ LEAST = 2
 """Letters of a name that is looked for by itself."""
 _TELLING = re.compile(r"\d|[^\w\s]")
 _HOMES = re.compile(r"(?:/home|/Users|\\Users|/users|/run/media|pytest-of)(?:/|\\{1,2}|-)([^\s/\\\"'`<>:;,)\]}]+)")
-_MAILS = re.compile(r"(?<![\w.])([\w.+-]{2,})@([\w-]+(?:\.[\w-]+)*)")
+_MAILS = re.compile(r"(?<![\w.+-])([\w.+-]{2,})@([\w-]+(?:\.[\w-]+)*)")
 _SERVERS = re.compile(r"(?<![\w./:-])([A-Za-z][\w.-]+):/[\w.-]|://(?:[^\s/@\"'<>]*@)?([A-Za-z][\w.-]+)")
 
 

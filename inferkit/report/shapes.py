@@ -15,12 +15,13 @@ def _after(letters: str) -> str:
 _WORD, _NO_HEX, _NO_DASH = _after("0-9A-Za-z"), _after("0-9A-Fa-f"), _after("0-9A-Za-z-")
 _NO_COLON, _NO_DOT, _NEITHER = _after(r"\w:"), _after(r"\w."), _after(r"\w:.")
 _NO_GUID, _NO_MAC = _after("0-9A-Za-z:"), _after("0-9A-Za-z:-")
+_MAIL = _after(r"\w.+-")
 _SERVER, _SLASH = _after(r"\w./:\\-"), _after(r"\w\\/.)\]}…%&~")
 _IDENTIFIERS = (
     rf"(?:(?:GPU|MIG|MIG-GPU)-)?{_NO_HEX}{_HEX}{{8}}(?:-{_HEX}{{4}}){{3}}-{_HEX}{{12}}(?:/\d+)*",  # UUID
     rf"{_WORD}(?:{_HEX}{{64}}|{_HEX}{{32}})(?![0-9A-Za-z])",  # machine-id, containers, digests of what is on a machine
     rf"{_WORD}0x{_HEX}{{16,}}",  # WWN
-    rf"{_WORD}(?:LVM|CRYPT|DMRAID|mpath|dm-uuid|naa|eui|t10|wwn|iqn|nqn|nvme|uuid)[.-](?=\S*\d)[\w.:+-]{{12,}}",
+    rf"{_WORD}(?:LVM|CRYPT|DMRAID|mpath|dm-uuid|naa|eui|t10|wwn|iqn|nqn|nvme|uuid)[.-](?=\S{{0,64}}\d)[\w.:+-]{{12,}}",
     rf"{_NO_DASH}\w{{6}}(?:-\w{{4}}){{5}}-\w{{6}}(?![\w-])",  # LVM
     rf"{_NO_COLON}{_HEX}{{8}}(?::{_HEX}{{8}}){{3}}(?![\w:])",  # md
 )
@@ -28,7 +29,7 @@ _MAC = rf"{_HEX}{{2}}(?P<between>[:-]){_HEX}{{2}}(?:(?P=between){_HEX}{{2}}){{4,
 _ADDRESSES = (
     rf"{_NO_MAC}{_MAC}(?![0-9A-Za-z:-])",
     rf"{_NO_GUID}{_HEX}{{4}}(?::{_HEX}{{4}}){{3}}(?![0-9A-Za-z:])",  # GUID of an InfiniBand port
-    rf"{_NO_DOT}[\w.+-]+@[\w-]+(?:\.[\w-]+)*(?::/[^\s\"'<>`,;)\]}}]*)?",  # mail, a login, Lustre
+    rf"{_MAIL}[\w.+-]+@[\w-]+(?:\.[\w-]+)*(?::/[^\s\"'<>`,;)\]}}]*)?",  # mail, a login, Lustre
     rf"{_WORD}[A-Za-z][A-Za-z0-9+.-]{{1,14}}://[^\s\"'<>`)\]}}]+",
 )
 _IP = (
