@@ -162,6 +162,34 @@ def picture(secret: str) -> str:
 SECRETS = ("node17", "lovelace", "S4EWNX0R", UUID, "filer9", "/mnt/nvme", "gpfs", "10.9.8.7", "secret-token")
 
 
+def outputs_that_tell(where: str, chart: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return outputs of all kinds, each of which names a folder, a user or a host."""
+    trace = [f"\x1b[31mFile \x1b[32m{where}/a.py\x1b[39m:3\x1b[0m", "\x1b[1mlove\x1b[0mlace@node17"]
+    return [
+        {"output_type": "stream", "name": "stderr", "text": ["lovelace@node17:~$ ls /mnt/nv"]},
+        {"output_type": "stream", "name": "stderr", "text": "me/x node17\n"},
+        {"output_type": "display_data", "metadata": {"by": "lovelace"}, "data": chart},
+        {"output_type": "display_data", "metadata": {}, "data": {"image/png": picture(where)}},
+        {"output_type": "display_data", "metadata": {}, "data": {"image/svg+xml": f"<svg><text>{where}</text></svg>"}},
+        {"output_type": "display_data", "metadata": {}, "data": {"application/x-own": {"path": where}}},
+        {
+            "output_type": "execute_result",
+            "execution_count": 1,
+            "metadata": {},
+            "data": {
+                "text/html": f'<p title="{where}">love<b></b> &#47;mnt&#47;nvme&#47;x <a href="http://node17/x">y</a>'
+                f'<img src="data:image/png;base64,{picture(where)}"></p><!-- lovelace -->',
+                "text/plain": json.dumps(
+                    {"path": where, "uri": quote("/mnt/nvme/ä"), "token": "http://h1/?t=secret-token"}
+                ),
+                "text/markdown": f"**{where}** `/gpfs/x` ![](data:image/png;base64,{picture(where)})",
+                "application/json": {where: [where, {"host": "NODE17"}]},
+            },
+        },
+        {"output_type": "error", "ename": "OSError", "evalue": f"{where} on node17", "traceback": trace},
+    ]
+
+
 @pytest.fixture
 def foreign(make_run: MakeRun) -> dict[str, Any]:
     """A notebook of another machine that tells of it in every place there is."""
@@ -188,30 +216,7 @@ def foreign(make_run: MakeRun) -> dict[str, Any]:
     assert not isinstance(drawn, Nothing)
     chart = chart_bundle(drawn)
     chart[VEGALITE_MIME]["title"]["text"] = f"From {where}"
-    trace = [f"\x1b[31mFile \x1b[32m{where}/a.py\x1b[39m:3\x1b[0m", "\x1b[1mlove\x1b[0mlace@node17"]
-    outputs = [
-        {"output_type": "stream", "name": "stderr", "text": ["lovelace@node17:~$ ls /mnt/nv"]},
-        {"output_type": "stream", "name": "stderr", "text": "me/x node17\n"},
-        {"output_type": "display_data", "metadata": {"by": "lovelace"}, "data": chart},
-        {"output_type": "display_data", "metadata": {}, "data": {"image/png": picture(where)}},
-        {"output_type": "display_data", "metadata": {}, "data": {"image/svg+xml": f"<svg><text>{where}</text></svg>"}},
-        {"output_type": "display_data", "metadata": {}, "data": {"application/x-own": {"path": where}}},
-        {
-            "output_type": "execute_result",
-            "execution_count": 1,
-            "metadata": {},
-            "data": {
-                "text/html": f'<p title="{where}">love<b></b> &#47;mnt&#47;nvme&#47;x <a href="http://node17/x">y</a>'
-                f'<img src="data:image/png;base64,{picture(where)}"></p><!-- lovelace -->',
-                "text/plain": json.dumps(
-                    {"path": where, "uri": quote("/mnt/nvme/ä"), "token": "http://h1/?t=secret-token"}
-                ),
-                "text/markdown": f"**{where}** `/gpfs/x` ![](data:image/png;base64,{picture(where)})",
-                "application/json": {where: [where, {"host": "NODE17"}]},
-            },
-        },
-        {"output_type": "error", "ename": "OSError", "evalue": f"{where} on node17", "traceback": trace},
-    ]
+    outputs = outputs_that_tell(where, chart)
     papermill = {"input_path": where, "output_path": where, "parameters": {"data": where}, "environment_variables": {}}
     content["metadata"] |= {"papermill": papermill, "authors": [{"name": "lovelace"}]}
     content["metadata"]["kernelspec"] = {
