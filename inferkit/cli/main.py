@@ -148,9 +148,7 @@ def _show_plan(configuration: Any) -> None:
         say(f"{configuration.name} {notebook} does not run: {why}")
     for what in configuration.assumed:
         say(f"assumed: {what}")
-    say(
-        f"{configuration.name}: at least {duration(sum(plan.seconds for plan in configuration.plans.values()))}\n"
-    )
+    say(f"{configuration.name}: at least {duration(sum(plan.seconds for plan in configuration.plans.values()))}\n")
 
 
 def _execute(planned: list[Any]) -> int:
