@@ -1,5 +1,6 @@
 """Plain tables for a terminal. Records, plans, data sets and reports show them, so this imports nothing of ours."""
 
+import textwrap
 from collections.abc import Iterable, Sequence
 
 
@@ -21,3 +22,29 @@ def text_table(rows: Iterable[Sequence[str]], head: Sequence[str] = (), *, numbe
 def _padded(row: Sequence[str], widths: Sequence[int], numbers: Sequence[int]) -> list[str]:
     pairs = enumerate(zip(row, widths, strict=True))
     return [cell.rjust(width) if i in numbers else cell.ljust(width) for i, (cell, width) in pairs]
+
+
+COLUMNS = 80
+"""Width of a terminal that nobody has to make wider."""
+
+
+def wrapped(text: str, first: str = "", further: str | None = None) -> list[str]:
+    """Return lines of at most :data:`COLUMNS`; a name is never cut, so that one which is longer has a longer line.
+
+    What a terminal would obey (control characters of a record that somebody else wrote) is shown as ``�``.
+
+    Parameters
+    ----------
+    first, further
+        What the first line and all others begin with; the others are two blanks deeper if it is not given.
+    """
+    deeper = f"{first}  " if further is None else further
+    shown = "".join(letter if letter.isprintable() else " " if letter.isspace() else "�" for letter in text)
+    return textwrap.wrap(
+        shown,
+        COLUMNS,
+        initial_indent=first,
+        subsequent_indent=deeper,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

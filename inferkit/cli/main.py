@@ -239,16 +239,48 @@ def show(notebook: Path, *, as_json: bool) -> None:
 
 @main.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH…")
+@click.option("--since", default="", metavar="DATE", help="Only runs begun since then; all of a point are repetitions.")
+@click.option("--best", is_flag=True, help="The fastest run of each point, not the newest ones.")
+@click.option("--tolerance", type=click.FloatRange(0, 100), default=5.0, help="Percent that make no difference.")
+@click.option("--trend", is_flag=True, help="Each storage over its dates, not storages beside each other.")
 @click.option(
     "--allow-different", is_flag=True, help="Compare across machines and data sets too, and mark what differs."
 )
 @refusals
-def compare(paths: tuple[str, ...], *, allow_different: bool) -> None:
-    """Put the storages in executed notebooks (or folders of them) side by side."""
-    from inferkit.report import compare as comparison
-    from inferkit.report.store import load
+def compare(
+    paths: tuple[str, ...], *, since: str, best: bool, tolerance: float, trend: bool, allow_different: bool
+) -> None:
+    """Say which storage is faster, and by how much, from executed notebooks (or folders of them).
 
-    click.echo(comparison.text(comparison.compare(load(paths, warn), allow_different=allow_different)))
+    One row per storage and machine: its best VALID point, of the longest profile. Its figure is the mean of the newest
+    runs of that point (begun within 24 hours of each other, by one version of inferkit); n says how many.
+
+    \b
+    SAME       the ratio's 95 % interval lies within the tolerance
+    FASTER     it excludes 1 (SLOWER likewise)
+    AMBIGUOUS  the runs do not tell
+
+    Storages are refused whose CPU, GPU, device, images (dtype, shape) or settings differ, unless --allow-different marks
+    them. Another profile, notebook, version of inferkit, size of the data set, reader, batch size or number of threads,
+    processes or GPUs is marked. What is not VALID is shown, and compared with nothing. A notebook that cannot be read is
+    named and left out.
+    """
+    from inferkit.records.notebooks import load_runs
+    from inferkit.report.repetitions import moment
+    from inferkit.report.store import rows
+
+    found = rows(load_runs(paths, warn))
+    start = moment(since) if since else None
+    if trend:
+        from inferkit.report.trend import Trend, trends
+
+        click.echo(Trend(trends(found, since=start)))
+        return
+    from inferkit.report.compare import compare as put_together
+    from inferkit.report.side_by_side import View
+
+    differences = {"tolerance": tolerance / 100, "allow_different": allow_different}
+    click.echo(View(put_together(found, since=start, best=best, **differences)))
 
 
 @main.command()
