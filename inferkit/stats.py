@@ -224,9 +224,9 @@ def ratio_interval(ours: tuple[float, float], theirs: tuple[float, float]) -> tu
     Returns
     -------
     ratio, low, high
-        Fieller's interval (1954, 10.1111/j.2517-6161.1954.tb00159.x) from the two intervals instead of standard errors,
-        which keeps their level (Donner and Zou 2012, 10.1177/0962280210383415). ``low`` is 0 and ``high`` infinite where
-        the divisor's interval reaches zero.
+        Fieller's interval (1954, 10.1111/j.2517-6161.1954.tb00159.x) from the two intervals instead of standard
+        errors, which keeps their level (Donner and Zou 2012, 10.1177/0962280210383415). ``low`` is 0 and ``high``
+        infinite where the divisor's interval reaches zero.
     """
     ratio, own, other = ours[0] / theirs[0], ours[1] / ours[0], theirs[1] / theirs[0]
     if other >= 1:

@@ -9,7 +9,7 @@ import click
 
 from inferkit import __version__
 from inferkit.cli.refusals import FAILED, INVALID, OK, REFUSED, refusals, warn
-from inferkit.errors import InferkitError
+from inferkit.errors import InferkitError, RecordError
 from inferkit.text import text_table
 from inferkit.units import duration
 
@@ -250,7 +250,7 @@ def show(notebook: Path, *, as_json: bool) -> None:
 def compare(
     paths: tuple[str, ...], *, since: str, best: bool, tolerance: float, trend: bool, allow_different: bool
 ) -> None:
-    """Say which storage is faster, and by how much, from executed notebooks (or folders of them).
+    r"""Say which storage is faster, and by how much, from executed notebooks (or folders of them).
 
     One row per storage and machine: its best VALID point, of the longest profile. Its figure is the mean of the newest
     runs of that point (begun within 24 hours of each other, by one version of inferkit); n says how many.
@@ -260,27 +260,43 @@ def compare(
     FASTER     it excludes 1 (SLOWER likewise)
     AMBIGUOUS  the runs do not tell
 
-    Storages are refused whose CPU, GPU, device, images (dtype, shape) or settings differ, unless --allow-different marks
-    them. Another profile, notebook, version of inferkit, size of the data set, reader, batch size or number of threads,
-    processes or GPUs is marked. What is not VALID is shown, and compared with nothing. A notebook that cannot be read is
-    named and left out.
+    Storages are refused whose CPU, GPU, device, images (dtype, shape) or settings differ, unless --allow-different
+    marks them. Another profile, notebook, version of inferkit, size of the data set, reader, batch size or number of
+    threads, processes or GPUs is marked. What is not VALID is shown, and compared with nothing. A notebook that cannot
+    be read is named and left out.
     """
     from inferkit.records.notebooks import load_runs
-    from inferkit.report.repetitions import moment
+    from inferkit.report.dates import moment
     from inferkit.report.store import rows
 
     found = rows(load_runs(paths, warn))
     start = moment(since) if since else None
     if trend:
-        from inferkit.report.trend import Trend, trends
+        from inferkit.report.trend import NOTHING, Trend, trends
 
-        click.echo(Trend(trends(found, since=start)))
+        if not (lines := trends(found, since=start)):
+            raise RecordError(NOTHING)
+        click.echo(Trend(lines))
         return
     from inferkit.report.compare import compare as put_together
     from inferkit.report.side_by_side import View
 
-    differences = {"tolerance": tolerance / 100, "allow_different": allow_different}
-    click.echo(View(put_together(found, since=start, best=best, **differences)))
+    share = tolerance / 100
+    click.echo(View(put_together(found, since=start, best=best, tolerance=share, allow_different=allow_different)))
+
+
+@main.command()
+@click.argument("folder", required=False, metavar="[DIR]", type=click.Path(path_type=Path))
+@refusals
+def runs(folder: Path | None) -> None:
+    """List the executed notebooks in DIR (the project's runs), each with its answer, the newest first.
+
+    What cannot be read is named and left out.
+    """
+    from inferkit.records.project import project_root
+    from inferkit.report.index import Index, entries
+
+    click.echo(Index(entries(folder or project_root() / "runs", warn)))
 
 
 @main.command()

@@ -110,9 +110,7 @@ def compare(
     chosen = best_sides([side(own, all_of_them=since is not None, fastest=best) for own in runs], by)
     labels = side_labels([own.row for own in chosen])
     keys = [tuple(own.row.get(name) or "" for name in by) for own in chosen]
-    groups = [
-        _group(own, by, labels, tolerance) for _, own in grouped(list(zip(labels, chosen, strict=True)), keys)
-    ]
+    groups = [_group(own, by, labels, tolerance) for _, own in grouped(list(zip(labels, chosen, strict=True)), keys)]
     differing = {name: pairs for group in groups for name, pairs in _differing(group)}
     if differing and not allow_different:
         raise RecordError(_refusal(differing))
@@ -134,7 +132,9 @@ def pipelines(rows: Iterable[Row], since: datetime | None = None) -> list[Row]:
         raise RecordError(message)
     if since is not None and not kept:
         newest = max(map(begun, runs))
-        message = f"none of {len(runs)} pipeline runs was begun since {since:%F %R}; the newest was at {newest:%F %R} UTC"
+        message = (
+            f"none of {len(runs)} pipeline runs was begun since {since:%F %R}; the newest was at {newest:%F %R} UTC"
+        )
         raise RecordError(message)
     return kept
 
@@ -175,7 +175,9 @@ def _known(name: str, rows: Iterable[Row]) -> set[object]:
 
 def _refusal(differing: dict[str, list[str]]) -> str:
     lines = [f"- {name}: {', '.join(told)}" for name, told in differing.items()]
-    hint = "compare notebooks of one machine and data set, or allow differences (--allow-different), which are then marked"
+    hint = (
+        "compare notebooks of one machine and data set, or allow differences (--allow-different), which are then marked"
+    )
     return "\n".join(["the runs differ in more than the storage:", *lines, hint])
 
 

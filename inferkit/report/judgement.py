@@ -1,8 +1,8 @@
 """Which of two storages is faster, as far as the intervals of their figures tell.
 
-All words are about the ratio *best ÷ other* of two figures and its 95 % interval (:func:`inferkit.stats.ratio_interval`,
-which names its source); where it is not symmetric the wider side is taken for both, so that a word and the ``±`` beside
-it never contradict each other.
+All words are about the ratio *best ÷ other* of two figures and its 95 % interval
+(:func:`inferkit.stats.ratio_interval`, which names its source); where it is not symmetric the wider side is taken for
+both, so that a word and the ``±`` beside it never contradict each other.
 
 SAME
     The interval lies within the tolerance: between 1 ÷ 1.05 and 1.05, unless another is asked for. It takes many or

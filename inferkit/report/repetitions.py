@@ -7,10 +7,10 @@ newest are taken, not the fastest: else a storage would look the faster, the mor
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from inferkit.errors import ParameterError
 from inferkit.records.job import PROFILES
+from inferkit.report.dates import begun_at
 from inferkit.report.labels import VERDICTS
 from inferkit.report.store import Row
 from inferkit.stats import repeated
@@ -23,8 +23,6 @@ ALIKE = ("version", "data_bytes")
 """What is equal in all repetitions of a point as well; the newest run's counts."""
 _LENGTHS = {name: -place for place, name in enumerate(PROFILES)}
 """Sorts profiles from the longest to the shortest."""
-NEVER = datetime.min.replace(tzinfo=UTC)
-"""Stands for when a run was begun whose record does not tell it in a way that can be read: before all others."""
 
 
 @dataclass(frozen=True)
@@ -69,27 +67,8 @@ class Side:
 
 
 def begun(row: Row) -> datetime:
-    """Return when a run was begun; without a time zone it is UTC."""
-    try:
-        return moment(row["started"])
-    except ParameterError:
-        return NEVER
-
-
-def moment(text: str) -> datetime:
-    """Read a date, or a date and time; without a time zone it is UTC.
-
-    Raises
-    ------
-    ParameterError
-        If it is none.
-    """
-    try:
-        found = datetime.fromisoformat(text.strip())
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        message = f"{text!r} is no date: write it like 2026-11-20, or 2026-11-20T14:00"
-        raise ParameterError(message) from error
+    """Return when a run was begun."""
+    return begun_at(row["started"])
 
 
 def standing(row: Row) -> tuple[int, int]:
@@ -104,7 +83,7 @@ def points(rows: Iterable[Row]) -> list[list[Row]]:
     for row in rows:
         if known.setdefault(row["id"], row) is row:
             found.setdefault(tuple(row.get(name) for name in POINT), []).append(row)
-    return [sorted(reversed(own), key=begun, reverse=True) for own in found.values()]  # of equal times the last counts
+    return [sorted(own, key=begun)[::-1] for own in found.values()]  # of equal times the last counts
 
 
 def side(runs: Sequence[Row], *, all_of_them: bool = False, fastest: bool = False) -> Side:

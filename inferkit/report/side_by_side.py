@@ -6,10 +6,11 @@ from typing import Any
 
 from inferkit.records.run import CEILINGS
 from inferkit.report.compare import Comparison, Group
+from inferkit.report.dates import NEVER
 from inferkit.report.judgement import SAME, SLOWER
 from inferkit.report.labels import demo_text, number_text, plus_minus, share_text
 from inferkit.report.remarks import grouped
-from inferkit.report.repetitions import NEVER, Side
+from inferkit.report.repetitions import Side
 from inferkit.report.store import Row
 from inferkit.report.tables import html_table
 from inferkit.text import text_table, wrapped
@@ -76,8 +77,8 @@ def remarks(comparison: Comparison) -> Iterator[str]:
     """Say what the words mean, and what qualifies all figures."""
     sides = [own for group in comparison.groups for own in group.sides]
     yield (
-        f"n: runs; ±: 95 %. SAME: the ratio's interval lies within {comparison.tolerance * 100:g} %; FASTER, SLOWER: it "
-        "excludes 1; AMBIGUOUS: neither"
+        f"n: runs; ±: 95 %. SAME: the ratio's interval lies within {comparison.tolerance * 100:g} %; "
+        "FASTER, SLOWER: it excludes 1; AMBIGUOUS: neither"
     )
     if any(own.valid and own.n == 1 for own in sides):
         yield "n = 1: how much runs differ from each other is not in the ±; repeat them to know"

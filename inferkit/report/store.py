@@ -75,7 +75,11 @@ def rows(stored: Iterable[Stored]) -> list[Row]:
 
 def rows_of(frame: "pd.DataFrame") -> list[Row]:
     """Return a data frame's rows; pandas makes NaN of what lacks, and floats of integers beside it."""
-    return [{name: _plain(value) for name, value in row.items() if value == value} for row in frame.to_dict("records")]
+    columns = list(map(str, frame.columns))
+    return [
+        {name: _plain(value) for name, value in zip(columns, row, strict=True) if value == value}
+        for row in frame.itertuples(index=False, name=None)
+    ]
 
 
 def _plain(value: Any) -> Any:

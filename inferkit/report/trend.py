@@ -1,9 +1,9 @@
 """One storage over the dates at which it was measured, and whether it became slower.
 
-A change is told where the dates fall into two parts whose means differ for sure. Of all ways to cut the dates in two the
-surest is taken, so it must hold at 5 % ÷ the number of cuts (Bonferroni): Student's t of two samples with the scatter of
-dates inside both parts (Welch is not needed: it is one storage, and one date has no scatter). The ``±`` is 95 %, never
-narrower than what the runs' own intervals give.
+A change is told where the dates fall into two parts whose means differ for sure. Of all ways to cut the dates in two
+the surest is taken, so it must hold at 5 % ÷ the number of cuts (Bonferroni): Student's t of two samples, of the
+logarithms, with one scatter of dates in both parts (it is one storage, and one date alone has none). The ``±`` is 95 %,
+never narrower than what the runs' own intervals give.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,9 +15,10 @@ from itertools import chain
 import numpy as np
 
 from inferkit.report.compare import network_of, pipelines, side_labels
+from inferkit.report.dates import NEVER
 from inferkit.report.labels import plus_minus
 from inferkit.report.remarks import grouped
-from inferkit.report.repetitions import NEVER, Side, begun, points, side, standing
+from inferkit.report.repetitions import Side, begun, points, side, standing
 from inferkit.report.side_by_side import rate_text
 from inferkit.report.store import Row
 from inferkit.report.tables import folded, html_table
