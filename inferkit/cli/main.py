@@ -253,7 +253,7 @@ def compare(
     r"""Say which storage is faster, and by how much, from executed notebooks (or folders of them).
 
     One row per storage and machine: its best VALID point, of the longest profile. Its figure is the mean of the newest
-    runs of that point (begun within 24 hours of each other, by one version of inferkit); n says how many.
+    runs of that point (begun within 18 hours of each other, by one version of inferkit); n says how many.
 
     \b
     SAME       the ratio's 95 % interval lies within the tolerance

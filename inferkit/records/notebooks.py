@@ -17,6 +17,8 @@ from inferkit.records.run import MIME, Run
 Paths = Path | str | Iterable[Path | str]
 Tell = Callable[[str], object]
 """Is told what was left out, and why."""
+RUN_FIRST = "run one first (inferkit run quickstart)"
+NO_RECORD = f"no record in this notebook: {RUN_FIRST}"
 
 
 class Stored(NamedTuple):
@@ -71,7 +73,7 @@ def load_each(paths: Paths, tell: Tell = warn) -> list[tuple[Path, list[Run]]]:
         except RecordError as error:
             faults.append(str(error))
     if not found:
-        nothing = f"no notebook under {', '.join(map(str, asked))}: run one first (inferkit run quickstart)"
+        nothing = f"no notebook under {', '.join(map(str, asked))}: {RUN_FIRST}"
         raise RecordError("\n".join(faults) or nothing)
     for fault in faults:
         tell(f"left out: {fault}")
@@ -82,7 +84,7 @@ def _runs_of(notebook: Path, tell: Tell) -> list[Run]:
     """Read the records of one notebook; one that never held any is refused."""
     records = raw_records(notebook)
     if not records:
-        message = f"{notebook}: no record in it: execute it (inferkit run), or name others"
+        message = f"{notebook}: {NO_RECORD}"
         raise RecordError(message)
     return list(_readable(notebook, records, tell))
 

@@ -154,7 +154,7 @@ def network_of(row: Row, by: Sequence[str] = BY) -> str:
 
 
 def _group(own: Sequence[tuple[str, Side]], by: Sequence[str], everybody: Sequence[str], tolerance: float) -> Group:
-    labels, sides = zip(*sorted(own, key=lambda pair: (not pair[1].valid, *pair[1].order)), strict=True)
+    labels, sides = zip(*sorted(own, key=lambda pair: pair[1].place), strict=True)
     judgements = tuple(judge(sides[0], other, tolerance) for other in sides[1:] if other.valid)
     missing = tuple(name for name in dict.fromkeys(everybody) if name not in labels)
     return Group(network_of(sides[0].row, by), labels, sides, judgements, missing)

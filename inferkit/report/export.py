@@ -97,8 +97,10 @@ def _bundles(node: Any) -> list[dict[str, Any]]:
 def _csv(notebook: Path, runs: list[Run], identity: bool) -> str:
     from inferkit.report.store import table  # pandas
 
-    path = notebook if identity else Path(notebook.name)
-    return str(table(Stored(run, path) for run in runs).to_csv(index=False))
+    if identity:
+        return str(table(Stored(run, notebook) for run in runs).to_csv(index=False))
+    nameless = [Run.from_dict(run.to_dict(identity=False)) for run in runs]
+    return str(table(Stored(run, Path(notebook.name)) for run in nameless).to_csv(index=False))
 
 
 def _json(notebook: Path, runs: list[Run], identity: bool) -> str:

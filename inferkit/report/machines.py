@@ -5,8 +5,8 @@ starts, and servers are installed with the same. What tells too little is never 
 its CPU alone if the names differ: a machine that is shown twice is seen, two that are shown as one are not.
 """
 
-from collections import Counter
 from collections.abc import Sequence
+from itertools import chain, count
 
 from inferkit.records.host import Host
 from inferkit.records.run import Run
@@ -26,12 +26,11 @@ def machines(runs: Sequence[Run]) -> list[str]:
     """
     known: list[list[Host]] = []
     own = [_place(run.host, known) for run in runs]
-    seen: Counter[str] = Counter()
-    names = []
+    names: list[str] = []
     for hosts in known:
         name = _name(hosts[0])
-        seen[name] += 1
-        names.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+        numbered = (f"{name} ({number})" for number in count(2))
+        names.append(next(free for free in chain([name], numbered) if free not in names))
     return [names[place] for place in own]
 
 

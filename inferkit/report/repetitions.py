@@ -15,8 +15,8 @@ from inferkit.report.labels import VERDICTS
 from inferkit.report.store import Row
 from inferkit.stats import repeated
 
-TOGETHER = timedelta(hours=24)
-"""Span of repetitions, unless a date is given from which on all of them count."""
+TOGETHER = timedelta(hours=18)
+"""Span of repetitions, unless a date is given from which on all of them count: a day of work, but not two nights."""
 POINT = ("storage", "machine", "notebook", "where", "cpu", "cpus", "gpu", "dtype", "shape", "settings", "origin")
 """What makes a point."""
 ALIKE = ("version", "data_bytes")
@@ -62,8 +62,13 @@ class Side:
 
     @property
     def order(self) -> tuple[int, int, float]:
-        """What sorts sides: VALID first, then the longest profile, then the fastest."""
+        """What sorts the points of one storage: VALID first, then the longest profile, then the fastest."""
         return *standing(self.row), -(self.rate or 0.0)
+
+    @property
+    def place(self) -> tuple[bool, int, float]:
+        """What sorts storages: those that can be compared, the fastest first, then the others by verdict."""
+        return not self.valid, standing(self.row)[0], -(self.rate or 0.0)
 
 
 def begun(row: Row) -> datetime:

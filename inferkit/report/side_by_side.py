@@ -151,14 +151,15 @@ class View:
 
 def _block(group: Group) -> Iterator[str]:
     """Yield a network's sides for a terminal: figures first, so that a long name has the room that is left."""
-    yield group.network
+    yield from wrapped(group.network)
     places = range(len(group.sides))
     figures = [
         [group.word(place) or "–", rate_text(own), f"n {own.n}", _behind(group, place)]
         for place, own in zip(places, group.sides, strict=True)
     ]
-    for place, line in zip(places, text_table(figures, numbers=[1, 2, 3]), strict=True):
-        width = max(map(len, text_table(figures, numbers=[1, 2, 3])))
+    lines = text_table(figures, numbers=[1, 2, 3])
+    width = max(map(len, lines))
+    for place, line in zip(places, lines, strict=True):
         yield from wrapped(f"{line.ljust(width)}  {group.labels[place]}", "  ", "      ")
         yield from (line for text in _details(group, place) for line in wrapped(text, "      "))
 

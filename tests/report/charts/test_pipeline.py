@@ -24,6 +24,7 @@ from inferkit.report.store import table
 from tests.report.conftest import MakeRun
 
 Spec = dict[str, Any]
+DATES = ("2026-11-01T00:00:00+00:00", "2026-11-02T23:30:00-01:00")
 RUN_CHARTS = [name for name in CHARTS if name != "comparison"]
 
 
@@ -89,7 +90,9 @@ def drawn(mixed: list[Run], make_copy: MakeRun, make_read: MakeRun) -> dict[str,
     frame = table(Stored(run, Path("a.ipynb")) for run in mixed)
     several = [run.model_copy(update={"point": run.point | {"ranks": n}}) for n in (1, 2) for run in mixed]
     layers = [mixed[0].model_copy(update={"facts": {"layers_ms": [["conv1", 2.0], ["fc", 0.5]]}})]
+    dates = [run.model_copy(update={"id": f"{run.id}-{day}", "started": day}) for day in DATES for run in mixed]
     known = {
+        "trend": dates,
         "transfer_sweep": copies,
         "copy_matrix": nodes,
         "layer_times": layers,
@@ -333,12 +336,29 @@ def test_batch_sizes_are_panels_in_numeric_order(make_read: MakeRun) -> None:
 
 def test_comparison_takes_the_best_valid_point_of_each_storage(make_run: MakeRun) -> None:
     wrong = make_run(900, storage="nas", verdict="INVALID", reasons=["cache"])
-    runs = [make_run(58), make_run(70), wrong, make_run(300, storage="nas")]
+    other = {"engine": "onnx", "model": "resnet18", "precision": "float32", "batch_size": 64}
+    runs = [make_run(58), make_run(70, point=other), wrong, make_run(300, storage="nas")]
     rows = rows_of(comparison(table(Stored(run, Path("a.ipynb")) for run in runs)).to_dict())
     assert [(row["storage"], row["value"], row["stage"]) for row in rows] == [
-        ("shm", 70.0, "infer"),
         ("nas", 303.0, "infer"),
+        ("shm", 70.0, "infer"),
     ]
+
+
+def test_comparison_keeps_servers_apart_that_call_their_storage_the_same(make_run: MakeRun) -> None:
+    hosts = [Host.model_validate({"cpu": "x", "identity": {"hostname": name, "user": "u"}}) for name in "ab"]
+    frame = table(Stored(make_run(58, host=host), Path("a.ipynb")) for host in hosts)
+    assert [row["storage"] for row in rows_of(comparison(frame).to_dict())] == ["shm on a", "shm on b"]
+
+
+def test_a_trend_draws_each_date_with_its_interval(make_run: MakeRun) -> None:
+    dates = [make_run(rate, started=day) for rate, day in zip((58, 50), DATES, strict=True)]
+    rows = rows_of(CHARTS["trend"](dates).to_dict())
+    assert [(row["date"], row["value"], round(row["high"] - row["low"], 3)) for row in rows] == [
+        ("2026-11-01", 58.0, 1.16),
+        ("2026-11-03", 50.0, 1.0),
+    ]
+    assert rows_of(CHARTS["trend"](dates[:1]).to_dict())[0]["text"].startswith("no trend")
 
 
 def test_layers_beyond_the_longest_are_summed_up_and_no_time_is_lost(make_run: MakeRun) -> None:
