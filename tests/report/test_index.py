@@ -1,6 +1,7 @@
 """The index of executed notebooks: the answer of each in a line, the newest first, broken ones left out."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,9 +15,13 @@ from tests.report.test_compare import host
 def test_each_notebook_has_its_answer_the_newest_first(
     make_run: MakeRun, make_copy: MakeRun, failed: Run, write_notebook: WriteNotebook, tmp_path: Path
 ) -> None:
-    null = {"engine": "null", "model": "", "precision": "", "reader": "direct"}
+    null: dict[str, Any] = {
+        "point": {"engine": "null", "model": "", "precision": ""},
+        "ceilings": {},
+        "predicted": None,
+    }
     own = {"host": host("alpha"), "profile": "quick", "started": "2026-11-20T10:00:00+00:00"}
-    pipelines = [make_run(1000, point=null, bottleneck="copy", **own), make_run(58, **own)]
+    pipelines = [make_run(1000, bottleneck="copy", **null, **own), make_run(58, **own)]
     write_notebook(*pipelines, name="03b.ipynb", folder=tmp_path / "old")
     write_notebook(make_copy(1 << 20, "pinned", 1e10, started="2026-11-21T00:00:00+02:00"), name="02.ipynb")
     write_notebook(failed, make_run(58, verdict="INVALID", reasons=["cache"]), name="bad.ipynb")
@@ -27,7 +32,7 @@ def test_each_notebook_has_its_answer_the_newest_first(
     assert "host-to-host copy (no GPU), pinned: peak 10 GB/s" in copies.answer
     assert old.answer == (
         "onnx resnet18 float32: 58.00 ± 0.58 images/s, infer is the bottleneck; "
-        "null: 1,000 ± 10 images/s, copy is the bottleneck"
+        "null: 1,010 ± 10 images/s, copy is the bottleneck"
     )
     assert (old.verdict, old.storage, old.machine) == ("VALID", "shm", "alpha")
     shown = str(Index([old])).splitlines()
