@@ -21,7 +21,7 @@ from inferkit.report.labels import (
     verdict_text,
 )
 from inferkit.report.machines import machines
-from inferkit.report.remarks import best_of
+from inferkit.report.remarks import best_of, grouped
 from inferkit.report.tables import html_table
 from inferkit.text import wrapped
 
@@ -89,8 +89,9 @@ def answer(runs: Sequence[Run]) -> str:
     """Word what a notebook found in a line: its pipelines, those that infer first; else what it measured first."""
     best = sorted(best_of(runs), key=lambda run: (run.verdict != "VALID", run.point.get(ENGINE) == "null"))
     if not best:
-        lead, rest = next(iter(sentences_of(runs[0].measure, [run for run in runs if run.measure == runs[0].measure])))
-        return f"{lead}: {rest}"
+        groups = grouped(runs, [run.measure for run in runs])
+        sentences = (f"{lead}: {rest}" for measure, own in groups for lead, rest in sentences_of(measure, own))
+        return next(sentences, "no figure")
     told = [_pipeline(run) for run in best[:MOST_NETWORKS]]
     more = len(best) - len(told)
     return "; ".join(told + ([f"{more} more networks" if more > 1 else "1 more network"] if more else []))

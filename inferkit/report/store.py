@@ -88,6 +88,8 @@ def _plain(value: Any) -> Any:
 
 SETTINGS = ("overlap", "contexts", "cuda_graph", "slots", "engine_threads", "split", "fast", "resize")
 """Parameters that make another measurement of the same point."""
+MOST_BYTES = 2**80
+"""No data set is as large: what says so tells nothing."""
 ORIGIN = ("source", "evict")
 """What is said of where the bytes come from; storages differ in it by nature, repetitions of a point may not."""
 _MEASURED = ("images_per_s", "bytes_per_s", "half_width", "cov")
@@ -108,9 +110,10 @@ def _row(run: Run, notebook: Path) -> dict[str, Any]:
         "origin": _settings(run, ORIGIN),
         "caveats": "; ".join(caveats(run)),
         "path": str(notebook),
+        "machine": "",
     }
-    axes = {f"point_{name}" if name in row else name: value for name, value in run.point.items()}
-    return {**row, **axes}
+    taken = {name for name in run.point if name in row or name.startswith("ceiling_")}
+    return {**row, **{f"point_{name}" if name in taken else name: value for name, value in run.point.items()}}
 
 
 def _head(run: Run) -> dict[str, Scalar]:
@@ -162,7 +165,7 @@ def _data_bytes(run: Run) -> float | None:
     """Return the size of the data set; facts are open, so that anything may lie there."""
     storage = run.facts.get("storage")
     nbytes = storage.get("dataset_bytes") if isinstance(storage, dict) else None
-    return nbytes if isinstance(nbytes, int | float) else None
+    return nbytes if isinstance(nbytes, int | float) and 0 < nbytes < MOST_BYTES else None
 
 
 def _texts(run: Run) -> dict[str, str]:

@@ -48,6 +48,7 @@ def test_more_networks_are_counted(make_run: MakeRun) -> None:
     assert answer(models[:3]).endswith("; 1 more network")
 
 
+
 def test_a_copy_of_a_notebook_has_its_own_entry(make_run: MakeRun, write_notebook: WriteNotebook) -> None:
     run = make_run()
     folder = write_notebook(run, name="a.ipynb").parent

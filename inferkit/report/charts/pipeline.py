@@ -1,6 +1,7 @@
 """The charts, by name. Each takes runs and returns an Altair chart; without anything to draw, one that says why."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import altair as alt
@@ -160,17 +161,19 @@ def time_series(runs: Sequence[Run], name: str = "images_per_s") -> Chart:
     return styled(chart, f"Is the {what} steady?", key, left_out, demo_note(kept))
 
 
-def comparison(frame: "pd.DataFrame") -> Chart:
+def comparison(frame: "pd.DataFrame", *, since: datetime | None = None, best: bool = False) -> Chart:
     """Draw the best pipeline point of each storage, one panel per engine, model and precision.
 
     Parameters
     ----------
     frame
         From :func:`inferkit.report.store.load`.
+    since, best
+        Which runs count, as in :func:`inferkit.report.compare.compare`.
     """
     if frame.empty or not (frame["measure"] == "pipeline").any():
         return Nothing("comparison: no pipeline run to draw")
-    groups = compare(rows_of(frame), allow_different=True).groups
+    groups = compare(rows_of(frame), since=since, best=best, allow_different=True).groups
     rows = [
         _compared(group.network, label, side)
         for group in groups

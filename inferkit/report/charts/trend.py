@@ -1,6 +1,7 @@
 """Each storage over the dates at which it was measured."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 import altair as alt
@@ -14,16 +15,22 @@ from inferkit.report.trend import NOTHING, Line, trends
 HEIGHT = 140
 
 
-def trend(runs: Sequence[Run]) -> Chart:
-    """Draw the figure of each date with its interval, a panel for each network, a line for each storage and machine."""
+def trend(runs: Sequence[Run], *, since: datetime | None = None) -> Chart:
+    """Draw the figure of each date with its interval, a panel for each network, a line for each storage and machine.
+
+    Parameters
+    ----------
+    runs, since
+        Of those that were begun since then, as :func:`inferkit.report.trend.trends` takes them.
+    """
     stored = [Stored(run, Path()) for run in runs if run.measure == "pipeline"]
-    lines = trends(rows(stored)) if stored else []
+    lines = trends(rows(stored), since=since) if stored else []
     if not lines:
         return message(NOTHING)
     dots = [row for line in lines for row in _dots(line)]
     # Dates are drawn in the zone of whoever looks unless the scale is of UTC.
     x = alt.X("date:T", scale=alt.Scale(type="utc"), title="date (UTC)", axis=alt.Axis(format="%Y-%m-%d", tickCount=5))
-    y = alt.Y("value:Q", title="images/s", scale=alt.Scale(zero=True))
+    y = alt.Y("value:Q", title="images/s", scale=alt.Scale(zero=False))
     colour = alt.Color("storage:N", scale=series_scale(line.label for line in lines), title=None)
     plot = alt.Chart().properties(width=WIDTH, height=HEIGHT)
     layers = [
