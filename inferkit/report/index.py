@@ -8,25 +8,13 @@ from warnings import warn
 
 from inferkit.records.notebooks import Paths, Tell, load_each
 from inferkit.records.run import Run
-from inferkit.report.conclusion import sentences_of
 from inferkit.report.dates import NEVER, begun_at
-from inferkit.report.labels import (
-    ENGINE,
-    NOT_FOR_QUOTING,
-    STAGE_TITLES,
-    VERDICTS,
-    bottleneck_text,
-    network_text,
-    rate_text,
-    verdict_text,
-)
+from inferkit.report.headline import counts, headline
+from inferkit.report.labels import NOT_FOR_QUOTING, STAGE_TITLES
 from inferkit.report.machines import machines
-from inferkit.report.remarks import best_of, grouped
 from inferkit.report.tables import html_table
 from inferkit.text import wrapped
 
-MOST_NETWORKS = 2
-"""Networks that an answer tells of; of more, only their number is given."""
 HEAD = ("started (UTC)", "verdict", "storage", "notebook", "machine", "answer", "file")
 
 
@@ -68,7 +56,7 @@ def _entry(notebook: Path, runs: Sequence[Run], names: Sequence[str]) -> Entry:
         storage=_each(run.storage for run in runs),
         notebook=_each(f"{run.notebook} {STAGE_TITLES.get(run.notebook, '')}" for run in runs),
         machine=_each(names),
-        answer=answer(runs),
+        answer=headline(runs).sentence,
         path=notebook,
     )
 
@@ -78,28 +66,9 @@ def _each(words: Iterable[str]) -> str:
 
 
 def _verdict(runs: Sequence[Run]) -> str:
-    """Word the verdicts of all points: ``VALID``, or ``3 of 28 INVALID``; and whether figures may be quoted."""
-    counts = {verdict: sum(run.verdict == verdict for run in runs) for verdict in VERDICTS}
-    bad = [f"{count} of {len(runs)} {verdict}" for verdict, count in counts.items() if count and verdict != "VALID"]
+    """Word what became of the points, and whether figures may be quoted."""
     demo = f" ({NOT_FOR_QUOTING})" if any(run.profile == "demo" for run in runs) else ""
-    return (", ".join(bad) or "VALID") + demo
-
-
-def answer(runs: Sequence[Run]) -> str:
-    """Word what a notebook found in a line: its pipelines, those that infer first; else what it measured first."""
-    best = sorted(best_of(runs), key=lambda run: (run.verdict != "VALID", run.point.get(ENGINE) == "null"))
-    if not best:
-        groups = grouped(runs, [run.measure for run in runs])
-        sentences = (f"{lead}: {rest}" for measure, own in groups for lead, rest in sentences_of(measure, own))
-        return next(sentences, "no figure")
-    told = [_pipeline(run) for run in best[:MOST_NETWORKS]]
-    more = len(best) - len(told)
-    return "; ".join(told + ([f"{more} more networks" if more > 1 else "1 more network"] if more else []))
-
-
-def _pipeline(run: Run) -> str:
-    found = [rate_text(run), bottleneck_text(run)] if run.verdict == "VALID" else [verdict_text(run)]
-    return f"{network_text(run) or 'pipeline'}: {', '.join(filter(None, found))}"
+    return (counts(runs) or "VALID") + demo
 
 
 class Index:

@@ -8,7 +8,7 @@ import altair as alt
 
 from inferkit.records.notebooks import Stored
 from inferkit.records.run import Run
-from inferkit.report.charts.theme import WIDTH, Chart, Rows, base, demo_note, message, series_scale, styled
+from inferkit.report.charts.theme import WIDTH, Chart, Nothing, Rows, base, demo_note, series_scale, styled
 from inferkit.report.store import rows
 from inferkit.report.trend import NOTHING, Line, trends
 
@@ -26,7 +26,7 @@ def trend(runs: Sequence[Run], *, since: datetime | None = None) -> Chart:
     stored = [Stored(run, Path()) for run in runs if run.measure == "pipeline"]
     lines = trends(rows(stored), since=since) if stored else []
     if not lines:
-        return message(NOTHING)
+        return Nothing(NOTHING)
     dots = [row for line in lines for row in _dots(line)]
     # Dates are drawn in the zone of whoever looks unless the scale is of UTC.
     x = alt.X("date:T", scale=alt.Scale(type="utc"), title="date (UTC)", axis=alt.Axis(format="%Y-%m-%d", tickCount=5))
@@ -40,7 +40,7 @@ def trend(runs: Sequence[Run], *, since: datetime | None = None) -> Chart:
     header = alt.Header(labelOrient="top", labelAnchor="start", labelAngle=0, labelPadding=4)
     facet = alt.Facet("panel:N", sort=list(dict.fromkeys(line.network for line in lines)), header=header, title=None)
     chart = alt.layer(*layers).facet(facet=facet, columns=1, data=base(dots).data).resolve_scale(y="independent")
-    return styled(chart, "Did a storage become slower? (images/s)", "upright lines: 95 %", demo_note(runs))
+    return styled(chart, "Did a storage become slower?", "upright lines: 95 %", demo_note(runs))
 
 
 def _dots(line: Line) -> Rows:

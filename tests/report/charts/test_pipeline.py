@@ -345,22 +345,6 @@ def test_comparison_takes_the_best_valid_point_of_each_storage(make_run: MakeRun
     ]
 
 
-def test_comparison_keeps_servers_apart_that_call_their_storage_the_same(make_run: MakeRun) -> None:
-    hosts = [Host.model_validate({"cpu": "x", "identity": {"hostname": name, "user": "u"}}) for name in "ab"]
-    frame = table(Stored(make_run(58, host=host), Path("a.ipynb")) for host in hosts)
-    assert [row["storage"] for row in rows_of(comparison(frame).to_dict())] == ["shm on a", "shm on b"]
-
-
-def test_a_trend_draws_each_date_with_its_interval(make_run: MakeRun) -> None:
-    dates = [make_run(rate, started=day) for rate, day in zip((58, 50), DATES, strict=True)]
-    rows = rows_of(CHARTS["trend"](dates).to_dict())
-    assert [(row["date"], row["value"], round(row["high"] - row["low"], 3)) for row in rows] == [
-        ("2026-11-01", 58.0, 1.16),
-        ("2026-11-03", 50.0, 1.0),
-    ]
-    assert rows_of(CHARTS["trend"](dates[:1]).to_dict())[0]["text"].startswith("no trend")
-
-
 def test_layers_beyond_the_longest_are_summed_up_and_no_time_is_lost(make_run: MakeRun) -> None:
     times = [[f"layer {k}", float(k)] for k in range(40)]
     rows = rows_of(CHARTS["layer_times"]([make_run(facts={"layers_ms": times})]).to_dict())
