@@ -142,7 +142,7 @@ class View:
             for group in self.comparison.groups
         )
         notes = "".join(f"<p>{escape(text)}</p>" for text in remarks(self.comparison))
-        return f"<ul>{items}</ul>{tables}{notes}"
+        return f'<ul style="font-size:1.2em;line-height:1.35">{items}</ul>{tables}{notes}'
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         """Return what a notebook shows (the name is IPython's)."""
