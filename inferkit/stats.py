@@ -189,6 +189,68 @@ def paired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float,
     return float(np.exp(middle)), float(np.exp(middle - half)), float(np.exp(middle + half))
 
 
+def repeated(values: Sequence[float], half_widths: Sequence[float | None]) -> tuple[float, float | None]:
+    """Return the mean of repetitions, and half the width of its 95 % interval.
+
+    Parameters
+    ----------
+    values, half_widths
+        Each repetition's figure (at least one), and half its own interval in the same unit; None where unknown.
+
+    Returns
+    -------
+    mean, half_width
+        The wider of what the repetitions' own intervals give, and what their scatter gives by Student's t: the first
+        alone would not see what changes between them, the second alone may be small by chance (Knapp and Hartung 2003,
+        10.1002/sim.1482, section 2: their interval of several studies, which is never narrower than either). None where
+        there is one repetition and its own is unknown.
+    """
+    known = [half for half in half_widths if half is not None]
+    own = sum(half**2 for half in known) ** 0.5 / len(values) if len(known) == len(values) else None
+    mean = float(np.mean(values))
+    if len(values) == 1:
+        return mean, own
+    return mean, max(own or 0.0, half_interval(np.asarray(values, np.float64)))
+
+
+def ratio_interval(ours: tuple[float, float], theirs: tuple[float, float]) -> tuple[float, float, float]:
+    """Return the ratio of two independent figures, and its interval.
+
+    Parameters
+    ----------
+    ours, theirs
+        A figure (above zero) and half the width of its interval, in the same unit.
+
+    Returns
+    -------
+    ratio, low, high
+        Fieller's interval (1954, 10.1111/j.2517-6161.1954.tb00159.x) from the two intervals instead of standard
+        errors, which keeps their level (Donner and Zou 2012, 10.1177/0962280210383415). ``low`` is 0 and ``high``
+        infinite where the divisor's interval reaches zero.
+    """
+    ratio, own, other = ours[0] / theirs[0], ours[1] / ours[0], theirs[1] / theirs[0]
+    if other >= 1:
+        return ratio, 0.0, float("inf")
+    root = (own**2 + other**2 - own**2 * other**2) ** 0.5
+    wide = 1 - other**2
+    return ratio, ratio * max(0.0, 1 - root) / wide, ratio * (1 + root) / wide
+
+
+def chance(t: float, degrees: int) -> float:
+    """Return how probable it is that Student's t is as far from zero as this, by its finite series.
+
+    Abramowitz and Stegun 1964, 26.7.3 and 26.7.4.
+    """
+    angle = float(np.arctan(abs(t) / degrees**0.5))
+    odd = degrees % 2
+    term = total = float(np.cos(angle)) if odd else 1.0
+    for k in range(3 if odd else 2, degrees, 2):
+        term *= (k - 1) / k * float(np.cos(angle)) ** 2
+        total += term
+    within = float(np.sin(angle)) * total
+    return 1 - (within if not odd else 2 / np.pi * (angle + within * (degrees > 1)))
+
+
 def bin_length(gaps_s: Floats) -> float:
     """Return the length of bins over time in whole seconds: no shorter than the gaps that fill half of the time."""
     longest_last = np.sort(gaps_s)

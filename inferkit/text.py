@@ -2,6 +2,7 @@
 
 import os
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 
 _SEQUENCES = re.compile(
@@ -63,3 +64,28 @@ def text_table(rows: Iterable[Sequence[str]], head: Sequence[str] = (), *, numbe
 def _padded(row: Sequence[str], widths: Sequence[int], numbers: Sequence[int]) -> list[str]:
     pairs = enumerate(zip(row, widths, strict=True))
     return [cell.rjust(width) if i in numbers else cell.ljust(width) for i, (cell, width) in pairs]
+
+
+COLUMNS = 80
+"""Width of a terminal that nobody has to make wider."""
+
+
+def wrapped(text: str, first: str = "", further: str | None = None) -> list[str]:
+    """Return lines of at most :data:`COLUMNS`; a name is never cut, so that one which is longer has a longer line.
+
+    The text is made :func:`plain`.
+
+    Parameters
+    ----------
+    first, further
+        What the first line and all others begin with; the others are two blanks deeper if it is not given.
+    """
+    deeper = f"{first}  " if further is None else further
+    return textwrap.wrap(
+        plain(text),
+        COLUMNS,
+        initial_indent=first,
+        subsequent_indent=deeper,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

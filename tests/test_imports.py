@@ -49,10 +49,16 @@ def imported_by(*words: object) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "words", [("--help",), ("show", NOTEBOOK), ("show", NOTEBOOK, "--json")], ids=["help", "show", "json"]
+    "words",
+    [("--help",), ("show", NOTEBOOK), ("show", NOTEBOOK, "--json"), ("runs", NOTEBOOK.parent)],
+    ids=["help", "show", "json", "runs"],
 )
-def test_help_and_show_import_nothing_heavy(words: tuple[object, ...]) -> None:
+def test_help_show_and_runs_import_nothing_heavy(words: tuple[object, ...]) -> None:
     assert not imported_by(*words) & HEAVY
+
+
+def test_compare_needs_numbers_and_no_data_frame_or_chart() -> None:
+    assert not imported_by("compare", NOTEBOOK) & (HEAVY - {"numpy"})
 
 
 def test_help_needs_no_model_of_records_either() -> None:

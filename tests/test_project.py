@@ -210,7 +210,7 @@ MEASURING = {
 
 @pytest.mark.parametrize(
     "command",
-    ["show {0}/03b_single_process.ipynb", "compare {0}"]
+    ["show {0}/03b_single_process.ipynb", "compare {0}", "runs {0}"]
     + [f"export {{0}}/03b_single_process.ipynb --to {form} --out {{1}}/out" for form in ("html", "csv", "json")]
     + ["export {0}/03b_single_process.ipynb --to ipynb --anonymize --out {1}/out"],
 )

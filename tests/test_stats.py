@@ -14,6 +14,7 @@ from inferkit.stats import (
     binned_rate,
     block_length,
     block_means,
+    chance,
     drift,
     half_interval,
     histogram,
@@ -21,6 +22,8 @@ from inferkit.stats import (
     paired_ratio,
     quantiles,
     rates_of,
+    ratio_interval,
+    repeated,
     student,
 )
 
@@ -237,3 +240,49 @@ def test_drift_is_told_from_chance() -> None:
     assert drift(100 - np.arange(1000.0) / 100 + random.normal(size=1000)) == pytest.approx(-0.105, abs=0.01)
     assert not any(drift(autoregressive(random, phi)) for phi in (0.0, 0.5, 0.9) for _ in range(30))
     assert drift(np.zeros(100)) == drift(np.ones(3)) == drift(np.ones(100)) == 0
+
+
+def test_repetitions_have_the_wider_of_their_own_interval_and_their_scatter() -> None:
+    assert repeated([10.0], [0.5]) == (10.0, 0.5)
+    assert repeated([10.0], [None]) == (10.0, None)
+    assert repeated([10.0, 10.0, 10.0, 10.0], [0.5] * 4) == (10.0, 0.25)
+    mean, half = repeated([9.0, 10.0, 11.0], [0.1, None, 0.1])
+    assert mean == 10.0
+    assert half == pytest.approx(4.303 / 3**0.5)
+
+
+@given(st.floats(1e-3, 1e6), st.floats(0, 3), st.floats(1e-3, 1e6), st.floats(0, 0.99))
+def test_a_ratios_interval_holds_the_ratio_and_turns_round_with_it(
+    a: float, own: float, b: float, other: float
+) -> None:
+    ratio, low, high = ratio_interval((a, a * own), (b, b * other))
+    assert 0 <= low <= ratio * (1 + 1e-9)
+    assert ratio <= high * (1 + 1e-9)
+    if own < 0.99:
+        turned, least, most = ratio_interval((b, b * other), (a, a * own))
+        assert (turned, least, most) == pytest.approx((1 / ratio, 1 / high, 1 / low if low else float("inf")), rel=1e-6)
+
+
+def test_a_ratio_to_what_may_be_zero_has_no_end() -> None:
+    assert ratio_interval((2.0, 0.1), (1.0, 1.0)) == (2.0, 0.0, float("inf"))
+
+
+def test_a_ratios_interval_covers_the_truth() -> None:
+    rng = np.random.default_rng(0)
+    pairs = 1 + rng.normal(0, 0.1, (2000, 2, 4))
+    sides = [[repeated(x.tolist(), [None] * 4) for x in pair] for pair in pairs]
+    within = [
+        low <= 1 <= high for (a, b), (c, d) in sides for _, low, high in [ratio_interval((a, b or 0), (c, d or 0))]
+    ]
+    assert sum(within) > 0.95 * len(within)
+
+
+@pytest.mark.parametrize("degrees", range(1, 11))
+def test_chance_and_students_quantile_agree(degrees: int) -> None:
+    assert chance(student(degrees), degrees) == pytest.approx(0.05, abs=2e-4)
+    assert chance(-student(degrees), degrees) == chance(student(degrees), degrees)
+    assert chance(0.0, degrees) == pytest.approx(1.0)
+
+
+def test_chance_of_many_degrees_is_normal() -> None:
+    assert chance(1.959964, 5000) == pytest.approx(0.05, abs=1e-4)

@@ -9,7 +9,7 @@ import click
 
 from inferkit import __version__
 from inferkit.cli.refusals import FAILED, INVALID, OK, REFUSED, refusals, say, warn
-from inferkit.errors import InferkitError
+from inferkit.errors import InferkitError, RecordError
 from inferkit.text import plain, text_table
 from inferkit.units import duration
 
@@ -237,16 +237,64 @@ def show(notebook: Path, *, as_json: bool) -> None:
 
 @main.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH…")
+@click.option("--since", default="", metavar="DATE", help="Only runs begun since then; all of a point are repetitions.")
+@click.option("--best", is_flag=True, help="The fastest run of each point, not the newest ones.")
+@click.option("--tolerance", type=click.FloatRange(0, 100), default=5.0, help="Percent that make no difference.")
+@click.option("--trend", is_flag=True, help="Each storage over its dates, not storages beside each other.")
 @click.option(
     "--allow-different", is_flag=True, help="Compare across machines and data sets too, and mark what differs."
 )
 @refusals
-def compare(paths: tuple[str, ...], *, allow_different: bool) -> None:
-    """Put the storages in executed notebooks (or folders of them) side by side."""
-    from inferkit.report import compare as comparison
-    from inferkit.report.store import load
+def compare(
+    paths: tuple[str, ...], *, since: str, best: bool, tolerance: float, trend: bool, allow_different: bool
+) -> None:
+    r"""Say which storage is faster, and by how much, from executed notebooks (or folders of them).
 
-    say(comparison.text(comparison.compare(load(paths, warn), allow_different=allow_different)))
+    One row per storage and machine: its best VALID point, of the longest profile. Its figure is the mean of the newest
+    runs of that point (begun within 18 hours of each other, by one version of inferkit); n says how many.
+
+    \b
+    SAME       the ratio's 95 % interval lies within the tolerance
+    FASTER     it excludes 1 (SLOWER likewise)
+    AMBIGUOUS  the runs do not tell
+
+    Storages are refused whose CPU, GPU, device, images (dtype, shape) or settings differ, unless --allow-different
+    marks them. Another profile, notebook, version of inferkit, size of the data set, reader, batch size or number of
+    threads, processes or GPUs is marked. What is not VALID is shown, and compared with nothing. A notebook that cannot
+    be read is named and left out.
+    """
+    from inferkit.records.notebooks import load_runs
+    from inferkit.report.dates import moment
+    from inferkit.report.store import rows
+
+    found = rows(load_runs(paths, warn))
+    start = moment(since) if since else None
+    if trend:
+        from inferkit.report.trend import NOTHING, Trend, trends
+
+        if not (lines := trends(found, since=start)):
+            raise RecordError(NOTHING)
+        say(str(Trend(lines)))
+        return
+    from inferkit.report.compare import compare as put_together
+    from inferkit.report.side_by_side import View
+
+    share = tolerance / 100
+    say(str(View(put_together(found, since=start, best=best, tolerance=share, allow_different=allow_different))))
+
+
+@main.command()
+@click.argument("folder", required=False, metavar="[DIR]", type=click.Path(path_type=Path))
+@refusals
+def runs(folder: Path | None) -> None:
+    """List the executed notebooks in DIR (the project's runs), each with its answer, the newest first.
+
+    What cannot be read is named and left out.
+    """
+    from inferkit.records.project import project_root
+    from inferkit.report.index import Index, entries
+
+    say(str(Index(entries(folder or project_root() / "runs", warn))))
 
 
 @main.command()

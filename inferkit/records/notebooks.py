@@ -50,22 +50,45 @@ def load_runs(paths: Paths, tell: Tell = warn) -> list[Stored]:
     RecordError
         If a path is missing, or if there is not a single record that can be read: then it names all that cannot.
     """
-    notebooks = _notebooks([paths] if isinstance(paths, Path | str) else list(paths))
     found: dict[str, Stored] = {}
+    for notebook, runs in load_each(paths, tell):
+        for run in runs:
+            found.setdefault(run.id, Stored(run, notebook))
+    return list(found.values())
+
+
+def load_each(paths: Paths, tell: Tell = warn) -> list[tuple[Path, list[Run]]]:
+    """Return each notebook that holds records, with them; the rest as :func:`load_runs`, but a copy stands for itself.
+
+    Raises
+    ------
+    RecordError
+        As of :func:`load_runs`.
+    """
+    asked = [paths] if isinstance(paths, Path | str) else list(paths)
+    found: list[tuple[Path, list[Run]]] = []
     faults: list[str] = []
-    for notebook in notebooks:
+    for notebook in _notebooks(asked):
         try:
-            for run in read_notebook(notebook, faults.append):
-                found.setdefault(run.id, Stored(run, notebook))
+            if runs := _runs_of(notebook, faults.append):
+                found.append((notebook, runs))
         except RecordError as error:
             faults.append(str(error))
     if not found:
-        where = ", ".join(map(str, [paths] if isinstance(paths, Path | str) else paths))
-        nothing = f"no record in {len(notebooks)} notebook(s) under {where}: {RUN_FIRST}"
+        nothing = f"no notebook under {', '.join(map(str, asked))}: {RUN_FIRST}"
         raise RecordError("\n".join(faults) or nothing)
     for fault in faults:
         tell(f"left out: {fault}")
-    return list(found.values())
+    return found
+
+
+def _runs_of(notebook: Path, tell: Tell) -> list[Run]:
+    """Read the records of one notebook; one that never held any is refused."""
+    content = read_content(notebook)
+    if not records_in(content):
+        message = f"{notebook}: {NO_RECORD}"
+        raise RecordError(message)
+    return runs_in(content, notebook, tell)
 
 
 def load_notebook(notebook: Path, tell: Tell = warn) -> list[Run]:

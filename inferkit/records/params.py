@@ -279,12 +279,14 @@ class MultiProcess(SingleProcess):
 
 
 class Compare(Group):
-    """Notebook compare: storages side by side."""
+    """Notebook compare: storages side by side, and each over time."""
 
     notebook: ClassVar[str] = "compare"
     file_stem: ClassVar[str] = "compare"
 
     paths: list[str] = Field(default=["runs"], min_length=1, description="executed notebooks, or folders of them")
+    since: str = Field(default="", description='leave out runs begun before this date (UTC); "": the newest of each')
+    best: bool = Field(default=False, description="take the fastest run of each point, not the newest ones")
 
 
 MEASURING: dict[str, type[Parameters]] = {

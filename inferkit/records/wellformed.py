@@ -5,7 +5,7 @@ or drawn are named here, with their types.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -19,6 +19,9 @@ READS_NOTHING = "reads nothing, so there is no bandwidth"
 """In a warning: why a reader's record has no figure, such as that of mapped files."""
 NOTHING_MADE = "so nothing was measured"
 """In a warning: why the record of a data set that was there has no figure."""
+
+LEAST, MOST = 1e-12, 1e18
+"""Between these lies every throughput per second, and intervals as shares of it are below: more would overflow."""
 
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(gt=0)]
@@ -92,7 +95,7 @@ def check(run: "Run", data: Mapping[str, Any]) -> None:
     ------
     RecordError
         If an axis, fact or parameter that the report knows has another type, a number is none, or if the record is
-        VALID and neither has a figure nor says why.
+        VALID and neither has a figure nor says why, or has one that cannot be.
     """
     try:
         _Open.model_validate({"point": run.point, "facts": run.facts, "params": run.params})
@@ -102,11 +105,21 @@ def check(run: "Run", data: Mapping[str, Any]) -> None:
     except ValueError as error:
         message = "it holds NaN or an infinity, expected numbers, or null for what is unknown"
         raise RecordError(message) from error
+    if absurd := [value for value in _figures(run) if value and not LEAST <= value <= MOST]:
+        message = f"it has a figure of {absurd[0]:g}, which no machine reaches: was it edited?"
+        raise RecordError(message)
     told = any(why in warning for warning in run.warnings for why in (READS_NOTHING, NOTHING_MADE))
     figure = run.measured
     if run.verdict == "VALID" and not told and not (figure and (figure.images_per_s or figure.bytes_per_s)):
         message = "it is VALID and has no figure, expected images or bytes per second: measure that point again"
         raise RecordError(message)
+
+
+def _figures(run: "Run") -> Iterator[float | None]:
+    """Yield what is computed with: throughputs, and intervals where there are any."""
+    for figure in filter(None, (run.measured, run.predicted, *run.ceilings.values())):
+        yield from (figure.images_per_s, figure.bytes_per_s)
+        yield max(figure.half_width or 0.0, LEAST)
 
 
 def first_fault(error: ValidationError) -> str:

@@ -17,7 +17,7 @@ MOST_NAMED = 3
 def grouped(runs: Sequence[Item], keys: Sequence[Key]) -> Iterator[tuple[Key, list[Item]]]:
     """Group runs, or what belongs to them, by keys, in the order of the keys' first appearance."""
     for key in dict.fromkeys(keys):
-        yield key, [run for run, own in zip(runs, keys, strict=True) if own == key]
+        yield key, [item for item, own in zip(runs, keys, strict=True) if own == key]
 
 
 def by_network(runs: Sequence[Run]) -> Iterator[tuple[str, list[Run]]]:

@@ -1,6 +1,5 @@
 """The answer for a terminal of 80 columns: one block per storage, its sentence first, then what qualifies it."""
 
-import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
@@ -19,9 +18,8 @@ from inferkit.report.labels import (
 )
 from inferkit.report.remarks import best_of, flawed, grouped, taken_over, told_once, warnings_of
 from inferkit.report.scaling import winners
-from inferkit.text import plain
+from inferkit.text import plain, wrapped
 
-COLUMNS = 80
 MOST_REMARKS = 5
 """Kinds of warnings that a terminal shows of a notebook; the rest is counted, and stands in the notebook."""
 
@@ -98,11 +96,4 @@ def _notes(runs: Sequence[Run], shown: Sequence[Run]) -> Iterator[str]:
 
 
 def _wrapped(text: str, mark: str = "    ! ") -> list[str]:
-    return textwrap.wrap(
-        plain(text),
-        COLUMNS,
-        initial_indent=mark,
-        subsequent_indent="      ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    return wrapped(text, mark, "      ")

@@ -1,19 +1,24 @@
-"""One table over the records of any number of executed notebooks."""
+"""One table over the records of any number of executed notebooks: as plain rows, and as a data frame for analysis."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from warnings import warn
-
-import pandas as pd
 
 from inferkit.records.figures import Figure, Json, Scalar
 from inferkit.records.notebooks import Paths, Stored, Tell, load_runs
 from inferkit.records.run import Run
 from inferkit.report.labels import caveats, gpu_name, point_text
+from inferkit.report.machines import machines
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Row = Mapping[str, Any]
+"""One run: what lacks is None, or no key at all."""
 
 
-def load(paths: Paths, tell: Tell = warn) -> pd.DataFrame:
+def load(paths: Paths, tell: Tell = warn) -> "pd.DataFrame":
     """Return one tidy table over any number of notebooks, one row per run; failed runs stay in it.
 
     See :func:`inferkit.records.notebooks.load_runs` for what is read, told and raised, :func:`table` for the columns.
@@ -21,7 +26,7 @@ def load(paths: Paths, tell: Tell = warn) -> pd.DataFrame:
     return table(load_runs(paths, tell))
 
 
-def table(stored: Iterable[Stored]) -> pd.DataFrame:
+def table(stored: Iterable[Stored]) -> "pd.DataFrame":
     """Put runs into one table.
 
     Columns
@@ -37,8 +42,16 @@ def table(stored: Iterable[Stored]) -> pd.DataFrame:
     images_per_s, bytes_per_s, half_width, predicted_images_per_s, predicted_bytes_per_s, reached, bottleneck,
     ceiling_<stage>, and cov of records of schema 1
         Figures; ceilings in images per second.
+    machine
+        Which one (:mod:`inferkit.report.machines`).
     cpu, cpus, gpu, dtype, shape, settings
         What has to be equal for storages to be compared.
+    contexts
+        Batches inferred at a time on a GPU.
+    data_bytes
+        Size of the data set, where the record tells it.
+    version, software
+        inferkit's version; and all that shapes a figure: kernel, driver, libraries.
     origin
         Where the bytes were declared to come from; what is equal in repetitions.
     caveats
@@ -46,13 +59,37 @@ def table(stored: Iterable[Stored]) -> pd.DataFrame:
     reasons, warnings, unverified, failure
         Texts, joined by ``"; "``.
     """
-    frame = pd.DataFrame([_row(run, notebook) for run, notebook in stored])
+    import pandas as pd  # a terminal needs no more than the rows
+
+    frame = pd.DataFrame(rows(stored))
     # A column of nothing but None would be of objects, which cannot be sorted, summed or drawn.
     return frame.astype({name: float for name in frame if name in _NUMBERS or str(name).startswith("ceiling_")})
 
 
+def rows(stored: Iterable[Stored]) -> list[Row]:
+    """Return one row per run, with the columns of :func:`table`."""
+    kept = list(stored)
+    names = machines([run for run, _ in kept])
+    return [{**_row(run, notebook), "machine": name} for (run, notebook), name in zip(kept, names, strict=True)]
+
+
+def rows_of(frame: "pd.DataFrame") -> list[Row]:
+    """Return a data frame's rows; pandas makes NaN of what lacks, and floats of integers beside it."""
+    columns = list(map(str, frame.columns))
+    return [
+        {name: _plain(value) for name, value in zip(columns, row, strict=True) if value == value}
+        for row in frame.itertuples(index=False, name=None)
+    ]
+
+
+def _plain(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 SETTINGS = ("overlap", "contexts", "cuda_graph", "slots", "engine_threads", "split", "fast", "resize")
 """Parameters that make another measurement of the same point."""
+MOST_BYTES = 2**80
+"""No data set is as large: what says so tells nothing."""
 ORIGIN = ("source", "evict")
 """What is said of where the bytes come from; storages differ in it by nature, repetitions of a point may not."""
 _MEASURED = ("images_per_s", "bytes_per_s", "half_width", "cov")
@@ -66,14 +103,17 @@ def _row(run: Run, notebook: Path) -> dict[str, Any]:
         **_machine(run),
         **_texts(run),
         "started": run.started,
+        "data_bytes": _data_bytes(run),
         "where": point_text(run),
+        "contexts": run.params.get("contexts") if run.point.get("device") == "cuda" else None,
         "settings": _settings(run, SETTINGS),
         "origin": _settings(run, ORIGIN),
         "caveats": "; ".join(caveats(run)),
         "path": str(notebook),
+        "machine": "",
     }
-    axes = {f"point_{name}" if name in row else name: value for name, value in run.point.items()}
-    return {**row, **axes}
+    taken = {name for name in run.point if name in row or name.startswith("ceiling_")}
+    return {**row, **{f"point_{name}" if name in taken else name: value for name, value in run.point.items()}}
 
 
 def _head(run: Run) -> dict[str, Scalar]:
@@ -96,14 +136,19 @@ def _figures(run: Run) -> dict[str, Scalar | None]:
 
 
 def _machine(run: Run) -> dict[str, str]:
-    """Word what two runs must share to be compared; empty where the record does not say."""
+    """Word what two runs must share to be compared, and what runs on it; empty where the record does not say."""
     shape = _data_fact(run, "shape") or []
+    host = run.host
+    driver = next((gpu.driver for gpu in host.gpus if gpu.driver), "")
+    software = {"kernel": host.kernel, "driver": driver, "python": host.python, **host.packages}
     return {
         "cpu": run.host.cpu,
         "cpus": str(run.host.threads or ""),
         "gpu": gpu_name(run),
         "dtype": str(_data_fact(run, "dtype") or ""),
         "shape": " × ".join(map(str, shape)),
+        "version": host.packages.get("inferkit", ""),
+        "software": ", ".join(f"{name} {version}" for name, version in software.items() if version),
     }
 
 
@@ -114,6 +159,13 @@ def _settings(run: Run, names: Sequence[str]) -> str:
 def _data_fact(run: Run, name: str) -> Json:
     """Look up a property of the data set: as found while measuring, else as asked for."""
     return run.facts.get(name) or run.params.get(name)
+
+
+def _data_bytes(run: Run) -> float | None:
+    """Return the size of the data set; facts are open, so that anything may lie there."""
+    storage = run.facts.get("storage")
+    nbytes = storage.get("dataset_bytes") if isinstance(storage, dict) else None
+    return nbytes if isinstance(nbytes, int | float) and 0 < nbytes < MOST_BYTES else None
 
 
 def _texts(run: Run) -> dict[str, str]:

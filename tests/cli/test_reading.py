@@ -67,7 +67,7 @@ NO_NOTEBOOKS: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize(
     "words",
     [
-        *(("show",), ("show", "--json"), ("compare",)),
+        *(("show",), ("show", "--json"), ("compare",), ("compare", "--trend"), ("runs",)),
         *[("export", "--to", to) for to in ("html", "pdf", "csv", "json")],
         ("export", "--to", "ipynb", "--anonymize"),
     ],
@@ -95,7 +95,7 @@ BROKEN: dict[str, Any] = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_record_is_named_and_left_out(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / "a.ipynb", *cells(BROKEN[name], record(id="good")))
-    for words in (("show",), ("compare",), *[("export", "--to", to) for to in ("html", "csv", "json")]):
+    for words in (("show",), ("compare",), ("runs",), *[("export", "--to", to) for to in ("html", "csv", "json")]):
         done = inferkit(*words, path)
         assert done.exit_code == 0, done.output
         assert done.stderr.startswith(f"inferkit: left out: {path}: record ")
@@ -105,12 +105,55 @@ def test_a_broken_record_is_named_and_left_out(tmp_path: Path, name: str) -> Non
     assert inferkit("show", path).exit_code == 2
 
 
-def test_a_broken_notebook_does_not_hide_the_others(tmp_path: Path) -> None:
-    write(tmp_path / "a.ipynb", *cells(record()))
-    (tmp_path / "cut.ipynb").write_text('{"cells": [')
-    done = inferkit("compare", tmp_path)
+@pytest.mark.parametrize("name", [name for name in NO_NOTEBOOKS if name != "missing"])
+@pytest.mark.parametrize("words", [("compare",), ("runs",), ("compare", "--trend")], ids=" ".join)
+def test_a_broken_notebook_does_not_hide_the_others(tmp_path: Path, name: str, words: tuple[str, ...]) -> None:
+    days = [record(id=day, started=f"2026-11-0{day}") for day in "12"]
+    write(tmp_path / "b.ipynb", *cells(*days))
+    NO_NOTEBOOKS[name](tmp_path / "a.ipynb")
+    done = inferkit(*words, tmp_path)
     assert (done.exit_code, "shm" in done.stdout) == (0, True)
-    assert done.stderr.startswith(f"inferkit: left out: {tmp_path / 'cut.ipynb'}: is not a notebook")
+    assert done.stderr.startswith(f"inferkit: left out: {tmp_path / 'a.ipynb'}: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_folder_that_is_missing_or_empty_is_refused(tmp_path: Path) -> None:
+    for words in (("compare",), ("runs",)):
+        for folder, told in ((tmp_path / "gone", "no such notebook"), (tmp_path, "run one first")):
+            done = inferkit(*words, folder)
+            assert (done.exit_code, done.stdout) == (2, "")
+            assert told in done.stderr
+
+
+def test_the_answer_of_compare_stands_first(tmp_path: Path) -> None:
+    fast = record(id="a", measured={"images_per_s": 100.0, "half_width": 0.01})
+    slow = record(id="b", storage="nvme", measured={"images_per_s": 60.0, "half_width": 0.01})
+    write(tmp_path / "a.ipynb", *cells(fast, slow))
+    assert inferkit("compare", tmp_path).stdout.startswith("pipeline: shm is 1.667 ± 0.024 times faster than nvme")
+    assert "SAME within 100 %" in inferkit("compare", "--tolerance", 100, tmp_path).stdout.replace("\n ", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--since", "last week"), "'last week' is no date: write it like 2026-11-20"),
+        (("--since", "2999-01-01"), "none of 1 pipeline runs was begun since 2999-01-01 00:00"),
+        (("--trend",), "no trend: it needs VALID runs of one point on at least two dates"),
+        (("--tolerance", "-1"), "--tolerance"),
+    ],
+)
+def test_what_compare_cannot_do_is_refused(tmp_path: Path, words: tuple[str, ...], told: str) -> None:
+    done = inferkit("compare", *words, write(tmp_path / "a.ipynb", *cells(record())))
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert told in done.stderr
+
+
+def test_runs_lists_the_projects_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inferkit.records.project.project_root", lambda: tmp_path)
+    assert inferkit("runs").exit_code == 2
+    (tmp_path / "runs").mkdir()
+    write(tmp_path / "runs" / "a.ipynb", *cells(record()))
+    assert inferkit("runs").stdout.splitlines()[-1].strip() == str(tmp_path / "runs" / "a.ipynb")
 
 
 def test_cells_that_lack_what_html_needs_are_refused(tmp_path: Path) -> None:

@@ -140,7 +140,11 @@ def test_compare_reads_executed_notebooks(tmp_path: Path, plain: dict[str, Any])
     executed = project_root() / "tests" / "fixtures" / "schema_1" / "03b_single_process.ipynb"
     source, out = project_root() / "notebooks" / "compare.ipynb", tmp_path / "compared.ipynb"
     papermill.execute_notebook(source, out, parameters={"paths": [str(executed)]}, **plain)
-    assert "shm" in "".join(output.get("text/plain", "") for output in outputs_of(out))
+    shown = outputs_of(out)
+    assert shown[0]["text/plain"].startswith("null: nothing to compare shm with")
+    assert "<table" in shown[0]["text/html"]
+    assert any("03b one process" in output.get("text/plain", "") for output in shown)
+    assert any("no trend" in output.get("text/plain", "") for output in shown)
 
 
 def outputs_of(notebook: Path) -> list[dict[str, str]]:

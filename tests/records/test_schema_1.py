@@ -20,8 +20,8 @@ from inferkit.report.store import load
 OLD = project_root() / "tests" / "fixtures" / "schema_1"
 COPIES, PROCESS = OLD / "02_host_to_device.ipynb", OLD / "03b_single_process.ipynb"
 RENAMED = {"schema", "stage", "binding", "notebook", "bottleneck"}
-NOTHING_TO_DRAW = {"copy_matrix", "layer_times", "scaling", "speedup"}
-"""Charts of several GPUs, of a profiled network and of several processes, which the old notebooks did not have."""
+NOTHING_TO_DRAW = {"copy_matrix", "layer_times", "scaling", "speedup", "trend"}
+"""Charts of several GPUs, a profiled network, several processes and several dates, which the old ones did not have."""
 
 
 def write(path: Path, *records: dict[str, Any]) -> Path:
@@ -87,12 +87,13 @@ def test_the_old_is_shown(new: Path) -> None:
 
 
 def test_old_and_new_are_compared(new: Path) -> None:
-    blocks = inferkit("compare", OLD, new).split("\n\n")
-    assert [block.splitlines()[0] for block in blocks] == ["null", "onnx · deep_mnist · float32"]
+    answer, *blocks, _ = inferkit("compare", OLD, new).split("\n\n")
+    assert [block.splitlines()[0] for block in blocks] == ["null", "onnx deep_mnist float32"]
+    assert answer.count("no difference found between ") == 2
     for block in blocks:
-        old, again = (line.split() for line in block.splitlines()[2:4])
-        assert (old[0], again[0]) == ("shm", "nas")
-        assert old[1:] == again[1:]
+        old, again = block.partition("  AMBIGUOUS  ")[2].split("  AMBIGUOUS  ")
+        assert {old.splitlines()[0].split()[-1], again.splitlines()[0].split()[-1]} == {"shm", "nas"}
+        assert old.splitlines()[1:] == again.splitlines()[1:]
 
 
 def test_the_old_is_exported(tmp_path: Path) -> None:

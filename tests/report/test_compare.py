@@ -1,53 +1,89 @@
+"""Storages side by side: which point of each counts, what is refused and what is marked."""
+
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from inferkit.errors import RecordError
-from inferkit.records.figures import Figure
 from inferkit.records.host import Host
 from inferkit.records.notebooks import Stored
 from inferkit.records.run import Run
-from inferkit.report.compare import best, compare, one_per_point, text
-from inferkit.report.store import table
+from inferkit.report.compare import Comparison, compare
+from inferkit.report.dates import moment
+from inferkit.report.side_by_side import View
+from inferkit.report.store import Row, rows, rows_of, table
 from tests.report.conftest import MakeRun
 
+POINT: dict[str, Any] = {"engine": "onnx", "model": "resnet18", "precision": "float32", "reader": "buffered"}
+PARAMS: dict[str, Any] = {"dtype": "uint8", "shape": [3, 224, 224], "device": "cpu"}
 
-def frame_of(*runs: Run) -> pd.DataFrame:
-    return table(Stored(run, Path("a.ipynb")) for run in runs)
+
+def rows_from(*runs: Run) -> list[Row]:
+    return rows(Stored(run, Path("a.ipynb")) for run in runs)
+
+
+def compared(*runs: Run, **options: Any) -> Comparison:
+    return compare(rows_from(*runs), **options)
+
+
+def told(*runs: Run, **options: Any) -> str:
+    return " ".join(str(View(compared(*runs, **options))).split())
+
+
+def host(name: str, **facts: Any) -> Host:
+    return Host.model_validate({"cpu": "x", "identity": {"hostname": name, "user": "u"}, **facts})
 
 
 @pytest.fixture
-def storages(make_run: MakeRun, failed: Run) -> pd.DataFrame:
-    point = {"engine": "onnx", "model": "resnet18", "precision": "float32"}
-    return frame_of(
-        make_run(58, point={**point, "batch_size": 8}),
-        make_run(61, point={**point, "batch_size": 32}),
+def storages(make_run: MakeRun, failed: Run) -> list[Run]:
+    return [
+        make_run(58, point={**POINT, "batch_size": 8}),
+        make_run(61, point={**POINT, "batch_size": 32}),
         make_run(500, verdict="INVALID", reasons=["cache"]),
         make_run(40, storage="nas", verdict="INVALID", reasons=["cache"]),
         make_run(44, storage="nas", verdict="INVALID", reasons=["cache"]),
         make_run(9999, measure="read", storage="nas"),
         failed,
-    )
+    ]
 
 
-def test_each_storage_is_told_by_its_best_valid_point(storages: pd.DataFrame) -> None:
-    wide = compare(storages)
-    row, failed = dict(zip(wide.index, wide.to_dict("records"), strict=True)).values()
-    assert list(dict.fromkeys(wide.columns.get_level_values(0))) == ["shm", "nas"]
-    assert (row["shm", "images_per_s"], row["shm", "batch_size"], row["shm", "verdict"]) == (61, 32, "VALID")
-    assert (row["nas", "images_per_s"], row["nas", "verdict"]) == (44, "INVALID")
-    assert row["shm", "bottleneck"] == "infer"
-    assert row["shm", "ceiling_read"] == pytest.approx(61 * 22)
-    assert list(wide.index) == [("onnx", "resnet18", "float32"), ("onnx", "vgg19", "")]
-    assert failed["shm", "verdict"] == "FAILED"
+def test_each_storage_is_told_by_its_best_valid_point(storages: list[Run]) -> None:
+    resnet, vgg = compared(*storages).groups
+    assert (resnet.network, vgg.network) == ("onnx resnet18 float32", "onnx vgg19")
+    assert resnet.labels == ("shm", "nas")
+    shm, nas = resnet.sides
+    assert (shm.rate, shm.row["batch_size"], shm.row["verdict"]) == (61, 32, "VALID")
+    assert (nas.rate, nas.row["verdict"], nas.n) == (42, "INVALID", 2)
+    assert shm.row["ceiling_read"] == pytest.approx(61 * 22)
+    assert (vgg.labels, vgg.missing, vgg.valid) == (("shm",), ("nas",), {})
 
 
-def test_other_rows_can_be_asked_for(storages: pd.DataFrame) -> None:
-    chosen = best(storages[storages["storage"] == "shm"], by=["batch_size"])
-    assert sorted(chosen[["batch_size", "images_per_s"]].dropna().to_numpy().tolist()) == [["32", 61.0], ["8", 58.0]]
-    assert list(compare(storages, by=["model"]).index) == ["resnet18", "vgg19"]
+def test_what_is_not_valid_is_compared_with_nothing(make_run: MakeRun) -> None:
+    wrong = make_run(900, storage="nas", verdict="INVALID", reasons=["served from memory"])
+    (group,) = compared(make_run(58), wrong, make_run(40, storage="nvme")).groups
+    assert (group.labels, list(group.valid)) == (("shm", "nvme", "nas"), ["shm", "nvme"])
+    assert [group.word(place) for place in range(3)] == ["FASTER", "SLOWER", ""]
+    text = told(make_run(58), wrong)
+    assert text.startswith("onnx resnet18 float32: nothing to compare shm with: 58.00 ± 0.58 images/s")
+    assert "nas is INVALID" in text
+    assert "served from memory" in text
+    assert told(wrong).startswith("onnx resnet18 float32: no run is VALID; nas is INVALID")
+
+
+def test_a_valid_run_is_taken_before_an_invalid_one_and_the_other_is_told(make_run: MakeRun) -> None:
+    good = make_run(58, started="2026-01-01T00:00:00Z")
+    bad = make_run(90, started="2026-01-02T00:00:00Z", verdict="INVALID", reasons=["x"])
+    (side,) = compared(good, bad).groups[0].sides
+    assert (side.rate, side.n, side.beside) == (58, 1, "1 INVALID run left out")
+
+
+def test_other_groups_can_be_asked_for(storages: list[Run]) -> None:
+    groups = compared(*storages, by=["batch_size"]).groups
+    assert {group.network: group.sides[0].rate for group in groups if group.valid} == {
+        "batch size 8": 58,
+        "batch size 32": 61,
+    }
 
 
 @pytest.mark.parametrize(
@@ -55,103 +91,85 @@ def test_other_rows_can_be_asked_for(storages: pd.DataFrame) -> None:
     [
         ("cpu", {"host": Host.model_validate({"cpu": "another CPU"})}),
         ("cpus", {"host": Host.model_validate({"threads": 128})}),
-        ("dtype", {"params": {"dtype": "float32", "shape": [3, 224, 224], "device": "cpu"}}),
-        ("shape", {"params": {"dtype": "uint8", "shape": [3, 299, 299], "device": "cpu"}}),
+        ("dtype", {"params": PARAMS | {"dtype": "float32"}}),
+        ("shape", {"params": PARAMS | {"shape": [3, 299, 299]}}),
         ("shape", {"facts": {"shape": [3, 299, 299]}}),
+        ("settings", {"params": PARAMS | {"overlap": False}}),
+        ("device", {"point": {**POINT, "device": "cuda"}}),
     ],
 )
 def test_what_differs_in_more_than_the_storage_is_refused_or_marked(
     name: str, changes: dict[str, Any], make_run: MakeRun
 ) -> None:
-    frame = frame_of(make_run(58), make_run(70, storage="nas", **changes))
-    with pytest.raises(RecordError, match=rf"- {name}: .*\(shm\).*\(nas\)"):
-        compare(frame)
-    wide = compare(frame, allow_different=True)
-    assert f"{name}: {frame[name][1]}" in wide.iloc[0]["nas", "differs"]
-    assert f"nas: {name}: {frame[name][1]}" in text(wide)
+    one = make_run(70, params=PARAMS | {"overlap": True}, point={**POINT, "device": "cpu"})
+    other = make_run(58, **{"params": one.params, "point": one.point, "storage": "nas", **changes})
+    with pytest.raises(RecordError, match=rf"- {name}: .*\(shm.*\(nas"):
+        compared(one, other)
+    assert f"{name} {rows_from(other)[0][name]} (shm" in told(one, other, allow_different=True)
 
 
 def test_different_gpus_are_refused(make_run: MakeRun) -> None:
     hosts = [Host.model_validate({"cpu": "x", "gpus": [{"index": 0, "name": name}]}) for name in ("H100", "H200")]
     cuda: dict[str, Any] = {"params": {"device": "cuda"}}
-    frame = frame_of(make_run(host=hosts[0], **cuda), make_run(host=hosts[1], storage="nas", **cuda))
     with pytest.raises(RecordError, match=r"gpu: H100 \(shm\), H200 \(nas\)"):
-        compare(frame)
+        compared(make_run(58, host=hosts[0], **cuda), make_run(40, host=hosts[1], storage="nas", **cuda))
 
 
 def test_what_a_record_does_not_tell_is_not_held_against_it(make_run: MakeRun) -> None:
-    compare(frame_of(make_run(), make_run(storage="nas", params={})))
+    compared(make_run(), make_run(storage="nas", params={}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "mark"),
+    [
+        ({"profile": "quick"}, "profile quick (shm: demo)"),
+        ({"notebook": "03c"}, "notebook 03c (shm: 03b)"),
+        ({"host": Host.model_validate({"cpu": "x", "packages": {"inferkit": "0.2"}})}, "inferkit 0.2 (shm: 0.1)"),
+        ({"facts": {"storage": {"dataset_bytes": 10**9}}}, "data set 1 GB (shm: 2 GB)"),
+        ({"point": {**POINT, "batch_size": 64, "threads": 1}}, "threads 1 (shm: 2), batch size 64 (shm: 32)"),
+        ({"point": {**POINT, "batch_size": 32, "threads": 2, "reader": "direct"}}, "reader direct (shm: buffered)"),
+    ],
+    ids=["profile", "notebook", "version", "data", "point", "reader"],
+)
+def test_what_may_differ_is_marked(changes: dict[str, Any], mark: str, make_run: MakeRun) -> None:
+    own = {
+        "host": Host.model_validate({"cpu": "x", "packages": {"inferkit": "0.1"}}),
+        "facts": {"storage": {"dataset_bytes": 2 * 10**9}},
+        "point": {**POINT, "batch_size": 32, "threads": 2},
+    }
+    one, other = make_run(70, **own), make_run(58, **{**own, "storage": "nas", **changes})
+    (group,) = compared(one, other).groups
+    assert (group.differences(0), ", ".join(group.differences(1))) == ([], mark)
+    assert f"differs: {mark}" in told(one, other)
+
+
+def test_servers_that_call_their_storage_the_same_are_two_rows(make_run: MakeRun) -> None:
+    runs = [make_run(rate, storage="nvme", host=host(name)) for rate, name in ((58, "alpha"), (40, "beta"))]
+    (group,) = compared(*runs).groups
+    assert group.labels == ("nvme on alpha", "nvme on beta")
+    assert "nvme on alpha is 45.0 ± 2.1 % faster than nvme on beta" in told(*runs)
 
 
 def test_without_a_pipeline_there_is_nothing_to_compare(make_run: MakeRun) -> None:
     with pytest.raises(RecordError, match="03b"):
-        compare(frame_of(make_run(measure="read")))
+        compared(make_run(measure="read"))
 
 
-def test_text_for_a_terminal(storages: pd.DataFrame) -> None:
-    lines = text(compare(storages)).splitlines()
-    assert lines[:5] == [
-        "onnx · resnet18 · float32",
-        "  storage      images/s  runs  predicted  reached  bottleneck   read  infer  verdict",
-        "  shm      61.00 ± 0.61     1       63.4     96 %  infer       1,342   63.4  VALID",
-        "  nas           44 ± 27     2       45.8     96 %  infer         968   45.8  INVALID",
-        "  demo profile: not for quoting",
-    ]
-    assert "FAILED" in lines[-3]
-    assert lines[-2].endswith("not measured")
-    assert max(map(len, lines)) <= 100
+def test_a_date_leaves_earlier_runs_out(make_run: MakeRun) -> None:
+    runs = [make_run(rate, started=f"2026-01-0{day}T00:00:00Z") for day, rate in enumerate((60, 66, 58), 1)]
+    assert compared(*runs).groups[0].sides[0].rate == 58
+    (side,) = compared(*runs, since=moment("2026-01-02")).groups[0].sides
+    assert (side.rate, side.n, side.beside) == (62, 2, "")
+    with pytest.raises(RecordError, match=r"none of 3 pipeline runs .* since 2026-01-04 .* newest was at 2026-01-03"):
+        compared(*runs, since=moment("2026-01-04"))
 
 
-def times(count: int) -> list[str]:
-    return [f"2026-01-{day + 1:02d}T00:00:00+00:00" for day in range(count)]
+def test_the_fastest_can_be_asked_for_and_that_is_said(make_run: MakeRun) -> None:
+    runs = [make_run(rate, started=f"2026-01-0{day}T00:00:00Z") for day, rate in enumerate((60, 66, 58), 1)]
+    (side,) = compared(*runs, best=True).groups[0].sides
+    assert (side.rate, side.n, side.beside) == (66, 1, "1 of 3 runs: the fastest, which flatters")
 
 
-def test_measuring_often_makes_no_storage_faster(make_run: MakeRun) -> None:
-    rates, same = (60, 66, 58, 61), {"profile": "quick"}
-    often = [make_run(rate, started=time, **same) for rate, time in zip(rates, times(4), strict=True)]
-    once = make_run(64, storage="nas", started=times(1)[0], **same)
-    row = compare(frame_of(*reversed(often), once, often[1])).iloc[0]
-    assert (row["shm", "images_per_s"], row["shm", "runs"]) == (61, 4)
-    assert row["shm", "error"] == pytest.approx(3.182 * 3.4034 / 61.25 / 2, rel=0.02)
-    assert (row["nas", "images_per_s"], row["nas", "runs"]) == (64, 1)
-    assert "  no difference found: shm and nas" in text(compare(frame_of(*often, once))).splitlines()
-
-
-def test_the_longest_profile_is_taken_then_the_newest(make_run: MakeRun) -> None:
-    early, late = times(2)
-    long = make_run(50, profile="mlperf", started=early)
-    hasty = make_run(90, profile="demo", started=late)
-    other = make_run(95, profile="quick", point={"engine": "onnx", "model": "resnet18", "precision": "float32"})
-    row = compare(frame_of(long, hasty, other)).iloc[0]
-    assert (row["shm", "images_per_s"], row["shm", "profile"], row["shm", "runs"]) == (50, "mlperf", 1)
-    broken = make_run(10, profile="mlperf", started=late, verdict="INVALID", reasons=["x"])
-    assert compare(frame_of(long, broken)).iloc[0]["shm", "images_per_s"] == 50
-
-
-def test_storages_that_are_apart_are_not_called_equal(make_run: MakeRun) -> None:
-    assert "no difference" not in text(compare(frame_of(make_run(58), make_run(80, storage="nas"))))
-    unknown = make_run(80, storage="nas", measured=Figure(images_per_s=80.0))
-    assert "no difference found: shm and nas" in text(compare(frame_of(make_run(58), unknown)))
-
-
-def test_what_was_asked_for_otherwise_is_no_repetition(make_run: MakeRun) -> None:
-    params = {"dtype": "uint8", "shape": [3, 224, 224], "device": "cpu", "source": "memory"}
-    runs = [make_run(rate, params={**params, "evict": evict}) for rate, evict in ((90, True), (30, False), (31, False))]
-    frame = frame_of(*runs)
-    assert one_per_point(frame)[["images_per_s", "runs"]].to_numpy().tolist() == [[31, 2], [90, 1]]
-
-
-def test_a_comparison_says_what_must_stand_beside_a_figure(make_run: MakeRun) -> None:
-    odd = "outputs: the same for 8 different images: does the network look at them?"
-    told = text(compare(frame_of(make_run(58, warnings=[odd]), make_run(40, storage="nas"))))
-    assert f"  shm: {odd}" in told.splitlines()
-
-
-def test_other_settings_are_more_than_another_storage(make_run: MakeRun) -> None:
-    params = {"dtype": "uint8", "shape": [3, 224, 224], "device": "cpu"}
-    runs = [
-        make_run(58, params={**params, "overlap": True}),
-        make_run(40, params={**params, "overlap": False}, storage="nas"),
-    ]
-    with pytest.raises(RecordError, match=r"settings: overlap: True \(shm\), overlap: False \(nas\)"):
-        compare(frame_of(*runs))
+def test_a_data_frame_gives_the_same(storages: list[Run]) -> None:
+    frame = table(Stored(run, Path("a.ipynb")) for run in storages)
+    assert str(View(compare(rows_of(frame)))) == str(View(compared(*storages)))

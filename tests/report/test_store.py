@@ -7,8 +7,9 @@ import pytest
 from inferkit.errors import RecordError
 from inferkit.records.notebooks import load_runs
 from inferkit.records.run import MIME, Run
-from inferkit.report.compare import compare, text
-from inferkit.report.store import load
+from inferkit.report.compare import compare
+from inferkit.report.side_by_side import View
+from inferkit.report.store import load, rows_of
 from tests.report.conftest import MakeRun, WriteNotebook
 
 
@@ -51,11 +52,13 @@ def test_an_axis_does_not_hide_a_column(make_run: MakeRun, write_notebook: Write
 def test_figures_are_numbers_even_where_there_are_none(failed: Run, write_notebook: WriteNotebook) -> None:
     frame = load(write_notebook(failed))
     assert {frame[name].dtype.name for name in ("images_per_s", "reached", "cov")} == {"float64"}
-    assert text(compare(frame)).splitlines()[2].endswith("FAILED")
+    (group,) = compare(rows_of(frame)).groups
+    assert (group.valid, group.sides[0].rate) == ({}, None)
+    assert "no run is VALID" in str(View(compare(rows_of(frame))))
 
 
 def test_printed_figures_are_not_read(write_notebook: WriteNotebook) -> None:
-    with pytest.raises(RecordError, match="no record in 1 notebook"):
+    with pytest.raises(RecordError, match="no record in this notebook"):
         load(write_notebook())
 
 
@@ -86,7 +89,7 @@ def test_all_bad_notebooks_are_named_and_left_out(
 def test_a_missing_path_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=r"gone\.ipynb"):
         load(tmp_path / "gone.ipynb")
-    with pytest.raises(RecordError, match="no record in 0 notebook"):
+    with pytest.raises(RecordError, match="no notebook under"):
         load(tmp_path)
 
 

@@ -10,12 +10,13 @@ from inferkit.report.charts.scaling import scaling, speedup
 from inferkit.report.charts.settings import batch_sizes, energy
 from inferkit.report.charts.sweeps import copy_matrix, read_sweep, transfer_sweep
 from inferkit.report.charts.theme import Chart
+from inferkit.report.charts.trend import trend
 
 CHARTS: dict[str, Callable[..., Chart]] = {
     chart.__name__: chart
     for chart in (
         *(throughput, ceilings, stage_times, time_series, machine_over_time, transfer_sweep, copy_matrix, read_sweep),
-        *(layer_times, scaling, speedup, comparison, timeline, batch_times, batch_sizes, energy),
+        *(layer_times, scaling, speedup, comparison, timeline, batch_times, batch_sizes, energy, trend),
     )
 }
 """Every chart by name; ``comparison`` takes the table of all records, the others take runs."""

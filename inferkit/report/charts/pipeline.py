@@ -1,15 +1,19 @@
 """The charts, by name. Each takes runs and returns an Altair chart; without anything to draw, one that says why."""
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
 
 import altair as alt
 
 from inferkit.records.run import Run
 from inferkit.report.charts import rows as table_rows
 from inferkit.report.charts.theme import WIDTH, Chart, Nothing, Rows, base, demo_note, stage_scale, styled
+from inferkit.report.compare import compare
 from inferkit.report.labels import demo_text, network_text, number_text, quoting_text
 from inferkit.report.palette import ALARM, INK, NO_STAGE, stage_order
+from inferkit.report.repetitions import Side
+from inferkit.report.store import rows_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -157,19 +161,24 @@ def time_series(runs: Sequence[Run], name: str = "images_per_s") -> Chart:
     return styled(chart, f"Is the {what} steady?", key, left_out, demo_note(kept))
 
 
-def comparison(frame: "pd.DataFrame") -> Chart:
+def comparison(frame: "pd.DataFrame", *, since: datetime | None = None, best: bool = False) -> Chart:
     """Draw the best pipeline point of each storage, one panel per engine, model and precision.
 
     Parameters
     ----------
     frame
         From :func:`inferkit.report.store.load`.
+    since, best
+        Which runs count, as in :func:`inferkit.report.compare.compare`.
     """
-    from inferkit.report.compare import best  # pandas; the other charts draw runs
-
     if frame.empty or not (frame["measure"] == "pipeline").any():
         return Nothing("comparison: no pipeline run to draw")
-    rows = [_compared(row) for row in best(frame).to_dict("records")]
+    groups = compare(rows_of(frame), since=since, best=best, allow_different=True).groups
+    rows = [
+        _compared(group.network, label, side)
+        for group in groups
+        for label, side in zip(group.labels, group.sides, strict=True)
+    ]
     storages = list(dict.fromkeys(str(row["storage"]) for row in rows))
     y = alt.Y("storage:N", sort=storages, title=None)
     colour = alt.Color(
@@ -190,13 +199,10 @@ def comparison(frame: "pd.DataFrame") -> Chart:
     return styled(chart, "From which storage does this server infer the most?", "the best point of each storage", demo)
 
 
-def _compared(row: Mapping[Hashable, Any]) -> dict[str, object]:
-    images = row["images_per_s"]
-    value = images if isinstance(images, float) and images == images else None
-    verdict = str(row["verdict"])
+def _compared(network: str, label: str, side: Side) -> dict[str, object]:
+    verdict = str(side.row["verdict"])
     flag = "" if verdict == "VALID" else verdict
-    bottleneck = row["bottleneck"] if isinstance(row["bottleneck"], str) else NO_STAGE
-    note = " · ".join(filter(None, [number_text(value) if value is not None else "", flag]))
-    panel = " · ".join(filter(None, (str(row[name]) for name in ("engine", "model", "precision"))))
-    own = {"storage": row["storage"], "value": value, "verdict": verdict, "stage": bottleneck, "note": note}
-    return {"panel": panel or "pipeline", **own, "quoting": quoting_text(verdict, str(row["profile"]))}
+    note = " · ".join(filter(None, [number_text(side.rate) if side.rate is not None else "", flag]))
+    own = {"storage": label, "value": side.rate, "verdict": verdict, "note": note}
+    stage = side.row.get("bottleneck") or NO_STAGE
+    return {"panel": network, **own, "stage": stage, "quoting": quoting_text(verdict, str(side.row["profile"]))}

@@ -24,6 +24,7 @@ from inferkit.report.store import table
 from tests.report.conftest import MakeRun
 
 Spec = dict[str, Any]
+DATES = ("2026-11-01T00:00:00+00:00", "2026-11-02T23:30:00-01:00")
 RUN_CHARTS = [name for name in CHARTS if name != "comparison"]
 
 
@@ -89,7 +90,9 @@ def drawn(mixed: list[Run], make_copy: MakeRun, make_read: MakeRun) -> dict[str,
     frame = table(Stored(run, Path("a.ipynb")) for run in mixed)
     several = [run.model_copy(update={"point": run.point | {"ranks": n}}) for n in (1, 2) for run in mixed]
     layers = [mixed[0].model_copy(update={"facts": {"layers_ms": [["conv1", 2.0], ["fc", 0.5]]}})]
+    dates = [run.model_copy(update={"id": f"{run.id}-{day}", "started": day}) for day in DATES for run in mixed]
     known = {
+        "trend": dates,
         "transfer_sweep": copies,
         "copy_matrix": nodes,
         "layer_times": layers,
@@ -333,11 +336,12 @@ def test_batch_sizes_are_panels_in_numeric_order(make_read: MakeRun) -> None:
 
 def test_comparison_takes_the_best_valid_point_of_each_storage(make_run: MakeRun) -> None:
     wrong = make_run(900, storage="nas", verdict="INVALID", reasons=["cache"])
-    runs = [make_run(58), make_run(70), wrong, make_run(300, storage="nas")]
+    other = {"engine": "onnx", "model": "resnet18", "precision": "float32", "batch_size": 64}
+    runs = [make_run(58), make_run(70, point=other), wrong, make_run(300, storage="nas")]
     rows = rows_of(comparison(table(Stored(run, Path("a.ipynb")) for run in runs)).to_dict())
     assert [(row["storage"], row["value"], row["stage"]) for row in rows] == [
-        ("shm", 70.0, "infer"),
         ("nas", 303.0, "infer"),
+        ("shm", 70.0, "infer"),
     ]
 
 
