@@ -1,6 +1,7 @@
 """A parameter file, read, checked and planned, before the first notebook starts."""
 
 import difflib
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from inferkit.readers import READERS
 from inferkit.records.params import MEASURING, MakeDataset, MultiProcess, Parameters, StorageToHost, unknown_parameter
 from inferkit.records.project import project_root, resolve
 
+STANDARD_INPUT, STANDARD_INPUT_NAME = "-", "standard input"
 OPTION = "--set"
 """Named, in place of the file, where a value given with it is refused."""
 
@@ -52,7 +54,7 @@ def configure(
     Parameters
     ----------
     config
-        A name in ``parameters/``, or a path.
+        A name in ``parameters/``, a path, or ``-`` for standard input.
     only
         Notebooks to run; empty: all that apply.
     changes
@@ -65,16 +67,40 @@ def configure(
     InferkitError
         If it cannot run, naming file (or option), key, what was found and what is allowed.
     """
-    path = _parameter_file(config)
     changes = changes or {}
-    models = {notebook: _model(notebook) for notebook in (only or MEASURING)}
-    _check(OPTION, changes, models)
-    values = _read(path) | dict(changes)
+    path = Path(STANDARD_INPUT) if config == STANDARD_INPUT else _parameter_file(config)
+    _check(OPTION, changes, _models(only))
+    values = read(path) | dict(changes)
     values.setdefault("storage", path.stem)
+    place = _place(path)
+    return planned(values, place, only=only, out=out, blamed=f" with {OPTION} {', '.join(changes)}" if changes else "")
+
+
+def planned(
+    values: Mapping[str, Any], place: str, *, only: Sequence[str] = (), out: Path | None = None, blamed: str = ""
+) -> Configuration:
+    """Check and plan parameters.
+
+    Parameters
+    ----------
+    values
+        Parameters by name, the storage's among them.
+    place, blamed
+        Where they come from, for messages; and what else has a share in what cannot be planned.
+    only, out
+        As of :func:`configure`.
+
+    Raises
+    ------
+    InferkitError
+        If it cannot run.
+    """
+    models = _models(only)
+    values = dict(values)
     if out is not None:
         values.setdefault("earlier", str(out.absolute()))
     values = _shape_of_models(values) | values
-    params = _check(str(path), values, models)
+    params = _check(place, values, models)
     skipped = {} if only else {notebook: why for notebook, p in params.items() if (why := _does_not_apply(p, values))}
     notebooks = {notebook: params[notebook] for notebook in MEASURING if notebook in params and notebook not in skipped}
     plans: dict[str, Plan] = {}
@@ -86,8 +112,7 @@ def configure(
         for notebook, its_params in notebooks.items():
             plans[notebook] = plan(its_params, pending=pending)
     except InferkitError as error:
-        where = f"{path} with {OPTION} {', '.join(changes)}" if changes else path
-        message = f"{where}: {error}"
+        message = f"{place}{blamed}: {error}"
         raise type(error)(message) from error
     return Configuration(str(values["storage"]), notebooks, skipped, plans)
 
@@ -108,20 +133,39 @@ def configurations() -> dict[str, Path]:
     return {path.stem: path for path in sorted((project_root() / "parameters").glob("*.yaml"))}
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
+    """Read a parameter file; ``-`` is standard input.
+
+    Raises
+    ------
+    ParameterError
+        If it is not YAML, or holds something else than names and values.
+    """
+    place = _place(path)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = sys.stdin.read() if place == STANDARD_INPUT_NAME else path.read_text(encoding="utf-8")
+        values = yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        message = f"{path} is not YAML: {error}"
+        message = f"{place} is not YAML: {error}"
         raise ParameterError(message) from error
     if not isinstance(values, dict):
-        message = f"{path} holds {type(values).__name__}, expected `name: value` lines"
+        message = f"{place} holds {type(values).__name__}, expected `name: value` lines"
         raise ParameterError(message)
     for key in values:
         if not isinstance(key, str):
-            message = f"{path}: a key was read as {key!r}: YAML takes on, off, yes, no and numbers for values; quote it"
+            message = (
+                f"{place}: a key was read as {key!r}: YAML takes on, off, yes, no and numbers for values; quote it"
+            )
             raise ParameterError(message)
     return values
+
+
+def _place(path: Path) -> str:
+    return STANDARD_INPUT_NAME if str(path) == STANDARD_INPUT else str(path)
+
+
+def _models(only: Sequence[str]) -> dict[str, type[Parameters]]:
+    return {notebook: _model(notebook) for notebook in (only or MEASURING)}
 
 
 def _model(notebook: str) -> type[Parameters]:

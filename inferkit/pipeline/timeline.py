@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from inferkit.pipeline.steadiness import LEAST_DRIFT, drifted, figure_with_error
 from inferkit.records.figures import Figure, Histogram, Quantiles, Repeat, Series, Stage
-from inferkit.records.job import RankProgress, Window
+from inferkit.records.job import Latest, RankProgress, Window
 from inferkit.stats import bin_length, binned_rate, drift, histogram, quantiles, rates_of
 
 PROGRESS_NS = 200_000_000
@@ -49,7 +49,7 @@ class Timeline:
         self.repeats: list[Repeat] = []
         self._report = report
         self._lock = threading.Lock()
-        self._reported_ns = self.start_ns
+        self._reported_ns, self._reported_batches = self.start_ns, 0
         self._times = {name: (array("q"), array("q")) for name in stages}
         self._done = array("q")
         self._images = array("q")
@@ -161,9 +161,24 @@ class Timeline:
                 fraction=min(1.0, (now - self.start_ns) / 1e9 / max(self.window.seconds, 1e-9)),
                 images_per_s=self._window_images / seconds,
                 bytes_per_s=self._window_nbytes / seconds,
+                latest=self._latest(now),
             )
         )
-        self._reported_ns = now
+        self._reported_ns, self._reported_batches = now, len(self._done)
+
+    def _latest(self, now: int) -> Latest:
+        """Return the rates between the completions that were told of, and where the batches spent their time."""
+        new, seconds = slice(self._reported_batches, None), (now - self._reported_ns) / 1e9
+        batches = {name: float(self._seconds(name)[new].sum()) / seconds for name in self.stages}
+        if self.stages:
+            began = np.frombuffer(self._times[self.stages[0]][0], np.int64)[new]
+            there = float((np.frombuffer(self._done, np.int64)[new] - began).sum()) / 1e9 / seconds
+            batches["wait"] = max(0.0, there - sum(batches.values()))
+        return Latest(
+            images_per_s=float(np.frombuffer(self._images, np.int64)[new].sum()) / seconds,
+            bytes_per_s=float(np.frombuffer(self._nbytes, np.int64)[new].sum()) / seconds,
+            batches=batches,
+        )
 
     def summarise(self, workers: dict[str, int]) -> dict[str, Stage]:
         """Return what each stage did in the measured windows.
