@@ -25,15 +25,17 @@ def label(words: str) -> widgets.HTML:
     return made
 
 
-def fold(button: widgets.ToggleButton, hidden: widgets.Box) -> None:
-    """Let a button show and hide a box; it is shown while the button is pressed."""
+def folding(words: str, folded: widgets.Box, *, shown: bool) -> widgets.ToggleButton:
+    """Return a button that shows and hides a box, and says which of the two it does."""
+    button = widgets.ToggleButton(shown, layout=widgets.Layout(width="180px"))
 
     def follow(pressed: bool) -> None:
-        hidden.layout.display = "flex" if pressed else "none"
-        button.icon = "chevron-down" if pressed else "chevron-right"
+        folded.layout.display = "flex" if pressed else "none"
+        button.description = f"{'Hide' if pressed else 'Show'} {words}"
 
     button.observe(lambda change: follow(change["new"]), names="value")
-    follow(button.value)
+    follow(shown)
+    return button
 
 
 class Control:
@@ -147,8 +149,7 @@ class Form:
         shown = {name for names in SECTIONS.values() for name in names}
         parts = [widget for title, names in SECTIONS.items() for widget in self._section(title, names)]
         rest = widgets.VBox([self.controls[name].widget for name in self.controls if name not in shown])
-        self.more = widgets.ToggleButton(description="More settings", icon="chevron-right", tooltip="Show or hide them")
-        fold(self.more, rest)
+        self.more = folding("more settings", rest, shown=False)
         self._rest = frozenset(self.controls) - shown
         self.widget = widgets.VBox([*parts, self.more, rest])
 

@@ -202,6 +202,7 @@ def _gpus(samples: Mapping[str, float]) -> Iterator[str]:
         yield f"GPU {number}: " + " · ".join(SENSORS[name](value) for name, value in known.items() if value is not None)
 
 
-def printed(words: str) -> str:
-    """Return what the command printed, folded away."""
-    return folded("What inferkit run printed", f"<pre>{escape(words)}</pre>") if words.strip() else ""
+def printed(words: str, *, refused: bool) -> str:
+    """Return what the command printed, folded away unless it says why nothing ran."""
+    text = f"<pre>{escape(words)}</pre>"
+    return text if refused else folded("What inferkit run printed", text)

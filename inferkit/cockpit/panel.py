@@ -1,6 +1,7 @@
 """The cockpit: form, plan, Start, Stop, and what is going on, in one cell of a notebook."""
 
 import threading
+from collections.abc import Callable
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -10,7 +11,8 @@ import ipywidgets as widgets
 from IPython.display import HTML, display
 
 from inferkit.cli.configure import Configuration, configurations, read
-from inferkit.cockpit.form import INPUT, STYLE, Form, fold, label
+from inferkit.cli.refusals import FAILED, INVALID, OK, REFUSED
+from inferkit.cockpit.form import INPUT, STYLE, Form, folding, label
 from inferkit.cockpit.live import Live, printed
 from inferkit.cockpit.parameter_file import as_yaml, save
 from inferkit.cockpit.preview import Planner, blamed, preview
@@ -26,10 +28,10 @@ BLANK = "blank: all at their defaults"
 UNNAMED = "cockpit"
 """The storage's name where none was given."""
 ENDS = {
-    0: "Done: every result is VALID",
-    1: "Ended early, or a point failed",
-    2: "Refused before anything ran",
-    3: "Done, but not every result is VALID",
+    OK: "Done: every result is VALID",
+    FAILED: "Ended early, or a point failed",
+    REFUSED: "Refused before anything ran",
+    INVALID: "Done, but not every result is VALID",
 }
 """By the exit code of `inferkit run`."""
 STOPS = ("Stop after this point", "Stop at once", "Kill the notebook", "Killing the notebook")
@@ -64,11 +66,10 @@ class Cockpit:
         self.notebooks = {name: self._notebook(name) for name in MEASURING}
         self.out = self._text("Results go to", "runs", "folder of executed notebooks")
         self.file = self._text("File name", "", "of the parameter file, in parameters/")
-        self.start = self._button("Start", "play", self._start, "success")
-        self.stop = self._button(STOPS[0], "stop", self._stop, "warning")
-        self.save = self._button("Save parameters", "save", self._save, "")
+        self.start = self._button("Start", self._start, "success")
+        self.stop = self._button(STOPS[0], self._stop, "warning")
+        self.save = self._button("Save parameters", self._save)
         self.stop.disabled = True
-        self.settings = widgets.ToggleButton(True, description="Settings", tooltip="Show or hide them")
         self.plan, self.status, self.moving, self.saved = (widgets.HTML() for _ in range(4))
         self.widget = self._laid_out()
         self._changed()
@@ -84,19 +85,20 @@ class Cockpit:
         made.observe(lambda _: self._changed(), names="value")
         return made
 
-    def _button(self, words: str, icon: str, press: Any, style: str) -> widgets.Button:
-        made = widgets.Button(description=words, icon=icon, button_style=style, layout={"width": "auto"})
+    def _button(self, words: str, press: Callable[[], None], style: str = "") -> widgets.Button:
+        made = widgets.Button(description=words, button_style=style, layout={"width": "auto"})
         made.on_click(lambda _: press())
         return made
 
     def _laid_out(self) -> widgets.VBox:
         wrap = widgets.Layout(flex_flow="row wrap", align_items="center")
-        ticks = widgets.HBox([*self.notebooks.values(), _help("none ticked: all that apply")], layout=wrap)
+        among = widgets.Layout(flex_flow="row wrap", align_items="baseline", flex="1 1 0", min_width="0")
+        ticks = widgets.HBox([*self.notebooks.values(), _help("none ticked: all that apply")], layout=among)
         style = files("inferkit.cockpit").joinpath("cockpit.css").read_text(encoding="utf-8")
         asked = widgets.VBox(
             [
                 self.config,
-                widgets.HBox([label("Notebooks"), ticks], layout=wrap),
+                widgets.HBox([label("Notebooks"), ticks], layout={"align_items": "baseline"}),
                 self.form.widget,
                 widgets.HBox([self.out, _help("folder of executed notebooks")], layout=wrap),
                 widgets.HBox([self.file, self.save, self.saved], layout=wrap),
@@ -104,7 +106,7 @@ class Cockpit:
                 self.plan,
             ]
         )
-        fold(self.settings, asked)
+        self.settings = folding("settings", asked, shown=True)
         made = widgets.VBox(
             [
                 widgets.HTML(f"<style>{style}</style>", layout={"display": "none"}),
@@ -207,7 +209,7 @@ class Cockpit:
         self.stop.disabled = True
         self._allow(ready=self._ready)
         self._tell(ENDS.get(code, f"The command was killed ({code})") + f": {len(self.live.runs)} results below")
-        self._refresh(printed(words))
+        self._refresh(printed(words, refused=code == REFUSED))
 
     def _tell(self, words: str) -> None:
         self.status.value = f'<div class="inferkit-status" role="status" aria-live="polite">{escape(words)}</div>'

@@ -17,10 +17,13 @@ SAVED = "# Saved from the cockpit"
 
 def as_yaml(values: Mapping[str, Any]) -> str:
     """Return parameters as the text of a file, in the order in which they were given."""
-    lines = (
-        yaml.safe_dump({name: value}, default_flow_style=None, allow_unicode=True) for name, value in values.items()
-    )
-    return "".join(lines)
+    return "".join(_line(name, value) for name, value in values.items())
+
+
+def _line(name: str, value: Any) -> str:
+    flow = None if isinstance(value, list) else False  # lists on one line, rules one on each
+    text: str = yaml.safe_dump({name: value}, default_flow_style=flow, allow_unicode=True, width=120)
+    return text
 
 
 def save(values: Mapping[str, Any], name: str) -> Path:

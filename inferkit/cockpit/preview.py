@@ -70,9 +70,9 @@ def plan_or_refusal(values: Mapping[str, Any], only: Sequence[str], out: Path) -
 
 
 def blamed(refusal: str, names: Sequence[str]) -> str:
-    """Return the parameter that a refusal begins with, as most do (``readers: …``); empty if it names none."""
-    found = re.match(r"([a-z_]+)\b", refusal)
-    return found[1] if found and found[1] in names else ""
+    """Return the parameter that a refusal begins with (``readers: …``, ``model 'x' …``); empty if it names none."""
+    found = re.match(r"[a-z_]+", refusal)
+    return next((name for name in names if found and name in (found[0], f"{found[0]}s")), "")
 
 
 def preview(configuration: Configuration) -> str:

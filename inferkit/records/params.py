@@ -5,6 +5,7 @@ for any of them. Types are strict: papermill's YAML reads ``1e6`` as text, and `
 """
 
 import difflib
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -329,8 +330,14 @@ def faults(values: Mapping[str, Any]) -> dict[str, list[str]]:
         except ValidationError as error:
             for detail in error.errors():
                 item = "".join(f"item {part + 1}: " for part in detail["loc"][1:2] if isinstance(part, int))
-                found.setdefault(str(detail["loc"][0]), {})[item + _refusal(detail)] = None
+                number = " (write 1000000, not 1e6)" if _reads_as_number(detail["input"]) else ""
+                said = f"{item}{detail['input']!r}: {detail['msg']}{number}"
+                found.setdefault(str(detail["loc"][0]), {})[said] = None
     return {name: list(texts) for name, texts in found.items()}
+
+
+def _reads_as_number(found: object) -> bool:
+    return isinstance(found, str) and re.fullmatch(r"[0-9.]+[eE][0-9]+", found) is not None
 
 
 def _name(detail: ErrorDetails) -> str:
