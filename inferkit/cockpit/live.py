@@ -113,7 +113,7 @@ class Live:
         if not self._planned:
             return "Starting"
         names = ", ".join(self._planned["notebooks"])
-        return f"Running notebooks {names} of {self._planned['storage']}: {len(self.runs)} results so far"
+        return f"Running notebooks {names} of {self._planned['storage']}, results so far: {len(self.runs)}"
 
     def results(self, below: Path) -> str:
         """Return what was found so far, as HTML that needs no widget: results, errors, and links to the notebooks.
@@ -175,7 +175,7 @@ def _batches(batches: Mapping[str, float]) -> str:
     total = sum(batches.values())
     if not total:
         return ""
-    names = [*stage_order(name for name in batches if name != WAIT), WAIT]
+    names = [*stage_order(name for name, there in batches.items() if there and name != WAIT), WAIT]
     shares = {name: batches.get(name, 0.0) / total for name in names}
     bar = "".join(
         f'<span style="width:{share:.2%};background:{STAGE_COLOURS.get(name, NO_STAGE_COLOUR)}"></span>'

@@ -208,7 +208,7 @@ class Cockpit:
         self.moving.value = ""
         self.stop.disabled = True
         self._allow(ready=self._ready)
-        self._tell(ENDS.get(code, f"The command was killed ({code})") + f": {len(self.live.runs)} results below")
+        self._tell(ENDS.get(code, f"The command was killed ({code})") + f". Results below: {len(self.live.runs)}")
         self._refresh(printed(words, refused=code == REFUSED))
 
     def _tell(self, words: str) -> None:

@@ -168,17 +168,30 @@ class Timeline:
 
     def _latest(self, now: int) -> Latest:
         """Return the rates between the completions that were told of, and where the batches spent their time."""
-        new, seconds = slice(self._reported_batches, None), (now - self._reported_ns) / 1e9
-        batches = {name: float(self._seconds(name)[new].sum()) / seconds for name in self.stages}
-        if self.stages:
-            began = np.frombuffer(self._times[self.stages[0]][0], np.int64)[new]
-            there = float((np.frombuffer(self._done, np.int64)[new] - began).sum()) / 1e9 / seconds
-            batches["wait"] = max(0.0, there - sum(batches.values()))
-        return Latest(
-            images_per_s=float(np.frombuffer(self._images, np.int64)[new].sum()) / seconds,
-            bytes_per_s=float(np.frombuffer(self._nbytes, np.int64)[new].sum()) / seconds,
-            batches=batches,
-        )
+        new, elapsed_ns = slice(self._reported_batches, None), now - self._reported_ns
+        rates = {
+            name: float(np.frombuffer(column, np.int64)[new].sum()) * 1e9 / elapsed_ns
+            for name, column in (("images_per_s", self._images), ("bytes_per_s", self._nbytes))
+        }
+        spent = {name: ns / elapsed_ns for name, ns in self._spent_ns(new).items()}
+        return Latest(batches=spent, **rates)
+
+    def _spent_ns(self, batches: slice) -> dict[str, int]:
+        """Return how long batches were in each stage, and under ``wait`` in none; what has passed counts once.
+
+        An engine that infers nothing has the spans of the copy: its stages begin when that ends.
+        """
+        spent: dict[str, int] = {}
+        passed = began = None
+        for name, (starts, ends) in self._times.items():
+            start, end = (np.frombuffer(times, np.int64)[batches] for times in (starts, ends))
+            passed, began = (start, start) if passed is None else (passed, began)
+            spent[name] = int(np.maximum(0, end - np.maximum(start, passed)).sum())
+            passed = np.maximum(passed, end)
+        if began is not None:
+            there = int((np.frombuffer(self._done, np.int64)[batches] - began).sum())
+            spent["wait"] = max(0, there - sum(spent.values()))
+        return spent
 
     def summarise(self, workers: dict[str, int]) -> dict[str, Stage]:
         """Return what each stage did in the measured windows.
