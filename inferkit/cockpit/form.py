@@ -54,7 +54,8 @@ class Control:
         self._changed = changed
         self._order: list[Any] = []
         self._boxes: dict[Any, widgets.Checkbox] = {}
-        self._beside = widgets.HTML(layout=widgets.Layout(flex="1 1 300px", min_width="0"))
+        room = "120px" if question.kind == "several" else "300px"
+        self._beside = widgets.HTML(layout=widgets.Layout(flex=f"1 1 {room}", min_width="0"))
         self._input = self._built()
         self.widget = widgets.HBox([self._input, self._beside], layout=widgets.Layout(flex_flow="row wrap"))
         self.widget.add_class("inferkit-row")

@@ -2,14 +2,14 @@
 
 import os
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from inferkit.records.run import Run
-from inferkit.report.labels import STAGE_TITLES, axis_text, point_text, rate_text, verdict_text
+from inferkit.report.labels import STAGE_TITLES, VERDICTS, axis_text, point_text, rate_text, verdict_text
 from inferkit.report.palette import NO_STAGE_COLOUR, STAGE_COLOURS, stage_order
 from inferkit.report.tables import folded, html_table
 from inferkit.units import bandwidth, duration, rate
@@ -114,6 +114,11 @@ class Live:
             return "Starting"
         names = ", ".join(self._planned["notebooks"])
         return f"Running notebooks {names} of {self._planned['storage']}, results so far: {len(self.runs)}"
+
+    def verdicts(self) -> str:
+        """Count the results by verdict: ``2 VALID, 1 INVALID``."""
+        counts = Counter(run.verdict for run in self.runs)
+        return ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]) or "no results"
 
     def results(self, below: Path) -> str:
         """Return what was found so far, as HTML that needs no widget: results, errors, and links to the notebooks.

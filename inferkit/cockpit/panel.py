@@ -27,12 +27,7 @@ from inferkit.report.tables import folded
 BLANK = "blank: all at their defaults"
 UNNAMED = "cockpit"
 """The storage's name where none was given."""
-ENDS = {
-    OK: "Done: every result is VALID",
-    FAILED: "Ended early, or a point failed",
-    REFUSED: "Refused before anything ran",
-    INVALID: "Done, but not every result is VALID",
-}
+ENDS = {OK: "Done", FAILED: "Not everything was measured", REFUSED: "Refused before anything ran", INVALID: "Done"}
 """By the exit code of `inferkit run`."""
 STOPS = ("Stop after this point", "Stop at once", "Kill the notebook", "Killing the notebook")
 """What the next press of Stop does."""
@@ -97,24 +92,22 @@ class Cockpit:
         style = files("inferkit.cockpit").joinpath("cockpit.css").read_text(encoding="utf-8")
         asked = widgets.VBox(
             [
-                self.config,
                 widgets.HBox([label("Notebooks"), ticks], layout={"align_items": "baseline"}),
                 self.form.widget,
                 widgets.HBox([self.out, _help("folder of executed notebooks")], layout=wrap),
                 widgets.HBox([self.file, self.save, self.saved], layout=wrap),
-                widgets.HTML('<h3 class="inferkit-head">What will be measured</h3>'),
-                self.plan,
             ]
         )
         self.settings = folding("settings", asked, shown=True)
         made = widgets.VBox(
             [
                 widgets.HTML(f"<style>{style}</style>", layout={"display": "none"}),
-                self.settings,
-                asked,
-                widgets.HBox([self.start, self.stop], layout=wrap),
+                widgets.HBox([self.config, self.start, self.stop], layout=wrap),
                 self.status,
                 self.moving,
+                self.plan,
+                self.settings,
+                asked,
             ]
         )
         made.add_class("inferkit-cockpit")
@@ -161,7 +154,7 @@ class Cockpit:
             self.form.say({name: [found]} if name else {})
             self.plan.value = _fault(found)
             return
-        self.plan.value = preview(found)
+        self.plan.value = f"<b>What will be measured</b>{preview(found)}"
         self._allow(ready=bool(found.notebooks))
 
     def _allow(self, *, ready: bool) -> None:
@@ -180,7 +173,7 @@ class Cockpit:
             self.running = Running(self._parameters, self._only(), out, self._hear, self._end)
         self._allow(ready=self._ready)
         self.stop.disabled, self.stop.description = False, STOPS[0]
-        self.settings.value = False  # what goes on comes into view
+        self.settings.value = False  # so that what is found comes into view
         self._tell(self.live.status())
         self._refresh()
 
@@ -208,7 +201,7 @@ class Cockpit:
         self.moving.value = ""
         self.stop.disabled = True
         self._allow(ready=self._ready)
-        self._tell(ENDS.get(code, f"The command was killed ({code})") + f". Results below: {len(self.live.runs)}")
+        self._tell(f"{ENDS.get(code, 'The command was stopped')}: {self.live.verdicts()}")
         self._refresh(printed(words, refused=code == REFUSED))
 
     def _tell(self, words: str) -> None:
