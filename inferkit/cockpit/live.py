@@ -117,7 +117,7 @@ class Live:
 
     def verdicts(self) -> str:
         """Count the results by verdict: ``2 VALID, 1 INVALID``."""
-        counts = Counter(run.verdict for run in self.runs)
+        counts: Counter[str] = Counter(run.verdict for run in self.runs)
         return ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]) or "no results"
 
     def results(self, below: Path) -> str:

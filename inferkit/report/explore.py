@@ -48,7 +48,7 @@ def described(frame: pd.DataFrame) -> pd.DataFrame:
 
 def encodings(frame: pd.DataFrame) -> dict[str, list[str]]:
     """Return the columns that can be chosen for each part of the chart, the one that is taken at first in front."""
-    several = [str(name) for name in frame.columns if frame[name].map(str).nunique() > 1]
+    several = [str(name) for name in frame.columns if len(choices(frame, str(name))) > 2]
     numbers = [str(name) for name in frame.select_dtypes("number").columns]
     right = [name for name in AXES if name in several] + [name for name in numbers if name in several]
     apart = [name for name in dict.fromkeys((*APART, *FILTERS)) if name in several]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
-from inferkit.report.charts.theme import WIDTH, Chart, Rows, base, message, series_scale, styled
+from inferkit.report.charts.theme import WIDTH, Chart, Rows, message, series_scale, styled
 from inferkit.report.labels import demo_text
 from inferkit.report.palette import INK
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 NONE = "none"
 """Chosen for a way to tell records apart that is not used."""
+HEIGHT = 260
 _ERROR = "images_per_s"
 """The column whose errors are known: ``half_width``, as a share."""
 
@@ -39,16 +40,21 @@ def explored(frame: "pd.DataFrame", chosen: Mapping[str, str]) -> Chart:
         return message(f"none of these records has both {words(x)} and {words(y)}")
     rows = [_row(record, chosen) for record in known.to_dict("records")]
     numeric = all(isinstance(row["x"], int | float) for row in rows)
-    right = alt.X("x:Q", title=words(x), scale=alt.Scale(zero=False)) if numeric else alt.X("x:N", title=words(x))
-    plot = base(rows).encode(x=right, color=_colour(rows, chosen["colour"]))
+    right = (
+        alt.X("x:Q", title=words(x), scale=alt.Scale(zero=False))
+        if numeric
+        else alt.X("x:N", title=words(x), axis=alt.Axis(labelAngle=0))
+    )
+    plot = alt.Chart().encode(x=right, color=_colour(rows, chosen["colour"]))
     marks = plot.mark_point(filled=True, size=70, opacity=0.9).encode(
         y=alt.Y("y:Q", title=words(y), scale=alt.Scale(zero=True)), tooltip=["about:N", "y:Q", "verdict:N"]
     )
     if chosen["shape"] != NONE:
         marks = marks.encode(shape=alt.Shape("shape:N", title=words(chosen["shape"])))
-    layers: Any = alt.layer(plot.mark_rule().encode(y="low:Q", y2="high:Q"), marks).properties(width=WIDTH, height=260)
+    errors = plot.mark_rule().encode(y="low:Q", y2="high:Q")
+    layers: Any = alt.layer(errors, marks, data=alt.Data(values=rows)).properties(width=WIDTH, height=HEIGHT)
     if chosen["row"] != NONE:
-        layers = layers.facet(row=alt.Row("row:N", title=words(chosen["row"])), data=alt.Data(values=rows))
+        layers = layers.facet(row=alt.Row("row:N", title=words(chosen["row"])))
     demo = demo_text(set(known["profile"]))
     return styled(layers, f"{words(y)} over {words(x)}", f"{len(rows)} of {len(frame)} records", demo)
 
