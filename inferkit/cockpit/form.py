@@ -13,7 +13,7 @@ from inferkit.records.params import faults
 UNSET = object()
 """What nobody asked for: the notebooks then take their default."""
 LABEL = "130px"
-INPUT = widgets.Layout(width="330px", flex="0 0 auto")
+INPUT = {"width": "330px", "flex": "0 0 auto"}
 STYLE = {"description_width": LABEL}
 WORDS = {True: "yes", False: "no", "": "none"}
 
@@ -67,7 +67,7 @@ class Control:
         if asked.kind == "several":
             self._list = widgets.HBox(layout=widgets.Layout(flex_flow="row wrap"))
             self._offer(asked.options)
-            wide = widgets.Layout(min_width=INPUT.width, flex="0 1 auto")
+            wide = widgets.Layout(min_width=INPUT["width"], flex="0 1 auto")
             return widgets.HBox([label(asked.title), self._list], layout=wide)
         if asked.kind == "choice":
             made = widgets.Dropdown(options=self._choices(asked.options), layout=INPUT, **shared)

@@ -71,7 +71,7 @@ class Live:
                 self._errors.append(event["error"])
 
     def _note(self, progress: Mapping[str, Any]) -> None:
-        live = progress.get("live") or {}
+        live = progress["live"] or {}
         point = progress["notebook"], live.get("index", -1)
         if point != self._point:
             self._point = point

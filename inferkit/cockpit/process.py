@@ -10,12 +10,15 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 from typing import IO, Any
 
 from inferkit.closing import Closing
 from inferkit.records.project import project_root
 
 Event = dict[str, Any]
+TWICE_S = 0.5
+"""Presses that are closer than this are a double click, which asks for one thing. (Signals so close may merge too.)"""
 
 
 class Running(Closing):
@@ -51,6 +54,7 @@ class Running(Closing):
         ended: Callable[[int, str], None],
     ) -> None:
         self.presses = 0
+        self._pressed_s = 0.0
         self._hear, self._ended = hear, ended
         self._printed: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the run has ended; no name
         reading, writing = os.pipe()
@@ -89,6 +93,9 @@ class Running(Closing):
 
     def stop(self) -> None:
         """Let the point under way be finished; the second time stop at once, the third time kill the notebook."""
+        if monotonic() - self._pressed_s < TWICE_S:
+            return
+        self._pressed_s = monotonic()
         self.presses += 1
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)

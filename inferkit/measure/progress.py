@@ -174,7 +174,8 @@ class NotebookSink:
     def close(self) -> None:
         """Say that it is done."""
         if self._handle is not None:
-            self._handle.update({"text/plain": self._last, MIME: {"fraction": 1.0, "text": "done"}}, raw=True)
+            done = {"fraction": 1.0, "text": "done", "live": None}
+            self._handle.update({"text/plain": self._last, MIME: done}, raw=True)
 
 
 def drawn(fraction: float) -> str:

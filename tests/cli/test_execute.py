@@ -30,6 +30,7 @@ from inferkit.records.notebooks import load_runs, read_notebook
 from inferkit.records.params import SingleProcess
 from inferkit.records.project import project_root
 from tests.cli.conftest import Executed, WriteConfig, inferkit
+from tests.processes import alive, descendants, ranks_below, wait_for
 from tests.verdicts import verdict
 
 NAMES = sorted(path.stem for path in (project_root() / "parameters").glob("*.yaml"))
@@ -321,49 +322,3 @@ def test_a_killed_run_leaves_no_kernel_no_rank_and_no_file_where_it_ran(
         running.kill()
     wait_for(lambda: not [pid for pid in family if alive(pid)], 30)
     assert not list(here.iterdir())
-
-
-def wait_for(condition: Any, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
-
-
-def children() -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {}
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((path / "stat").read_text().rsplit(")", 1)[1].split()[1])
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        found.setdefault(parent, []).append(int(path.name))
-    return found
-
-
-def descendants(pid: int) -> list[int]:
-    tree = children()
-    found, queue = [], [pid]
-    while queue:
-        for child in tree.get(queue.pop(), []):
-            found.append(child)
-            queue.append(child)
-    return found
-
-
-def alive(pid: int) -> bool:
-    try:
-        return (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def ranks_below(pid: int) -> list[int]:
-    ranks = []
-    for child in descendants(pid):
-        try:
-            if b"inferkit.ranks.rank" in (Path("/proc") / str(child) / "cmdline").read_bytes():
-                ranks.append(child)
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return ranks
