@@ -7,13 +7,15 @@ import json
 import os
 import shutil
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
+from time import monotonic, sleep
 from types import FrameType
 from typing import Any
 
@@ -42,6 +44,8 @@ Hear = Callable[[Mapping[str, Any]], None]
 ENGINE = "inferkit"
 LONGEST_FOLDER = 48
 """Characters of the folder for sockets: with the names below it, no more than the 107 of a socket's path."""
+LOST_S = 5.0
+"""A kernel that was interrupted and then has nothing to do for so long has lost the cell that it was given."""
 KILLED_AFTER = 3
 """Interrupts until a kernel that does not answer is killed."""
 
@@ -182,17 +186,32 @@ class _Relay:
         if kernel is None:
             raise KeyboardInterrupt
         os.kill(kernel, signal.SIGINT if self.presses < KILLED_AFTER else signal.SIGKILL)
+        if self.presses == 1:
+            threading.Thread(target=self._look_after, args=(self._client, kernel), name="relay", daemon=True).start()
+
+    def _look_after(self, client: "_Client", kernel: int) -> None:
+        """Kill a kernel that will not answer: ipykernel drops a cell if it is interrupted just before the cell runs."""
+        while self._client is client:
+            if client.idle_s is not None and monotonic() - client.idle_s > LOST_S:
+                with suppress(ProcessLookupError):
+                    os.kill(kernel, signal.SIGKILL)
+                return
+            sleep(LOST_S / 10)
 
 
 class _Client(PapermillNotebookClient):
-    """Passes on what a notebook displays."""
+    """Passes on what a notebook displays, and knows since when its kernel has nothing to do (None: it works)."""
 
     def __init__(self, nb_man: Any, hear: Hear, **kwargs: Any) -> None:
         super().__init__(nb_man, **kwargs)  # type: ignore[no-untyped-call]
         self._hear = hear
+        self.idle_s: float | None = None
 
     def process_message(self, *args: Any, **kwargs: Any) -> Any:
-        self._hear(args[0]["content"].get("data", {}))
+        content = args[0]["content"]
+        if "execution_state" in content:
+            self.idle_s = monotonic() if content["execution_state"] == "idle" else None
+        self._hear(content.get("data", {}))
         return super().process_message(*args, **kwargs)  # type: ignore[no-untyped-call]
 
 

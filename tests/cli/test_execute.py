@@ -5,14 +5,17 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import papermill
 import pytest
 from click.testing import CliRunner
+from nbclient.exceptions import DeadKernelError
 from nbformat.sign import NotebookNotary
 
 from inferkit.cli import execute as execute_module
@@ -322,3 +325,36 @@ def test_a_killed_run_leaves_no_kernel_no_rank_and_no_file_where_it_ran(
         running.kill()
     wait_for(lambda: not [pid for pid in family if alive(pid)], 30)
     assert not list(here.iterdir())
+
+
+DROPS_CELLS = """
+def interrupted(*_):
+    raise KeyboardInterrupt
+get_ipython().kernel.shell_handlers["execute_request"] = interrupted
+"""
+
+
+def test_a_kernel_that_drops_a_cell_when_it_is_interrupted_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execute_module, "LOST_S", 1.0)
+    cells = [nbformat.v4.new_code_cell(source) for source in (DROPS_CELLS, "1 + 1")]
+    notebook, out = tmp_path / "in.ipynb", tmp_path / "out.ipynb"
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), notebook)
+    relay = execute_module._Relay()
+    client: list[Any] = []
+    monkeypatch.setattr(relay, "reaching", lambda made, reach=relay.reaching: client.append(made) or reach(made))
+
+    def press() -> None:
+        wait_for(lambda: client and client[0].code_cells_executed >= 1, 60)
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    presser = threading.Thread(target=press)
+    presser.start()
+    options: dict[str, Any] = {"kernel_name": "python3", "progress_bar": False, "relay": relay, "hear": lambda _: None}
+    with relay.installed(), pytest.raises(DeadKernelError):
+        papermill.execute_notebook(notebook, out, engine_name=execute_module.ENGINE, **options)
+    presser.join()
+    assert relay.presses == 1
