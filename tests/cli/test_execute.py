@@ -343,11 +343,9 @@ def test_a_kernel_that_drops_a_cell_when_it_is_interrupted_is_not_waited_for(
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), notebook)
     relay = execute_module._Relay()
-    client: list[Any] = []
-    monkeypatch.setattr(relay, "reaching", lambda made, reach=relay.reaching: client.append(made) or reach(made))
 
     def press() -> None:
-        wait_for(lambda: client and client[0].code_cells_executed >= 1, 60)
+        wait_for(lambda: relay._client is not None and relay._client.code_cells_executed >= 1, 60)
         time.sleep(0.5)
         os.kill(os.getpid(), signal.SIGTERM)
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from inferkit.cockpit.process import TWICE_S
 from inferkit.records.notebooks import load_runs
 from inferkit.records.project import project_root
 from tests.cli.conftest import write_data
@@ -158,6 +159,7 @@ def test_stop_twice_ends_the_run_at_once(playwright: Any, lab: tuple[str, int], 
         family = ranks_below(lab[1])
         cockpit.get_by_role("button", name="Stop after this point").click()
         cockpit.get_by_text("the last point, press Stop again").wait_for(timeout=LONG_MS)
+        page.wait_for_timeout(2000 * TWICE_S)
         cockpit.get_by_role("button", name="Stop at once").click()
         cockpit.get_by_text("Not everything was measured: 1 FAILED").wait_for(timeout=LONG_MS)
     wait_for(lambda: not [pid for pid in family if alive(pid)], 30)
@@ -172,9 +174,10 @@ def test_a_kernel_that_is_shut_down_takes_its_run_along(playwright: Any, lab: tu
         start.click()
         cockpit.get_by_text("being read").wait_for(timeout=LONG_MS)
         family = descendants(lab[1])
+        assert ranks_below(lab[1])
         page.get_by_role("menuitem", name="Kernel", exact=True).click()
         page.get_by_text("Restart Kernel…").first.click()
         page.get_by_role("button", name="Confirm Kernel Restart").click()
-        ranks = [pid for pid in family if alive(pid)]
-        wait_for(lambda: not ranks_below(lab[1]), 60)
-        assert ranks
+        wait_for(lambda: not [pid for pid in family if alive(pid)], 90)
+    (stored,) = load_runs(tmp_path / "runs")
+    assert stored.run.measured is not None

@@ -16,8 +16,8 @@ from inferkit.cockpit.questions import Question, questions
 from inferkit.errors import ParameterError
 from inferkit.records.params import faults
 
-WORD = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=8)
-TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("C",)), min_size=1).filter(lambda text: text.strip())
+WORD = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=8)
+TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1).filter(lambda text: text.strip())
 COUNT = st.integers(1, 10**9)
 RULES = st.lists(st.dictionaries(st.sampled_from(["when", "set", "skip"]), st.booleans(), min_size=1), min_size=1)
 
