@@ -17,8 +17,8 @@ from inferkit.cockpit.live import Live, printed
 from inferkit.cockpit.parameter_file import as_yaml, save
 from inferkit.cockpit.preview import Planner, blamed, preview
 from inferkit.cockpit.process import Event, Running
-from inferkit.errors import InferkitError
-from inferkit.records.params import MEASURING
+from inferkit.errors import InferkitError, ParameterError
+from inferkit.records.params import MEASURING, unknown_parameter
 from inferkit.records.project import project_root, resolve
 from inferkit.report.attended import attended
 from inferkit.report.labels import STAGE_TITLES
@@ -122,7 +122,12 @@ class Cockpit:
     def _load(self, name: str) -> None:
         try:
             values = {} if name == BLANK else {"storage": name, **read(configurations()[name])}
+            for key in values:
+                if key not in self.form.controls:
+                    raise ParameterError(unknown_parameter(key, set(self.form.controls), f"{name}.yaml"))
         except InferkitError as error:
+            self._planner.forget()
+            self._allow(ready=False)
             self.plan.value = _fault(str(error))
             return
         self.form.fill(values)

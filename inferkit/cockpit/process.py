@@ -81,15 +81,17 @@ class Running(Closing):
         return self._process.pid
 
     def _listen(self, descriptor: int) -> None:
-        with os.fdopen(descriptor, encoding="utf-8") as lines:
-            for line in lines:
-                if line.endswith("\n"):  # else it was killed while it wrote
-                    self._hear(json.loads(line))
-        code = self._process.wait()
-        with self._printed as printed:
-            printed.seek(0)
-            words = printed.read().decode(errors="replace")
-        self._ended(code, words)
+        try:
+            with os.fdopen(descriptor, encoding="utf-8") as lines:
+                for line in lines:
+                    if line.endswith("\n"):  # else it was killed while it wrote
+                        self._hear(json.loads(line))
+        finally:  # whatever goes wrong here, the run ends as nobody reads, and its end is told
+            code = self._process.wait()
+            with self._printed as printed:
+                printed.seek(0)
+                words = printed.read().decode(errors="replace")
+            self._ended(code, words)
 
     def stop(self) -> None:
         """Let the point under way be finished; the second time stop at once, the third time kill the notebook."""

@@ -61,6 +61,21 @@ def test_a_parameter_file_fills_the_form(cockpit: Cockpit) -> None:
     assert cockpit.form.answers() == ({}, {})
 
 
+@pytest.mark.parametrize(
+    ("text", "told"), [("]", "is not YAML"), ("bacth_sizes: [1]", "did you mean &#x27;batch_sizes&#x27;")]
+)
+def test_a_broken_parameter_file_is_told_of_and_cannot_be_started(
+    cockpit: Cockpit, text: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(text)
+    monkeypatch.setattr("inferkit.cockpit.panel.configurations", lambda: {"quickstart": broken})
+    wait_for(lambda: not cockpit.start.disabled, 60)
+    cockpit.config.value = "quickstart"
+    assert told in cockpit.plan.value
+    assert cockpit.start.disabled
+
+
 def test_start_to_end_leaves_a_notebook_records_and_the_parameters(cockpit: Cockpit, tmp_path: Path) -> None:
     ask(cockpit, data=write_data(tmp_path), duration_s=0.3, repeats=2)
     cockpit.notebooks["03a"].value = True

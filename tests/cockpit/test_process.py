@@ -1,6 +1,8 @@
 """Start and Stop: a run like any other, and nothing left of it whenever it is stopped."""
 
+import os
 import random
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,31 @@ def test_a_run_is_like_one_from_the_terminal_and_tells_of_itself(tmp_path: Path)
     (stored,) = load_runs(tmp_path / "runs")
     assert heard.events[-1]["path"] == str(stored.notebook)
     assert nbformat.read(stored.notebook, as_version=4).metadata["papermill"]["exception"] is None
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_listener_that_fails_is_told_of_the_end_all_the_same(tmp_path: Path) -> None:
+    heard = Heard()
+
+    def fail(event: Event) -> None:
+        raise ValueError(event["event"])
+
+    parameters = {"storage": "tiny", "data": write_data(tmp_path), "batch_sizes": [8], **TINY, "duration_s": 60.0}
+    with Running(as_yaml(parameters), ["03a"], tmp_path / "runs", fail, heard.ended) as running:
+        running.wait(120)
+    assert heard.end is not None
+
+
+def test_a_run_that_is_killed_is_told_of(tmp_path: Path) -> None:
+    heard = Heard()
+    with start(tmp_path, heard, ["03a"], duration_s=60.0) as running:
+        wait_for(lambda: ranks_below(running.pid), 60)
+        family = descendants(running.pid)
+        os.kill(running.pid, signal.SIGKILL)
+        running.wait(30)
+    assert heard.end is not None
+    assert heard.end[0] == -signal.SIGKILL
+    wait_for(lambda: not [pid for pid in family if alive(pid)], 30)
 
 
 def test_what_is_refused_is_told_in_words(tmp_path: Path) -> None:
