@@ -85,6 +85,7 @@ def opened(playwright: Any, lab: str, theme: str, width: int) -> Iterator[Any]:
             page.get_by_role("menuitem", name="Settings").click()
             page.get_by_text("Theme", exact=True).hover()
             page.get_by_text("JupyterLab Dark", exact=True).click()
+        page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=LONG_MS)  # the kernel
         page.locator(".jp-Notebook .jp-MarkdownCell").click()
         page.keyboard.press("Shift+Enter")
         page.keyboard.press("Shift+Enter")
