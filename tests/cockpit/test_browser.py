@@ -88,6 +88,7 @@ def opened(playwright: Any, lab: str, theme: str, width: int) -> Iterator[Any]:
         page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=LONG_MS)  # the kernel
         page.locator(".jp-Notebook .jp-MarkdownCell").click()
         page.keyboard.press("Shift+Enter")
+        page.wait_for_selector(".jp-CodeCell.jp-mod-active", timeout=LONG_MS)
         page.keyboard.press("Shift+Enter")
         page.wait_for_selector(".inferkit-cockpit", timeout=LONG_MS)
         yield page
