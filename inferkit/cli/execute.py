@@ -32,6 +32,7 @@ from traitlets.config import Config
 from inferkit.cli.configure import Configuration
 from inferkit.cli.feed import Feed
 from inferkit.errors import ParameterError
+from inferkit.files import write_whole
 from inferkit.measure.progress import MIME as PROGRESS_MIME
 from inferkit.measure.progress import Sink
 from inferkit.records.notebooks import read_notebook
@@ -276,10 +277,8 @@ papermill_engines.register(ENGINE, _Engine)
 
 def _compact(notebook: Path) -> None:
     """Take the indentation out of an executed notebook's JSON: of many records it is a third of the file."""
-    beside = notebook.with_suffix(".part")
     content = json.loads(notebook.read_text(encoding="utf-8"))
-    beside.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
-    beside.replace(notebook)
+    write_whole(notebook, json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode())
 
 
 def _sign(notebook: Path) -> None:

@@ -13,6 +13,7 @@ import pandas as pd
 from inferkit.errors import ParameterError
 from inferkit.report.attended import attended
 from inferkit.report.charts.explored import NONE, explored, words
+from inferkit.report.charts.theme import Nothing
 from inferkit.report.display import chart_bundle
 
 ANY = "all"
@@ -102,7 +103,8 @@ def explore(frame: pd.DataFrame) -> dict[str, Any]:
         display(widgets.VBox([widgets.HTML("<b>Records</b>"), rows[0], widgets.HTML("<b>Chart</b>"), rows[1]]))
 
     def chart(rows: pd.DataFrame) -> dict[str, Any]:
-        return chart_bundle(explored(rows, {name: menu.value for name, menu in parts.items()}))
+        made = explored(rows, {name: menu.value for name, menu in parts.items()})
+        return {"text/plain": made.why} if isinstance(made, Nothing) else chart_bundle(made)
 
     table = display(frame[columns], display_id=True)
     drawn = display(chart(frame), raw=True, display_id=True)

@@ -9,6 +9,7 @@ from nbclient import NotebookClient
 
 from inferkit.records.notebooks import Stored
 from inferkit.report.charts.explored import NONE, explored
+from inferkit.report.charts.theme import Nothing
 from inferkit.report.explore import FILTERS, described, encodings, select
 from inferkit.report.store import table
 from tests.report.conftest import MakeRun, WriteNotebook
@@ -77,7 +78,9 @@ def test_what_is_offered_differs_among_records(make_run: MakeRun) -> None:
 def test_each_record_is_a_point_with_its_interval(make_run: MakeRun, row: str) -> None:
     frame = frame_of(make_run(storage="a"), make_run(storage="b"))
     chosen = {"x": "storage", "y": "images_per_s", "colour": "storage", "shape": "verdict", "row": row}
-    spec = explored(frame, chosen).to_dict()
+    chart = explored(frame, chosen)
+    assert not isinstance(chart, Nothing)
+    spec = chart.to_dict()
     (rows,) = [spec["data"]["values"]]
     assert [drawn["x"] for drawn in rows] == ["a", "b"]
     assert all(drawn["low"] < drawn["y"] < drawn["high"] for drawn in rows)
@@ -88,4 +91,4 @@ def test_nothing_to_draw_is_said(make_run: MakeRun) -> None:
     frame = frame_of(make_run())
     frame["reached"] = None
     chosen = {"x": "storage", "y": "reached", "colour": NONE, "shape": NONE, "row": NONE}
-    assert explored(frame, chosen).to_dict()["description"] == "none of these records has both storage and reached"
+    assert explored(frame, chosen) == Nothing("none of these records has both storage and reached")

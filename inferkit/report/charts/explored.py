@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
-from inferkit.report.charts.theme import WIDTH, Chart, Rows, message, series_scale, styled
+from inferkit.report.charts.theme import WIDTH, Chart, Nothing, Rows, series_scale, styled
 from inferkit.report.labels import demo_text
 from inferkit.report.palette import INK
 
@@ -37,7 +37,7 @@ def explored(frame: "pd.DataFrame", chosen: Mapping[str, str]) -> Chart:
     x, y = chosen["x"], chosen["y"]
     known = frame[frame[x].notna() & frame[y].notna()]
     if known.empty:
-        return message(f"none of these records has both {words(x)} and {words(y)}")
+        return Nothing(f"none of these records has both {words(x)} and {words(y)}")
     rows = [_row(record, chosen) for record in known.to_dict("records")]
     numeric = all(isinstance(row["x"], int | float) for row in rows)
     right = (
