@@ -15,6 +15,22 @@ def cache_folder(kind: str) -> Path:
     return (Path(root) if root else Path.home() / ".cache") / "inferkit" / kind
 
 
+def obstacle(folder: Path, *, elsewhere: bool = False) -> str:
+    """Say why a folder cannot be made or written to, as far as that can be told before; empty if nothing is known.
+
+    Parameters
+    ----------
+    folder
+        An absolute path.
+    elsewhere
+        Another machine is to write there: who may do so here does not matter.
+    """
+    place = next(path for path in (folder, *folder.parents) if path.is_symlink() or path.exists())
+    if not place.is_dir():
+        return f"{place} is no folder"
+    return "" if elsewhere or os.access(place, os.W_OK | os.X_OK) else f"you may not write to {place}"
+
+
 @contextmanager
 def replacing(path: Path, *, sync: bool = False, keep_empty: bool = True) -> Iterator[BinaryIO]:
     """Open a file under a temporary name beside ``path``; give it its name when the block ends well.

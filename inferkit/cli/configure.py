@@ -9,17 +9,29 @@ from typing import Any
 
 import yaml
 
-from inferkit.dataset.record import check_sources, expected, holds_images, lies_there
+from inferkit.dataset.record import check_sources, check_target, counted, expected, holds_images, lies_there
 from inferkit.dataset.target import target
+from inferkit.dataset.tensors import Dataset
 from inferkit.errors import InferkitError, ParameterError
+from inferkit.files import obstacle
+from inferkit.plan.assumed import Assumed, gpus_named
 from inferkit.plan.build import plan
 from inferkit.plan.networks import DEFAULT_SHAPE, shape_for
 from inferkit.plan.points import Plan
 from inferkit.readers import READERS
-from inferkit.records.params import MEASURING, MakeDataset, MultiProcess, Parameters, StorageToHost, unknown_parameter
-from inferkit.records.project import project_root, resolve
+from inferkit.records.params import (
+    MEASURING,
+    MakeDataset,
+    MultiProcess,
+    Parameters,
+    Reading,
+    StorageToHost,
+    unknown_parameter,
+)
+from inferkit.records.project import PACKAGE, project_of, project_root, resolve, shipped, within
 
-STANDARD_INPUT, STANDARD_INPUT_NAME = "-", "standard input"
+STANDARD_INPUT = Path("standard input")
+"""Stands for a file that is read from there."""
 OPTION = "--set"
 """Named, in place of the file, where a value given with it is refused."""
 
@@ -38,16 +50,39 @@ class Configuration:
         Notebooks that do not apply, and why.
     plans
         What the notebooks measure.
+    file, root
+        The parameter file, and the folder that its relative paths resolve against.
+    out
+        Folder for the executed notebooks of all storages.
+    assumed
+        What a dry run takes to be here although it is not.
     """
 
     name: str
     notebooks: dict[str, Parameters]
+    file: Path
+    root: Path
+    out: Path
     skipped: dict[str, str] = field(default_factory=dict)
     plans: dict[str, Plan] = field(default_factory=dict)
+    assumed: tuple[str, ...] = ()
+
+    @property
+    def data(self) -> str:
+        """The data set that is made or read; empty where images lie in memory alone."""
+        maker = self.notebooks.get(MakeDataset.notebook)
+        read = [plan.dataset.folder for plan in self.plans.values() if plan.dataset and not plan.dataset.in_memory]
+        with within(self.root):
+            return str(target(maker) if isinstance(maker, MakeDataset) else next(iter(read), ""))
 
 
 def configure(
-    config: str, *, only: Sequence[str] = (), changes: Mapping[str, Any] | None = None, out: Path | None = None
+    config: str,
+    *,
+    only: Sequence[str] = (),
+    changes: Mapping[str, Any] | None = None,
+    out: Path | None = None,
+    dry: bool = False,
 ) -> Configuration:
     """Read, check and plan a parameter file.
 
@@ -60,24 +95,33 @@ def configure(
     changes
         Values that replace those of the file.
     out
-        Where executed notebooks go; ``rerun`` looks there for earlier ones.
+        Where executed notebooks go (default: ``runs`` in the file's project); ``rerun`` looks there for earlier ones.
+    dry
+        Nothing is to run: hardware and folders that are not here are assumed, and nothing is made.
 
     Raises
     ------
     InferkitError
         If it cannot run, naming file (or option), key, what was found and what is allowed.
     """
+    path, root = _parameter_file(config)
     changes = changes or {}
-    path = Path(STANDARD_INPUT) if config == STANDARD_INPUT else _parameter_file(config)
-    _check(OPTION, changes, _models(only))
-    values = read(path) | dict(changes)
-    values.setdefault("storage", path.stem)
-    place = _place(path)
-    return planned(values, place, only=only, out=out, blamed=f" with {OPTION} {', '.join(changes)}" if changes else "")
+    with within(root):
+        _check(OPTION, changes, _models(only))
+        values = {"storage": path.stem, **read(path), **changes}
+        blamed = f" with {OPTION} {', '.join(changes)}" if changes else ""
+        return planned(values, path, root, only=only, out=out, dry=dry, blamed=blamed)
 
 
 def planned(
-    values: Mapping[str, Any], place: str, *, only: Sequence[str] = (), out: Path | None = None, blamed: str = ""
+    values: Mapping[str, Any],
+    path: Path,
+    root: Path,
+    *,
+    only: Sequence[str] = (),
+    out: Path | None = None,
+    dry: bool = False,
+    blamed: str = "",
 ) -> Configuration:
     """Check and plan parameters.
 
@@ -85,9 +129,11 @@ def planned(
     ----------
     values
         Parameters by name, the storage's among them.
-    place, blamed
-        Where they come from, for messages; and what else has a share in what cannot be planned.
-    only, out
+    path, blamed
+        Where they come from, for messages, and what else has a share in what cannot be planned.
+    root
+        The project that relative paths resolve against.
+    only, out, dry
         As of :func:`configure`.
 
     Raises
@@ -95,8 +141,7 @@ def planned(
     InferkitError
         If it cannot run.
     """
-    models = _models(only)
-    values = dict(values)
+    models, place, values = _models(only), str(path), dict(values)
     if out is not None:
         values.setdefault("earlier", str(out.absolute()))
     values = _shape_of_models(values) | values
@@ -104,24 +149,51 @@ def planned(
     skipped = {} if only else {notebook: why for notebook, p in params.items() if (why := _does_not_apply(p, values))}
     notebooks = {notebook: params[notebook] for notebook in MEASURING if notebook in params and notebook not in skipped}
     plans: dict[str, Plan] = {}
+    assumed = Assumed(gpus_named(notebooks.values())) if dry else None
+    out = (out or root / "runs").absolute()
+    if why := obstacle(out, elsewhere=dry):
+        message = f"--out: {out} cannot be made, {why}: name a folder that you may write to"
+        raise ParameterError(message)
     try:
-        maker = notebooks.get("01")
-        if isinstance(maker, MakeDataset):
-            check_sources(maker)
-        pending = expected(maker) if isinstance(maker, MakeDataset) else None
+        pending = _pending(notebooks, values, place, assumed)
         for notebook, its_params in notebooks.items():
-            plans[notebook] = plan(its_params, pending=pending)
+            plans[notebook] = plan(its_params, pending=pending, assumed=assumed)
     except InferkitError as error:
         message = f"{place}{blamed}: {error}"
         raise type(error)(message) from error
-    return Configuration(str(values["storage"]), notebooks, skipped, plans)
+    told = tuple(dict.fromkeys(assumed.told)) if assumed else ()
+    return Configuration(str(values["storage"]), notebooks, path, root, out, skipped, plans, told)
 
 
-def _parameter_file(config: str) -> Path:
-    named = configurations()
-    for path in (Path(config), named.get(config)):
-        if path is not None and path.is_file():
-            return path.resolve()
+def _pending(
+    notebooks: Mapping[str, Parameters], values: Mapping[str, Any], where: str, assumed: Assumed | None
+) -> Dataset | None:
+    """Describe the data set that notebook 01 has yet to make. A dry run takes it to be there where 01 does not run."""
+    maker = notebooks.get(MakeDataset.notebook)
+    if isinstance(maker, MakeDataset):
+        check_sources(maker, assumed.told if assumed else None)
+        return expected(maker) if assumed is None else counted(maker)
+    if assumed is None or not any(isinstance(params, Reading) for params in notebooks.values()):
+        return None
+    maker = MakeDataset.check(_declared(MakeDataset, values), where=where)
+    if not maker.data or target(maker).exists():
+        return None
+    check_target(target(maker), elsewhere=True)
+    assumed.told.append(f"data set {target(maker)}, as notebook 01 would make it")
+    return counted(maker)
+
+
+def _parameter_file(config: str) -> tuple[Path, Path]:
+    """Return a parameter file, and the folder that its relative paths resolve against: none of inferkit's own."""
+    if config == "-":
+        return STANDARD_INPUT, project_root()
+    given, named = Path(config), configurations()
+    if given.is_file():
+        path = given.parent.resolve() / given.name
+        root = project_of(path.parent)
+        return path, project_root() if root.is_relative_to(PACKAGE) else root
+    if config in named:
+        return named[config], project_root()
     near = difflib.get_close_matches(config, named, n=1)
     hint = f": did you mean {near[0]!r}?" if near else ""
     message = f"{config!r} is neither a file nor one of {', '.join(named)}{hint}"
@@ -129,39 +201,44 @@ def _parameter_file(config: str) -> Path:
 
 
 def configurations() -> dict[str, Path]:
-    """Return the project's parameter files by their names."""
-    return {path.stem: path for path in sorted((project_root() / "parameters").glob("*.yaml"))}
+    """Return the parameter files that came with inferkit and those of the project, by their names.
+
+    A project's own replaces one that came along.
+    """
+    found = {}
+    for folder in (shipped() / "parameters", project_root() / "parameters"):
+        for path in folder.rglob("*.yaml"):
+            name = path.relative_to(folder).with_suffix("")
+            if path.is_file() and not any(part.startswith(".") for part in name.parts):
+                found[name.as_posix()] = path
+    return dict(sorted(found.items(), key=lambda item: ("/" in item[0], item[0])))
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read a parameter file; ``-`` is standard input.
+    """Read a parameter file, or standard input.
 
     Raises
     ------
     ParameterError
-        If it is not YAML, or holds something else than names and values.
+        If it cannot be read, is not YAML, or holds something else than names and values.
     """
-    place = _place(path)
     try:
-        text = sys.stdin.read() if place == STANDARD_INPUT_NAME else path.read_text(encoding="utf-8")
+        text = sys.stdin.read() if path is STANDARD_INPUT else path.read_text(encoding="utf-8")
         values = yaml.safe_load(text)
+    except OSError as error:
+        message = f"{path} cannot be read: {error.strerror}"
+        raise ParameterError(message) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        message = f"{place} is not YAML: {error}"
+        message = f"{path} is not YAML: {error}"
         raise ParameterError(message) from error
     if not isinstance(values, dict):
-        message = f"{place} holds {type(values).__name__}, expected `name: value` lines"
+        message = f"{path} holds {type(values).__name__}, expected `name: value` lines"
         raise ParameterError(message)
     for key in values:
         if not isinstance(key, str):
-            message = (
-                f"{place}: a key was read as {key!r}: YAML takes on, off, yes, no and numbers for values; quote it"
-            )
+            message = f"{path}: a key was read as {key!r}: YAML takes on, off, yes, no and numbers for values; quote it"
             raise ParameterError(message)
     return values
-
-
-def _place(path: Path) -> str:
-    return STANDARD_INPUT_NAME if str(path) == STANDARD_INPUT else str(path)
 
 
 def _models(only: Sequence[str]) -> dict[str, type[Parameters]]:

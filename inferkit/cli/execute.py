@@ -37,7 +37,7 @@ from inferkit.measure.progress import MIME as PROGRESS_MIME
 from inferkit.measure.progress import Sink
 from inferkit.records.notebooks import read_notebook
 from inferkit.records.params import NOTEBOOKS, Parameters
-from inferkit.records.project import project_root
+from inferkit.records.project import find, project_root, within
 from inferkit.records.run import Run
 
 Hear = Callable[[Mapping[str, Any]], None]
@@ -100,7 +100,8 @@ def execute(
         )
     for notebook, params in configuration.notebooks.items():
         output = folder / f"{NOTEBOOKS[notebook].file_stem}.ipynb"
-        executed = execute_notebook(notebook, params, output, sink, feed)
+        with within(configuration.root):
+            executed = execute_notebook(notebook, params, output, sink, feed)
         if feed is not None:
             feed.tell("executed", path=str(output.absolute()), error=executed.error, stopped=executed.stopped)
         yield executed
@@ -111,13 +112,13 @@ def execute(
 def execute_notebook(
     notebook: str, params: Parameters, output: Path, sink: Sink | None = None, feed: Feed | None = None
 ) -> Executed:
-    """Execute one notebook through papermill, sign it, and read its records back."""
+    """Execute one of the project's notebooks through papermill, sign it, and read its records back."""
     error = ""
     relay = _Relay()
     try:
         with relay.installed():
             papermill.execute_notebook(
-                project_root() / "notebooks" / f"{NOTEBOOKS[notebook].file_stem}.ipynb",
+                find(f"notebooks/{NOTEBOOKS[notebook].file_stem}.ipynb"),
                 output,
                 parameters=params.model_dump(mode="json", exclude_defaults=True),  # the cell above holds those
                 engine_name=ENGINE,

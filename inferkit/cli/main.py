@@ -1,5 +1,6 @@
 """The command ``inferkit``: each command imports what it needs, so that the door opens fast."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,21 @@ main.add_command(_Dataset("dataset", help="Make and check data sets of raw tenso
 
 
 @main.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@refusals
+def init(folder: Path) -> None:
+    """Lay out notebooks/ and parameters/ in DIR, to be edited. Nothing that is there is replaced."""
+    from inferkit.cli.init import lay_out
+
+    written = lay_out(folder)
+    click.echo("\n".join(map(str, written)))
+    click.echo(
+        f"\nNext: cd {shlex.quote(str(folder))}; edit parameters/nvme.yaml (data: a folder on the storage to measure); "
+        "inferkit run nvme --dry-run.\nRuns and data sets go to runs/ and data/ beside them."
+    )
+
+
+@main.command()
 @click.argument("path", type=click.Path(exists=True, path_type=Path), default=".")
 @refusals
 def doctor(path: Path) -> None:
@@ -51,7 +67,7 @@ def doctor(path: Path) -> None:
 @click.argument("configs", nargs=-1, metavar="CONFIG…")
 @click.option("--only", default="", help="Notebooks to run, such as 02,03b.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Replace a value of the file (YAML).")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for executed notebooks (default: runs).")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for executed notebooks [default: runs].")
 @click.option("--dry-run", is_flag=True, help="Show the points, bytes and time, and run nothing.")
 @click.option("--feed", type=int, metavar="FD", help="Write what happens as JSON lines to this file descriptor.")
 @refusals
@@ -67,11 +83,10 @@ def run(
     said. Ctrl-C finishes the point under way, writes everything and exits with 1; a second one stops at once.
     """
     from inferkit.cli.configure import configurations, configure
-    from inferkit.records.project import project_root
 
     told = None if feed is None else _feed(feed)
     if not configs:
-        click.echo("\n".join(text_table([[name, _about(path)] for name, path in configurations().items()])))
+        click.echo("\n".join(text_table([_about(name, path) for name, path in configurations().items()])))
         return
     values = dict(_change(text) for text in changes)
     notebooks = [notebook for notebook in only.split(",") if notebook]
@@ -79,17 +94,19 @@ def run(
     refused = False
     for config in configs:
         try:
-            planned.append(configure(config, only=notebooks, changes=values, out=out))
+            planned.append(configure(config, only=notebooks, changes=values, out=out, dry=dry_run))
         except InferkitError as error:
             refused = True
             click.echo(f"inferkit: {error}", err=True)
     if refused:
         sys.exit(REFUSED)
+    for configuration in planned:
+        click.echo(_places(configuration), err=not dry_run)
     if dry_run:
         for configuration in planned:
             _show_plan(configuration)
         return
-    sys.exit(_execute(planned, out or project_root() / "runs", told))
+    sys.exit(_execute(planned, told))
 
 
 def _feed(descriptor: int) -> Any:
@@ -98,10 +115,24 @@ def _feed(descriptor: int) -> Any:
     return Feed(descriptor)
 
 
-def _about(path: Path) -> str:
-    """Return what a parameter file says of itself: its first comment."""
-    first = path.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
-    return first.lstrip("# ") if first.startswith("#") else ""
+def _about(name: str, path: Path) -> list[str]:
+    """Return a parameter file's name, whose it is, and what it says of itself: its first comment."""
+    from inferkit.records.project import project_root
+
+    whose = "this project" if path.is_relative_to(project_root()) else "inferkit"
+    try:
+        first = path.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
+    except OSError as error:
+        return [name, whose, f"cannot be read: {error.strerror}"]
+    return [name, whose, first.lstrip("# ") if first.startswith("#") else ""]
+
+
+def _places(configuration: Any) -> str:
+    """Say in one line where everything comes from and goes to."""
+    own = configuration.file.is_relative_to(configuration.root) or not configuration.file.is_absolute()
+    origin = configuration.file if own else "came with inferkit"
+    data = f"data set {configuration.data}, " if configuration.data else ""
+    return f"{configuration.name} ({origin}): {data}executed notebooks {configuration.out / configuration.name}/"
 
 
 def _change(text: str) -> tuple[str, Any]:
@@ -112,24 +143,29 @@ def _change(text: str) -> tuple[str, Any]:
         message = f"--set {text}: write KEY=VALUE, such as --set batch_sizes=[128,256]"
         raise click.UsageError(message)
     try:
-        return key, yaml.safe_load(value)
+        return key, yaml.safe_load(value) if value else ""
     except yaml.YAMLError as error:
         message = f"--set {text}: {value!r} is not YAML: {error}"
         raise click.UsageError(message) from error
 
 
 def _show_plan(configuration: Any) -> None:
+    from inferkit.plan.points import size_told
+
     for notebook in configuration.notebooks:
+        plan = configuration.plans[notebook]
         click.secho(f"{configuration.name} {notebook}", bold=True)
-        click.echo(str(configuration.plans[notebook]) if configuration.plans[notebook].points else "makes the data set")
+        click.echo(str(plan) if plan.points else f"makes {plan.dataset.folder}: {size_told(plan.dataset)}")
     for notebook, why in configuration.skipped.items():
         click.echo(f"{configuration.name} {notebook} does not run: {why}")
+    for what in configuration.assumed:
+        click.echo(f"assumed: {what}")
     click.echo(
         f"{configuration.name}: at least {duration(sum(plan.seconds for plan in configuration.plans.values()))}\n"
     )
 
 
-def _execute(planned: list[Any], out: Path, feed: Any = None) -> int:
+def _execute(planned: list[Any], feed: Any = None) -> int:
     """Execute configurations, print the answer, and return the exit code."""
     from inferkit.cli.execute import execute
     from inferkit.measure.progress import terminal_sink
@@ -141,7 +177,7 @@ def _execute(planned: list[Any], out: Path, feed: Any = None) -> int:
             click.echo(f"{configuration.name} {notebook} does not run: {why}", err=True)
         sink = terminal_sink(configuration.name)
         try:
-            for executed in execute(configuration, out, sink, feed):
+            for executed in execute(configuration, configuration.out, sink, feed):
                 sink.write(
                     f"{configuration.name}: {executed.notebook}" + (f"\n  {executed.error}" if executed.error else "")
                 )

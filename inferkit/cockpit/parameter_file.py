@@ -51,6 +51,7 @@ def save(values: Mapping[str, Any], name: str) -> Path:
         raise ParameterError(message)
     path = project_root() / "parameters" / f"{name.removesuffix('.yaml')}.yaml"
     try:
+        path.parent.mkdir(exist_ok=True)
         if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(SAVED):
             message = f"{path.name} is there already, and was not written by the cockpit: choose another name"
             raise ParameterError(message)

@@ -10,13 +10,14 @@ from typing import Any
 from inferkit.cli.configure import Configuration, planned
 from inferkit.errors import InferkitError
 from inferkit.plan.points import Plan, reads_files
+from inferkit.records.project import project_root
 from inferkit.report.labels import STAGE_TITLES
 from inferkit.report.tables import folded, html_table
 from inferkit.units import duration, gigabytes
 
 SETTLED_S = 0.3
 """Seconds without a change after which the form is planned."""
-PLACE = "form"
+PLACE = Path("form")
 
 
 class Planner:
@@ -60,7 +61,7 @@ class Planner:
 def plan_or_refusal(values: Mapping[str, Any], only: Sequence[str], out: Path) -> Configuration | str:
     """Plan parameters, or say why they cannot run here."""
     try:
-        return planned(values, PLACE, only=only, out=out)
+        return planned(values, PLACE, project_root(), only=only, out=out)
     except InferkitError as error:
         return str(error).removeprefix(f"{PLACE}: ")
     except ModuleNotFoundError as error:

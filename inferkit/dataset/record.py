@@ -1,16 +1,19 @@
 """Stage 01: make the data set that the parameters ask for, and record how it went."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from inferkit.dataset.format import ShowProgress, tensor_names
-from inferkit.dataset.images import make_from_images
+from inferkit.dataset.images import find_images, make_from_images
 from inferkit.dataset.make import MakeReport
 from inferkit.dataset.manifest import JOURNAL_NAME
-from inferkit.dataset.sources import DEMO, decoded_shape
-from inferkit.dataset.synthetic import make_synthetic
+from inferkit.dataset.sources import DEMO, PHOTOGRAPHS, decoded_shape, named_folder
+from inferkit.dataset.synthetic import SYNTHETIC_IMAGES, make_synthetic
 from inferkit.dataset.target import dtype_of, shape_of, target
 from inferkit.dataset.tensors import Dataset
 from inferkit.errors import DatasetError, ParameterError
+from inferkit.files import obstacle
 from inferkit.linux.cgroups import cpus
 from inferkit.machine.facts import facts
 from inferkit.records.figures import Figure, Json, Stage
@@ -25,7 +28,19 @@ LISTED = 100
 
 def expected(params: MakeDataset) -> Dataset:
     """Describe what stage 01 will make, as far as the parameters say: where, dtype and shape, but not which files."""
-    return Dataset(target(params), dtype_of(params), shape_of(params), files=(), described=True)
+    awaited = params.limit or (None if params.images else SYNTHETIC_IMAGES)
+    return Dataset(target(params), dtype_of(params), shape_of(params), files=(), described=True, awaited=awaited)
+
+
+def counted(params: MakeDataset) -> Dataset:
+    """Describe what stage 01 will make, and count the JPEG files that it would decode, as far as they are here."""
+    described = expected(params)
+    if not params.images:
+        return described
+    folder = named_folder(params)
+    there = len(find_images(folder)) if folder.is_dir() else PHOTOGRAPHS if params.images == DEMO else None
+    limited = [number for number in (there, params.limit or None) if number is not None]
+    return replace(described, awaited=min(limited, default=None))
 
 
 def lies_there(params: MakeDataset) -> bool:
@@ -38,27 +53,58 @@ def holds_images(folder: Path) -> bool:
     return folder.is_dir() and bool(tensor_names(folder)) and not (folder / JOURNAL_NAME).exists()
 
 
-def check_sources(params: MakeDataset) -> None:
+def check_sources(params: MakeDataset, assumed: list[str] | None = None) -> None:
     """Refuse, before anything runs, a folder of images or a place for the data set that does not exist.
+
+    Parameters
+    ----------
+    params
+        What is to be made.
+    assumed
+        Where the data set is only planned: is told of folders that are not here, but may be elsewhere.
 
     Raises
     ------
     ParameterError
         Naming the folder and what to do.
     """
-    if params.images not in ("", DEMO) and not resolve(params.images).is_dir():
-        message = f"images: {resolve(params.images)} is no folder: name one that holds JPEG files, or demo"
+    folder = target(params)
+    check_target(folder, elsewhere=assumed is not None)
+    if params.images == DEMO and (why := obstacle(named_folder(params), elsewhere=assumed is not None)):
+        message = f"images: {named_folder(params)} cannot be made, {why}: start in a folder that you may write to"
         raise ParameterError(message)
+    for name, lacking, fix in _missing_folders(params, folder):
+        if assumed is None or lacking.exists():
+            message = f"{name}: {lacking} is no folder{fix}"
+            raise ParameterError(message)
+        assumed.append(f"folder {lacking}, for {name}")
     if params.images and params.shape not in ([], list(decoded_shape(params))):
         message = (
             f"shape: JPEG files become images of {decoded_shape(params)} here, not {tuple(params.shape)}: leave shape "
             'empty and set size, or make random images (images: "")'
         )
         raise ParameterError(message)
-    folder = target(params)
-    if not folder.is_relative_to(project_root()) and not folder.parent.is_dir():
-        message = f"data: {folder.parent} is no folder, so nothing can be made in it: mount the storage, or set data"
+
+
+def check_target(folder: Path, *, elsewhere: bool = False) -> None:
+    """Refuse a folder in which no data set lies, and none can be made (see :func:`inferkit.files.obstacle`).
+
+    Raises
+    ------
+    ParameterError
+        Naming what stands there.
+    """
+    if not holds_images(folder) and (why := obstacle(folder, elsewhere=elsewhere)):
+        message = f"data: {folder} cannot be made, {why}: name a folder that you may write to"
         raise ParameterError(message)
+
+
+def _missing_folders(params: MakeDataset, folder: Path) -> Iterator[tuple[str, Path, str]]:
+    """Yield the parameter, the folder that it needs, and what to do."""
+    if params.images not in ("", DEMO) and not resolve(params.images).is_dir():
+        yield "images", resolve(params.images), ": name one that holds JPEG files, or demo"
+    if not folder.is_relative_to(project_root()) and not folder.parent.is_dir():
+        yield "data", folder.parent, ", so nothing can be made in it: mount the storage, or set data"
 
 
 def make_dataset(params: MakeDataset, progress: ShowProgress | None = None, *, overwrite: bool = False) -> Run:

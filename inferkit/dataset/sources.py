@@ -10,6 +10,20 @@ DEMO = "demo"
 PHOTOGRAPHS = 400
 
 
+def named_folder(params: Photographs) -> Path:
+    """Return the folder of JPEG files that the parameters name, whether or not it is there.
+
+    Raises
+    ------
+    ParameterError
+        If none is named.
+    """
+    if not params.images:
+        message = "images is empty, but reader jpeg decodes JPEG files: name their folder, or demo"
+        raise ParameterError(message)
+    return project_root() / "data" / "photographs" if params.images == DEMO else resolve(params.images)
+
+
 def photographs_folder(params: Photographs) -> Path:
     """Return the folder of JPEG files that the parameters name. ``demo`` makes photographs unless they are there.
 
@@ -20,15 +34,11 @@ def photographs_folder(params: Photographs) -> Path:
     DatasetError
         If the photographs cannot be written.
     """
-    if not params.images:
-        message = "images is empty, but reader jpeg decodes JPEG files: name their folder, or demo"
-        raise ParameterError(message)
-    if params.images != DEMO:
-        return resolve(params.images)
-    from inferkit.dataset.photographs import make_photographs
+    folder = named_folder(params)
+    if params.images == DEMO:
+        from inferkit.dataset.photographs import make_photographs
 
-    folder = project_root() / "data" / "photographs"
-    make_photographs(folder, count=PHOTOGRAPHS)
+        make_photographs(folder, count=PHOTOGRAPHS)
     return folder
 
 

@@ -101,7 +101,7 @@ def read_record(folder: Path) -> Staged | None:
     path = folder / RECORD_NAME
     try:
         return Staged.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValidationError, OSError) as error:
         message = f"{path} is no record of staging that this inferkit reads ({error}): remove what was staged by hand"

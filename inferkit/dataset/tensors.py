@@ -55,6 +55,8 @@ class Dataset:
         In reading order.
     described
         True if a manifest describes the files, False if the caller said what the bytes are.
+    awaited
+        Images of a data set that has yet to be made and has no files; None where nobody knows how many.
     """
 
     folder: Path
@@ -62,6 +64,7 @@ class Dataset:
     shape: tuple[int, ...]
     files: tuple[TensorFile, ...]
     described: bool
+    awaited: int | None = None
 
     @property
     def in_memory(self) -> bool:

@@ -1,11 +1,12 @@
 """Lines that override the plan of ranks: ``rank=1 cpus=8-15 node=1 gpus=2,3 data=/dev/shm/x``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from inferkit.errors import ParameterError
 from inferkit.linux.procfs import cpu_list
-from inferkit.machine.topology import Topology
+from inferkit.machine.topology import PciDevice, Topology
 from inferkit.records.place import Place, Placement, cpu_ranges
 
 KEYS = ("ranks", "rank", "gpus", "cpus", "node", "data")
@@ -64,7 +65,7 @@ def _values(line: str, wanted: Mapping[str, str], machine: Topology, allowed: se
     except ValueError as error:
         message = f"placement {line!r}: numbers are written as 0-3,8 and node as one number ({error})"
         raise ParameterError(message) from error
-    have = {"gpus": set(machine.gpus), "cpus": allowed, "node": set(machine.nodes)}
+    have = _have(machine, allowed)
     for key, known in have.items():
         asked = {values[key]} - {None} if key == "node" and key in values else set(values.get(key, ()))
         if not asked <= known:
@@ -72,6 +73,34 @@ def _values(line: str, wanted: Mapping[str, str], machine: Topology, allowed: se
             message = f"placement {line!r}: {key} {found} is not to be had here, {have_them} is"
             raise ParameterError(message)
     return values | ({"folder": wanted["data"]} if "data" in wanted else {})
+
+
+def _have(machine: Topology, allowed: Collection[int]) -> dict[str, set[int]]:
+    return {"gpus": set(machine.gpus), "cpus": set(allowed), "node": set(machine.nodes)}
+
+
+def elsewhere(
+    lines: Sequence[str], machine: Topology, allowed: Collection[int]
+) -> tuple[Topology, set[int], dict[str, set[int]]]:
+    """Give a machine all that some lines name, for a plan that is made for another one.
+
+    Returns
+    -------
+    machine, allowed, lacking
+        As :func:`overridden` takes them, and what was added: GPUs, CPUs and nodes, by the lines' keys.
+    """
+    lacking: dict[str, set[int]] = {}
+    for key, known in _have(machine, allowed).items():
+        named: set[int] = set()
+        for line in lines:
+            with suppress(ValueError):  # overridden refuses it, naming the line
+                named.update(cpu_list(_parse(line).get(key)))
+        if named - known:
+            lacking[key] = named - known
+    gpus = (PciDevice(kind="gpu", name=str(gpu)) for gpu in sorted(lacking.get("gpus", ())))
+    nodes = (*machine.nodes, *sorted(lacking.get("node", ())))
+    there = machine.model_copy(update={"devices": (*machine.devices, *gpus), "nodes": nodes})
+    return there, set(allowed) | lacking.get("cpus", set()), lacking
 
 
 def _refuse_shared_cpus(places: Sequence[Place]) -> None:

@@ -3,6 +3,7 @@
 from inferkit.dataset.tensors import Dataset
 from inferkit.errors import InferkitError
 from inferkit.pipeline.batch_log import check_batch_log
+from inferkit.plan.assumed import Assumed
 from inferkit.plan.context import context_of
 from inferkit.plan.copies import copy_points
 from inferkit.plan.groups import placements
@@ -24,7 +25,7 @@ def prepare(params: Parameters) -> Plan:
         return Plan(params, [], failure=Failure(kind=type(error).__name__, message=str(error)))
 
 
-def plan(params: Parameters, *, pending: Dataset | None = None) -> Plan:
+def plan(params: Parameters, *, pending: Dataset | None = None, assumed: Assumed | None = None) -> Plan:
     """Plan a notebook's points.
 
     Parameters
@@ -33,6 +34,8 @@ def plan(params: Parameters, *, pending: Dataset | None = None) -> Plan:
         The notebook's parameters.
     pending
         The data set that an earlier stage of the same run has yet to make: only its dtype and shape count.
+    assumed
+        Where this is a dry run: what is not here is assumed, and told there. None: it is refused.
 
     Raises
     ------
@@ -43,29 +46,29 @@ def plan(params: Parameters, *, pending: Dataset | None = None) -> Plan:
         check_batch_log()
     match params:
         case HostToDevice():
-            return with_earlier(_copies(params))
+            return with_earlier(_copies(params, assumed))
         case StorageToHost():
-            return with_earlier(_reads(params, pending))
+            return with_earlier(_reads(params, pending, assumed))
         case SingleProcess():
-            return with_earlier(_pipelines(params, pending))
+            return with_earlier(_pipelines(params, pending, assumed))
         case _:
-            return Plan(params, [])
+            return Plan(params, [], pending)
 
 
-def _copies(params: HostToDevice) -> Plan:
-    points, remarks = copy_points(params)
+def _copies(params: HostToDevice, assumed: Assumed | None) -> Plan:
+    points, remarks = copy_points(params, assumed)
     return Plan(params, [*points, memory_point(params)], remarks=remarks)
 
 
-def _reads(params: StorageToHost, pending: Dataset | None) -> Plan:
-    context = context_of(params, pending)
+def _reads(params: StorageToHost, pending: Dataset | None, assumed: Assumed | None) -> Plan:
+    context = context_of(params, pending, assumed)
     return Plan(params, list(read_points(context)), context.dataset)
 
 
-def _pipelines(params: SingleProcess, pending: Dataset | None) -> Plan:
-    context = context_of(params, pending)
-    plans = placements(params, context.dataset) if isinstance(params, MultiProcess) else []
-    settings = of_ranks(params, plans) if isinstance(params, MultiProcess) else of_one_process(params)
+def _pipelines(params: SingleProcess, pending: Dataset | None, assumed: Assumed | None) -> Plan:
+    context = context_of(params, pending, assumed)
+    plans = placements(params, context.dataset, assumed) if isinstance(params, MultiProcess) else []
+    settings = of_ranks(params, plans) if isinstance(params, MultiProcess) else of_one_process(params, assumed)
     points, remarks = pipeline_points(context, settings)
     memory = memory_of_host(params)
     return Plan(params, points, context.dataset, placements=plans, remarks=remarks, memory=memory)

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from inferkit.dataset.sources import decoded_shape, photographs_folder
+from inferkit.dataset.sources import decoded_shape, named_folder, photographs_folder
 from inferkit.dataset.tensors import Dataset
 from inferkit.errors import ParameterError
+from inferkit.plan.assumed import Assumed
 from inferkit.plan.data import dataset_for
 from inferkit.readers import reader_class
 from inferkit.records.job import Window, window_of
@@ -30,12 +31,15 @@ class Context(Generic[P]):
         How long to measure.
     batch_log
         Folder for every batch's times; empty where none are asked for.
+    assumed
+        What a dry run assumes.
     """
 
     params: P
     dataset: Dataset
     window: Window
     batch_log: str
+    assumed: Assumed | None = None
 
     def folder(self, reader: str) -> str:
         """Return where a reader's files lie; empty where it has none.
@@ -58,10 +62,10 @@ class Context(Generic[P]):
                 f"{self.dataset.folder} holds images of {shape}: set size, or compare them in two runs"
             )
             raise ParameterError(message)
-        return photographs_folder(params)
+        return photographs_folder(params) if self.assumed is None else named_folder(params)
 
 
-def context_of(params: P, pending: Dataset | None) -> Context[P]:
+def context_of(params: P, pending: Dataset | None, assumed: Assumed | None = None) -> Context[P]:
     """Find what the parameters name.
 
     Raises
@@ -69,7 +73,8 @@ def context_of(params: P, pending: Dataset | None) -> Context[P]:
     InferkitError
         If there is no such data set.
     """
-    return Context(params, dataset_for(params, pending), window_of(params), batch_log_of(params))
+    dataset = dataset_for(params, pending, assumed)
+    return Context(params, dataset, window_of(params), batch_log_of(params), assumed)
 
 
 def batch_log_of(params: Windows) -> str:

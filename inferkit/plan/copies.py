@@ -7,6 +7,7 @@ from inferkit.devices import MEMORIES
 from inferkit.errors import ParameterError
 from inferkit.linux.cgroups import affinity, memory_nodes
 from inferkit.machine.topology import allowed_cores, topology
+from inferkit.plan.assumed import Assumed
 from inferkit.plan.context import batch_log_of
 from inferkit.plan.devices import chosen_gpus, device_axes
 from inferkit.plan.points import Point
@@ -17,7 +18,7 @@ from inferkit.records.params import HostToDevice
 from inferkit.records.place import Place
 
 
-def copy_points(params: HostToDevice) -> tuple[list[Point], tuple[str, ...]]:
+def copy_points(params: HostToDevice, assumed: Assumed | None = None) -> tuple[list[Point], tuple[str, ...]]:
     """Plan a point for each GPU alone and for all at once; then for each GPU and NUMA node, where there are several.
 
     Returns
@@ -40,7 +41,7 @@ def copy_points(params: HostToDevice) -> tuple[list[Point], tuple[str, ...]]:
     if params.device == "cpu" and params.directions != ["in"]:
         message = "directions: device cpu has no memory of its own to copy back from: use in"
         raise ParameterError(message)
-    gpus = chosen_gpus(params.device, params.gpus)
+    gpus = chosen_gpus(params.device, params.gpus, assumed)
     points = [
         _point(params, own, memory, direction, nbytes)
         for own in [*([gpu] for gpu in gpus), *([gpus] if len(gpus) > 1 else [])]

@@ -1,11 +1,14 @@
 """The data set that parameters name, or the small one that is made where they name none."""
 
 from inferkit.dataset.format import open_dataset
-from inferkit.dataset.sources import decoded_shape, photographs_folder
+from inferkit.dataset.manifest import MANIFEST_NAME
+from inferkit.dataset.sources import DEMO, PHOTOGRAPHS, decoded_shape, named_folder, photographs_folder
 from inferkit.dataset.staging_record import first_copy
-from inferkit.dataset.synthetic import make_default
+from inferkit.dataset.synthetic import SYNTHETIC_IMAGES, make_default
 from inferkit.dataset.target import synthetic_folder
 from inferkit.dataset.tensors import Dataset
+from inferkit.errors import DatasetError
+from inferkit.plan.assumed import Assumed
 from inferkit.plan.networks import shape_for
 from inferkit.readers import reader_class
 from inferkit.readers.memory import in_memory
@@ -13,8 +16,17 @@ from inferkit.records.params import Reading, SingleProcess
 from inferkit.records.project import resolve
 
 
-def dataset_for(params: Reading, pending: Dataset | None = None) -> Dataset:
+def dataset_for(params: Reading, pending: Dataset | None = None, assumed: Assumed | None = None) -> Dataset:
     """Open the data set that parameters name, or make the small synthetic one.
+
+    Parameters
+    ----------
+    params
+        What is read, and how.
+    pending
+        A data set that has yet to be made.
+    assumed
+        What a dry run assumes: it makes nothing, and describes what is not here.
 
     Raises
     ------
@@ -27,6 +39,8 @@ def dataset_for(params: Reading, pending: Dataset | None = None) -> Dataset:
     decoding = [reader for reader in readers if reader.capabilities.decodes]
     resident = [reader for reader in readers if not reader.capabilities.has_files]
     if decoding and len(decoding) + len(resident) == len(readers):
+        if assumed is not None and not named_folder(params).is_dir():
+            return _assumed_photographs(params, assumed)
         return decoding[0].find(photographs_folder(params), dtype, decoded_shape(params))
     if len(resident) == len(readers):
         return in_memory(own, dtype or "uint8")
@@ -34,7 +48,25 @@ def dataset_for(params: Reading, pending: Dataset | None = None) -> Dataset:
         folder = synthetic_folder(dtype or "uint8", own)
         if pending is not None and pending.folder == folder:
             return pending
+        if assumed is not None and not (folder / MANIFEST_NAME).exists():
+            return Dataset(folder, dtype or "uint8", own, files=(), described=True, awaited=SYNTHETIC_IMAGES)
         return make_default(dtype or "uint8", own)
     if pending is not None and pending.folder == resolve(params.data):
         return pending
-    return open_dataset(first_copy(resolve(params.data)), dtype=dtype or None, shape=shape or None)
+    folder = resolve(params.data)
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        message = (
+            f"data: {folder} holds no data set: run stage 01 first (`papermill notebooks/01_dataset.ipynb 01.ipynb` "
+            "with these parameters, or `inferkit run`, which runs all stages), mount the storage, or correct the path"
+        )
+        raise DatasetError(message)
+    return open_dataset(first_copy(folder), dtype=dtype or None, shape=shape or None)
+
+
+def _assumed_photographs(params: Reading, assumed: Assumed) -> Dataset:
+    """Describe JPEG files that are not here: ``demo`` would make them, any other folder is assumed."""
+    folder, demo = named_folder(params), params.images == DEMO
+    if not demo:
+        assumed.told.append(f"folder {folder}, for images")
+    awaited = PHOTOGRAPHS if demo else None
+    return Dataset(folder, params.dtype or "uint8", decoded_shape(params), files=(), described=False, awaited=awaited)

@@ -5,13 +5,21 @@ from collections.abc import Sequence
 
 from inferkit.errors import ParameterError
 from inferkit.machine.facts import facts
+from inferkit.plan.assumed import Assumed
 from inferkit.records.figures import Scalar
 
 
-def chosen_gpus(device: str, gpus: list[int]) -> list[int]:
+def chosen_gpus(device: str, gpus: Sequence[int], assumed: Assumed | None = None) -> list[int]:
     """Return NVML's numbers of the GPUs to use: where none are named those that CUDA_VISIBLE_DEVICES leaves, else all.
 
     The CPU counts as one device, 0.
+
+    Parameters
+    ----------
+    device, gpus
+        As parameters name them.
+    assumed
+        What a dry run assumes.
 
     Raises
     ------
@@ -19,17 +27,19 @@ def chosen_gpus(device: str, gpus: list[int]) -> list[int]:
         If there is no such GPU here.
     """
     if device == "cpu":
-        if gpus not in ([], [0]):
+        if list(gpus) not in ([], [0]):
             message = f"gpus is {gpus}, but device is cpu: set device: cuda, or leave gpus empty"
             raise ParameterError(message)
         return [0]
     found = [gpu.index for gpu in facts().gpus]
+    if assumed is not None and (instead := assumed.numbers(len(found))):
+        return list(gpus) or instead
     missing = sorted(set(gpus) - set(found))
     if not found or missing:
         what = f"no GPU {missing}, only {found}" if found else "no NVIDIA GPU that its driver shows"
         message = f"device is cuda, but this machine has {what}: `inferkit doctor` tells why; device: cpu needs none"
         raise ParameterError(message)
-    return gpus or _visible(found)
+    return list(gpus) or _visible(found)
 
 
 def _visible(there: list[int]) -> list[int]:

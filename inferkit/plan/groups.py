@@ -5,17 +5,18 @@ from inferkit.dataset.tensors import Dataset
 from inferkit.errors import ParameterError
 from inferkit.linux.cgroups import affinity
 from inferkit.machine.placement import place_ranks, spread
-from inferkit.machine.placement_overrides import overridden
+from inferkit.machine.placement_overrides import elsewhere, overridden
 from inferkit.machine.topology import allowed_cores, topology
+from inferkit.plan.assumed import Assumed
 from inferkit.plan.devices import chosen_gpus
 from inferkit.records.params import MultiProcess
-from inferkit.records.place import Placement
+from inferkit.records.place import Placement, cpu_ranges
 
 MOST_RANKS = 8
 """Ranks that ``auto`` goes up to where there is no GPU."""
 
 
-def placements(params: MultiProcess, dataset: Dataset) -> list[Placement]:
+def placements(params: MultiProcess, dataset: Dataset, assumed: Assumed | None = None) -> list[Placement]:
     """Plan the ranks for each number of GPUs and of processes that is asked for.
 
     Raises
@@ -24,13 +25,17 @@ def placements(params: MultiProcess, dataset: Dataset) -> list[Placement]:
         If it cannot be done on this machine, or the data set is too small to be shared out.
     """
     machine, allowed = topology(), affinity()
-    gpus = chosen_gpus(params.device, params.gpus)
+    gpus = chosen_gpus(params.device, params.gpus, assumed)
+    named, usable = machine, set(allowed)
+    if assumed is not None:
+        named, usable, lacking = elsewhere(params.placement, machine, allowed)
+        assumed.told.extend(f"{key} {cpu_ranges(numbers)}, as placement names" for key, numbers in lacking.items())
     apart = spread(machine, gpus) if params.device == "cuda" else []
     plans = []
     for count in _gpu_counts(params, len(apart)):
         for ranks in params.ranks or _auto(count or min(MOST_RANKS, len(allowed_cores(machine, allowed)))):
             plan = place_ranks(machine, ranks, gpus=apart[:count], cpus=allowed, cores=params.cores)
-            plan = overridden(plan, params.placement, machine, set(allowed))
+            plan = overridden(plan, params.placement, named, usable)
             plans.append(_with_data(plan, dataset))
             most = max(len(place.gpus) for place in plan.places)
             _refuse_small(dataset, ranks, max(params.threads) * max(1, most))

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inferkit.dataset.tensors import Dataset
-from inferkit.engines import engine_class
 from inferkit.errors import ParameterError
+from inferkit.plan.assumed import Assumed, engine_traits
 from inferkit.records.params import SingleProcess
 from inferkit.records.project import resolve
 
@@ -30,11 +30,14 @@ class Networks:
         How users' models take their images.
     dataset
         What the images are, and what networks are calibrated on.
+    assumed
+        What a dry run assumes: users' networks that are not here.
     """
 
-    def __init__(self, params: SingleProcess, dataset: Dataset) -> None:
+    def __init__(self, params: SingleProcess, dataset: Dataset, assumed: Assumed | None = None) -> None:
         self._params = params
         self._dataset = dataset
+        self._assumed = assumed
         self._made: dict[tuple[str, str], NetworkPair] = {}
 
     def get(self, engine: str, model: str, precision: str) -> "NetworkPair | None":
@@ -51,7 +54,7 @@ class Networks:
         """
         if not model:
             return None
-        lacking = engine_class(engine).lacks
+        lacking = engine_traits(engine, self._assumed).lacks
         if precision in lacking:
             message = f"precisions: engine {engine} computes no {precision}: {lacking[precision]}"
             raise ParameterError(message)
@@ -63,6 +66,10 @@ class Networks:
         from inferkit.models.agreement import NetworkPair
         from inferkit.models.precision import CALIBRATED
 
+        if self._assumed is not None and model.endswith(".onnx") and not resolve(model).exists():
+            self._assumed.told.append(f"network {resolve(model)}, which takes such images")
+            absent = _absent(model, precision, self._dataset)
+            return NetworkPair(absent, absent, self._dataset)
         reference = _file(self._params, self._dataset, model, "float32")
         if precision == "float32" or (precision in CALIBRATED and not self._dataset.files):
             return NetworkPair(reference, reference, self._dataset)
@@ -83,6 +90,22 @@ def _file(params: SingleProcess, dataset: Dataset, model: str, precision: str) -
         std=params.std or None,
         scale=params.scale,
         calibration=dataset,
+    )
+
+
+def _absent(model: str, precision: str, dataset: Dataset) -> "ModelFile":
+    """Stand for a network that is not here: nothing is known of it but its name."""
+    from inferkit.models.cache import ModelFile
+
+    return ModelFile(
+        path=resolve(model),
+        name=stem(model),
+        digest="",
+        input_name="",
+        input_dtype=dataset.dtype,
+        input_shape=(0, 0, 0),
+        output_shape=(),
+        precision=precision,
     )
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
-from inferkit.engines import engine_class
 from inferkit.errors import ParameterError
+from inferkit.plan.assumed import Assumed, engine_traits
 from inferkit.plan.context import Context
 from inferkit.plan.grid import Grid, windowed
 from inferkit.plan.networks import Networks, stem
@@ -43,11 +43,12 @@ class InferChoice(NamedTuple):
         return {**self._asdict(), "model": stem(self.model)}
 
 
-def infer_choices(params: SingleProcess) -> list[InferChoice]:
+def infer_choices(params: SingleProcess, assumed: Assumed | None = None) -> list[InferChoice]:
     """Return every way to infer that is asked for; engines that infer nothing first, for the others refer to them."""
     choices = []
-    for engine in sorted(params.engines, key=lambda name: engine_class(name).has_ceiling):
-        if not engine_class(engine).has_ceiling:
+    traits = {name: engine_traits(name, assumed) for name in params.engines}
+    for engine in sorted(params.engines, key=lambda name: traits[name].has_ceiling):
+        if not traits[engine].has_ceiling:
             choices.append(InferChoice(engine, "", ""))
         else:
             choices += [InferChoice(*own) for own in product([engine], params.models, params.precisions)]
@@ -172,12 +173,12 @@ def pipeline_points(
         If a rule is wrong or leaves nothing, or a network fits neither images nor engine.
     """
     params, grid = context.params, Grid(context.params.grid)
-    networks = Networks(params, context.dataset)
+    networks = Networks(params, context.dataset, context.assumed)
     ceilings: dict[str, Point] = {}
     pipelines: list[Point] = []
     feeds: dict[str, Point] = {}
     cold = params.device == "cpu" and are_cold(context)  # a GPU's driver loads what it is to copy from beforehand
-    for combination in product(settings, infer_choices(params), read_choices(params)):
+    for combination in product(settings, infer_choices(params, context.assumed), read_choices(params)):
         pipeline = _Pipeline(context, cold, *combination)
         changes = grid.settle({"gpus": pipeline.setting.gpus, "ranks": 1, **pipeline.axes})
         if changes is None:

@@ -117,16 +117,22 @@ class Plan:
         rows = [[point.measure, *(str(point.axes.get(name, "")) for name in names)] for point in self.points]
         lines = text_table(rows, ["measure", *names])
         reading = sum(point.job.window.seconds for point in self.todo if reads_files(point.job))
-        if self.dataset is not None and self.dataset.files and reading:
-            lines.append(
-                f"data set: {self.dataset.images} images, {gigabytes(self.dataset.nbytes)}, "
-                f"read again and again for {duration(reading)}"
-            )
+        if self.dataset is not None and reading:
+            lines.append(f"data set: {size_told(self.dataset)}, read again and again for {duration(reading)}")
         lines += self.remarks
         if again := len(self.points) - len(self.todo):
             lines.append(f"{again} of {len(self.points)} points were measured before and are shown again, not measured")
         lines.append(f"{len(self.todo)} points, at least {duration(self.seconds)}")
         return "\n".join([*lines, "", picture(self.placements)] if self.placements else lines)
+
+
+def size_told(dataset: Dataset) -> str:
+    """Say how many images and bytes a data set has, or will have once it is made."""
+    if dataset.files:
+        return f"{dataset.images:,} images, {gigabytes(dataset.nbytes)}"
+    if dataset.awaited is None:
+        return f"as many images as there are, {gigabytes(dataset.image_bytes)} each, yet to be made"
+    return f"{dataset.awaited:,} images, {gigabytes(dataset.awaited * dataset.image_bytes)}, yet to be made"
 
 
 def reads_files(job: Job) -> bool:

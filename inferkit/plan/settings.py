@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from inferkit.errors import ParameterError
+from inferkit.plan.assumed import Assumed
 from inferkit.plan.devices import chosen_gpus, device_axes
 from inferkit.readers import reader_class
 from inferkit.records.figures import Scalar
@@ -61,7 +62,7 @@ def _reads_tensors(reading: ReadOptions) -> bool:
     return capabilities.has_files and not capabilities.decodes
 
 
-def of_one_process(params: SingleProcess) -> list[Setting]:
+def of_one_process(params: SingleProcess, assumed: Assumed | None = None) -> list[Setting]:
     """Return a setting for each number of GPUs that one process is to use at once.
 
     Raises
@@ -69,7 +70,7 @@ def of_one_process(params: SingleProcess) -> list[Setting]:
     ParameterError
         If there are not so many.
     """
-    gpus = chosen_gpus(params.device, params.gpus)
+    gpus = chosen_gpus(params.device, params.gpus, assumed)
     if params.gpu_counts and (params.device == "cpu" or max(params.gpu_counts) > len(gpus)):
         there = "device is cpu" if params.device == "cpu" else f"there are {len(gpus)} GPUs to use"
         message = f"gpu_counts is {params.gpu_counts}, but {there}: lower it, or leave it empty"

@@ -5,6 +5,7 @@ for any of them. Types are strict: papermill's YAML reads ``1e6`` as text, and `
 """
 
 import difflib
+import json
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -101,7 +102,7 @@ class Group(BaseModel):
             told = [
                 unknown_parameter(_name(detail), set(cls.model_fields), place)
                 if detail["type"] == "extra_forbidden"
-                else f"{place}: {_name(detail)} is {_refusal(detail)}"
+                else f"{place}: {_name(detail)} is {_refusal(place, detail)}"
                 for detail in error.errors()
             ]
             raise ParameterError("\n".join(told)) from error
@@ -344,10 +345,20 @@ def _name(detail: ErrorDetails) -> str:
     return ".".join(str(part) for part in detail["loc"])
 
 
-def _refusal(detail: ErrorDetails) -> str:
+def _refusal(place: str, detail: ErrorDetails) -> str:
     """Word what was found and why it is refused."""
     found = detail["input"]
     hint = ""
-    if isinstance(found, str) and "string" not in detail["type"] and detail["type"] != "literal_error":
+    if detail["type"] == "list_type" and not str(found).startswith("["):
+        hint = f": write {_as_list(_name(detail), found, place)}"
+    elif isinstance(found, str) and "string" not in detail["type"] and detail["type"] != "literal_error":
         hint = " (text: YAML reads 1e6 as text, write 1.0e+6 or 1000000; papermill -p passes text, use -y)"
     return f"{found!r}: {detail['msg']}{hint}"
+
+
+def _as_list(name: str, value: object, place: str) -> str:
+    """Write a value as the list that it was to be: in YAML, or in Python where a notebook says so."""
+    if place.startswith("notebook "):
+        return f"{name} = [{value!r}]"
+    plain = isinstance(value, str) and re.fullmatch(r"[\w./,-]+", value)
+    return f"{name}{'=' if place.startswith('--') else ': '}[{value if plain else json.dumps(value, default=str)}]"

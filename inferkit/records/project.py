@@ -1,25 +1,97 @@
-"""The project that notebooks and parameter files lie in, and what relative paths in them mean."""
+"""Where the project is that notebooks and parameter files lie in, and what relative paths in them mean.
 
+The project is the nearest folder, upward from the current one or from a parameter file, that holds ``notebooks/`` and
+``parameters/``: a checkout, or what ``inferkit init`` laid out. Where there is none, the folder itself takes its place,
+and notebooks and parameter files are those that came with inferkit. Nothing is ever written beside these.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from inferkit.errors import ParameterError
 
+PACKAGE = Path(__file__).resolve().parents[1]
+PARTS = ("notebooks", "parameters")
+"""What makes a folder a project."""
 
-def project_root() -> Path:
-    """Return the folder that holds ``notebooks/`` and ``parameters/``; relative paths resolve against it.
+_chosen: ContextVar[Path | None] = ContextVar("project", default=None)
+
+
+def is_project(folder: Path) -> bool:
+    """Tell whether a folder holds notebooks and parameters."""
+    return all((folder / part).is_dir() for part in PARTS)
+
+
+def project_of(folder: Path) -> Path:
+    """Return the nearest project, from a folder upward; the folder itself where there is none."""
+    return next((place for place in (folder, *folder.parents) if is_project(place)), folder)
+
+
+def current_folder() -> Path:
+    """Return the current folder.
 
     Raises
     ------
     ParameterError
-        If neither the package's checkout nor any folder above the current one is such a project.
+        If it was removed meanwhile.
     """
-    for folder in (Path(__file__).resolve().parents[2], Path.cwd(), *Path.cwd().parents):
-        if (folder / "notebooks").is_dir() and (folder / "parameters").is_dir():
-            return folder
-    message = f"no folder above {Path.cwd()} holds notebooks/ and parameters/: change to a checkout of inferkit"
-    raise ParameterError(message)
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        message = "the current folder is not there any more: change to another"
+        raise ParameterError(message) from error
+
+
+def project_root() -> Path:
+    """Return the folder that relative paths resolve against, and in which runs and data sets lie unless told otherwise.
+
+    Raises
+    ------
+    ParameterError
+        If there is no current folder, or it lies inside the installed package, where nothing is to be written.
+    """
+    root = _chosen.get() or project_of(current_folder())
+    if root.is_relative_to(PACKAGE):
+        message = f"{root} is part of the installed inferkit: change to a folder of your own, or `inferkit init DIR`"
+        raise ParameterError(message)
+    return root
+
+
+@contextmanager
+def within(root: Path) -> Iterator[None]:
+    """Let relative paths resolve against another folder for a while."""
+    token = _chosen.set(root)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
 
 
 def resolve(path: str) -> Path:
     """Resolve a path of a parameter against the project's root; ``~`` is the home folder."""
     return (project_root() / Path(path).expanduser()).resolve()
+
+
+def shipped() -> Path:
+    """Return the folder of the notebooks and parameter files that came with inferkit.
+
+    They travel inside the package; where it is imported from a checkout, they lie beside it.
+
+    Raises
+    ------
+    ParameterError
+        If they did not come along.
+    """
+    for folder in (PACKAGE / "templates", PACKAGE.parent):
+        if is_project(folder):
+            return folder
+    message = f"{PACKAGE} came without its notebooks: install inferkit again, from its wheel or its checkout"
+    raise ParameterError(message)
+
+
+def find(name: str) -> Path:
+    """Return a file of the project, such as ``notebooks/01_dataset.ipynb``, or the one that came with inferkit."""
+    own = project_root() / name
+    return own if own.is_file() else shipped() / name

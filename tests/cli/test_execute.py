@@ -21,13 +21,12 @@ from nbformat.sign import NotebookNotary
 from inferkit.cli import execute as execute_module
 from inferkit.cli.configure import configure
 from inferkit.cli.main import main
-from inferkit.engines.onnx import OnnxEngine
 from inferkit.errors import InferkitError, ParameterError
 from inferkit.models.agreement import NetworkPair
 from inferkit.models.cache import ModelFile
 from inferkit.plan.networks import Networks
 from inferkit.readers.memory import in_memory
-from inferkit.records.host import Gpu, Host
+from inferkit.records.host import Host
 from inferkit.records.job import PipelineJob
 from inferkit.records.notebooks import load_runs, read_notebook
 from inferkit.records.params import SingleProcess
@@ -105,7 +104,7 @@ def test_what_the_file_says_badly_is_blamed_on_the_file_unless_an_option_replace
 def test_a_folder_for_notebooks_that_cannot_be_made_is_refused(config: WriteConfig, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = CliRunner().invoke(main, ["run", str(config()), "--only", "03a", "--out", str(tmp_path / "file")])
-    assert (done.exit_code, "--out: " in done.stderr, "Not a directory" in done.stderr) == (2, True, True)
+    assert (done.exit_code, "--out: " in done.stderr, "is no folder" in done.stderr) == (2, True, True)
 
 
 @pytest.mark.xdist_group("executed")
@@ -250,19 +249,18 @@ def test_models_that_do_not_fit_the_data_set_are_refused_with_its_shape(config: 
 
 
 def test_the_recipes_grid_has_24_points(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 4 numbers of GPUs × 3 networks × 5 batch sizes; on a machine with 8 GPUs, which builds no network here."""
+    """Of 4 numbers of GPUs × 3 networks × 5 batch sizes; a dry run takes 8 GPUs to be here, and builds no network."""
 
     def named(networks: Networks, engine: str, model: str, precision: str) -> NetworkPair:
         file = ModelFile(Path(model), model, model, "input", "uint8", (3, 224, 224), (1000,), precision, None)
         return NetworkPair(file, file, in_memory((3, 224, 224), "uint8"))
 
-    gpus = [Gpu(index=index, name="GPU") for index in range(8)]
-    monkeypatch.setattr("inferkit.plan.devices.facts", lambda: Host(gpus=gpus))
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("inferkit.plan.devices.facts", Host)
     monkeypatch.setattr(Networks, "get", named)
-    monkeypatch.setattr("inferkit.plan.pipelines.engine_class", lambda name: OnnxEngine)
     example = project_root() / "parameters" / "examples" / "recipe_grid.yaml"
-    planned = configure(str(example), only=["03b"]).plans["03b"]
+    configuration = configure(str(example), only=["03b"], dry=True)
+    assert "8 GPUs, of which none is here" in configuration.assumed
+    planned = configuration.plans["03b"]
     pipelines = [point for point in planned.points if point.measure == "pipeline"]
     assert len(pipelines) == 24
     assert "36 points of the product are left out" in str(planned)

@@ -184,9 +184,10 @@ def test_a_noisy_machine_is_no_failure_of_the_demo(changes: dict[str, Any], code
 def test_run_alone_lists_what_can_be_run() -> None:
     done = CliRunner().invoke(main, ["run"])
     assert done.exit_code == 0
-    lines = [line.split(maxsplit=1) for line in done.output.splitlines()]
-    assert [name for name, _ in lines] == ["hps", "nas", "nvme", "quickstart", "shm", "synthetic"]
-    assert all(about for _, about in lines)
+    lines = [line.split("  ") for line in done.output.splitlines()]
+    names = [name for name, *_ in lines]
+    assert names == ["hps", "nas", "nvme", "quickstart", "shm", "synthetic", "examples/recipe_grid"]
+    assert all(about for *_, about in lines)
 
 
 def test_a_name_that_is_nearly_one_is_asked_for() -> None:

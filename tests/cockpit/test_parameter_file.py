@@ -90,7 +90,7 @@ def test_a_folder_that_cannot_be_written_to_is_told_of(tmp_path: Path) -> None:
         save({"storage": "mine"}, "mine")
 
 
-def test_a_long_list_is_read_back_whole() -> None:
+def test_a_long_list_is_read_back_whole(tmp_path: Path) -> None:
     values = {"storage": "x", "batch_sizes": list(range(1, 400))}
     assert yaml.safe_load(as_yaml(values)) == values
-    assert planned(values, "form", only=["01"]).notebooks
+    assert planned(values, Path("form"), tmp_path, only=["01"]).notebooks
