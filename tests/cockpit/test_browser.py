@@ -45,14 +45,16 @@ def playwright() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
-    """Give the address and the process of a JupyterLab over this project, with settings of its own."""
+    """Give the address and the process of a JupyterLab, with settings of its own, over a copy: it saves notebooks."""
     folder = tmp_path_factory.mktemp("lab")
+    for part in ("notebooks", "parameters"):
+        shutil.copytree(project_root() / part, folder / "project" / part)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     own = {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
     options = ["--no-browser", "--allow-root", "--ServerApp.token=", f"--port={port}", "--ServerApp.port_retries=0"]
-    command = [sys.executable, "-m", "jupyterlab", *options, f"--ServerApp.root_dir={project_root()}"]
+    command = [sys.executable, "-m", "jupyterlab", *options, f"--ServerApp.root_dir={folder / 'project'}"]
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(command, env={**os.environ, **own}, stdout=log, stderr=log, start_new_session=True)
     try:

@@ -85,7 +85,7 @@ def test_a_folder_that_cannot_be_written_to_is_told_of(tmp_path: Path) -> None:
     (tmp_path / "parameters").touch()
     with (
         mock.patch("inferkit.cockpit.parameter_file.project_root", return_value=tmp_path),
-        pytest.raises(ParameterError, match=r"mine\.yaml cannot be written: Not a directory"),
+        pytest.raises(ParameterError, match=r"mine\.yaml cannot be written: File exists"),
     ):
         save({"storage": "mine"}, "mine")
 

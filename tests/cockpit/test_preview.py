@@ -42,7 +42,7 @@ def test_what_does_not_run_is_said_with_the_reason(tmp_path: Path) -> None:
         ({"readers": ["dircet"]}, "readers"),
         ({"models": ["resnt18"], "engines": ["onnx"]}, "models"),
         ({"evict": True, "readers": ["memory"]}, "evict"),
-        ({"data": "/nowhere/at/all"}, ""),
+        ({"data": "/nowhere/at/all"}, "data"),
     ],
 )
 def test_what_cannot_be_planned_is_told_of_beside_the_field_that_it_names(
