@@ -1,12 +1,21 @@
 """Files that appear whole or not at all, however many processes write the same one; and where the cache is."""
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
 from secrets import token_hex
 from typing import BinaryIO
+
+_KINDS = (
+    (stat.S_ISFIFO, "pipe"),
+    (stat.S_ISSOCK, "socket"),
+    (stat.S_ISCHR, "device"),
+    (stat.S_ISBLK, "device"),
+)
 
 
 def cache_folder(kind: str) -> Path:
@@ -61,6 +70,41 @@ def replacing(path: Path, *, sync: bool = False, keep_empty: bool = True) -> Ite
                 _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def open_regular(path: Path, limit: int) -> int:
+    """Open a regular file for reading and return its descriptor; nothing else is touched, so that nothing can block.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened, is a pipe, socket, device or folder, or holds more than ``limit`` bytes.
+    """
+    check_regular(path.stat(), limit)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        check_regular(os.fstat(descriptor), limit)  # it may be another by now
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """Read a regular file of at most ``limit`` bytes; see :func:`open_regular`."""
+    with os.fdopen(open_regular(path, limit), "rb") as file:
+        return file.read(os.fstat(file.fileno()).st_size)
+
+
+def check_regular(status: os.stat_result, limit: int) -> None:
+    """Raise OSError if something is no regular file, or holds more than ``limit`` bytes."""
+    kind = next((name for is_kind, name in _KINDS if is_kind(status.st_mode)), "")
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if kind:
+        raise OSError(errno.EINVAL, f"it is a {kind}, not a file")
+    if status.st_size > limit:
+        raise OSError(errno.EFBIG, f"it holds {status.st_size:,} bytes, over the limit of {limit:,}")
 
 
 def write_whole(path: Path, *parts: bytes) -> None:

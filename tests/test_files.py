@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from inferkit.files import remove_leftovers, replacing, write_whole
+from inferkit.files import open_regular, read_regular, remove_leftovers, replacing, write_whole
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -69,7 +69,9 @@ def test_writers_of_the_same_name_do_not_meet(tmp_path: Path) -> None:
 
 
 def test_processes_that_write_the_same_name_leave_a_whole_file(tmp_path: Path) -> None:
-    program = "import sys; from pathlib import Path; from inferkit.files import write_whole\n"
+    program = (
+        "import sys; from pathlib import Path; from inferkit.files import open_regular, read_regular, write_whole\n"
+    )
     program += "for _ in range(50): write_whole(Path(sys.argv[1]), sys.argv[2].encode() * 100_000)"
     command = [sys.executable, "-c", program, str(tmp_path / "a")]
     writers = [subprocess.Popen([*command, letter]) for letter in "xyz"]
@@ -105,7 +107,9 @@ def test_a_file_has_the_mode_of_any_other(tmp_path: Path) -> None:
 
 
 def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
-    program = "import os, sys; from pathlib import Path; from inferkit.files import replacing\n"
+    program = (
+        "import os, sys; from pathlib import Path; from inferkit.files import open_regular, read_regular, replacing\n"
+    )
     program += "with replacing(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
     for name in ("a[1]", "b"):
         subprocess.run([sys.executable, "-c", program, str(tmp_path / name)], check=False)
@@ -117,3 +121,31 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path: Path) 
     remove_leftovers(tmp_path)
     assert set(contents(tmp_path)) == {"a[1]", ".hidden", ".hidden.part", "b.part", "b.1.part"}
     remove_leftovers(tmp_path / "missing")
+
+
+def test_only_files_of_sane_size_are_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"abc")
+    (tmp_path / "link").symlink_to("file")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("file", "link"):
+        assert read_regular(tmp_path / name, 3) == b"abc"
+    for place, reason in (
+        (tmp_path / "file", "it holds 3 bytes, over the limit of 2"),
+        (tmp_path / "pipe", "it is a pipe, not a file"),
+        (Path("/dev/zero"), "it is a device, not a file"),
+        (tmp_path, "Is a directory"),
+        (tmp_path / "none", "No such file"),
+    ):
+        with pytest.raises(OSError, match=reason):
+            read_regular(place, 2)
+
+
+def test_a_file_that_became_a_pipe_meanwhile_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    status = (tmp_path / "file").stat()
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setattr(Path, "stat", lambda path: status)
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - Path.stat is not as it was
+    with pytest.raises(OSError, match="it is a pipe"):
+        open_regular(tmp_path / "pipe", 100)
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208

@@ -213,7 +213,8 @@ MEASURING = {
 @pytest.mark.parametrize(
     "command",
     ["show {0}/03b_single_process.ipynb", "compare {0}"]
-    + [f"export {{0}}/03b_single_process.ipynb --to {form} --out {{1}}/out" for form in ("html", "csv", "json")],
+    + [f"export {{0}}/03b_single_process.ipynb --to {form} --out {{1}}/out" for form in ("html", "csv", "json")]
+    + ["export {0}/03b_single_process.ipynb --to ipynb --anonymize --out {1}/out"],
 )
 def test_the_base_install_reads_notebooks_even_where_there_is_no_linux(command: str, tmp_path: Path) -> None:
     arguments = command.format(ROOT / "tests/fixtures/schema_1", tmp_path).split()

@@ -7,7 +7,7 @@ from typing import Any, ParamSpec, get_args
 
 import click
 
-from inferkit.cli.refusals import FAILED, OK, REFUSED, refusals, warn
+from inferkit.cli.refusals import FAILED, OK, REFUSED, refusals, say, warn
 from inferkit.errors import UnfinishedError
 from inferkit.records.params import MakeDataset
 from inferkit.units import gigabytes, rate
@@ -66,9 +66,11 @@ def make(images: str, out: Path, *, shape: str, overwrite: bool, **options: Any)
         warn(made.failure.message)
         sys.exit(FAILED if made.failure.kind == UnfinishedError.__name__ else REFUSED)
     for name, reason in made.facts["skipped"].items():
-        click.echo(f"skipped {name}: {reason}", err=True)
+        say(f"skipped {name}: {reason}", err=True)
+    if (more := made.facts["skipped_count"] - len(made.facts["skipped"])) > 0:
+        say(f"skipped {more} more: {out / 'dataset.json'} lists all", err=True)
     speed = f", {rate(made.measured.images_per_s)}" if made.measured and made.measured.images_per_s else ""
-    click.echo(
+    say(
         f"{out}: {made.facts['images']} images, {gigabytes(made.facts['dataset_bytes'])}, "
         f"{made.facts['made']} made now{speed}, {made.facts['skipped_count']} skipped"
     )
@@ -86,8 +88,8 @@ def verify(folder: Path) -> None:
     with _bar("verify") as progress:
         report = verify_dataset(opened, progress.making)
     for name, index in report.altered:
-        click.echo(f"altered: image {index} of {name}", err=True)
-    click.echo(f"{folder}: {report.images} images checked, {len(report.altered)} altered")
+        say(f"altered: image {index} of {name}", err=True)
+    say(f"{folder}: {report.images} images checked, {len(report.altered)} altered")
     sys.exit(OK if report.ok else FAILED)
 
 
@@ -104,12 +106,12 @@ def info(folder: Path) -> None:
     opened = open_dataset(folder)
     manifest = read_manifest(folder)
     size = f"{gigabytes(opened.nbytes)} in {len(opened.files)} files"
-    click.echo(f"{folder}: {opened.images} images {opened.dtype} {opened.shape}, {size}")
+    say(f"{folder}: {opened.images} images {opened.dtype} {opened.shape}, {size}")
     if manifest is not None:
         told = manifest.model_dump(mode="json", exclude={"files", "skipped"}, exclude_none=True)
-        click.echo(yaml.safe_dump(told, sort_keys=False, default_flow_style=None).rstrip())
+        say(yaml.safe_dump(told, sort_keys=False, default_flow_style=None).rstrip())
         for skipped in manifest.skipped:
-            click.echo(f"skipped {skipped.name}: {skipped.reason}")
+            say(f"skipped {skipped.name}: {skipped.reason}")
 
 
 @dataset.command("stage")
@@ -124,7 +126,7 @@ def stage_dataset(source: Path, target: Path | None, *, per: str, separate: bool
 
     with _bar("stage") as progress:
         staged = stage(source, target or TARGET, per=per, separate=separate, progress=progress.staging)
-    click.echo(staged.table(target or TARGET))
+    say(staged.table(target or TARGET))
 
 
 @dataset.command("unstage")
@@ -136,5 +138,5 @@ def unstage_dataset(target: Path | None) -> None:
 
     removed, left = unstage(target or TARGET)
     for path in left:
-        click.echo(f"left, since it was not staged: {path}", err=True)
-    click.echo(f"{target or TARGET}: {removed} files removed")
+        say(f"left, since it was not staged: {path}", err=True)
+    say(f"{target or TARGET}: {removed} files removed")

@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from inferkit import __version__
-from inferkit.cli.refusals import FAILED, INVALID, OK, REFUSED, refusals, warn
+from inferkit.cli.refusals import FAILED, INVALID, OK, REFUSED, refusals, say, warn
 from inferkit.errors import InferkitError
-from inferkit.text import text_table
+from inferkit.text import plain, text_table
 from inferkit.units import duration
 
 
@@ -46,8 +46,8 @@ def init(folder: Path) -> None:
     from inferkit.cli.init import lay_out
 
     written = lay_out(folder)
-    click.echo("\n".join(map(str, written)))
-    click.echo(
+    say("\n".join(map(str, written)))
+    say(
         f"\nNext: cd {shlex.quote(str(folder))}; edit parameters/nvme.yaml (data: a folder on the storage to measure); "
         "inferkit run nvme --dry-run.\nRuns and data sets go to runs/ and data/ beside them."
     )
@@ -60,7 +60,7 @@ def doctor(path: Path) -> None:
     """Say what this machine has and lacks, why it matters, and how to fix it. PATH: where data sets lie."""
     from inferkit.machine.doctor import examine, table
 
-    click.echo(table(examine(path)))
+    say(table(examine(path)))
 
 
 @main.command()
@@ -86,7 +86,7 @@ def run(
 
     told = None if feed is None else _feed(feed)
     if not configs:
-        click.echo("\n".join(text_table([_about(name, path) for name, path in configurations().items()])))
+        say("\n".join(text_table([_about(name, path) for name, path in configurations().items()])))
         return
     values = dict(_change(text) for text in changes)
     notebooks = [notebook for notebook in only.split(",") if notebook]
@@ -97,11 +97,11 @@ def run(
             planned.append(configure(config, only=notebooks, changes=values, out=out, dry=dry_run))
         except InferkitError as error:
             refused = True
-            click.echo(f"inferkit: {error}", err=True)
+            warn(str(error))
     if refused:
         sys.exit(REFUSED)
     for configuration in planned:
-        click.echo(_places(configuration), err=not dry_run)
+        say(_places(configuration), err=not dry_run)
     if dry_run:
         for configuration in planned:
             _show_plan(configuration)
@@ -155,14 +155,12 @@ def _show_plan(configuration: Any) -> None:
     for notebook in configuration.notebooks:
         plan = configuration.plans[notebook]
         click.secho(f"{configuration.name} {notebook}", bold=True)
-        click.echo(str(plan) if plan.points else f"makes {plan.dataset.folder}: {size_told(plan.dataset)}")
+        say(str(plan) if plan.points else f"makes {plan.dataset.folder}: {size_told(plan.dataset)}")
     for notebook, why in configuration.skipped.items():
-        click.echo(f"{configuration.name} {notebook} does not run: {why}")
+        say(f"{configuration.name} {notebook} does not run: {why}")
     for what in configuration.assumed:
-        click.echo(f"assumed: {what}")
-    click.echo(
-        f"{configuration.name}: at least {duration(sum(plan.seconds for plan in configuration.plans.values()))}\n"
-    )
+        say(f"assumed: {what}")
+    say(f"{configuration.name}: at least {duration(sum(plan.seconds for plan in configuration.plans.values()))}\n")
 
 
 def _execute(planned: list[Any], feed: Any = None) -> int:
@@ -174,27 +172,27 @@ def _execute(planned: list[Any], feed: Any = None) -> int:
     done = []
     for configuration in planned:
         for notebook, why in configuration.skipped.items():
-            click.echo(f"{configuration.name} {notebook} does not run: {why}", err=True)
+            say(f"{configuration.name} {notebook} does not run: {why}", err=True)
         sink = terminal_sink(configuration.name)
         try:
             for executed in execute(configuration, configuration.out, sink, feed):
-                sink.write(
-                    f"{configuration.name}: {executed.notebook}" + (f"\n  {executed.error}" if executed.error else "")
-                )
+                error = f"\n  {executed.error}" if executed.error else ""
+                sink.write(plain(f"{configuration.name}: {executed.notebook}{error}", lines=True))
                 done.append(executed)
         finally:
             sink.close()
         if done and done[-1].stopped:
             break
     runs = [run for executed in done for run in executed.runs]
-    click.echo("\n" + screen(runs))
+    say("\n" + screen(runs))
     folders = sorted({str(executed.notebook.parent) for executed in done})
-    click.echo(
-        "\nExecuted notebooks: " + ", ".join(folders) + "\nOpen them with `make lab`, or share them as they are."
+    say(
+        "\nExecuted notebooks: " + ", ".join(folders) + "\nOpen them with `make lab`, or share them as they are.\n"
+        "Without names and paths: inferkit export NOTEBOOK… --to ipynb --anonymize"
     )
     noisy = sum(run.noisy for run in runs)
     if noisy:
-        click.echo(f"\nThe machine was noisy: {noisy} of {len(runs)} figures varied too much to be told, see above.")
+        say(f"\nThe machine was noisy: {noisy} of {len(runs)} figures varied too much to be told, see above.")
     ended_early = any(executed.error or executed.stopped for executed in done)
     return FAILED if ended_early else exit_code(runs)
 
@@ -214,7 +212,7 @@ def schema() -> None:
 
     from inferkit.records.run import json_schema
 
-    click.echo(json.dumps(json_schema(), indent=2))
+    say(json.dumps(json_schema(), indent=2))
 
 
 @main.command()
@@ -227,7 +225,7 @@ def models() -> None:
     for name, model in MODELS.items():
         size = [f"{model.parameters / 1e6:.2f} M parameters", f"{model.multiply_adds / 1e9:.2f} G multiply-adds"]
         rows.append([name, "x".join(map(str, model.input_shape)), *size, model.source])
-    click.echo("\n".join(text_table(rows, numbers=[2, 3])))
+    say("\n".join(text_table(rows, numbers=[2, 3])))
 
 
 @main.command()
@@ -244,9 +242,9 @@ def show(notebook: Path, *, as_json: bool) -> None:
 
     runs = load_notebook(notebook, warn)
     if as_json:
-        click.echo(json.dumps([run.to_dict() for run in runs], indent=1))
+        say(json.dumps([run.to_dict() for run in runs], indent=1))
     else:
-        click.echo(f"{overview(runs)}\n\n{conclude(runs)}")
+        say(f"{overview(runs)}\n\n{conclude(runs)}")
 
 
 @main.command()
@@ -260,21 +258,22 @@ def compare(paths: tuple[str, ...], *, allow_different: bool) -> None:
     from inferkit.report import compare as comparison
     from inferkit.report.store import load
 
-    click.echo(comparison.text(comparison.compare(load(paths, warn), allow_different=allow_different)))
+    say(comparison.text(comparison.compare(load(paths, warn), allow_different=allow_different)))
 
 
 @main.command()
-@click.argument("notebook", type=click.Path(path_type=Path))
-@click.option("--to", "form", type=click.Choice(["html", "csv", "json"]), required=True)
-@click.option("--out", type=click.Path(path_type=Path), help="File to write (default: beside the notebook).")
-@click.option("--without-identity", is_flag=True, help="Leave out host name, user and serial numbers.")
+@click.argument("notebooks", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="NOTEBOOK…")
+@click.option("--to", "form", type=click.Choice(["html", "pdf", "csv", "json", "ipynb"]), required=True)
+@click.option("--out", type=click.Path(path_type=Path), help="File, or folder for several [default: beside each].")
+@click.option(
+    "--anonymize", is_flag=True, help="Leave out names of host and user, paths, addresses and serial numbers."
+)
 @refusals
-def export(notebook: Path, form: Any, out: Path | None, *, without_identity: bool) -> None:
-    """Export an executed NOTEBOOK; the HTML loads nothing from a network."""
+def export(notebooks: tuple[Path, ...], form: Any, out: Path | None, *, anonymize: bool) -> None:
+    """Export executed notebooks; nothing runs in an exported page, and nothing is loaded from a network."""
     from inferkit.report.export import export as write
 
-    target = out or notebook.with_suffix(f".{form}")
-    click.echo(write(notebook, form, target, identity=not without_identity, tell=warn))
+    say("\n".join(map(str, write(notebooks, form, out, anonymize=anonymize, tell=warn))))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import ParamSpec
 import click
 
 from inferkit.errors import DeviceError, InferkitError, RankError, ReadError, UnfinishedError
+from inferkit.text import plain
 
 OK, FAILED, REFUSED, INVALID = 0, 1, 2, 3
 """Exit codes: all VALID, something failed, refused before anything ran, something INVALID."""
@@ -18,9 +19,14 @@ BEGUN = (UnfinishedError, ReadError, DeviceError, RankError)
 P = ParamSpec("P")
 
 
+def say(text: object, *, err: bool = False) -> None:
+    """Print what may hold words of others (records, names of files): it cannot command the terminal."""
+    click.echo(plain(str(text), lines=True), err=err)
+
+
 def warn(text: str) -> None:
     """Say beside the result what qualifies it."""
-    click.echo(f"inferkit: {text}", err=True)
+    say(f"inferkit: {text}", err=True)
 
 
 def refusals(command: Callable[P, None]) -> Callable[P, None]:

@@ -5,12 +5,17 @@ This module needs no image library: measuring processes read data sets but do no
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import get_args
 
+from inferkit.dataset.folders import search
 from inferkit.dataset.manifest import HASHES_NAME, JOURNAL_NAME, MANIFEST_NAME, DType, Manifest, read_manifest
 from inferkit.dataset.tensors import DTYPES, Dataset, TensorFile, file_hashes, image_bytes
 from inferkit.errors import DatasetError, ParameterError
+
+_OF_IMAGES = (".JPEG", ".jpeg", ".JPG", ".jpg")
+"""Other programs name an image's tensor after the JPEG file that it was made of, one image a file."""
 
 ShowProgress = Callable[[int, int], None]
 """Called with how much is done and how much there is in all: images, or bytes when a data set is staged."""
@@ -56,8 +61,22 @@ def _check_request(dtype: str | None, shape: tuple[int, ...] | None) -> None:
 
 
 def tensor_names(folder: Path) -> list[str]:
-    """List all ``*.tensors`` files under ``folder`` as sorted posix paths relative to it."""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.tensors") if path.is_file())
+    """List ``*.tensors`` files under ``folder``, links followed, as sorted posix paths relative to it.
+
+    Raises
+    ------
+    DatasetError
+        If a sub-folder cannot be listed.
+    """
+    return _files(folder, (".tensors",))
+
+
+def _files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
+    files, unlisted = search(folder)
+    if unlisted and folder.is_dir():
+        message = f"{folder / unlisted[0]} cannot be listed ({len(unlisted)} such folders): may you read it?"
+        raise DatasetError(message)
+    return [name for name in files if name.endswith(suffixes) and (folder / name).is_file()]
 
 
 def _open_described(folder: Path, manifest: Manifest, dtype: str | None, shape: tuple[int, ...] | None) -> Dataset:
@@ -99,7 +118,7 @@ def _check_size(dataset: Dataset, file: TensorFile) -> None:
 
 
 def _open_undescribed(folder: Path, dtype: str | None, shape: tuple[int, ...] | None) -> Dataset:
-    names = tensor_names(folder)
+    names = tensor_names(folder) or _named_after_images(folder)
     if not names:
         message = f"{folder} holds neither {MANIFEST_NAME} nor *.tensors files. Make a data set, or correct the path."
         raise DatasetError(message)
@@ -109,6 +128,12 @@ def _open_undescribed(folder: Path, dtype: str | None, shape: tuple[int, ...] | 
     one = image_bytes(dtype, shape)
     files = tuple(TensorFile(name, *_whole_images(folder / name, one, dtype, shape)) for name in names)
     return Dataset(folder, dtype, shape, files, described=False)
+
+
+def _named_after_images(folder: Path) -> list[str]:
+    names = _files(folder, _OF_IMAGES)
+    with (folder / names[0]).open("rb") if names else BytesIO() as first:
+        return [] if first.read(2) == b"\xff\xd8" else names  # they are photographs
 
 
 def _whole_images(path: Path, one: int, dtype: str, shape: tuple[int, ...]) -> tuple[int, int]:

@@ -2,38 +2,44 @@
 
 import os
 import random
-import signal
-import threading
 from collections import Counter
 from collections.abc import Generator, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from pathlib import Path
 
-import cv2
 import numpy as np
 import xxhash
 
 from inferkit.dataset.decode import Decoder, ImageError
+from inferkit.dataset.folders import search
 from inferkit.dataset.format import ShowProgress
 from inferkit.dataset.journal import FinishedFile, sidecar_hex
 from inferkit.dataset.make import MakeReport, make
 from inferkit.dataset.manifest import Skipped
+from inferkit.dataset.markers import MAX_BYTES
 from inferkit.dataset.recipe import Recipe
 from inferkit.dataset.sources import decoded_shape, photographs_folder
 from inferkit.dataset.target import dtype_of, target
 from inferkit.dataset.tensors import DTYPES, image_hash
+from inferkit.dataset.workers import Places, noting, run_alone
+from inferkit.dataset.workers import processes as _processes
 from inferkit.dataset.writing import new_file
 from inferkit.errors import DatasetError, UnfinishedError
+from inferkit.files import read_regular
 from inferkit.linux.cgroups import cpus
 from inferkit.records.params import MakeDataset
+from inferkit.text import printable
 
 SUFFIXES = (".jpg", ".jpeg")
+
+_ENDED = (
+    "a worker process ended without a word. Was it out of memory, or killed? Run the same make again: it resumes. "
+    "A script that calls this needs 'if __name__ == \"__main__\":', because workers import it."
+)
 
 
 def make_from_images(
@@ -80,18 +86,17 @@ def make_from_images(
 def find_images(folder: Path, *, shuffle: bool = False, seed: int = 0, limit: int = 0) -> list[str]:
     """List JPEG files under ``folder`` as posix paths relative to it: sorted, shuffled if asked, then limited.
 
+    Links to folders are followed. A folder that cannot be listed is in the list itself, so that it is skipped with the
+    reason and not left out without a word.
+
     Raises
     ------
     DatasetError
         If there are none.
     """
-    found = sorted(
-        Path(parent, name).relative_to(folder).as_posix()
-        for parent, _, names in os.walk(folder)
-        for name in names
-        if name.lower().endswith(SUFFIXES)
-    )
-    if not found:
+    files, unlisted = search(folder)
+    found = sorted([*(name for name in files if name.lower().endswith(SUFFIXES)), *unlisted])
+    if not found or not folder.is_dir():
         state = "holds no .jpg or .jpeg files" if folder.is_dir() else "is not a folder"
         message = f"{folder} {state}. Give the folder of photographs; sub-folders are searched."
         raise DatasetError(message)
@@ -126,6 +131,10 @@ class _Task:
         Folder of JPEG files, and those to decode, relative to it.
     params
         How they are decoded.
+    places
+        Where to note which of the sources is being decoded; see :class:`Places`.
+    deadly
+        Those that ended a worker process, with the reason: not to be decoded again.
     """
 
     index: int
@@ -133,73 +142,76 @@ class _Task:
     images: Path
     sources: tuple[str, ...]
     params: MakeDataset
+    places: str
+    deadly: dict[str, str] = field(default_factory=dict)
 
 
 def _make_files(
     recipe: Recipe, params: MakeDataset, images: Path, sources: list[str], missing: list[int]
 ) -> Generator[FinishedFile]:
-    tasks = [
-        _Task(index, recipe.path(index), images, tuple(sources[i] for i in recipe.span(index)), params)
-        for index in missing
-    ]
-    if not tasks:
-        return
+    """Make tensor files in worker processes. A source file that ends its worker is found, and skipped next time."""
     workers = params.workers or cpus()
-    try:
-        with _processes(min(workers, len(tasks))) as pool:
-            for done in as_completed([pool.submit(_make_file, task) for task in tasks]):
-                yield done.result()
-    except BrokenProcessPool as error:
-        message = (
-            "a worker process ended without a word. Was it out of memory, or killed? Run the same make again: it "
-            "resumes. A script that calls this needs 'if __name__ == \"__main__\":', because workers import it."
-        )
-        raise UnfinishedError(message) from error
+    with Places() as places:
+        tasks = {
+            index: _Task(
+                index, recipe.path(index), images, tuple(sources[i] for i in recipe.span(index)), params, places.path
+            )
+            for index in missing
+        }
+        while tasks:
+            try:
+                for done in _made(list(tasks.values()), workers):
+                    yield done
+                    del tasks[done.index]
+            except BrokenProcessPool as error:
+                deadly = {index: reason for index, task in tasks.items() if (reason := _deadly(task, places[index]))}
+                if not deadly and (workers == 1 or not any(places[index] for index in tasks)):
+                    raise UnfinishedError(_ENDED) from error
+                # Nothing but several at once ended them: they lacked memory, or were killed.
+                workers = workers if deadly else workers // 2
+                tasks |= {index: replace(tasks[index], deadly=tasks[index].deadly | deadly[index]) for index in deadly}
+                places.clear()
 
 
-@contextmanager
-def _processes(count: int) -> Iterator[Executor]:
-    """Start worker processes that never outlive the block or this process, however these end."""
-    spawn = get_context("spawn")  # a fork would copy the locks of this process's other threads
-    leash, ours = spawn.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(count, mp_context=spawn, initializer=_begin_work, initargs=(leash,))
-    try:
-        yield pool
-        pool.shutdown()
-    finally:
-        ours.close()
-        pool.shutdown(cancel_futures=True)
-        leash.close()
+def _made(tasks: list[_Task], workers: int) -> Iterator[FinishedFile]:
+    with _processes(min(workers, len(tasks))) as pool:
+        for done in as_completed([pool.submit(_make_file, task) for task in tasks]):
+            yield done.result()
 
 
-def _begin_work(leash: Connection) -> None:
-    cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it
-    threading.Thread(target=_end_with_parent, args=(leash,), daemon=True).start()
+def _deadly(task: _Task, place: int) -> dict[str, str]:
+    """Decode alone what a worker was at when the workers ended; return its name and the reason if it ends that too."""
+    if not place:
+        return {}
+    name = task.sources[place - 1]
+    code = run_alone(_decode_alone, task.images / name, task.params)
+    return {name: f"it ends the decoder ({f'signal {-code}' if code < 0 else f'exit code {code}'})"} if code else {}
 
 
-def _end_with_parent(leash: Connection) -> None:
-    leash.poll(None)  # returns when the parent closes its end or dies
-    os._exit(1)
+def _decode_alone(path: Path, params: MakeDataset) -> None:
+    with suppress(ImageError):
+        _decoder(params).decode(_read(path), np.empty(decoded_shape(params), DTYPES[dtype_of(params)]))
 
 
 def _make_file(task: _Task) -> FinishedFile:
     """Make one tensor file. Runs in a worker process."""
     params = task.params
-    decoder = Decoder(params.size, resize=params.resize, fast=params.fast)
+    decoder = _decoder(params)
     image = np.empty(decoded_shape(params), DTYPES[dtype_of(params)])
     hashes: list[int] = []
     skipped: list[Skipped] = []
     scales: Counter[str] = Counter()
     nbytes = 0
-    with new_file(task.path, len(task.sources) * image.nbytes) as file:
-        for name in task.sources:
+    with noting(task.places, task.index) as note, new_file(task.path, len(task.sources) * image.nbytes) as file:
+        for place, name in enumerate(task.sources, 1):
+            note(place)
             try:
+                _refuse_deadly(task, name)
                 data = _read(task.images / name)
                 nbytes += len(data)
                 scale = decoder.decode(data, image)
             except ImageError as error:
-                skipped.append(Skipped(name=_printable(name), reason=str(error)))
+                skipped.append(Skipped(name=printable(name), reason=printable(str(error))))
                 continue
             file.write(image.data)
             hashes.append(image_hash(image))
@@ -214,14 +226,18 @@ def _make_file(task: _Task) -> FinishedFile:
     )
 
 
+def _refuse_deadly(task: _Task, name: str) -> None:
+    if name in task.deadly:
+        raise ImageError(task.deadly[name])
+
+
+def _decoder(params: MakeDataset) -> Decoder:
+    return Decoder(params.size, resize=params.resize, fast=params.fast)
+
+
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path, MAX_BYTES)
     except OSError as error:
         message = f"cannot be read: {error.strerror}"
         raise ImageError(message) from error
-
-
-def _printable(name: str) -> str:
-    """Return a file name that JSON can hold, even if its bytes are not UTF-8."""
-    return os.fsencode(name).decode(errors="backslashreplace")

@@ -19,10 +19,12 @@ from inferkit.dataset.recipe import Recipe
 from inferkit.dataset.tensors import file_hashes
 from inferkit.dataset.writing import storage_errors
 from inferkit.errors import DatasetError, UnfinishedError
-from inferkit.files import remove_leftovers
+from inferkit.files import check_regular, remove_leftovers
 
 # Some parallel file systems are mounted without locks. A second make then goes unnoticed.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+_MOST_BYTES = 1 << 32  # 17 bytes an image and its skipped neighbours: a hundred million images
 
 _OUR_FILE = re.compile(r"images-\d{5,}\.tensors")
 
@@ -87,6 +89,8 @@ class Journal:
             self._file = self._path.open("a+b")
         with ExitStack() as undo:
             undo.callback(self._file.close)
+            with storage_errors(self._path, 0):
+                check_regular(os.fstat(self._file.fileno()), _MOST_BYTES)
             self._lock()
             undo.callback(self._remove_if_empty)
             if overwrite:

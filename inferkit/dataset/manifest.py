@@ -11,11 +11,14 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from inferkit.errors import DatasetError
+from inferkit.files import read_regular
 
 SCHEMA: Literal[1] = 1
 MANIFEST_NAME = "dataset.json"
 HASHES_NAME = "dataset.xxh3"
 JOURNAL_NAME = "dataset.journal"
+
+_MOST_BYTES = 1 << 30  # about 100 bytes a file: ten million files
 
 DType = Literal["uint8", "float32"]
 Resize = Literal["stretch", "crop"]
@@ -125,7 +128,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     """
     path = folder / MANIFEST_NAME
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        return Manifest.model_validate_json(read_regular(path, _MOST_BYTES))
     except FileNotFoundError:
         return None
     except OSError as error:

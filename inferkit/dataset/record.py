@@ -7,7 +7,7 @@ from pathlib import Path
 from inferkit.dataset.format import ShowProgress, tensor_names
 from inferkit.dataset.images import find_images, make_from_images
 from inferkit.dataset.make import MakeReport
-from inferkit.dataset.manifest import JOURNAL_NAME
+from inferkit.dataset.manifest import JOURNAL_NAME, MANIFEST_NAME
 from inferkit.dataset.sources import DEMO, PHOTOGRAPHS, decoded_shape, named_folder
 from inferkit.dataset.synthetic import SYNTHETIC_IMAGES, make_synthetic
 from inferkit.dataset.target import dtype_of, shape_of, target
@@ -137,12 +137,17 @@ def _make(params: MakeDataset, progress: ShowProgress | None, overwrite: bool) -
     return make(params, overwrite=overwrite, progress=progress)
 
 
+def _told_of(report: MakeReport) -> str:
+    more = f" for the first {LISTED}, {MANIFEST_NAME} for all" if len(report.skipped) > LISTED else ""
+    return f"{len(report.skipped)} source files were skipped: see facts.skipped{more}"
+
+
 def _found(params: MakeDataset, report: MakeReport) -> dict[str, Json]:
     """Return what a record says of a finished make."""
     dataset = report.dataset
     measured = None
     stages = {}
-    warnings = [f"{len(report.skipped)} source files were skipped: see facts.skipped"] if report.skipped else []
+    warnings = [_told_of(report)] if report.skipped else []
     if report.made:
         nbytes = report.made * dataset.image_bytes
         measured = Figure(images_per_s=report.images_per_s, bytes_per_s=nbytes / report.seconds)

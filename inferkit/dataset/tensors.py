@@ -130,14 +130,13 @@ class Dataset:
         path = self.folder / HASHES_NAME
         if not self.described or not path.is_file():
             return None
-        hashes = np.fromfile(path, "<u8")
         if path.stat().st_size != self.images * 8:
             message = (
                 f"{path} holds {path.stat().st_size:,} bytes; {self.images:,} images need {self.images * 8:,}. "
                 "Copy it again, or make the data set again."
             )
             raise DatasetError(message)
-        return hashes.astype(np.uint64, copy=False)
+        return np.fromfile(path, "<u8").astype(np.uint64, copy=False)
 
     def _pieces(self, start: int, count: int) -> Iterator[tuple[int, int, int]]:
         """Yield (file index, first image in the file, images) that cover ``count`` images from ``start``."""

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Self, cast
 
 from inferkit.batch import Piece, Segment
 from inferkit.dataset.manifest import Resize
+from inferkit.dataset.markers import MAX_BYTES
 from inferkit.dataset.tensors import DTYPES, Dataset, TensorFile
 from inferkit.devices.base import HostMemory
 from inferkit.errors import ReadError
+from inferkit.files import check_regular, open_regular
 from inferkit.linux.page_cache import evict_all
 from inferkit.readers.base import Allocator, Capabilities, DecodingReader
-from inferkit.readers.files import cannot, identity
+from inferkit.readers.files import cannot
 from inferkit.records.job import ReadOptions
+from inferkit.text import printable
 
 if TYPE_CHECKING:  # reading tensors must not wait for image libraries
     from inferkit.dataset.decode import Decoder
@@ -77,7 +80,7 @@ class JpegReader(DecodingReader):
         Raises
         ------
         ReadError
-            If no photograph is decoded to such a shape, or a file cannot be examined.
+            If no photograph is decoded to such a shape, or something is no file of sane size or cannot be examined.
         DatasetError
             If there are no JPEG files.
         """
@@ -88,7 +91,7 @@ class JpegReader(DecodingReader):
                 f"shape is {shape}, but JPEG files are decoded to (3, size, size): set size, and leave shape empty"
             )
             raise ReadError(message)
-        files = tuple(TensorFile(name, 1, identity(folder / name).nbytes) for name in find_images(folder))
+        files = tuple(TensorFile(name, 1, _nbytes(folder / name)) for name in find_images(folder))
         return Dataset(folder, dtype or "uint8", shape, files, described=False)
 
     @classmethod
@@ -126,7 +129,7 @@ class JpegReader(DecodingReader):
                 decoder.decode(data, images[index])
             except self._decoding.ImageError as error:
                 message = f"{self.dataset.path(piece.file)} {error}: move it out of the folder; stage 01 lists all such"
-                raise ReadError(message) from error
+                raise ReadError(printable(message)) from error
             segments.append(Segment("ring", buffer.address + index * size, size, piece.first, 1, piece.file))
         return tuple(segments)
 
@@ -140,7 +143,7 @@ class JpegReader(DecodingReader):
     def _read(self, file: int) -> bytes:
         path, expected = self.dataset.path(file), self.dataset.files[file].nbytes
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = open_regular(path, MAX_BYTES)
         except OSError as error:
             raise cannot(error, "open", path) from error
         try:
@@ -155,6 +158,17 @@ class JpegReader(DecodingReader):
             )
             raise ReadError(message)
         return data
+
+
+def _nbytes(path: Path) -> int:
+    """Return a file's size; refuse what is no file before anything is measured."""
+    try:
+        status = path.stat()
+        check_regular(status, MAX_BYTES)
+    except OSError as error:
+        message = f"{path} cannot be read: {error.strerror}. Move it out of the folder; stage 01 lists all such."
+        raise ReadError(printable(message)) from error
+    return status.st_size
 
 
 def _read_to_end(descriptor: int, expected: int, path: Path) -> bytes:

@@ -7,7 +7,7 @@ any origin, edited and commented by people, load the same.
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from warnings import warn
 
 from inferkit.errors import RecordError
@@ -17,6 +17,10 @@ from inferkit.records.run import MIME, Run
 Paths = Path | str | Iterable[Path | str]
 Tell = Callable[[str], object]
 """Is told what was left out, and why."""
+RUN_FIRST = "run one first (inferkit run quickstart)"
+NO_RECORD = f"no record in this notebook: {RUN_FIRST}"
+DEEPEST = 100
+"""Levels of lists and objects in a notebook; a chart's have about fifteen, and Python gives up at some hundred."""
 
 
 class Stored(NamedTuple):
@@ -57,7 +61,7 @@ def load_runs(paths: Paths, tell: Tell = warn) -> list[Stored]:
             faults.append(str(error))
     if not found:
         where = ", ".join(map(str, [paths] if isinstance(paths, Path | str) else paths))
-        nothing = f"no record in {len(notebooks)} notebook(s) under {where}: run one first (inferkit run quickstart)"
+        nothing = f"no record in {len(notebooks)} notebook(s) under {where}: {RUN_FIRST}"
         raise RecordError("\n".join(faults) or nothing)
     for fault in faults:
         tell(f"left out: {fault}")
@@ -77,10 +81,19 @@ def load_notebook(notebook: Path, tell: Tell = warn) -> list[Run]:
     RecordError
         If it is a folder or no notebook, or holds no record that can be read.
     """
-    if notebook.is_dir():
-        message = f"{notebook}: is a folder, expected one executed notebook: name one that lies in it"
-        raise RecordError(message)
-    return [run for run, _ in load_runs(notebook, tell)]
+    return load_content(notebook, tell)[1]
+
+
+def load_content(notebook: Path, tell: Tell = warn) -> tuple[dict[str, Any], list[Run]]:
+    """Read one notebook that was executed, and its records; otherwise as :func:`load_notebook`."""
+    content = read_content(notebook)
+    faults: list[str] = []
+    runs = {run.id: run for run in runs_in(content, notebook, faults.append)}
+    if not runs:
+        raise RecordError("\n".join(faults) or f"{notebook}: {NO_RECORD}")
+    for fault in faults:
+        tell(f"left out: {fault}")
+    return content, list(runs.values())
 
 
 def read_notebook(notebook: Path, tell: Tell = warn) -> list[Run]:
@@ -96,8 +109,13 @@ def read_notebook(notebook: Path, tell: Tell = warn) -> list[Run]:
     RecordError
         If the file is no notebook.
     """
+    return runs_in(read_content(notebook), notebook, tell)
+
+
+def runs_in(content: dict[str, Any], notebook: Path, tell: Tell = warn) -> list[Run]:
+    """Return the records in a notebook's content; ``notebook`` is its name for what is told."""
     runs = []
-    for record in raw_records(notebook):
+    for record in records_in(content):
         try:
             runs.append(_run(record))
         except RecordError as error:
@@ -113,25 +131,70 @@ def _run(record: Json) -> Run:
 
 
 def raw_records(notebook: Path) -> list[Json]:
-    """Read the JSON of one notebook's records, whatever they hold.
+    """Read the JSON of one notebook's records, whatever they hold; raises as :func:`read_content`."""
+    return records_in(read_content(notebook))
+
+
+def records_in(content: dict[str, Any]) -> list[Json]:
+    """Return the JSON of the records in a notebook's content."""
+    return [data[MIME] for data in bundles(content) if MIME in data]
+
+
+def bundles(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield what a notebook shows: each output's forms by their MIME types."""
+    outputs = (output for cell in content["cells"] for output in cell.get("outputs", ()))
+    yield from (output["data"] for output in outputs if "data" in output)
+
+
+def read_content(notebook: Path) -> dict[str, Any]:
+    """Read one notebook: its cells are a list of objects, and so are their outputs; nothing else is known of it.
 
     Raises
     ------
     RecordError
-        If the file is no notebook.
+        If it is no file or no notebook of format 4, or is nested too deep.
     """
+    if notebook.exists() and not notebook.is_file():
+        what = "a folder" if notebook.is_dir() else "no regular file"
+        message = f"{notebook}: is {what}, expected an executed notebook: name one"
+        raise RecordError(message)
     try:
         content = json.loads(notebook.read_text(encoding="utf-8"))
-        outputs = [output for cell in content["cells"] for output in cell.get("outputs", ())]
-        records = [output["data"][MIME] for output in outputs if MIME in output.get("data", {})]
+        fault = _fault(content)
     except OSError as error:
         message = f"{notebook}: cannot be read: {error.strerror}"
         raise RecordError(message) from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        found = f"{type(error).__name__}: {error}"
-        message = f"{notebook}: is not a notebook of format 4 ({found}): execute it again or move it away"
-        raise RecordError(message) from error
-    return records
+    except (ValueError, RecursionError) as error:
+        fault = f"{type(error).__name__}: {error}"
+    if fault:
+        message = f"{notebook}: is not a notebook of format 4 ({fault}): execute it again or move it away"
+        raise RecordError(message)
+    return dict(content)
+
+
+def _fault(content: Json) -> str:
+    """Say what the content of a file lacks to be a notebook; empty if nothing."""
+    if not isinstance(content, dict) or not _objects(content.get("cells")):
+        return "it holds no list of cells"
+    outputs = [cell.get("outputs", []) for cell in content["cells"]]
+    if not all(map(_objects, outputs)):
+        return "a cell's outputs are no list of objects"
+    if not all(isinstance(output.get("data", {}), dict) for each in outputs for output in each):
+        return "an output's data is no object"
+    return f"it is nested more than {DEEPEST} levels deep" if _deeper(content, DEEPEST) else ""
+
+
+def _objects(value: Json) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+
+
+def _deeper(value: Json, levels: int) -> bool:
+    """Tell whether lists and objects are nested deeper than so many levels."""
+    level = [value]
+    for _ in range(levels):
+        nested = [item for item in level if isinstance(item, list | dict)]
+        level = [inner for item in nested for inner in (item.values() if isinstance(item, dict) else item)]
+    return any(isinstance(item, list | dict) for item in level)
 
 
 def _notebooks(paths: list[Path | str]) -> list[Path]:

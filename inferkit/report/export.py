@@ -1,109 +1,183 @@
-"""Hand an executed notebook on: as HTML that loads nothing from a network, or its records as CSV or JSON."""
+"""Hand executed notebooks on: as pages that load nothing, on paper, as CSV or JSON, or as anonymous notebooks."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from warnings import warn
 
 from inferkit.errors import RecordError
-from inferkit.records.notebooks import Stored, Tell, load_notebook
-from inferkit.records.run import MIME, Run
+from inferkit.files import write_whole
+from inferkit.records.notebooks import Stored, Tell, load_content, runs_in
+from inferkit.records.run import Run
 
-Format = Literal["html", "csv", "json"]
-
-_URLS = (
-    "mathjax_url",
-    "require_js_url",
-    "jquery_url",
-    "jupyter_widgets_base_url",
-    "widget_renderer_url",
-    "mermaid_js_url",
-    "mermaid_layout_elk_js_url",
-)
+Format = Literal["html", "pdf", "csv", "json", "ipynb"]
+ANONYMOUS = "anonymous"
+"""What the name of a file tells beside the notebook's, where nothing in it identifies anybody."""
 
 
-def export(notebook: Path, to: Format, out: Path, *, identity: bool = True, tell: Tell = warn) -> Path:
-    """Write a notebook, or its records, to a file.
+class _Shown(NamedTuple):
+    """A notebook that is to be written: under which name it goes, its content, and its records."""
+
+    name: Path
+    content: dict[str, Any]
+    runs: list[Run]
+
+
+def export(
+    notebooks: Sequence[Path], to: Format, out: Path | None = None, *, anonymize: bool = False, tell: Tell = warn
+) -> list[Path]:
+    """Write notebooks, or their records, to files.
 
     Parameters
     ----------
-    notebook
-        An executed notebook.
+    notebooks
+        Executed notebooks.
     to
-        ``html``: the whole notebook, offline; ``csv``: one row per run; ``json``: the records.
+        ``html``: the whole notebook as one page; ``pdf``: the same on paper; ``csv``: one row per run; ``json``: the
+        records; ``ipynb``: a notebook again, without what identifies.
     out
-        The file to write.
-    identity
-        Keep what identifies a machine or a person: the host's identity and the notebook's folder. What people wrote
-        into cells stays, and so do paths in parameters.
+        The file to write, or a folder for several; None: beside each notebook.
+    anonymize
+        Leave out what identifies a machine or a person: see :class:`inferkit.report.anonymize.Anonymizer`.
     tell
-        Is told of every record that cannot be read; csv and json leave it out.
+        Is told of every record that cannot be read (csv and json leave it out), and what anonymizing had to leave.
+
+    Returns
+    -------
+    files
+        What was written, in the order of the notebooks.
 
     Raises
     ------
     RecordError
-        If the notebook cannot be read, holds no record, ``to`` is unknown, or ``out`` cannot be written.
+        If a notebook cannot be read or holds no record, ``to`` is unknown, or a file cannot be written. What can be
+        found out before anything is written, is.
     """
+    _check(to, anonymize=anonymize)
+    targets = _targets(notebooks, to, out, anonymize=anonymize)
+    shown = [_Shown(notebook, *load_content(notebook, tell)) for notebook in notebooks]
+    if anonymize:
+        shown = _anonymous(shown, tell)
+    for each, target in zip(shown, targets, strict=True):
+        _write(target, FORMATS[to](each))
+    return targets
+
+
+def _check(to: str, *, anonymize: bool) -> None:
     if to not in FORMATS:
         message = f"cannot export to {to!r}: choose one of {', '.join(FORMATS)}"
         raise RecordError(message)
-    runs = load_notebook(notebook, tell)
-    content = FORMATS[to](notebook, runs, identity)
+    if to == "ipynb" and not anonymize:
+        message = "a notebook exported to ipynb would be itself: copy it, or add --anonymize"
+        raise RecordError(message)
+
+
+def _targets(notebooks: Sequence[Path], to: str, out: Path | None, *, anonymize: bool) -> list[Path]:
+    """Return the file that each notebook is written to; no two are the same, and none is a notebook that is read."""
+    ending = f".{ANONYMOUS}.{to}" if anonymize else f".{to}"
+    if out is not None and len(notebooks) == 1 and not out.is_dir():
+        targets = [out]
+    else:
+        targets = [(out or notebook.parent) / f"{notebook.stem}{ending}" for notebook in notebooks]
+    if out is not None and len(notebooks) > 1 and not out.is_dir():
+        message = f"{out}: is no folder, expected one for {len(notebooks)} files: make it first"
+        raise RecordError(message)
+    twice = {target for target in targets if targets.count(target) > 1 or target.resolve() in _resolved(notebooks)}
+    if twice:
+        message = f"{min(twice)}: would be written over: name another file or folder by --out"
+        raise RecordError(message)
+    return targets
+
+
+def _resolved(paths: Sequence[Path]) -> set[Path]:
+    return {path.resolve() for path in paths}
+
+
+def _anonymous(shown: Sequence[_Shown], tell: Tell) -> list[_Shown]:
+    from inferkit.report.anonymize import Anonymizer  # pictures: the records' own forms do not need it
+
+    anonymizer = Anonymizer([each.content for each in shown], tell)
+    made = []
+    for each in shown:
+        content = anonymizer(each.content)
+        name = Path(anonymizer.text(each.name.name))
+        made.append(_Shown(name, content, runs_in(content, each.name, tell)))
+    return made
+
+
+def _write(target: Path, content: bytes) -> None:
     try:
-        out.write_text(content, encoding="utf-8")
+        if target.exists() and not target.is_file():  # a pipe takes it, a folder refuses it
+            target.write_bytes(content)
+        else:
+            write_whole(target, content)
     except OSError as error:
-        message = f"{out} cannot be written: {error.strerror}; name a file in a folder that exists"
+        message = f"{target} cannot be written: {error.strerror}; name a file in a folder that exists"
         raise RecordError(message) from error
-    return out
 
 
-def _html(notebook: Path, runs: list[Run], identity: bool) -> str:
-    from nbconvert import HTMLExporter  # the records' own forms do not need it
-
-    node = _valid(notebook)
-    # Widgets need scripts from a network; no result is shown by a widget alone.
-    node.metadata.pop("widgets", None)
-    if not identity:
-        for data in _bundles(node):
-            data.pop(MIME, None)
-    exporter = HTMLExporter(**dict.fromkeys(_URLS, ""))
-    exporter.embed_images = True
-    body, _ = exporter.from_notebook_node(node, resources={"metadata": {"name": notebook.stem}})
-    return str(body)
+def _text(content: str) -> bytes:
+    """Return UTF-8; half of a character, which JSON can hold, has none."""
+    return content.encode("utf-8", "replace")
 
 
-def _valid(notebook: Path) -> Any:
+def _page(shown: _Shown) -> str:
+    from inferkit.report.page import page  # nbconvert: the records' own forms do not need it
+    from inferkit.report.widgets import without_widgets
+
+    content = _valid(shown)
+    without_widgets(content)
+    return page(content, shown.name.stem)
+
+
+def _html(shown: _Shown) -> bytes:
+    return _text(_page(shown))
+
+
+def _pdf(shown: _Shown) -> bytes:
+    from inferkit.report.pdf import pdf
+
+    return pdf(_page(shown))
+
+
+def _ipynb(shown: _Shown) -> bytes:
+    return _text(json.dumps(shown.content, indent=1, ensure_ascii=False) + "\n")
+
+
+def _valid(shown: _Shown) -> dict[str, Any]:
     """Return a notebook of which every cell has what the format demands, which records alone need not have."""
     import nbformat
 
-    # As of format 4.4, which knows no ids of cells: some notebooks lack them or repeat them, and no HTML needs them.
-    content = json.loads(notebook.read_text(encoding="utf-8")) | {"nbformat": 4, "nbformat_minor": 4}
-    for cell in content["cells"]:
-        cell.pop("id", None)
+    # As of format 4.4, which knows no ids of cells: some notebooks lack or repeat them. No page needs them, nor what
+    # programs noted about cells.
+    cells = [{key: value for key, value in cell.items() if key != "id"} for cell in shown.content["cells"]]
+    bare = [{**cell, "metadata": {}} if "metadata" in cell else cell for cell in cells]
+    content = {"cells": bare, "metadata": {}, "nbformat": 4, "nbformat_minor": 4}
     try:
         nbformat.validate(content)
-    except nbformat.ValidationError as error:
-        message = f"{notebook}: is not a notebook of format 4 ({error.message}): execute it again, or export json"
+    except (nbformat.ValidationError, TypeError, KeyError, AttributeError) as error:  # it stumbles over what is no cell
+        fault = getattr(error, "message", "a cell is none")
+        message = f"{shown.name}: is not a notebook of format 4 ({fault}): execute it again, or export json"
         raise RecordError(message) from error
-    return nbformat.v4.reads(json.dumps(content))
+    return dict(nbformat.v4.reads(json.dumps(content)))
 
 
-def _bundles(node: Any) -> list[dict[str, Any]]:
-    outputs = [output for cell in node.cells for output in cell.get("outputs", ())]
-    return [output["data"] for output in outputs if "data" in output]
-
-
-def _csv(notebook: Path, runs: list[Run], identity: bool) -> str:
+def _csv(shown: _Shown) -> bytes:
     from inferkit.report.store import table  # pandas
 
-    path = notebook if identity else Path(notebook.name)
-    return str(table(Stored(run, path) for run in runs).to_csv(index=False))
+    return _text(str(table(Stored(run, shown.name) for run in shown.runs).to_csv(index=False)))
 
 
-def _json(notebook: Path, runs: list[Run], identity: bool) -> str:
-    records = [run.to_dict(identity=identity) for run in runs]
-    return json.dumps(records, indent=1, allow_nan=False, ensure_ascii=False)
+def _json(shown: _Shown) -> bytes:
+    records = [run.to_dict() for run in shown.runs]
+    return _text(json.dumps(records, indent=1, allow_nan=False, ensure_ascii=False))
 
 
-FORMATS: dict[str, Callable[[Path, list[Run], bool], str]] = {"html": _html, "csv": _csv, "json": _json}
+FORMATS: dict[str, Callable[[_Shown], bytes]] = {
+    "html": _html,
+    "pdf": _pdf,
+    "csv": _csv,
+    "json": _json,
+    "ipynb": _ipynb,
+}

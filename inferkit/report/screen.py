@@ -19,6 +19,7 @@ from inferkit.report.labels import (
 )
 from inferkit.report.remarks import best_of, flawed, grouped, taken_over, told_once, warnings_of
 from inferkit.report.scaling import winners
+from inferkit.text import plain
 
 COLUMNS = 80
 MOST_REMARKS = 5
@@ -38,10 +39,11 @@ def screen(runs: Iterable[Run]) -> str:
 
 def _storage_block(storage: str, runs: Sequence[Run]) -> Iterator[str]:
     demo = demo_text(run.profile for run in runs)
-    yield f"{storage or 'results'} ({demo})" if demo else storage or "results"
+    name = plain(storage) or "results"
+    yield f"{name} ({demo})" if demo else name
     for notebook in sorted({run.notebook for run in runs}):
         own = [run for run in runs if run.notebook == notebook]
-        yield f"  {notebook} {STAGE_TITLES.get(notebook, '')}".rstrip()
+        yield f"  {plain(notebook)} {STAGE_TITLES.get(notebook, '')}".rstrip()
         yield from _wrapped(headline(own).sentence, "    ")
         pipelines = best_of(own)
         for run in pipelines if len(pipelines) > 1 or _ceilings(pipelines) else ():
@@ -97,5 +99,10 @@ def _notes(runs: Sequence[Run], shown: Sequence[Run]) -> Iterator[str]:
 
 def _wrapped(text: str, mark: str = "    ! ") -> list[str]:
     return textwrap.wrap(
-        text, COLUMNS, initial_indent=mark, subsequent_indent="      ", break_long_words=False, break_on_hyphens=False
+        plain(text),
+        COLUMNS,
+        initial_indent=mark,
+        subsequent_indent="      ",
+        break_long_words=False,
+        break_on_hyphens=False,
     )

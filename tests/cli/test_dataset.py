@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from inferkit.cli.main import main
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.records.params import MakeDataset
+from tests.dataset.pictures import folder_of
 
 
 def inferkit(*words: object) -> tuple[int, str]:
@@ -92,3 +93,14 @@ def test_what_is_refused_exits_2_and_what_fails_1(
     code, told = inferkit(*prepare(tmp_path))
     assert code == expected, told
     assert "inferkit: " in told or "altered: " in told
+
+
+def test_how_many_more_were_skipped_is_told(tmp_path: Path) -> None:
+    folder_of(tmp_path / "images", 1)
+    for index in range(103):
+        (tmp_path / "images" / f"{index:03d}.jpg").touch()
+    command = ["dataset", "make", str(tmp_path / "images"), str(tmp_path / "out"), "--size", "16"]
+    made = CliRunner().invoke(main, command)
+    assert made.exit_code == 0, made.output
+    assert made.stderr.count("empty\n") == 100
+    assert f"skipped 3 more: {tmp_path / 'out' / 'dataset.json'} lists all\n" in made.stderr

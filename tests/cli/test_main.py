@@ -158,9 +158,9 @@ def test_show_export_and_compare_read_an_executed_notebook(executed: Executed, t
     assert "disk" in CliRunner().invoke(main, ["compare", str(executed.out)]).output
     copy = tmp_path / "copy.ipynb"
     copy.write_bytes(notebook.read_bytes())
-    exported = CliRunner().invoke(main, ["export", str(copy), "--to", "json", "--without-identity"])
+    exported = CliRunner().invoke(main, ["export", str(copy), "--to", "json", "--anonymize"])
     assert exported.exit_code == 0, exported.output
-    assert copy.with_suffix(".json").exists()
+    assert copy.with_suffix(".anonymous.json").exists()
 
 
 UNSTEADY_REASON = f"{UNSTEADY}: ± 31.0 % after 9 s, profile demo wants ± 10.0 %"

@@ -1,6 +1,7 @@
 """``show``, ``export`` and ``compare`` of what is broken: one sentence, or what is left of it."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,13 +49,28 @@ NO_NOTEBOOKS: dict[str, Callable[[Path], object]] = {
     "a list": lambda path: path.write_text("[1]"),
     "cells that are none": lambda path: path.write_text('{"cells": [1]}'),
     "no text": lambda path: path.write_bytes(b"\xff\xfe\x00"),
+    "garbage": lambda path: path.write_bytes(bytes(range(256)) * 99),
+    "deep JSON": lambda path: path.write_text("[" * 100_000),
+    "JSON deeper than can be followed": lambda path: path.write_text(
+        '{"cells": [{"outputs": [], "metadata": %s}]}' % ('{"a":' * 400 + "1" + "}" * 400)
+    ),
+    "a number too long": lambda path: path.write_text('{"cells": %s}' % ("9" * 5000)),
+    "outputs that are none": lambda path: path.write_text('{"cells": [{"outputs": null}]}'),
+    "an output's data that are none": lambda path: path.write_text('{"cells": [{"outputs": [{"data": [1]}]}]}'),
+    "NaN": lambda path: write(path, *cells(record(measured={"images_per_s": float("nan")}))),
+    "a pipe": os.mkfifo,
     "missing": lambda path: None,
 }
 
 
 @pytest.mark.parametrize("name", NO_NOTEBOOKS)
 @pytest.mark.parametrize(
-    "words", [("show",), ("show", "--json"), ("compare",), *[("export", "--to", to) for to in ("html", "csv", "json")]]
+    "words",
+    [
+        *(("show",), ("show", "--json"), ("compare",)),
+        *[("export", "--to", to) for to in ("html", "pdf", "csv", "json")],
+        ("export", "--to", "ipynb", "--anonymize"),
+    ],
 )
 def test_what_holds_no_record_is_refused_in_one_sentence(tmp_path: Path, name: str, words: tuple[str, ...]) -> None:
     path = tmp_path / "a.ipynb"
@@ -102,3 +118,17 @@ def test_cells_that_lack_what_html_needs_are_refused(tmp_path: Path) -> None:
     done = inferkit("export", path, "--to", "html")
     assert (done.exit_code, "'metadata' is a required property" in done.stderr) == (2, True)
     assert inferkit("export", path, "--to", "csv").exit_code == 0
+    write(path, *cells(record()), {"cell_type": None, "metadata": {}, "source": ""})
+    assert inferkit("export", path, "--to", "html").exit_code == 2
+
+
+def test_a_record_cannot_command_the_terminal(tmp_path: Path) -> None:
+    evil = "\x1b[2J\x1b]0;title\x07\u202ename\x9b31m\nVALID 999"
+    own = record(storage=evil, point={"model": evil, "engine": "onnx"}, warnings=[evil], reasons=[evil])
+    path = write(tmp_path / "a.ipynb", *cells(own, record(schema=evil)))
+    for words in (("show",), ("show", "--json"), ("compare",), ("export", "--to", "json")):
+        done = inferkit(*words, path)
+        assert done.exit_code == 0
+        printed = done.stdout + done.stderr
+        assert not set(printed) & set("\x1b\x07\x9b\u202e\r"), words
+        assert words == ("compare",) or not any(line.startswith("VALID 999") for line in printed.splitlines()), words

@@ -6,8 +6,11 @@ import pytest
 import simplejpeg
 from PIL import Image
 
-from inferkit.dataset.decode import MAX_PIXELS, Decoder, ImageError, orientation
+from inferkit.dataset.decode import MAX_PIXELS, Decoder, ImageError
 from inferkit.dataset.manifest import Resize
+from inferkit.dataset.markers import read_header
+from tests.dataset.corpus import SAMPLINGS, cmyk, grey, lossless, planes, sampled, with_frame, with_orientation
+from tests.dataset.encoder import encode, segment
 from tests.dataset.pictures import Pixels, jpeg, photograph
 
 
@@ -111,17 +114,12 @@ def test_cmyk_of_pillow_and_ycck_of_adobe_become_rgb() -> None:
 @pytest.mark.parametrize("turned", range(1, 9))
 def test_photographs_are_upright_as_opencv_makes_them(turned: int, order: str) -> None:
     data = jpeg(photograph(), exif=exif(turned, order))
-    assert orientation(data) == turned
+    assert read_header(data).orientation == turned
     assert farthest(decode(data), by_opencv(data)) <= 2
 
 
-@pytest.mark.parametrize("header", [b"Exif\0\0MM\0*", b"Exif\0\0XXXX", b"Exif\0\0II*\0\xff\xff\xff\xff", exif(9), b""])
-def test_a_damaged_exif_header_is_upright(header: bytes) -> None:
-    assert orientation(jpeg(photograph(), exif=header) if header else jpeg(photograph())) == 1
-
-
 def test_exif_in_the_pixels_is_no_header() -> None:
-    assert orientation(jpeg(photograph()) + exif(6)) == 1
+    assert read_header(jpeg(photograph()) + exif(6)).orientation == 1
 
 
 @pytest.mark.parametrize("progressive", [False, True])
@@ -139,12 +137,71 @@ def test_a_file_that_ends_in_its_header_is_refused(length: int) -> None:
         decode(jpeg(photograph())[:length])
 
 
-def test_subsampling_that_has_no_name_is_decoded() -> None:
-    data = bytearray(jpeg(photograph(), subsampling=0))
-    data[data.index(b"\xff\xc0") + 11] = 0x31  # three times as much luma as chroma in each row
-    with pytest.raises(ValueError, match="subsampling"):
-        simplejpeg.decode_jpeg_header(bytes(data))
-    assert farthest(decode(bytes(data)), by_opencv(bytes(data))) <= 2
+@pytest.mark.parametrize("restart", [0, 7])
+@pytest.mark.parametrize("name", SAMPLINGS)
+def test_every_subsampling_is_decoded_as_opencv_does(name: str, restart: int) -> None:
+    data = sampled(name, restart=restart)
+    assert farthest(decode(data), by_opencv(data)) <= 2
+    assert farthest(decode(with_orientation(6, data)), by_opencv(with_orientation(6, data))) <= 2
+    assert np.abs(decode(data, fast=True).astype(int) - by_opencv(data)).mean() < 9
+
+
+@pytest.mark.parametrize("shape", [(1, 900), (900, 1), (2, 3), (8, 65500)])
+@pytest.mark.parametrize("name", ["4:2:0", "4:1:0", "grey"])
+def test_the_strangest_sizes_are_decoded(name: str, shape: tuple[int, int]) -> None:
+    if name == "grey":
+        data = grey(*shape)
+    else:
+        data = jpeg(photograph(0, *shape), subsampling=2) if max(shape) > 1000 else sampled(name, *shape)
+    assert farthest(decode(data), by_opencv(data)) <= 2
+    assert decode(data, fast=True).std() > 0
+
+
+def test_441_of_opencv_is_decoded() -> None:
+    options = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_411]
+    data = cv2.imencode(".jpg", photograph(0, 64, 64), options)[1].tobytes()
+    turned = with_frame(data, factors=0x14)
+    with pytest.raises(KeyError):
+        simplejpeg.decode_jpeg_header(turned)
+    assert farthest(decode(turned), by_opencv(turned)) <= 2
+
+
+def test_fractional_subsampling_is_refused_by_name() -> None:
+    data = encode(planes(), [(3, 1), (2, 1), (1, 1)])
+    with pytest.raises(ImageError, match=r"^has fractional subsampling \(factors 31 21 11\), which cannot be decoded"):
+        decode(data)
+
+
+@pytest.mark.parametrize("factor", [(1, 1), (2, 2), (4, 1)])
+def test_grey_has_no_subsampling_whatever_its_factors(factor: tuple[int, int]) -> None:
+    assert farthest(decode(grey(restart=3, factor=factor)), decode(grey())) == 0
+
+
+@pytest.mark.parametrize("ids", [b"RGB", b"\1", b"\1\2\3"])
+@pytest.mark.parametrize("shape", [(40, 56), (1500, 2000)])
+def test_lossless_files_are_never_reduced(ids: bytes, shape: tuple[int, int]) -> None:
+    """libjpeg writes them at full size, whatever it is asked for: past a buffer of the reduced size."""
+    out, decoder = np.zeros((3, 32, 32), np.uint8), Decoder(32, fast=True)
+    for _ in range(2):
+        assert decoder.decode(lossless(*shape, ids), out) == 1
+        assert (out == 128).all()
+        decoder.decode(jpeg(photograph(0, 900, 1200)), out)  # leaves a larger buffer
+
+
+def test_lossless_files_in_colours_that_libjpeg_converts_are_refused_as_such() -> None:
+    data = lossless(40, 56, b"\1\2\3")
+    with pytest.raises(ImageError, match=r"^cannot be decoded here: Unsupported color conversion request"):
+        decode(data[:2] + segment(0xEE, b"Adobe\0\x64\0\0\0\0\1") + data[2:])
+
+
+def test_a_side_that_is_too_long_is_refused_as_such() -> None:
+    with pytest.raises(ImageError, match=r"^is 8 × 65501 pixels large; no side over 65500 can be decoded"):
+        decode(with_frame(jpeg(photograph()), height=65501, width=8))
+
+
+@pytest.mark.parametrize("adobe", [None, 0])
+def test_cmyk_is_what_opencv_makes_of_it(adobe: int | None) -> None:
+    assert farthest(decode(cmyk(adobe=adobe)), by_opencv(cmyk(adobe=adobe))) <= 2
 
 
 def test_truncated_cmyk_is_refused() -> None:
@@ -161,13 +218,94 @@ def with_bytes_before_a_marker(data: bytes) -> bytes:
     return data[:table] + b"\x01\x02\x03" + data[table:]
 
 
-def test_stray_bytes_are_no_reason_to_skip_but_truncation_behind_them_is() -> None:
+def test_stray_bytes_inside_the_pixels_are_damage() -> None:
     data = with_bytes_before_a_marker(jpeg(photograph(), progressive=True))
-    with pytest.raises(ValueError, match="extraneous bytes"):
-        simplejpeg.decode_jpeg(data)
-    assert farthest(decode(data), by_opencv(data)) <= 2
-    with pytest.raises(ImageError, match="truncated"):
-        decode(data[:-50])
+    with pytest.raises(ImageError, match="damaged or truncated: Corrupt JPEG data: 1 extraneous bytes before marker"):
+        decode(data)
+
+
+@pytest.mark.parametrize("name", ["4:2:0", "4:1:0"])
+def test_padding_between_application_segments_is_no_reason_to_skip_but_damage_behind_it_is(name: str) -> None:
+    data = sampled(name)
+    padded = data[:2] + segment(0xE1, b"maker's notes") + bytes(5) + data[2:]
+    np.testing.assert_array_equal(decode(padded), decode(data))
+    with pytest.raises(ImageError, match="damaged or truncated"):
+        decode(padded[:-50])
+    with pytest.raises(ImageError, match="damaged or truncated"):
+        decode(data[:2] + bytes(17) + data[2:])
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        segment(0xE0, b"JFIF\0\x07\1\0\0\1\0\1\0\0"),
+        segment(0xEE, b"Adobe\0\x64\0\0\0\0\x09"),
+        segment(0xE2, b"ICC_PROFILE\0\x09\x02 not all of it"),
+        segment(0xFE, b"\xff\xd8\xff\xda a remark"),
+        segment(0xE1, b"Exif\0\0" + jpeg(photograph(3, 32, 32))),
+        segment(0xE1, b""),
+        b"\xff\xff\xff" + segment(0xE3, b"after fill bytes"),
+        b"\xff\x01\xff\xd3",
+    ],
+)
+def test_odd_application_data_are_no_reason_to_skip(odd: bytes) -> None:
+    data = sampled("4:2:0")
+    np.testing.assert_array_equal(decode(data[:2] + odd + data[2:]), decode(data))
+    with pytest.raises(ImageError, match="damaged or truncated"):
+        decode(data[:2] + odd + data[2:-50])
+
+
+DAMAGED = {
+    "cmyk": cmyk(),
+    "progressive": jpeg(photograph(), progressive=True),
+    "grey with restarts": grey(restart=6),
+    "colour with restarts": sampled("4:2:0", restart=6),
+    "4:1:0": sampled("4:1:0"),
+    "plain": jpeg(photograph()),
+}
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_a_quarter_that_was_zeroed_is_damage(kind: str, fast: bool) -> None:
+    data = DAMAGED[kind]
+    for start in (4, 5, 6):
+        first, last = len(data) * start // 10, len(data) * start // 10 + len(data) // 4
+        with pytest.raises(ImageError, match="damaged or truncated"):
+            decode(data[:first] + bytes(last - first) + data[last:], fast=fast)
+
+
+@pytest.mark.parametrize("kind", ["grey with restarts", "colour with restarts"])
+def test_restart_markers_out_of_turn_are_damage(kind: str) -> None:
+    data = DAMAGED[kind]
+    for changed in (data.replace(b"\xff\xd2", b"\xff\xd5", 1), data.replace(b"\xff\xd1", b"\xff\xd1\xff\xd2", 1)):
+        assert changed != data
+        with pytest.raises(ImageError, match="damaged or truncated"):
+            decode(changed)
+
+
+@pytest.mark.parametrize("turned", range(1, 9))
+@pytest.mark.parametrize("shape", [(90, 121), (121, 90), (91, 120), (64, 64)])
+def test_crops_are_of_the_photograph_once_it_is_upright(shape: tuple[int, int], turned: int) -> None:
+    """An odd margin: the pixel more is at the right and the bottom of the upright photograph."""
+    data = with_orientation(turned, jpeg(photograph(0, *shape)))
+    upright = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB))
+    side = min(shape)
+    top, left = (upright.shape[0] - side) // 2, (upright.shape[1] - side) // 2
+    square = upright[top : top + side, left : left + side]
+    assert farthest(decode(data, side, resize="crop"), np.ascontiguousarray(square.transpose(2, 0, 1), np.uint8)) <= 2
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError(6), OverflowError("large"), MemoryError(), SystemError("x"), cv2.error("x"), IndexError("x")]
+)
+def test_whatever_a_library_raises_is_about_the_file(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", fail)
+    with pytest.raises(ImageError):
+        decode(jpeg(photograph()))
 
 
 def test_bytes_behind_the_end_are_no_reason_to_skip() -> None:

@@ -175,3 +175,32 @@ def test_reading_needs_neither_image_libraries_nor_pandas(made: Path) -> None:
     done = subprocess.run([sys.executable, "-c", program, made], capture_output=True, text=True, check=True)
     assert done.stdout == "7\n"
     assert read_manifest(made) is not None
+
+
+def test_tensors_named_after_their_photographs_open_and_photographs_do_not(tmp_path: Path) -> None:
+    for index in range(3):
+        path = tmp_path / f"class-{index}" / f"n0{index}.JPEG"
+        path.parent.mkdir()
+        path.write_bytes(bytes([index]) * 3 * 4 * 4)
+    dataset = open_dataset(tmp_path, dtype="uint8", shape=(3, 4, 4))
+    assert [file.images for file in dataset.files] == [1, 1, 1]
+    assert [int(image.max()) for image in dataset.read_images(0, 3)] == [0, 1, 2]
+    (tmp_path / "class-0" / "n00.JPEG").write_bytes(b"\xff\xd8\xff\xe0" + bytes(44))
+    with pytest.raises(DatasetError, match=r"holds neither dataset\.json nor \*\.tensors"):
+        open_dataset(tmp_path, dtype="uint8", shape=(3, 4, 4))
+
+
+def test_linked_folders_of_tensors_are_read(tmp_path: Path, made: Path) -> None:
+    (made / "dataset.json").unlink()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "linked").symlink_to(made)
+    (tmp_path / "other" / "circle").symlink_to(tmp_path / "other")
+    dataset = open_dataset(tmp_path / "other", dtype="uint8", shape=(3, 4, 4))
+    assert [file.name for file in dataset.files] == [f"linked/images-{index:05d}.tensors" for index in range(3)]
+
+
+def test_a_sidecar_of_60_gb_is_refused_unread(made: Path) -> None:
+    with (made / "dataset.xxh3").open("wb") as file:
+        file.truncate(60_000_000_000)
+    with pytest.raises(DatasetError, match="holds 60,000,000,000 bytes; 7 images need 56"):
+        open_dataset(made).hashes()

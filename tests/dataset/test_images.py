@@ -3,6 +3,7 @@ import os
 import random
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -25,9 +26,19 @@ from inferkit.records.params import MakeDataset
 from tests.dataset.pictures import contents, folder_of, jpeg, photograph
 
 PROGRAM = """
-import signal, sys
+import os, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores it
+from inferkit.dataset import images as module
 from inferkit.dataset.images import make_from_images
+read = module._read
+def read_slowly(path):  # in the workers too, which import this
+    while path.with_suffix(".wait").exists():
+        time.sleep(0.01)
+    data = read(path)
+    if data == b"deadly":
+        os.abort()
+    return data
+module._read = read_slowly
 from inferkit.records.params import MakeDataset
 if __name__ == "__main__":
     images, out = sys.argv[1:3]
@@ -193,11 +204,11 @@ def test_a_make_that_was_stopped_leaves_no_process_and_resumes_byte_identically(
 ) -> None:
     images = folder_of(tmp_path / "images", 20)
     (images / "damaged.jpg").write_bytes(b"damaged")
-    os.mkfifo(images / "endless.jpg")  # reading it never ends, so that the make is surely stopped half-way
+    (images / "endless.jpg").touch()
+    (images / "endless.wait").touch()  # reading it does not end, so that the make is surely stopped half-way
     stopped, whole = tmp_path / "stopped", tmp_path / "whole"
     assert start_and_stop(program(images, stopped), stopped, number) != 0
-    (images / "endless.jpg").unlink()
-    (images / "endless.jpg").touch()  # as long as the pipe, so the same source
+    (images / "endless.wait").unlink()
     assert not (stopped / "dataset.json").exists()
     if number == signal.SIGINT:
         assert not list(stopped.glob(".*.part"))
@@ -226,16 +237,110 @@ def test_a_limit_on_file_sizes_is_told_and_leaves_nothing_half_written(
     assert contents(tmp_path / "set") == {}
 
 
-def test_a_worker_that_was_killed_is_told(tmp_path: Path, program: Callable[[Path, Path], list[str]]) -> None:
+def test_a_worker_that_was_killed_once_does_not_end_the_make(
+    tmp_path: Path, program: Callable[[Path, Path], list[str]]
+) -> None:
+    images = folder_of(tmp_path / "images", 9)
+    (images / "endless.jpg").write_bytes(jpeg(photograph()))
+    (images / "endless.wait").touch()
+    with subprocess.Popen(program(images, tmp_path / "set"), stdout=subprocess.PIPE, text=True) as process:
+        wait_for(lambda: bool(list((tmp_path / "set").glob(".*.part"))))  # a worker has begun
+        for worker in workers_of(process.pid):
+            worker.kill()
+        (images / "endless.wait").unlink()
+        told, _ = process.communicate(timeout=120)
+    assert (process.returncode, told) == (0, "0 10\n")
+    manifest = read_manifest(tmp_path / "set")
+    assert manifest is not None
+    assert manifest.skipped == ()
+
+
+def test_a_file_that_ends_the_decoder_is_skipped_and_the_rest_is_made(
+    tmp_path: Path, program: Callable[[Path, Path], list[str]]
+) -> None:
+    images, deadly = folder_of(tmp_path / "images", 7), ("class-0/001.jpg", "class-0/zzz.jpg", "first.jpg")
+    for name in deadly:
+        (images / name).write_bytes(b"deadly")
+    subprocess.run(program(images, tmp_path / "set"), check=True, capture_output=True)
+    manifest = read_manifest(tmp_path / "set")
+    assert manifest is not None
+    assert manifest.skipped == tuple(Skipped(name=name, reason="it ends the decoder (signal 6)") for name in deadly)
+    assert manifest.images == 7
+    for name in deadly:
+        (images / name).write_bytes(b"damage")  # as long, so the same source
+    subprocess.run(program(images, tmp_path / "other"), check=True, capture_output=True)
+    assert (tmp_path / "set" / "dataset.xxh3").read_bytes() == (tmp_path / "other" / "dataset.xxh3").read_bytes()
+
+
+def test_workers_that_never_begin_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "program.py"
+    path.write_text(PROGRAM.replace('if __name__ == "__main__":', "if True:"))
     images = folder_of(tmp_path / "images", 1)
-    os.mkfifo(images / "endless.jpg")
-    process = subprocess.Popen(program(images, tmp_path / "set"), stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: bool(workers_of(process.pid)))
-    workers_of(process.pid)[0].kill()
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "UnfinishedError: a worker process ended without a word" in told
-    assert "it resumes" in told
+    command = [sys.executable, str(path), str(images), str(tmp_path / "set")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "UnfinishedError: a worker process ended without a word" in done.stderr
+    assert "it resumes" in done.stderr
+
+
+def test_what_is_no_file_is_skipped_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = folder_of(tmp_path / "images", 1)
+    os.mkfifo(images / "pipe.jpg")
+    (images / "device.jpg").symlink_to("/dev/zero")
+    (images / "circle.jpg").symlink_to("circle.jpg")
+    (images / "dangling.jpg").symlink_to("nowhere")
+    with (images / "sparse.jpg").open("wb") as file:
+        file.truncate(60_000_000_000)
+    monkeypatch.chdir(images)  # a socket's path must be short
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket.jpg")
+        report = make_from_images(asked(images, tmp_path / "set", size=16))
+    assert report.skipped == (
+        Skipped(name="circle.jpg", reason="cannot be read: Too many levels of symbolic links"),
+        Skipped(name="dangling.jpg", reason="cannot be read: No such file or directory"),
+        Skipped(name="device.jpg", reason="cannot be read: it is a device, not a file"),
+        Skipped(name="pipe.jpg", reason="cannot be read: it is a pipe, not a file"),
+        Skipped(name="socket.jpg", reason="cannot be read: it is a socket, not a file"),
+        Skipped(
+            name="sparse.jpg", reason="cannot be read: it holds 60,000,000,000 bytes, over the limit of 536,870,910"
+        ),
+    )
+
+
+def test_names_cannot_write_to_a_terminal(tmp_path: Path) -> None:
+    images = folder_of(tmp_path / "images", 1)
+    (images / "a\n\x1b[31mred\u202e.jpg").touch()
+    (skipped,) = make_from_images(asked(images, tmp_path / "set", size=16)).skipped
+    assert skipped.name == r"a\n\x1b[31mred\u202e.jpg"
+
+
+def test_linked_folders_are_followed_and_unreadable_ones_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder_of(tmp_path / "elsewhere", 4)
+    images = folder_of(tmp_path / "images", 2)
+    (images / "linked").symlink_to(tmp_path / "elsewhere")
+    (images / "class-0" / "up").symlink_to(images)
+    assert find_images(images) == [
+        "class-0/000.jpg",
+        "class-1/001.JPEG",
+        "linked/class-0/000.jpg",
+        "linked/class-0/002.jpg",
+        "linked/class-1/001.JPEG",
+        "linked/class-1/003.JPEG",
+    ]
+    (images / "secret").mkdir()
+    real = os.scandir
+
+    def refuse(path: Path) -> Any:
+        if Path(path).name == "secret":
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    report = make_from_images(asked(images, tmp_path / "set", size=16))
+    assert report.made == 6
+    assert [skip.name for skip in report.skipped] == ["secret"]
 
 
 def workers_of(parent: int) -> list[psutil.Process]:

@@ -1,5 +1,7 @@
 import errno
 import fcntl
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -142,3 +144,19 @@ def test_storage_without_locks_does_without(begun: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(fcntl, "flock", flock)
     assert finished_in(begun) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (os.mkfifo, "not seekable"),
+        (lambda path: path.symlink_to("/dev/zero"), "it is a device, not a file"),
+        (lambda path: os.truncate(os.open(path, os.O_CREAT | os.O_WRONLY), 60_000_000_000), "over the limit"),
+    ],
+)
+def test_a_journal_that_is_no_file_is_refused_at_once(
+    tmp_path: Path, make: Callable[[Path], object], reason: str
+) -> None:
+    make(tmp_path / "dataset.journal")
+    with pytest.raises(DatasetError, match=reason):
+        Journal(recipe(tmp_path), overwrite=True)

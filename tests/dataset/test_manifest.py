@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -92,4 +93,19 @@ def test_what_is_no_json_object_is_refused(tmp_path: Path, content: str) -> None
 def test_an_unreadable_manifest_is_refused(tmp_path: Path) -> None:
     (tmp_path / "dataset.json").mkdir()
     with pytest.raises(DatasetError, match=r"dataset\.json cannot be read: Is a directory"):
+        read_manifest(tmp_path)
+
+
+def test_a_manifest_that_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "dataset.json")
+    with pytest.raises(DatasetError, match=r"dataset\.json cannot be read: it is a pipe, not a file"):
+        read_manifest(tmp_path)
+    (tmp_path / "dataset.json").unlink()
+    (tmp_path / "dataset.json").symlink_to("/dev/zero")
+    with pytest.raises(DatasetError, match="it is a device, not a file"):
+        read_manifest(tmp_path)
+    (tmp_path / "dataset.json").unlink()
+    with (tmp_path / "dataset.json").open("wb") as file:
+        file.truncate(60_000_000_000)
+    with pytest.raises(DatasetError, match="it holds 60,000,000,000 bytes, over the limit"):
         read_manifest(tmp_path)

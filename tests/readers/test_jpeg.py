@@ -24,6 +24,7 @@ from inferkit.records.job import Window
 from inferkit.records.params import MakeDataset, SingleProcess, StorageToHost
 from inferkit.validity.checksums import Verifier
 from tests.conftest import Known, MakeTensors
+from tests.dataset.corpus import cmyk, sampled
 from tests.dataset.pictures import folder_of
 from tests.readers.conftest import assert_delivers, assert_reads_every_image
 from tests.verdicts import verdict
@@ -131,6 +132,28 @@ def test_a_file_that_is_no_image_is_named(images: Path, device: CpuDevice) -> No
     (images / "aaa.jpg").write_bytes(b"\x89PNG and more")
     with pytest.raises(ReadError, match=r"aaa\.jpg is PNG, not JPEG: move it out of the folder"):
         one(images, device, found(images))
+
+
+def test_odd_files_are_decoded_as_stage_01_does(images: Path, tmp_path: Path, device: CpuDevice) -> None:
+    for index, data in enumerate((sampled("4:4:1", 64, 64), sampled("4:1:0"), cmyk())):
+        (images / "class-0" / f"00{index * 2}.jpg").write_bytes(data)
+    known = made(images, tmp_path / "out")
+    with JpegReader(found(images), device) as reader:
+        assert_reads_every_image(reader, Known(reader.dataset, known.content), device, batch_size=4, threads=3)
+
+
+def test_what_is_no_file_is_named_before_anything_is_read(images: Path) -> None:
+    os.mkfifo(images / "zzz\n.jpg")
+    with pytest.raises(ReadError, match=r"zzz\\n\.jpg cannot be read: it is a pipe, not a file\. Move it out"):
+        found(images)
+
+
+def test_a_file_that_became_a_pipe_is_not_waited_for(images: Path, device: CpuDevice) -> None:
+    dataset = found(images)
+    dataset.path(0).unlink()
+    os.mkfifo(dataset.path(0))
+    with pytest.raises(ReadError, match="it is a pipe, not a file"):
+        one(images, device, dataset)
 
 
 def test_a_file_that_vanished(images: Path, device: CpuDevice) -> None:

@@ -93,5 +93,5 @@ def test_a_missing_path_is_named(tmp_path: Path) -> None:
 def test_a_notebook_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "folder.ipynb").mkdir()
     (tmp_path / "folder.ipynb" / "loop.ipynb").symlink_to("loop.ipynb")
-    with pytest.raises(RecordError, match=r"folder\.ipynb: cannot be read"):
+    with pytest.raises(RecordError, match=r"folder\.ipynb: is a folder"):
         load(tmp_path)
