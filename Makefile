@@ -21,8 +21,9 @@ check: .venv/ready-dev ## format, lint, types, and which room may import which
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-lab: .venv/ready ## open the notebooks
-	$(BIN)/jupyter lab --notebook-dir=.
+lab: .venv/ready ## open the cockpit and the notebooks; root, as in containers, is let in
+	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks/start.ipynb \
+		$(if $(filter 0,$(shell id -u)),--allow-root)
 
 bench: .venv/ready ## what this machine can measure of inferkit itself
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

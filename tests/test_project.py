@@ -81,7 +81,9 @@ def test_no_parameter_shadows_an_import() -> None:
 
 
 def test_every_notebook_has_a_model_and_every_model_a_notebook() -> None:
-    assert {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")} == {m.file_stem for m in NOTEBOOKS.values()}
+    asking = {"start"}  # the cockpit, which has none of its own
+    stems = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert stems - asking == {m.file_stem for m in NOTEBOOKS.values()}
 
 
 def guarded(modules: list[str], code: str) -> subprocess.CompletedProcess[str]:

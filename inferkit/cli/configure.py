@@ -1,6 +1,7 @@
 """A parameter file, read, checked and planned, before the first notebook starts."""
 
 import difflib
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,8 @@ from inferkit.records.params import (
 )
 from inferkit.records.project import PACKAGE, project_of, project_root, resolve, shipped, within
 
+STANDARD_INPUT = Path("standard input")
+"""Stands for a file that is read from there."""
 OPTION = "--set"
 """Named, in place of the file, where a value given with it is refused."""
 
@@ -86,7 +89,7 @@ def configure(
     Parameters
     ----------
     config
-        A name in ``parameters/``, or a path.
+        A name in ``parameters/``, a path, or ``-`` for standard input.
     only
         Notebooks to run; empty: all that apply.
     changes
@@ -102,21 +105,47 @@ def configure(
         If it cannot run, naming file (or option), key, what was found and what is allowed.
     """
     path, root = _parameter_file(config)
+    changes = changes or {}
     with within(root):
-        return _configured(path, root, only, changes or {}, out, dry)
+        _check(OPTION, changes, _models(only))
+        values = {"storage": path.stem, **read(path), **changes}
+        blamed = f" with {OPTION} {', '.join(changes)}" if changes else ""
+        return planned(values, path, root, only=only, out=out, dry=dry, blamed=blamed)
 
 
-def _configured(
-    path: Path, root: Path, only: Sequence[str], changes: Mapping[str, Any], out: Path | None, dry: bool
+def planned(
+    values: Mapping[str, Any],
+    path: Path,
+    root: Path,
+    *,
+    only: Sequence[str] = (),
+    out: Path | None = None,
+    dry: bool = False,
+    blamed: str = "",
 ) -> Configuration:
-    models = {notebook: _model(notebook) for notebook in (only or MEASURING)}
-    _check(OPTION, changes, models)
-    values = _read(path) | dict(changes)
-    values.setdefault("storage", path.stem)
+    """Check and plan parameters.
+
+    Parameters
+    ----------
+    values
+        Parameters by name, the storage's among them.
+    path, blamed
+        Where they come from, for messages, and what else has a share in what cannot be planned.
+    root
+        The project that relative paths resolve against.
+    only, out, dry
+        As of :func:`configure`.
+
+    Raises
+    ------
+    InferkitError
+        If it cannot run.
+    """
+    models, place, values = _models(only), str(path), dict(values)
     if out is not None:
         values.setdefault("earlier", str(out.absolute()))
     values = _shape_of_models(values) | values
-    params = _check(str(path), values, models)
+    params = _check(place, values, models)
     skipped = {} if only else {notebook: why for notebook, p in params.items() if (why := _does_not_apply(p, values))}
     notebooks = {notebook: params[notebook] for notebook in MEASURING if notebook in params and notebook not in skipped}
     plans: dict[str, Plan] = {}
@@ -126,12 +155,11 @@ def _configured(
         message = f"--out: {out} cannot be made, {why}: name a folder that you may write to"
         raise ParameterError(message)
     try:
-        pending = _pending(notebooks, values, str(path), assumed)
+        pending = _pending(notebooks, values, place, assumed)
         for notebook, its_params in notebooks.items():
             plans[notebook] = plan(its_params, pending=pending, assumed=assumed)
     except InferkitError as error:
-        where = f"{path} with {OPTION} {', '.join(changes)}" if changes else path
-        message = f"{where}: {error}"
+        message = f"{place}{blamed}: {error}"
         raise type(error)(message) from error
     told = tuple(dict.fromkeys(assumed.told)) if assumed else ()
     return Configuration(str(values["storage"]), notebooks, path, root, out, skipped, plans, told)
@@ -157,6 +185,8 @@ def _pending(
 
 def _parameter_file(config: str) -> tuple[Path, Path]:
     """Return a parameter file, and the folder that its relative paths resolve against: none of inferkit's own."""
+    if config == "-":
+        return STANDARD_INPUT, project_root()
     given, named = Path(config), configurations()
     if given.is_file():
         path = given.parent.resolve() / given.name
@@ -184,9 +214,17 @@ def configurations() -> dict[str, Path]:
     return dict(sorted(found.items(), key=lambda item: ("/" in item[0], item[0])))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
+    """Read a parameter file, or standard input.
+
+    Raises
+    ------
+    ParameterError
+        If it cannot be read, is not YAML, or holds something else than names and values.
+    """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = sys.stdin.read() if path is STANDARD_INPUT else path.read_text(encoding="utf-8")
+        values = yaml.safe_load(text)
     except OSError as error:
         message = f"{path} cannot be read: {error.strerror}"
         raise ParameterError(message) from error
@@ -201,6 +239,10 @@ def _read(path: Path) -> dict[str, Any]:
             message = f"{path}: a key was read as {key!r}: YAML takes on, off, yes, no and numbers for values; quote it"
             raise ParameterError(message)
     return values
+
+
+def _models(only: Sequence[str]) -> dict[str, type[Parameters]]:
+    return {notebook: _model(notebook) for notebook in (only or MEASURING)}
 
 
 def _model(notebook: str) -> type[Parameters]:

@@ -7,12 +7,15 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
+from time import monotonic, sleep
 from types import FrameType
 from typing import Any
 
@@ -27,7 +30,9 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from inferkit.cli.configure import Configuration
+from inferkit.cli.feed import Feed
 from inferkit.errors import ParameterError
+from inferkit.files import write_whole
 from inferkit.measure.progress import MIME as PROGRESS_MIME
 from inferkit.measure.progress import Sink
 from inferkit.records.notebooks import read_notebook
@@ -35,9 +40,13 @@ from inferkit.records.params import NOTEBOOKS, Parameters
 from inferkit.records.project import find, project_root, within
 from inferkit.records.run import Run
 
+Hear = Callable[[Mapping[str, Any]], None]
+"""Is given all that a notebook's cells display, by MIME type."""
 ENGINE = "inferkit"
 LONGEST_FOLDER = 48
 """Characters of the folder for sockets: with the names below it, no more than the 107 of a socket's path."""
+LOST_S = 5.0
+"""A kernel that was interrupted and then has nothing to do for so long has lost the cell that it was given."""
 KILLED_AFTER = 3
 """Interrupts until a kernel that does not answer is killed."""
 
@@ -52,7 +61,9 @@ class Executed:
     stopped: bool = False
 
 
-def execute(configuration: Configuration, out: Path, sink: Sink | None = None) -> Iterator[Executed]:
+def execute(
+    configuration: Configuration, out: Path, sink: Sink | None = None, feed: Feed | None = None
+) -> Iterator[Executed]:
     """Execute a configuration's notebooks into a folder of their own.
 
     Parameters
@@ -63,6 +74,8 @@ def execute(configuration: Configuration, out: Path, sink: Sink | None = None) -
         Folder for all runs; the notebooks go to ``out/<storage>/<time>/``.
     sink
         Where the notebooks' progress is shown.
+    feed
+        Is told of it as well, and of records.
 
     Yields
     ------
@@ -81,16 +94,24 @@ def execute(configuration: Configuration, out: Path, sink: Sink | None = None) -
     except OSError as error:
         message = f"--out: {folder} cannot be made ({error.strerror}): name a folder that you may write to"
         raise ParameterError(message) from error
+    if feed is not None:
+        feed.tell(
+            "planned", storage=configuration.name, notebooks=[*configuration.notebooks], skipped=configuration.skipped
+        )
     for notebook, params in configuration.notebooks.items():
         output = folder / f"{NOTEBOOKS[notebook].file_stem}.ipynb"
         with within(configuration.root):
-            executed = execute_notebook(notebook, params, output, sink)
+            executed = execute_notebook(notebook, params, output, sink, feed)
+        if feed is not None:
+            feed.tell("executed", path=str(output.absolute()), error=executed.error, stopped=executed.stopped)
         yield executed
         if executed.stopped:
             return
 
 
-def execute_notebook(notebook: str, params: Parameters, output: Path, sink: Sink | None = None) -> Executed:
+def execute_notebook(
+    notebook: str, params: Parameters, output: Path, sink: Sink | None = None, feed: Feed | None = None
+) -> Executed:
     """Execute one of the project's notebooks through papermill, sign it, and read its records back."""
     error = ""
     relay = _Relay()
@@ -106,7 +127,7 @@ def execute_notebook(notebook: str, params: Parameters, output: Path, sink: Sink
                 progress_bar=False,
                 report_mode=True,  # folds the code away, that of the parameters too
                 relay=relay,
-                sink=sink,
+                hear=partial(_hear, notebook, sink, feed),
             )
     except PapermillExecutionError as failed:
         error = f"{failed.ename}: {failed.evalue}"
@@ -117,6 +138,14 @@ def execute_notebook(notebook: str, params: Parameters, output: Path, sink: Sink
     faults: list[str] = []
     runs = read_notebook(output, faults.append)
     return Executed(output, runs, error or "\n".join(faults), stopped=relay.presses > 0)
+
+
+def _hear(notebook: str, sink: Sink | None, feed: Feed | None, data: Mapping[str, Any]) -> None:
+    """Show elsewhere what a notebook displays."""
+    if sink is not None and PROGRESS_MIME in data:
+        sink.show(data[PROGRESS_MIME]["fraction"], data[PROGRESS_MIME]["text"])
+    if feed is not None:
+        feed.output(notebook, data)
 
 
 class _Relay:
@@ -159,19 +188,32 @@ class _Relay:
         if kernel is None:
             raise KeyboardInterrupt
         os.kill(kernel, signal.SIGINT if self.presses < KILLED_AFTER else signal.SIGKILL)
+        if self.presses == 1:
+            threading.Thread(target=self._look_after, args=(self._client, kernel), name="relay", daemon=True).start()
+
+    def _look_after(self, client: "_Client", kernel: int) -> None:
+        """Kill a kernel that will not answer: ipykernel drops a cell if it is interrupted just before the cell runs."""
+        while self._client is client:
+            if client.idle_s is not None and monotonic() - client.idle_s > LOST_S:
+                with suppress(ProcessLookupError):
+                    os.kill(kernel, signal.SIGKILL)
+                return
+            sleep(LOST_S / 10)
 
 
 class _Client(PapermillNotebookClient):
-    """Passes on the progress that a notebook shows."""
+    """Passes on what a notebook displays, and knows since when its kernel has nothing to do (None: it works)."""
 
-    def __init__(self, nb_man: Any, sink: Sink | None, **kwargs: Any) -> None:
+    def __init__(self, nb_man: Any, hear: Hear, **kwargs: Any) -> None:
         super().__init__(nb_man, **kwargs)  # type: ignore[no-untyped-call]
-        self._sink = sink
+        self._hear = hear
+        self.idle_s: float | None = None
 
     def process_message(self, *args: Any, **kwargs: Any) -> Any:
-        data = args[0]["content"].get("data", {})
-        if self._sink is not None and PROGRESS_MIME in data:
-            self._sink.show(data[PROGRESS_MIME]["fraction"], data[PROGRESS_MIME]["text"])
+        content = args[0]["content"]
+        if "execution_state" in content:
+            self.idle_s = monotonic() if content["execution_state"] == "idle" else None
+        self._hear(content.get("data", {}))
         return super().process_message(*args, **kwargs)  # type: ignore[no-untyped-call]
 
 
@@ -179,19 +221,19 @@ class _Engine(NBClientEngine):
     """papermill's own engine with our client.
 
     It speaks to the kernel through sockets in a folder of this user's own, not TCP ports that anybody on the machine
-    can listen to, nor files in the current folder. ``relay`` and ``sink`` come from :func:`execute_notebook`: papermill
+    can listen to, nor files in the current folder. ``relay`` and ``hear`` come from :func:`execute_notebook`: papermill
     hands on what it does not know itself.
     """
 
     @classmethod
     def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, *args: Any, **kwargs: Any) -> Any:
         relay: _Relay = kwargs["relay"]
-        sink: Sink | None = kwargs["sink"]
+        hear: Hear = kwargs["hear"]
         place = _short_folder()
         _sweep(place)
         with TemporaryDirectory(prefix=f"{_own_prefix()}{os.getpid()}-", dir=place) as folder:
             private = Config({"ConnectionFileMixin": {"transport": "ipc", "ip": f"{folder}/kernel"}})
-            client = _Client(nb_man, sink, kernel_name=kernel_name, timeout=None, startup_timeout=60, config=private)
+            client = _Client(nb_man, hear, kernel_name=kernel_name, timeout=None, startup_timeout=60, config=private)
             with relay.reaching(client):
                 return client.execute()  # type: ignore[no-untyped-call]
 
@@ -236,10 +278,8 @@ papermill_engines.register(ENGINE, _Engine)
 
 def _compact(notebook: Path) -> None:
     """Take the indentation out of an executed notebook's JSON: of many records it is a third of the file."""
-    beside = notebook.with_suffix(".part")
     content = json.loads(notebook.read_text(encoding="utf-8"))
-    beside.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
-    beside.replace(notebook)
+    write_whole(notebook, json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode())
 
 
 def _sign(notebook: Path) -> None:

@@ -69,9 +69,14 @@ def doctor(path: Path) -> None:
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Replace a value of the file (YAML).")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for executed notebooks [default: runs].")
 @click.option("--dry-run", is_flag=True, help="Show the points, bytes and time, and run nothing.")
+@click.option("--feed", type=int, metavar="FD", help="Write what happens as JSON lines to this file descriptor.")
 @refusals
-def run(configs: tuple[str, ...], only: str, changes: tuple[str, ...], out: Path | None, *, dry_run: bool) -> None:
-    """Run the notebooks of each CONFIG: a name in parameters/, or the path of a parameter file; none: list the names.
+def run(
+    configs: tuple[str, ...], only: str, changes: tuple[str, ...], out: Path | None, *, dry_run: bool, feed: int | None
+) -> None:
+    """Run the notebooks of each CONFIG: a name in parameters/, the path of a parameter file, or - for standard input.
+
+    Without one the names are listed.
 
     Exit code: 0 every point VALID, 1 a point failed, 2 refused before anything ran, 3 a result INVALID. In profile demo
     a result that is INVALID only because the machine was noisy (its reason begins with "unsteady") counts as 0: this is
@@ -79,6 +84,7 @@ def run(configs: tuple[str, ...], only: str, changes: tuple[str, ...], out: Path
     """
     from inferkit.cli.configure import configurations, configure
 
+    told = None if feed is None else _feed(feed)
     if not configs:
         say("\n".join(text_table([_about(name, path) for name, path in configurations().items()])))
         return
@@ -100,7 +106,13 @@ def run(configs: tuple[str, ...], only: str, changes: tuple[str, ...], out: Path
         for configuration in planned:
             _show_plan(configuration)
         return
-    sys.exit(_execute(planned))
+    sys.exit(_execute(planned, told))
+
+
+def _feed(descriptor: int) -> Any:
+    from inferkit.cli.feed import Feed
+
+    return Feed(descriptor)
 
 
 def _about(name: str, path: Path) -> list[str]:
@@ -117,7 +129,7 @@ def _about(name: str, path: Path) -> list[str]:
 
 def _places(configuration: Any) -> str:
     """Say in one line where everything comes from and goes to."""
-    own = configuration.file.is_relative_to(configuration.root)
+    own = configuration.file.is_relative_to(configuration.root) or not configuration.file.is_absolute()
     origin = configuration.file if own else "came with inferkit"
     data = f"data set {configuration.data}, " if configuration.data else ""
     return f"{configuration.name} ({origin}): {data}executed notebooks {configuration.out / configuration.name}/"
@@ -151,7 +163,7 @@ def _show_plan(configuration: Any) -> None:
     say(f"{configuration.name}: at least {duration(sum(plan.seconds for plan in configuration.plans.values()))}\n")
 
 
-def _execute(planned: list[Any]) -> int:
+def _execute(planned: list[Any], feed: Any = None) -> int:
     """Execute configurations, print the answer, and return the exit code."""
     from inferkit.cli.execute import execute
     from inferkit.measure.progress import terminal_sink
@@ -163,7 +175,7 @@ def _execute(planned: list[Any]) -> int:
             say(f"{configuration.name} {notebook} does not run: {why}", err=True)
         sink = terminal_sink(configuration.name)
         try:
-            for executed in execute(configuration, configuration.out, sink):
+            for executed in execute(configuration, configuration.out, sink, feed):
                 error = f"\n  {executed.error}" if executed.error else ""
                 sink.write(plain(f"{configuration.name}: {executed.notebook}{error}", lines=True))
                 done.append(executed)

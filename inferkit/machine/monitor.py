@@ -67,6 +67,10 @@ class Monitor:
                     self.samples[name].append((monotonic(), value))
             due = monotonic() + PERIOD_S
 
+    def latest(self) -> dict[str, float]:
+        """Return the last sample of each source that has one."""
+        return {name: samples[-1][1] for name, samples in self.samples.items() if samples}
+
     def stopped_s(self, start_s: float, end_s: float) -> float:
         """Return for how many seconds between two instants (``CLOCK_MONOTONIC``) the process was held up, at least."""
         return sum(late_s for at, late_s in self.stops if start_s <= at <= end_s)

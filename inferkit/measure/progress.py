@@ -5,6 +5,7 @@ whoever executes the notebook (``inferkit run``) can show it elsewhere; the exec
 """
 
 import sys
+from collections.abc import Mapping
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -14,6 +15,8 @@ from inferkit.units import bandwidth, duration, gigabytes, rate
 if TYPE_CHECKING:
     from inferkit.measure.watch import Status  # the commands that make and verify data sets infer nothing
 
+Live = Mapping[str, Any]
+"""What a point under way does: its place among all, seconds left, and a :class:`~inferkit.records.job.Latest`."""
 MIME = "application/vnd.inferkit.progress+json"
 BAR = 20
 PERIOD_S = 10.0
@@ -23,8 +26,8 @@ PERIOD_S = 10.0
 class Sink(Protocol):
     """Where progress is shown."""
 
-    def show(self, fraction: float, text: str) -> None:
-        """Show how much is done (0 … 1), and what is under way."""
+    def show(self, fraction: float, text: str, live: Live | None = None) -> None:
+        """Show how much is done (0 … 1), what is under way, and, where there is room, what it does at the moment."""
 
     def close(self) -> None:
         """Show no more."""
@@ -53,6 +56,7 @@ class Progress:
         self._sink.show(
             (status.index + status.fraction) / status.total,
             " · ".join([what, speed if status.bytes_per_s else _waiting(status), left]),
+            _live(status),
         )
 
     def making(self, done: int, total: int) -> None:
@@ -72,6 +76,20 @@ class Progress:
         self._sink.close()
 
 
+def _live(status: "Status") -> Live:
+    return {
+        "index": status.index,
+        "total": status.total,
+        "measure": status.point.measure,
+        "axes": status.point.axes,
+        "point_fraction": status.fraction,
+        "seconds_left": status.seconds_left,
+        "stopping": status.stopping,
+        "note": "" if status.bytes_per_s else _waiting(status),
+        "latest": status.latest.model_dump(),
+    }
+
+
 def _waiting(status: "Status") -> str:
     return "measuring" if status.fraction else status.note or "starting"
 
@@ -85,7 +103,7 @@ class TerminalSink:
         self._name = f"{name} " if name else ""
         self._bar = tqdm(total=100, bar_format="{desc}", leave=False, disable=None)
 
-    def show(self, fraction: float, text: str) -> None:
+    def show(self, fraction: float, text: str, live: Live | None = None) -> None:
         """Show how much is done, and what is under way."""
         self._bar.set_description_str(f"{self._name}{drawn(fraction)} {text}")
 
@@ -111,7 +129,7 @@ class LogSink:
         self._name = f"{name} " if name else ""
         self._next = 0.0
 
-    def show(self, fraction: float, text: str) -> None:
+    def show(self, fraction: float, text: str, live: Live | None = None) -> None:
         """Print a line if the last one is old enough."""
         if monotonic() >= self._next:
             self._next = monotonic() + PERIOD_S
@@ -137,17 +155,17 @@ class NotebookSink:
 
     def __init__(self, handle: Any = None) -> None:
         self._handle, self._last = handle, "done" if handle is None else ""
-        self._shown = ""
+        self._shown: tuple[str, Live | None] = "", None
 
-    def show(self, fraction: float, text: str) -> None:
+    def show(self, fraction: float, text: str, live: Live | None = None) -> None:
         """Update the line."""
         from IPython.display import display  # a terminal needs no IPython
 
         line = f"{drawn(fraction)} {text}"
-        if line == self._shown:
+        if (line, live) == self._shown:
             return
-        self._shown = line
-        bundle = {"text/plain": line, MIME: {"fraction": fraction, "text": text}}
+        self._shown = line, live
+        bundle = {"text/plain": line, MIME: {"fraction": fraction, "text": text, "live": live}}
         if self._handle is None:
             self._handle = display(bundle, raw=True, display_id=True)
         else:
@@ -156,7 +174,8 @@ class NotebookSink:
     def close(self) -> None:
         """Say that it is done."""
         if self._handle is not None:
-            self._handle.update({"text/plain": self._last, MIME: {"fraction": 1.0, "text": "done"}}, raw=True)
+            done = {"fraction": 1.0, "text": "done", "live": None}
+            self._handle.update({"text/plain": self._last, MIME: done}, raw=True)
 
 
 def drawn(fraction: float) -> str:

@@ -1,14 +1,14 @@
 """One point's ranks: started, watched, and stopped where they hang."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic, sleep
 
 from inferkit.errors import RankError
 from inferkit.plan.points import Plan, Point, seconds_of
 from inferkit.ranks.group import Group
 from inferkit.ranks.launch import Handle, RankFailure, launch
-from inferkit.records.job import Job, Outcome
+from inferkit.records.job import Job, Latest, Outcome
 
 READY_S = 900.0
 """Longest time to build an engine and to register memory."""
@@ -30,7 +30,9 @@ class Status:
     fraction
         How much of it is done.
     images_per_s, bytes_per_s
-        What it reaches at the moment.
+        What it reached in the window so far.
+    latest
+        What it does at the moment.
     seconds_left
         For all points, at least.
     stopping
@@ -45,6 +47,7 @@ class Status:
     fraction: float = 0.0
     images_per_s: float = 0.0
     bytes_per_s: float = 0.0
+    latest: Latest = field(default_factory=Latest)
     seconds_left: float = 0.0
     stopping: bool = False
     note: str = ""
@@ -103,6 +106,7 @@ def _show(rank: Handle | Group, plan: Plan, index: int, show: Show | None) -> No
             fraction=fraction,
             images_per_s=now.images_per_s if now else 0.0,
             bytes_per_s=now.bytes_per_s if now else 0.0,
+            latest=now.latest if now else Latest(),
             seconds_left=left,
             note=rank.note,
         )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from inferkit.pipeline.steadiness import LEAST_DRIFT, drifted, figure_with_error
 from inferkit.records.figures import Figure, Histogram, Quantiles, Repeat, Series, Stage
-from inferkit.records.job import RankProgress, Window
+from inferkit.records.job import Latest, RankProgress, Window
 from inferkit.stats import bin_length, binned_rate, drift, histogram, quantiles, rates_of
 
 PROGRESS_NS = 200_000_000
@@ -49,7 +49,7 @@ class Timeline:
         self.repeats: list[Repeat] = []
         self._report = report
         self._lock = threading.Lock()
-        self._reported_ns = self.start_ns
+        self._reported_ns, self._reported_batches = self.start_ns, 0
         self._times = {name: (array("q"), array("q")) for name in stages}
         self._done = array("q")
         self._images = array("q")
@@ -161,9 +161,37 @@ class Timeline:
                 fraction=min(1.0, (now - self.start_ns) / 1e9 / max(self.window.seconds, 1e-9)),
                 images_per_s=self._window_images / seconds,
                 bytes_per_s=self._window_nbytes / seconds,
+                latest=self._latest(now),
             )
         )
-        self._reported_ns = now
+        self._reported_ns, self._reported_batches = now, len(self._done)
+
+    def _latest(self, now: int) -> Latest:
+        """Return the rates between the completions that were told of, and where the batches spent their time."""
+        new, elapsed_ns = slice(self._reported_batches, None), now - self._reported_ns
+        rates = {
+            name: float(np.frombuffer(column, np.int64)[new].sum()) * 1e9 / elapsed_ns
+            for name, column in (("images_per_s", self._images), ("bytes_per_s", self._nbytes))
+        }
+        spent = {name: ns / elapsed_ns for name, ns in self._spent_ns(new).items()}
+        return Latest(batches=spent, **rates)
+
+    def _spent_ns(self, batches: slice) -> dict[str, int]:
+        """Return how long batches were in each stage, and under ``wait`` in none; what has passed counts once.
+
+        An engine that infers nothing has the spans of the copy: its stages begin when that ends.
+        """
+        spent: dict[str, int] = {}
+        passed = began = None
+        for name, (starts, ends) in self._times.items():
+            start, end = (np.frombuffer(times, np.int64)[batches] for times in (starts, ends))
+            passed, began = (start, start) if passed is None else (passed, began)
+            spent[name] = int(np.maximum(0, end - np.maximum(start, passed)).sum())
+            passed = np.maximum(passed, end)
+        if began is not None:
+            there = int((np.frombuffer(self._done, np.int64)[batches] - began).sum())
+            spent["wait"] = max(0, there - sum(spent.values()))
+        return spent
 
     def summarise(self, workers: dict[str, int]) -> dict[str, Stage]:
         """Return what each stage did in the measured windows.

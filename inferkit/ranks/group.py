@@ -1,5 +1,6 @@
 """Several ranks as one measurement: started together, watched together, and one figure of all."""
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from time import monotonic, monotonic_ns, sleep
@@ -8,7 +9,7 @@ from inferkit.closing import Closing
 from inferkit.ranks.combine import combine, figure_so_far
 from inferkit.ranks.launch import Handle, RankFailure, launch
 from inferkit.ranks.watchdog import state
-from inferkit.records.job import Job, Outcome, ProgressTrace, RankProgress
+from inferkit.records.job import Job, Latest, Outcome, ProgressTrace, RankProgress
 from inferkit.records.place import Place
 
 BARRIER_S = 0.1
@@ -73,6 +74,7 @@ class Group(Closing):
             fraction=min(progress.fraction for progress in known),
             images_per_s=sum(progress.images_per_s for progress in known),
             bytes_per_s=sum(progress.bytes_per_s for progress in known),
+            latest=together([progress.latest for progress in known]),
         )
 
     def ready(self) -> bool:
@@ -177,6 +179,19 @@ class Group(Closing):
         self.stop()
         for rank in self.ranks:
             rank.close()
+
+
+def together(ranks: Sequence[Latest]) -> Latest:
+    """Return what several ranks do at the moment: the sum; and of the machine, what the last of them saw."""
+    batches: Counter[str] = Counter()
+    for rank in ranks:
+        batches.update(rank.batches)
+    return Latest(
+        images_per_s=sum(rank.images_per_s for rank in ranks),
+        bytes_per_s=sum(rank.bytes_per_s for rank in ranks),
+        batches=dict(batches),
+        machine={name: value for rank in ranks for name, value in rank.machine.items()},
+    )
 
 
 class _Pace:

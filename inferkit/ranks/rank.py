@@ -51,6 +51,7 @@ class _Parent:
         self._finish = threading.Event()
         self.timeline: GroupTimeline | None = None
         self.found: dict[str, Any] = {}
+        self.samples: Callable[[], dict[str, float]] = dict
         self.start_ns = 0
         self.beside: list[int] = []
         self._noted_ns = 0
@@ -103,7 +104,8 @@ class _Parent:
         self.tell("passed", trace=trace.model_dump(mode="json"))
 
     def progress(self, progress: RankProgress) -> None:
-        self.tell("progress", **progress.model_dump())
+        latest = progress.latest.changed(machine=self.samples())
+        self.tell("progress", **progress.changed(latest=latest).model_dump())
 
 
 def _end_with_parent() -> None:
@@ -127,6 +129,7 @@ def main() -> None:
         watch = GpuMonitor(job.place.gpus if job.place else device.numbers)
     try:
         with Monitor({**SOURCES, "cpus": ("", cpus.sample), **(watch.sources() if watch else {})}) as monitor:
+            parent.samples = monitor.latest
             outcome = WORKLOADS[job.work](job, lambda stages: _looked_at(cpus, watch, parent, stages))
         outcome = _with_samples(outcome, parent.start_ns / 1e9, monitor, cpus, watch)
         if parent.timeline is not None:

@@ -241,12 +241,33 @@ def device_of(job: Job) -> DeviceOptions | None:
     return None if isinstance(job, ReadJob) else job.device
 
 
+class Latest(_Part):
+    """What became of the batches that were completed since the last time it was told; all are whole.
+
+    Parameters
+    ----------
+    images_per_s, bytes_per_s
+        Completed a second.
+    batches
+        How many batches there were in each stage at a time, on average; under ``wait``, between stages: the queue.
+        (The time that batches spend somewhere, divided by the time that passes: Little's law.)
+    machine
+        The last sample of each sensor, such as ``host_cpu`` or ``gpu0_busy`` (machine/monitor.py).
+    """
+
+    images_per_s: float = 0.0
+    bytes_per_s: float = 0.0
+    batches: dict[str, float] = Field(default_factory=dict)
+    machine: dict[str, float] = Field(default_factory=dict)
+
+
 class RankProgress(_Part):
-    """How far a rank is."""
+    """How far a rank is: what it reached in the window so far, and what it does at the moment."""
 
     fraction: float
     images_per_s: float
     bytes_per_s: float
+    latest: Latest = Field(default_factory=Latest)
 
 
 class ProgressTrace(Record):

@@ -99,7 +99,13 @@ class Group(BaseModel):
             return cls.model_validate(dict(values))
         except ValidationError as error:
             place = where or f"notebook {cls.file_stem}"
-            raise ParameterError("\n".join(_explain(place, cls, detail) for detail in error.errors())) from error
+            told = [
+                unknown_parameter(_name(detail), set(cls.model_fields), place)
+                if detail["type"] == "extra_forbidden"
+                else f"{place}: {_name(detail)} is {_refusal(place, detail)}"
+                for detail in error.errors()
+            ]
+            raise ParameterError("\n".join(told)) from error
 
 
 class Parameters(Group):
@@ -312,17 +318,44 @@ def unknown_parameter(name: str, known: set[str], place: str) -> str:
     return f"{place}: {name!r} is not a parameter: {hint}"
 
 
-def _explain(place: str, model: type[Group], detail: ErrorDetails) -> str:
-    name = ".".join(str(part) for part in detail["loc"])
-    if detail["type"] == "extra_forbidden":
-        return unknown_parameter(name, set(model.model_fields), place)
+def faults(values: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Say what is wrong with values, whichever notebooks declare them.
+
+    Returns
+    -------
+    dict
+        By parameter: what was found and what is allowed; of a list, by item, the first being 1. Empty if all is well.
+    """
+    found: dict[str, dict[str, None]] = {}
+    for model in MEASURING.values():
+        try:
+            model.model_validate({name: value for name, value in values.items() if name in model.model_fields})
+        except ValidationError as error:
+            for detail in error.errors():
+                item = "".join(f"item {part + 1}: " for part in detail["loc"][1:2] if isinstance(part, int))
+                number = " (write 1000000, not 1e6)" if _reads_as_number(detail["input"]) else ""
+                said = f"{item}{detail['input']!r}: {detail['msg']}{number}"
+                found.setdefault(str(detail["loc"][0]), {})[said] = None
+    return {name: list(texts) for name, texts in found.items()}
+
+
+def _reads_as_number(found: object) -> bool:
+    return isinstance(found, str) and re.fullmatch(r"[0-9.]+[eE][0-9]+", found) is not None
+
+
+def _name(detail: ErrorDetails) -> str:
+    return ".".join(str(part) for part in detail["loc"])
+
+
+def _refusal(place: str, detail: ErrorDetails) -> str:
+    """Word what was found and why it is refused."""
     found = detail["input"]
     hint = ""
     if detail["type"] == "list_type" and not str(found).startswith("["):
-        hint = f": write {_as_list(name, found, place)}"
+        hint = f": write {_as_list(_name(detail), found, place)}"
     elif isinstance(found, str) and "string" not in detail["type"] and detail["type"] != "literal_error":
         hint = " (text: YAML reads 1e6 as text, write 1.0e+6 or 1000000; papermill -p passes text, use -y)"
-    return f"{place}: {name} is {found!r}: {detail['msg']}{hint}"
+    return f"{found!r}: {detail['msg']}{hint}"
 
 
 def _as_list(name: str, value: object, place: str) -> str:

@@ -5,25 +5,30 @@ without a browser, nbclient answers such a widget on the channel on which it wai
 machine that end can then be missed for ever (libzmq tells of a message once; sending takes the sign away).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from inferkit.errors import ParameterError
-from inferkit.report.charts.pipeline import comparison
-from inferkit.report.charts.theme import Chart, Nothing
+from inferkit.report.attended import attended
+from inferkit.report.charts.explored import NONE, explored, words
+from inferkit.report.charts.theme import Nothing
 from inferkit.report.display import chart_bundle
 
 ANY = "all"
-AXES = ("storage", "notebook", "measure", "model", "reader", "verdict")
+FILTERS = ("storage", "notebook", "measure", "model", "reader", "verdict", "machine", "date")
+AXES = ("threads", "batch_size", "storage", "model", "reader", "engine", "transfer_bytes", "date")
+"""What goes to the right, if records differ in it: the first of these unless another is chosen."""
+APART = ("storage", "reader", "model", "engine", "machine")
+"""What tells records apart: by colour what they differ in first, by shape what they differ in next."""
 SHOWN = (
     *("storage", "notebook", "measure", "engine", "model", "reader", "threads", "batch_size"),
-    *("images_per_s", "predicted_images_per_s", "reached", "bottleneck", "verdict"),
+    *("images_per_s", "half_width", "predicted_images_per_s", "reached", "bottleneck", "verdict", "machine", "started"),
 )
 
 
-def select(frame: pd.DataFrame, chosen: dict[str, str]) -> pd.DataFrame:
+def select(frame: pd.DataFrame, chosen: Mapping[str, str]) -> pd.DataFrame:
     """Return the rows whose columns have the chosen values; ``all`` takes every one."""
     for column, value in chosen.items():
         if value != ANY:
@@ -36,25 +41,39 @@ def choices(frame: pd.DataFrame, column: str) -> Sequence[str]:
     return [ANY, *sorted({str(value) for value in frame[column].dropna()} - {""})]
 
 
-def chosen_chart(rows: pd.DataFrame) -> Chart:
-    """Draw the pipelines of some records beside each other, or say that there are none."""
-    if not (rows["measure"] == "pipeline").any():
-        return Nothing("no pipeline among these records")
-    return comparison(rows)
+def described(frame: pd.DataFrame) -> pd.DataFrame:
+    """Add what records can be chosen by as well: the ``machine`` (its GPU, else its CPU) and the ``date``."""
+    machine = frame["gpu"].where(frame["gpu"].fillna("") != "", frame["cpu"])
+    return frame.assign(machine=machine, date=frame["started"].str.slice(0, 10))
 
 
-def _bundle(rows: pd.DataFrame) -> dict[str, Any]:
-    chart = chosen_chart(rows)
-    return {"text/plain": chart.why} if isinstance(chart, Nothing) else chart_bundle(chart)
+def encodings(frame: pd.DataFrame) -> dict[str, list[str]]:
+    """Return the columns that can be chosen for each part of the chart, the one that is taken at first in front."""
+    several = [str(name) for name in frame.columns if len(choices(frame, str(name))) > 2]
+    numbers = [str(name) for name in frame.select_dtypes("number").columns]
+    right = [name for name in AXES if name in several] + [name for name in numbers if name in several]
+    apart = [name for name in dict.fromkeys((*APART, *FILTERS)) if name in several]
+    x = list(dict.fromkeys(right or ["storage"]))
+    rest = [name for name in apart if name != x[0]]
+    return {
+        "x": x,
+        "y": list(dict.fromkeys(["images_per_s", *numbers])),
+        "colour": [*rest, NONE],
+        "shape": [*rest[1:], *rest[:1], NONE] if rest[1:] else [NONE, *rest],
+        "row": [NONE, *rest],
+    }
 
 
 def explore(frame: pd.DataFrame) -> dict[str, Any]:
     """Display menus over a table of records (:func:`inferkit.report.store.load`), and what they choose.
 
+    One row of menus is of filters, one of the chart's axes, colours, shapes and rows. Where nobody sits who could
+    choose, as when papermill executes the notebook, the menus are not shown.
+
     Returns
     -------
     menus
-        The menu of each column, so that code can choose as well.
+        By column the filters, and ``x``, ``y``, ``colour``, ``shape``, ``row``, so that code can choose as well.
 
     Raises
     ------
@@ -68,21 +87,33 @@ def explore(frame: pd.DataFrame) -> dict[str, Any]:
         raise ParameterError(needs) from error
     from IPython.display import display
 
-    menus = {
+    frame = described(frame)
+    columns = [column for column in SHOWN if column in frame.columns]
+    filters = {
         column: widgets.Dropdown(options=choices(frame, column), description=column)
-        for column in AXES
+        for column in FILTERS
         if column in frame.columns
     }
-    columns = [column for column in SHOWN if column in frame.columns]
-    display(widgets.HBox(list(menus.values()), layout={"flex_flow": "row wrap"}))
+    parts = {
+        name: widgets.Dropdown(options=[(words(column), column) for column in options], description=name)
+        for name, options in encodings(frame).items()
+    }
+    if attended():
+        rows = [widgets.HBox(list(menus.values()), layout={"flex_flow": "row wrap"}) for menus in (filters, parts)]
+        display(widgets.VBox([widgets.HTML("<b>Records</b>"), rows[0], widgets.HTML("<b>Chart</b>"), rows[1]]))
+
+    def chart(rows: pd.DataFrame) -> dict[str, Any]:
+        made = explored(rows, {name: menu.value for name, menu in parts.items()})
+        return {"text/plain": made.why} if isinstance(made, Nothing) else chart_bundle(made)
+
     table = display(frame[columns], display_id=True)
-    chart = display(_bundle(frame), raw=True, display_id=True)
+    drawn = display(chart(frame), raw=True, display_id=True)
 
     def choose(_: Any) -> None:
-        rows = select(frame, {column: menu.value for column, menu in menus.items()})
+        rows = select(frame, {column: menu.value for column, menu in filters.items()})
         table.update(rows[columns])
-        chart.update(_bundle(rows), raw=True)
+        drawn.update(chart(rows), raw=True)
 
-    for menu in menus.values():
+    for menu in (*filters.values(), *parts.values()):
         menu.observe(choose, names="value")
-    return menus
+    return {**filters, **parts}

@@ -5,14 +5,17 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import papermill
 import pytest
 from click.testing import CliRunner
+from nbclient.exceptions import DeadKernelError
 from nbformat.sign import NotebookNotary
 
 from inferkit.cli import execute as execute_module
@@ -29,6 +32,7 @@ from inferkit.records.notebooks import load_runs, read_notebook
 from inferkit.records.params import SingleProcess
 from inferkit.records.project import project_root
 from tests.cli.conftest import Executed, WriteConfig, inferkit
+from tests.processes import alive, descendants, ranks_below, wait_for
 from tests.verdicts import verdict
 
 NAMES = sorted(path.stem for path in (project_root() / "parameters").glob("*.yaml"))
@@ -321,47 +325,32 @@ def test_a_killed_run_leaves_no_kernel_no_rank_and_no_file_where_it_ran(
     assert not list(here.iterdir())
 
 
-def wait_for(condition: Any, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
+DROPS_CELLS = """
+def interrupted(*_):
+    raise KeyboardInterrupt
+get_ipython().kernel.shell_handlers["execute_request"] = interrupted
+"""
 
 
-def children() -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {}
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((path / "stat").read_text().rsplit(")", 1)[1].split()[1])
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        found.setdefault(parent, []).append(int(path.name))
-    return found
+def test_a_kernel_that_drops_a_cell_when_it_is_interrupted_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execute_module, "LOST_S", 1.0)
+    cells = [nbformat.v4.new_code_cell(source) for source in (DROPS_CELLS, "1 + 1")]
+    notebook, out = tmp_path / "in.ipynb", tmp_path / "out.ipynb"
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), notebook)
+    relay = execute_module._Relay()
 
+    def press() -> None:
+        wait_for(lambda: relay._client is not None and relay._client.code_cells_executed >= 1, 60)
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
 
-def descendants(pid: int) -> list[int]:
-    tree = children()
-    found, queue = [], [pid]
-    while queue:
-        for child in tree.get(queue.pop(), []):
-            found.append(child)
-            queue.append(child)
-    return found
-
-
-def alive(pid: int) -> bool:
-    try:
-        return (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def ranks_below(pid: int) -> list[int]:
-    ranks = []
-    for child in descendants(pid):
-        try:
-            if b"inferkit.ranks.rank" in (Path("/proc") / str(child) / "cmdline").read_bytes():
-                ranks.append(child)
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return ranks
+    presser = threading.Thread(target=press)
+    presser.start()
+    options: dict[str, Any] = {"kernel_name": "python3", "progress_bar": False, "relay": relay, "hear": lambda _: None}
+    with relay.installed(), pytest.raises(DeadKernelError):
+        papermill.execute_notebook(notebook, out, engine_name=execute_module.ENGINE, **options)
+    presser.join()
+    assert relay.presses == 1

@@ -82,3 +82,9 @@ def test_host_cpu_of_this_machine_is_a_share() -> None:
     assert unit == "share"
     assert share is not None
     assert 0 <= share <= 1
+
+
+def test_the_latest_samples_are_told_of_sources_that_have_any() -> None:
+    monitor = Monitor({"x": ("W", lambda: 0.0), "y": ("W", lambda: None)})
+    monitor.samples["x"] += [(1.0, 2.0), (2.0, 3.0)]
+    assert monitor.latest() == {"x": 3.0}

@@ -275,3 +275,34 @@ def test_a_warm_up_has_an_end_and_drift_is_told(clock: Clock) -> None:
     assert timeline.repeats[0].seconds == pytest.approx(4.0, abs=0.3)
     (warning,) = timeline.warnings()
     assert warning.startswith("drift: the rate rose by ")
+
+
+def told_of(clock: Clock, stages: tuple[str, ...], *batches: tuple[int, ...]) -> list[RankProgress]:
+    """Complete batches, each the ends of its stages in ms since the start, one after another; return what was told."""
+    told: list[RankProgress] = []
+    timeline = Timeline(Window(warmup_s=100), stages, told.append)
+    for times in batches:
+        clock.now = START + times[-1] * MS
+        timeline.add(4, 400, *(START + at * MS for at in times))
+    return told
+
+
+def test_progress_tells_what_was_completed_since_it_was_told_last(clock: Clock) -> None:
+    first, second = told_of(clock, ("read",), (0, 100), (50, 250), (200, 300), (240, 500))
+    assert (first.latest.images_per_s, first.latest.bytes_per_s) == (32.0, 3200.0)
+    assert second.latest.images_per_s == 32.0
+    assert first.latest.batches == {"read": pytest.approx((100 + 200) / 250), "wait": 0.0}
+
+
+def test_progress_tells_where_batches_spend_their_time_and_counts_it_once(clock: Clock) -> None:
+    """Read, a wait of 50 ms for the copy; the engine infers nothing and has the copy's span."""
+    (told,) = told_of(clock, ("read", "copy", "infer", "out"), (0, 100, 150, 250, 150, 250, 150, 250))
+    assert told.latest.batches == {"read": 0.4, "copy": 0.4, "infer": 0.0, "out": 0.0, "wait": pytest.approx(0.2)}
+
+
+def test_a_pipeline_without_stages_tells_its_rate_alone(clock: Clock) -> None:
+    told: list[RankProgress] = []
+    timeline = Timeline(Window(warmup_s=100), (), told.append)
+    clock.now = START + 500 * MS
+    timeline.add(4, 400)
+    assert (told[0].latest.batches, told[0].latest.images_per_s) == ({}, 8.0)

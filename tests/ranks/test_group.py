@@ -19,9 +19,9 @@ from inferkit.pipeline.source import Source
 from inferkit.ranks import group as group_module
 from inferkit.ranks import launch as launch_module
 from inferkit.ranks import watchdog
-from inferkit.ranks.group import Group
+from inferkit.ranks.group import Group, together
 from inferkit.ranks.launch import Handle, RankFailure
-from inferkit.records.job import CopyJob, DeviceOptions, Job, Outcome, PipelineJob, ReadJob, ReadOptions, Window
+from inferkit.records.job import CopyJob, DeviceOptions, Job, Latest, Outcome, PipelineJob, ReadJob, ReadOptions, Window
 from inferkit.records.place import Place
 from tests.conftest import MakeTensors
 from tests.ranks.test_launch import PATIENCE_S, gone, reading, until
@@ -290,3 +290,11 @@ def test_ranks_go_on_together_until_their_sum_is_steady_or_the_time_is_up() -> N
         until(group.ready)
         group.start()
         assert len(group.result(PATIENCE_S).repeats) == 3
+
+
+def test_what_ranks_do_at_the_moment_is_added_up() -> None:
+    one = Latest(images_per_s=1.0, bytes_per_s=10.0, batches={"read": 0.5, "wait": 1.0}, machine={"host_cpu": 0.2})
+    other = Latest(images_per_s=2.0, bytes_per_s=20.0, batches={"read": 1.0}, machine={"gpu0_busy": 0.9})
+    machine = {"host_cpu": 0.2, "gpu0_busy": 0.9}
+    added = Latest(images_per_s=3.0, bytes_per_s=30.0, batches={"read": 1.5, "wait": 1.0}, machine=machine)
+    assert together([one, other]) == added

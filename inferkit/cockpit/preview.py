@@ -1,0 +1,104 @@
+"""What a run would do, worked out while the form is filled in: by the code of `inferkit run --dry-run`."""
+
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from inferkit.cli.configure import Configuration, planned
+from inferkit.errors import InferkitError
+from inferkit.plan.points import Plan, reads_files
+from inferkit.records.project import project_root
+from inferkit.report.labels import STAGE_TITLES
+from inferkit.report.tables import folded, html_table
+from inferkit.units import duration, gigabytes
+
+SETTLED_S = 0.3
+"""Seconds without a change after which the form is planned."""
+PLACE = Path("form")
+
+
+class Planner:
+    """Plans on a thread of its own what was asked for last, once nothing has changed for a moment.
+
+    Parameters
+    ----------
+    show
+        Is given, on that thread, the configuration or why there is none; never what was asked for earlier than the
+        last.
+    """
+
+    def __init__(self, show: Callable[[Configuration | str], None]) -> None:
+        self._show = show
+        self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
+        self._asked = 0
+
+    def ask(self, values: Mapping[str, Any], only: Sequence[str], out: Path) -> None:
+        """Plan this in a moment."""
+        self.forget()
+        self._timer = threading.Timer(SETTLED_S, self._plan, (self._asked, dict(values), list(only), out))
+        self._timer.daemon = True
+        self._timer.start()
+
+    def forget(self) -> None:
+        """Show no plan of what was asked for."""
+        self._asked += 1
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _plan(self, number: int, values: dict[str, Any], only: list[str], out: Path) -> None:
+        with self._lock:  # one at a time: what an earlier one found is kept, and serves the next
+            if number != self._asked:
+                return
+            found = plan_or_refusal(values, only, out)
+            if number == self._asked:
+                self._show(found)
+
+
+def plan_or_refusal(values: Mapping[str, Any], only: Sequence[str], out: Path) -> Configuration | str:
+    """Plan parameters, or say why they cannot run here."""
+    try:
+        return planned(values, PLACE, project_root(), only=only, out=out)
+    except InferkitError as error:
+        return str(error).removeprefix(f"{PLACE}: ")
+    except ModuleNotFoundError as error:
+        return f"{error.name} is not installed: pip install 'inferkit[measure]'"
+    except OSError as error:
+        return f"{error.filename or 'a file'} cannot be used: {error.strerror}"
+
+
+def blamed(refusal: str, names: Sequence[str]) -> str:
+    """Return the parameter that a refusal begins with (``readers: …``, ``model 'x' …``); empty if it names none."""
+    found = re.match(r"[a-z_]+", refusal)
+    return next((name for name in names if found and name in (found[0], f"{found[0]}s")), "")
+
+
+def preview(configuration: Configuration) -> str:
+    """Return the plan as HTML: points, bytes and the least time of each notebook, and all points folded away."""
+    rows = [_row(notebook, plan) for notebook, plan in configuration.plans.items()]
+    seconds = sum(plan.seconds for plan in configuration.plans.values())
+    points = sum(len(plan.todo) for plan in configuration.plans.values())
+    total = ["all", str(points), "", duration(seconds) if seconds else "–"]
+    table = html_table([*rows, total], ("notebook", "points", "reads", "at least"), numbers=(1, 3))
+    texts = [f"{name} {STAGE_TITLES[name]}\n{plan}" for name, plan in configuration.plans.items() if plan.points]
+    skipped = [f"{name} {STAGE_TITLES[name]} does not run: {why}" for name, why in configuration.skipped.items()]
+    return "".join(
+        [
+            table,
+            *(f'<div class="inferkit-help">{escape(line)}</div>' for line in skipped),
+            folded("All points", f"<pre>{escape(chr(10).join(texts))}</pre>") if texts else "",
+        ]
+    )
+
+
+def _row(notebook: str, plan: Plan) -> list[str]:
+    title = f"{notebook} {STAGE_TITLES[notebook]}"
+    if not plan.points:
+        return [title, "–", "makes the data set", "–"]
+    reading = any(reads_files(point.job) for point in plan.todo)
+    known = plan.dataset is not None and plan.dataset.files and reading
+    reads = f"{gigabytes(plan.dataset.nbytes)}, again and again" if known and plan.dataset else ""
+    return [title, str(len(plan.todo)), reads, duration(plan.seconds)]

@@ -1,0 +1,187 @@
+"""The cockpit in a real JupyterLab, driven by clicks and keys: from an empty form to a result, in light and dark.
+
+Playwright drives the Chromium that is installed (Debian's package ``chromium``): it brings its own driver in the wheel,
+where Selenium needs one more package of the very same version. Screenshots go to the folder that
+``INFERKIT_SCREENSHOTS`` names, else to the test's own.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inferkit.cockpit.process import TWICE_S
+from inferkit.records.notebooks import load_runs
+from inferkit.records.project import project_root
+from tests.cli.conftest import write_data
+from tests.processes import alive, descendants, ranks_below, wait_for
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+LONG_MS = 120_000
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.filterwarnings("default"),  # of the driver's own
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt install chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install 'inferkit[dev]'")
+    with sync_api.sync_playwright() as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    """Give the address and the process of a JupyterLab, with settings of its own, over a copy: it saves notebooks."""
+    folder = tmp_path_factory.mktemp("lab")
+    for part in ("notebooks", "parameters"):
+        shutil.copytree(project_root() / part, folder / "project" / part)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    own = {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
+    options = ["--no-browser", "--allow-root", "--ServerApp.token=", f"--port={port}", "--ServerApp.port_retries=0"]
+    command = [sys.executable, "-m", "jupyterlab", *options, f"--ServerApp.root_dir={folder / 'project'}"]
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(command, env={**os.environ, **own}, stdout=log, stderr=log, start_new_session=True)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        wait_for(lambda: answers(f"{address}/api/status"), 120)
+        yield address, server.pid
+    finally:
+        server.terminate()
+        server.wait(60)
+
+
+def answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+@contextmanager
+def opened(playwright: Any, lab: str, theme: str, width: int) -> Iterator[Any]:
+    """Open start.ipynb in a browser of its own and run its cells by the keyboard."""
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+    try:
+        page = browser.new_page(viewport={"width": width, "height": 1200})
+        page.goto(f"{lab}/lab/tree/notebooks/start.ipynb?reset", timeout=LONG_MS)
+        page.wait_for_selector(".jp-Notebook .jp-MarkdownCell", timeout=LONG_MS)
+        page.keyboard.press("Control+b")  # the side bar
+        if theme == "dark":
+            page.get_by_role("menuitem", name="Settings").click()
+            page.get_by_text("Theme", exact=True).hover()
+            page.get_by_text("JupyterLab Dark", exact=True).click()
+        page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=LONG_MS)  # the kernel
+        page.locator(".jp-Notebook .jp-MarkdownCell").click()
+        page.keyboard.press("Shift+Enter")
+        page.wait_for_selector(".jp-CodeCell.jp-mod-active", timeout=LONG_MS)
+        page.keyboard.press("Shift+Enter")
+        page.wait_for_selector(".inferkit-cockpit", timeout=LONG_MS)
+        yield page
+    finally:
+        browser.close()
+
+
+def shoot(page: Any, name: str, tmp_path: Path) -> None:
+    folder = Path(os.environ.get("INFERKIT_SCREENSHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=folder / f"{name}.png")
+
+
+def fill(cockpit: Any, tmp_path: Path, seconds: float) -> None:
+    """Fill the empty form: notebook 03a over a small data set."""
+    cockpit.get_by_label("03a storage to host").check()
+    cockpit.get_by_label("Data folder").fill(write_data(tmp_path))
+    cockpit.get_by_label("Warm-up (seconds)").fill("0.1")
+    cockpit.get_by_label("Window (seconds)").fill(str(seconds))
+    cockpit.get_by_label("Repeats").fill("2")
+    cockpit.get_by_label("Results go to").fill(str(tmp_path / "runs"))
+
+
+def enabled(button: Any) -> bool:
+    return bool(button.is_enabled())
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1200), ("dark", 900)])
+def test_from_an_empty_form_to_a_result(
+    playwright: Any, lab: tuple[str, int], theme: str, width: int, tmp_path: Path
+) -> None:
+    with opened(playwright, lab[0], theme, width) as page:
+        cockpit = page.locator(".inferkit-cockpit")
+        start = cockpit.get_by_role("button", name="Start", exact=True)
+        cockpit.get_by_label("Batch sizes").fill("8, 0, many")
+        wrong = cockpit.locator(".inferkit-row", has=page.get_by_label("Batch sizes")).get_by_role("alert")
+        wrong.first.wait_for(timeout=LONG_MS)
+        assert wrong.all_inner_texts() == [
+            "✗ item 2: 0: Input should be greater than 0",
+            "✗ item 3: 'many': Input should be a valid integer",
+        ]
+        assert start.is_disabled()
+        shoot(page, f"cockpit-{theme}-error", tmp_path)
+        cockpit.get_by_label("Batch sizes").fill("8")
+        fill(cockpit, tmp_path, 2.0)
+        cockpit.get_by_text("What will be measured").wait_for(timeout=LONG_MS)
+        wait_for(lambda: enabled(start), 60)
+        start.focus()
+        page.keyboard.press("Enter")
+        cockpit.get_by_text("being read").wait_for(timeout=LONG_MS)
+        assert cockpit.get_by_text("Throughput now").is_visible()
+        shoot(page, f"cockpit-{theme}-running", tmp_path)
+        cockpit.get_by_text("Done: 1").wait_for(timeout=LONG_MS)
+        (stored,) = load_runs(tmp_path / "runs")
+        outputs = page.locator(".jp-OutputArea-output")
+        outputs.get_by_text(stored.run.verdict).first.wait_for(timeout=LONG_MS)
+        assert outputs.locator("a", has_text=str(stored.notebook)).count() == 1
+        assert page.evaluate("document.querySelector('.inferkit-cockpit').scrollWidth") <= width
+        shoot(page, f"cockpit-{theme}-done", tmp_path)
+
+
+def test_stop_twice_ends_the_run_at_once(playwright: Any, lab: tuple[str, int], tmp_path: Path) -> None:
+    with opened(playwright, lab[0], "light", 1200) as page:
+        cockpit = page.locator(".inferkit-cockpit")
+        fill(cockpit, tmp_path, 300.0)
+        start = cockpit.get_by_role("button", name="Start", exact=True)
+        wait_for(lambda: enabled(start), 60)
+        start.click()
+        cockpit.get_by_text("being read").wait_for(timeout=LONG_MS)
+        family = ranks_below(lab[1])
+        cockpit.get_by_role("button", name="Stop after this point").click()
+        cockpit.get_by_text("the last point, press Stop again").wait_for(timeout=LONG_MS)
+        page.wait_for_timeout(2000 * TWICE_S)
+        cockpit.get_by_role("button", name="Stop at once").click()
+        cockpit.get_by_text("Not everything was measured: 1 FAILED").wait_for(timeout=LONG_MS)
+    wait_for(lambda: not [pid for pid in family if alive(pid)], 30)
+
+
+def test_a_kernel_that_is_shut_down_takes_its_run_along(playwright: Any, lab: tuple[str, int], tmp_path: Path) -> None:
+    with opened(playwright, lab[0], "light", 1200) as page:
+        cockpit = page.locator(".inferkit-cockpit")
+        fill(cockpit, tmp_path, 1.0)
+        start = cockpit.get_by_role("button", name="Start", exact=True)
+        wait_for(lambda: enabled(start), 60)
+        start.click()
+        cockpit.get_by_text("being read").wait_for(timeout=LONG_MS)
+        family = descendants(lab[1])
+        assert ranks_below(lab[1])
+        page.get_by_role("menuitem", name="Kernel", exact=True).click()
+        page.get_by_text("Restart Kernel…").first.click()
+        page.get_by_role("button", name="Confirm Kernel Restart").click()
+        wait_for(lambda: not [pid for pid in family if alive(pid)], 90)
+    (stored,) = load_runs(tmp_path / "runs")
+    assert stored.run.measured is not None

@@ -1,0 +1,76 @@
+"""The plan that is shown while the form is filled in."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inferkit.cli.configure import Configuration, configure
+from inferkit.cockpit import preview as preview_module
+from inferkit.cockpit.preview import Planner, blamed, plan_or_refusal, preview
+from tests.cli.conftest import write_config
+
+TINY = {"storage": "tiny", "engines": ["null"], "batch_sizes": [8]}
+
+
+def test_points_and_time_are_those_of_a_dry_run(tmp_path: Path) -> None:
+    path = write_config(tmp_path, storage="disk", batch_sizes=[8, 16])
+    of_file = configure(str(path), only=["02", "03b"], out=tmp_path)
+    values: dict[str, Any] = {"storage": "disk", "engines": ["null"], "transfer_bytes": [4096], "batch_sizes": [8, 16]}
+    values |= {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 2}
+    found = plan_or_refusal(values, ["02", "03b"], tmp_path)
+    assert isinstance(found, Configuration)
+    assert {name: str(plan) for name, plan in found.plans.items()} == {
+        name: str(plan) for name, plan in of_file.plans.items()
+    }
+    html = preview(found)
+    for plan in found.plans.values():
+        assert f">{len(plan.todo)}</td>" in html
+    assert f">{sum(len(plan.todo) for plan in found.plans.values())}</td>" in html
+
+
+def test_what_does_not_run_is_said_with_the_reason(tmp_path: Path) -> None:
+    found = plan_or_refusal({**TINY, "readers": ["memory"]}, [], tmp_path)
+    assert isinstance(found, Configuration)
+    assert "01 data set does not run: reader memory needs no data set" in preview(found)
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"readers": ["dircet"]}, "readers"),
+        ({"models": ["resnt18"], "engines": ["onnx"]}, "models"),
+        ({"evict": True, "readers": ["memory"]}, "evict"),
+        ({"data": "/nowhere/at/all"}, "data"),
+    ],
+)
+def test_what_cannot_be_planned_is_told_of_beside_the_field_that_it_names(
+    values: dict[str, object], name: str, tmp_path: Path
+) -> None:
+    refusal = plan_or_refusal({**TINY, **values}, ["03b"], tmp_path)
+    assert isinstance(refusal, str)
+    assert not refusal.startswith("form")
+    assert blamed(refusal, ["readers", "models", "evict", "data", "model"][:4]) == name
+
+
+def test_only_what_was_asked_for_last_is_planned_and_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preview_module, "SETTLED_S", 0.02)
+    shown: list[Configuration | str] = []
+    done = threading.Event()
+
+    def show(found: Configuration | str) -> None:
+        shown.append(found)
+        done.set()
+
+    planner = Planner(show)
+    for batch in range(1, 20):
+        planner.ask({**TINY, "batch_sizes": [batch]}, ["03a"], tmp_path)
+    assert done.wait(60)
+    (found,) = shown
+    assert isinstance(found, Configuration)
+    assert [point.axes["batch_size"] for point in found.plans["03a"].points] == [19]
+    done.clear()
+    planner.ask(TINY, ["03a"], tmp_path)
+    planner.forget()
+    assert not done.wait(0.3)

@@ -1,0 +1,51 @@
+"""What processes there are below one, for tests of what is left behind."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+
+def wait_for(condition: Callable[[], object], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def children() -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((path / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        found.setdefault(parent, []).append(int(path.name))
+    return found
+
+
+def descendants(pid: int) -> list[int]:
+    tree = children()
+    found, queue = [], [pid]
+    while queue:
+        for child in tree.get(queue.pop(), []):
+            found.append(child)
+            queue.append(child)
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def ranks_below(pid: int) -> list[int]:
+    ranks = []
+    for child in descendants(pid):
+        try:
+            if b"inferkit.ranks.rank" in (Path("/proc") / str(child) / "cmdline").read_bytes():
+                ranks.append(child)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return ranks
