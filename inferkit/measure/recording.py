@@ -10,15 +10,16 @@ from inferkit.measure.metrics import agreement, images_per_joule, link_of, measu
 from inferkit.measure.prediction import MEMORY, binds, ceilings_of, held_against, is_ceiling, predict
 from inferkit.plan.points import Plan, Point
 from inferkit.plan.reuse import FINGERPRINT
-from inferkit.records.figures import Json
+from inferkit.records.figures import Json, Series
 from inferkit.records.job import Outcome, device_of
 from inferkit.records.params import Parameters, Windows
 from inferkit.records.run import Failure, Run
 from inferkit.records.wellformed import READS_NOTHING
 from inferkit.validity.verdict import Judgement, judge
 
-MOST_BINS = 120
-"""Bins of a series in a record: as fine as a chart can show, however long the run, so that notebooks stay small."""
+MOST_BINS, LEAST_BINS, ALL_BINS = 60, 12, 160
+"""Bins of a series in a record, and about how many all of them have together: as fine as a chart can show, however long
+the run and however many the GPUs, so that a notebook of a hundred points stays small."""
 
 
 def about(params: Parameters) -> dict[str, object]:
@@ -102,7 +103,7 @@ def run_of(
         | {
             "repeats": outcome.repeats,
             "stages": outcome.stages,
-            "series": {name: series.thinned(MOST_BINS) for name, series in outcome.series.items()},
+            "series": kept_series(outcome.series),
             "facts": told,
             "measured": measured,
             "predicted": predicted,
@@ -114,6 +115,12 @@ def run_of(
         }
     )
     return _judged(run, found, alone)
+
+
+def kept_series(series: Mapping[str, Series]) -> dict[str, Series]:
+    """Return series with as many bins as a record has room for."""
+    most = min(MOST_BINS, max(LEAST_BINS, ALL_BINS // max(1, len(series))))
+    return {name: each.thinned(most) for name, each in series.items()}
 
 
 def _judged(run: Run, found: Judgement, alone: Mapping[str, Run]) -> Run:

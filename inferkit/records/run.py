@@ -32,8 +32,8 @@ UNSTEADY = "unsteady"
 REUSED = "not measured again: from "
 """Begins the warning of a Run that stands in place of measuring again: then come the notebook and when it began."""
 
-DIGITS = 7
-"""Significant digits of floats in a record: a part in a million is finer than any figure here."""
+DIGITS = 5
+"""Significant digits of floats in a record: finer than the interval of any figure here."""
 
 Verdict = Literal["VALID", "INVALID", "FAILED"]
 
@@ -159,11 +159,12 @@ class Run(Record):
     def to_dict(self, *, identity: bool = True) -> dict[str, Json]:
         """Return the JSON form, small enough that a notebook may hold a hundred: unknowns left out, floats rounded.
 
+        Parameters are as they were given.
         Without ``identity`` nothing is left that identifies a machine or a person.
         """
         hidden = None if identity else {"host": {"identity"}}
-        data: dict[str, Json] = rounded(self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=hidden))
-        return data
+        data = self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=hidden)
+        return {name: value if name == "params" else rounded(value) for name, value in data.items()}
 
     def to_json(self) -> str:
         """Return the JSON text; NaN and infinity are refused."""
@@ -208,12 +209,16 @@ def _from_schema_1(data: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def rounded(value: Json) -> Json:
-    """Return JSON with its floats rounded to :data:`DIGITS`."""
+    """Return JSON with its floats rounded to :data:`DIGITS`; whole ones are written without a point."""
     if isinstance(value, dict):
         return {key: rounded(item) for key, item in value.items()}
     if isinstance(value, list):
         return [rounded(item) for item in value]
-    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+    return _number(float(f"{value:.{DIGITS}g}")) if isinstance(value, float) else value
+
+
+def _number(value: float) -> float | int:
+    return int(value) if value.is_integer() else value
 
 
 def json_schema() -> dict[str, Json]:
