@@ -19,7 +19,7 @@ from inferkit.report.charts import CHARTS
 from inferkit.report.charts import rows as frames
 from inferkit.report.charts.pipeline import comparison
 from inferkit.report.charts.theme import Nothing
-from inferkit.report.display import VEGALITE_MIME, chart_bundle, display_chart, png
+from inferkit.report.display import COLOURS, SCALE, VEGALITE_MIME, chart_bundle, display_chart, png
 from inferkit.report.palette import NO_STAGE_COLOUR, STAGE_COLOURS
 from inferkit.report.store import table
 from tests.report.conftest import MakeRun, spec_of, why
@@ -115,8 +115,8 @@ def test_a_chart_is_drawn_offline_in_few_colours(name: str, drawn: dict[str, Any
     image = base64.b64decode(bundle["image/png"])
     picture = Image.open(io.BytesIO(image))
     assert picture.format == "PNG"
-    assert 450 <= picture.width / 1.5 <= 800
-    assert len(colours_of(image)) <= 64
+    assert 450 <= picture.width / SCALE <= 800
+    assert len(colours_of(image)) <= COLOURS
     assert len(image) < 40_000
     assert bundle["text/plain"].startswith(bundle[VEGALITE_MIME]["title"]["text"])
     assert "not for quoting" in bundle["text/plain"]
