@@ -17,9 +17,10 @@ from inferkit.records.run import Failure, Run
 from inferkit.records.wellformed import READS_NOTHING
 from inferkit.validity.verdict import Judgement, judge
 
-MOST_BINS, LEAST_BINS, ALL_BINS = 60, 12, 160
-"""Bins of a series in a record, and about how many all of them have together: as fine as a chart can show, however long
-the run and however many the GPUs, so that a notebook of a hundred points stays small."""
+MEASURED = ("images_per_s", "bytes_per_s")
+MOST_BINS, ALL_BINS, LEAST_BINS = 60, 120, 6
+"""Bins of a series in a record: of what was measured; of what the machine did meanwhile, all of it together, and each at
+the least. As fine as a chart can show, and few enough that a notebook of a hundred points stays small."""
 
 
 def about(params: Parameters) -> dict[str, object]:
@@ -103,7 +104,7 @@ def run_of(
         | {
             "repeats": outcome.repeats,
             "stages": outcome.stages,
-            "series": kept_series(outcome.series),
+            "series": kept_series(outcome.series, point.measure),
             "facts": told,
             "measured": measured,
             "predicted": predicted,
@@ -117,10 +118,11 @@ def run_of(
     return _judged(run, found, alone)
 
 
-def kept_series(series: Mapping[str, Series]) -> dict[str, Series]:
-    """Return series with as many bins as a record has room for."""
-    most = min(MOST_BINS, max(LEAST_BINS, ALL_BINS // max(1, len(series))))
-    return {name: each.thinned(most) for name, each in series.items()}
+def kept_series(series: Mapping[str, Series], measure: str) -> dict[str, Series]:
+    """Return series with as many bins as a record has room for; the machine's are drawn of pipelines alone."""
+    fair = ALL_BINS // len(series) if series and measure == "pipeline" else LEAST_BINS
+    machine = min(MOST_BINS, max(LEAST_BINS, fair))
+    return {name: each.thinned(MOST_BINS if name in MEASURED else machine) for name, each in series.items()}
 
 
 def _judged(run: Run, found: Judgement, alone: Mapping[str, Run]) -> Run:

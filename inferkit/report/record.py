@@ -177,11 +177,11 @@ def _stage_row(name: str, stage: Stage) -> list[str]:
 
 
 def _windows(repeats: Sequence[Repeat]) -> Iterator[str]:
-    """Yield the warm-up and each window: when it began, how long it was, and its rate."""
+    """Yield the warm-up and each window: how long it was, and its rate."""
     for repeat in repeats:
         kind = "warm-up" if repeat.warmup else "measured"
         speed = f"{number_text(repeat.images_per_s)} images/s" if repeat.images else bandwidth(repeat.bytes_per_s)
-        yield f"{kind} from {duration(repeat.start_s)} for {duration(repeat.seconds)}: {speed}, {repeat.batches} batches"
+        yield f"{kind} for {duration(repeat.seconds)}: {speed}, {repeat.batches} batches"
 
 
 def _peer_row(peer: Peer) -> list[str]:

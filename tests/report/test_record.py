@@ -73,8 +73,8 @@ def test_html_and_text_tell_what_was_found(make_run: MakeRun) -> None:
         "not for quoting",
     ):
         assert expected in text
-    assert text.count("warm-up from") == 1
-    assert text.count("measured from") == 3
+    assert text.count("warm-up for") == 1
+    assert text.count("measured for") == 3
     line = bundle(run)["text/plain"]
     assert "\n" not in line
     for expected in ("INVALID", "shm", "resnet18", "58.00 ± 0.58 images/s"):
