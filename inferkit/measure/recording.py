@@ -18,9 +18,9 @@ from inferkit.records.wellformed import READS_NOTHING
 from inferkit.validity.verdict import Judgement, judge
 
 MEASURED = ("images_per_s", "bytes_per_s")
-MOST_BINS, ALL_BINS, LEAST_BINS = 60, 120, 6
-"""Bins of a series in a record: of what was measured; of what the machine did meanwhile, all of it together, and each at
-the least. As fine as a chart can show, and few enough that a notebook of a hundred points stays small."""
+MOST_BINS, ALL_BINS, LEAST_BINS = 40, 96, 6
+"""Bins of a series in a record: of what was measured; of what the machine did meanwhile, all of it together, and each
+at the least. As fine as a chart can show, and few enough that a notebook of a hundred points stays small."""
 
 
 def about(params: Parameters) -> dict[str, object]:

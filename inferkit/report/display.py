@@ -1,7 +1,7 @@
 """Charts that open anywhere: the Vega-Lite spec for those who can draw it, and a small PNG for everybody else.
 
 An untrusted notebook shows both, the spec interactively; HTML made offline shows the PNG. JupyterLab knows Vega-Lite up
-to version 5. Nothing is loaded from a network. A PNG of 24 colours is about a sixth of one of all colours.
+to version 5. Nothing is loaded from a network. A PNG of 32 colours is about a sixth of one of all colours.
 """
 
 import base64
@@ -16,8 +16,8 @@ from inferkit.records.run import rounded
 from inferkit.report.charts.theme import Chart, Nothing
 
 VEGALITE_MIME = "application/vnd.vegalite.v5+json"
-COLOURS = 24
-SCALE = 1.15
+COLOURS = 32
+SCALE = 1.1
 """Pixels of the PNG per pixel of the chart: sharp on a dense screen, small enough for a notebook."""
 
 _VEGALITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])

@@ -82,8 +82,8 @@ def summary_rows(run: Run) -> list[tuple[str, str]]:
     if run.cores is not None:
         rows.append(("CPU", f"{run.cores:.2f} cores"))
     if "top1_agreement" in run.facts:
-        told = f"same class for {share_text(run.facts['top1_agreement'])} of images not used for calibration (ONNX Runtime)"
-        rows.append(("as in float32", told))
+        share = share_text(run.facts["top1_agreement"])
+        rows.append(("as in float32", f"same class for {share} of images not used for calibration (ONNX Runtime)"))
     return rows + [(f"{name} alone", figure_text(run.ceilings[name])) for name in stage_order(run.ceilings)]
 
 
@@ -118,7 +118,7 @@ def _line(run: Run) -> str:
 
 
 def _html(run: Run) -> str:
-    mark = tables.badge(run.verdict, VERDICT_COLOURS[run.verdict])
+    mark = f'<b style="color:{VERDICT_COLOURS[run.verdict]}">{run.verdict}</b>'
     words = " · ".join(filter(None, (run.measure, point_text(run), measured_text(run) if run.measured else "")))
     inside = "\n\n".join("\n".join(lines) for lines in _parts(run))
     return f"<details><summary>{mark} {escape(words)}</summary><pre>{escape(inside, quote=False)}</pre></details>"

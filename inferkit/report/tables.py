@@ -24,7 +24,9 @@ def html_table(rows: Iterable[Sequence[str]], head: Sequence[str] = (), *, numbe
     top = "".join(f'<th style="{_style(i, numbers, HEAD)}">{escape(cell)}</th>' for i, cell in enumerate(head))
     body = "".join(f"<tr>{_cells(row, numbers)}</tr>" for row in rows)
     heading = f"<thead><tr>{top}</tr></thead>" if head else ""
-    return f'<table cellpadding="4" style="border-collapse:collapse;margin:4px 0">{heading}<tbody>{body}</tbody></table>'
+    return (
+        f'<table cellpadding="4" style="border-collapse:collapse;margin:4px 0">{heading}<tbody>{body}</tbody></table>'
+    )
 
 
 def _cells(row: Sequence[str], numbers: Sequence[int]) -> str:

@@ -9,6 +9,7 @@ from inferkit.errors import RecordError
 from inferkit.records.host import Host
 from inferkit.records.run import Run
 from inferkit.report.charts import CHARTS
+from inferkit.report.charts.theme import Nothing
 from inferkit.report.display import chart_bundle
 from inferkit.report.export import Format, export
 from tests.report.conftest import MakeRun, WriteNotebook
@@ -24,7 +25,9 @@ def notebook(make_run: MakeRun, write_notebook: WriteNotebook) -> Path:
     run = make_run(host=host)
     path = write_notebook(run)
     content = json.loads(path.read_text())
-    chart = {"output_type": "display_data", "metadata": {}, "data": chart_bundle(CHARTS["throughput"]([run]))}
+    drawn = CHARTS["throughput"]([run])
+    assert not isinstance(drawn, Nothing)
+    chart = {"output_type": "display_data", "metadata": {}, "data": chart_bundle(drawn)}
     content["cells"][1]["outputs"].append(chart)
     content["metadata"]["widgets"] = {"application/vnd.jupyter.widget-state+json": {"state": {}, "version_major": 2}}
     path.write_text(json.dumps(content))

@@ -178,7 +178,9 @@ RUNS = st.builds(
     verdict=st.sampled_from(["VALID", "INVALID", "FAILED"]),
     reasons=st.lists(WORDS, max_size=2),
     warnings=st.lists(WORDS, max_size=2),
-    facts=st.fixed_dictionaries({}, optional={"images": st.integers(0, 9), "skipped": st.sampled_from([0, 1, [], None])}),
+    facts=st.fixed_dictionaries(
+        {}, optional={"images": st.integers(0, 9), "skipped": st.sampled_from([0, 1, [], None])}
+    ),
     peers=st.lists(st.builds(Peer, name=st.just("fio"), ratio=RATES), max_size=1),
 )
 

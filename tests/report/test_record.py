@@ -55,7 +55,12 @@ def test_the_record_survives_its_bundle(make_run: MakeRun) -> None:
     assert set(data) == {MIME, "text/html", "text/plain"}
     again = Run.from_dict(json.loads(json.dumps(data[MIME])))
     assert again.to_dict() == run.to_dict()
-    assert (again.repeats, again.reasons, again.point, again.params) == (run.repeats, run.reasons, run.point, run.params)
+    assert (again.repeats, again.reasons, again.point, again.params) == (
+        run.repeats,
+        run.reasons,
+        run.point,
+        run.params,
+    )
 
 
 def test_html_and_text_tell_what_was_found(make_run: MakeRun) -> None:

@@ -73,7 +73,11 @@ def test_nothing_is_wider_than_a_terminal_and_no_name_is_cut(
 
 
 def test_each_kind_of_warning_is_told_once_and_many_kinds_are_counted(make_run: MakeRun) -> None:
-    same = [make_run(58, point={"threads": n}, warnings=[f"GPU {n} ran at {n}.5 GHz (asked: {n})"]) for n in range(1, 5)]
-    words = " ".join(screen([same[0].model_copy(update={"warnings": [f"kind {k * 'x'}" for k in range(1, 9)]})]).split())
+    same = [
+        make_run(58, point={"threads": n}, warnings=[f"GPU {n} ran at {n}.5 GHz (asked: {n})"]) for n in range(1, 5)
+    ]
+    words = " ".join(
+        screen([same[0].model_copy(update={"warnings": [f"kind {k * 'x'}" for k in range(1, 9)]})]).split()
+    )
     assert "3 more kinds of warnings: see the notebook" in words
     assert "(4 points have one like it)" in str(conclude(same))

@@ -85,7 +85,9 @@ def record(number: int, host: Host) -> Run:
         measure=measure,
         storage="nvme",
         profile="quick",
-        point=point if measure == "read" else point | {"engine": "tensorrt", "model": "resnet50", "precision": "float16"},
+        point=point
+        if measure == "read"
+        else point | {"engine": "tensorrt", "model": "resnet50", "precision": "float16"},
         params=SingleProcess().model_dump(mode="json"),
         host=host,
         repeats=windows,
@@ -93,7 +95,9 @@ def record(number: int, host: Host) -> Run:
         stages={name: stage(name) for name in (TOOK_S if pipeline else (measure,))},
         verdict="INVALID" if number % 10 == 0 else "VALID",
         reasons=["the window was 1.0 s long, profile quick demands 30 s"] if number % 10 == 0 else [],
-        warnings=[f"other programs used {number} % of the CPU while the windows ran, most of it firefox (pid {number})"],
+        warnings=[
+            f"other programs used {number} % of the CPU while the windows ran, most of it firefox (pid {number})"
+        ],
         unverified=["where the bytes came from: the device's counters are not readable here"],
         facts=facts,
         series=kept_series(bins, measure),
@@ -106,7 +110,9 @@ def executed(path: Path, runs: list[Run], stem: str) -> Path:
     records = path.with_suffix(".json")
     records.write_text(json.dumps([run.to_dict() for run in runs]))
     notebook = nbformat.read(project_root() / "notebooks" / f"{stem}.ipynb", as_version=4)
-    notebook.cells = [cell for cell in notebook.cells if "prepare(" not in cell.source and "todo" != cell.source.strip()]
+    notebook.cells = [
+        cell for cell in notebook.cells if "prepare(" not in cell.source and cell.source.strip() != "todo"
+    ]
     for cell in notebook.cells:
         if "measure(todo" in cell.source:
             cell.source = (

@@ -23,7 +23,7 @@ from inferkit.report.scaling import RANKS
 HEIGHT = 170
 NETWORKS = 6
 """Panels at the most."""
-MOST = 10
+MOST = 8
 """Bars at the most."""
 
 

@@ -90,7 +90,11 @@ def drawn(mixed: list[Run], make_copy: MakeRun, make_read: MakeRun) -> dict[str,
     frame = table(Stored(run, Path("a.ipynb")) for run in mixed)
     several = [run.model_copy(update={"point": run.point | {"ranks": n}}) for n in (1, 2) for run in mixed]
     layers = [mixed[0].model_copy(update={"facts": {"layers_ms": [["conv1", 2.0], ["fc", 0.5]]}})]
-    batches = {"read": "0+900 1000+900 2000+950", "copy": "900+80 1900+80 2950+90", "infer": "980+990 1980+990 3040+990"}
+    batches = {
+        "read": "0+900 1000+900 2000+950",
+        "copy": "900+80 1900+80 2950+90",
+        "infer": "980+990 1980+990 3040+990",
+    }
     told = [run.model_copy(update={"facts": {"batches": batches, "images_per_joule": 3.5}}) for run in mixed]
     known = {
         "transfer_sweep": copies,
@@ -108,7 +112,9 @@ def drawn(mixed: list[Run], make_copy: MakeRun, make_read: MakeRun) -> dict[str,
 
 @pytest.mark.parametrize("name", CHARTS)
 def test_a_chart_is_drawn_offline_in_few_colours(name: str, drawn: dict[str, Any]) -> None:
-    bundle = chart_bundle(CHARTS[name](drawn[name]))
+    chart = CHARTS[name](drawn[name])
+    assert not isinstance(chart, Nothing)
+    bundle = chart_bundle(chart)
     assert json.dumps(bundle[VEGALITE_MIME], allow_nan=False)
     assert "v5" in bundle[VEGALITE_MIME]["$schema"]
     assert "url" not in json.dumps(bundle[VEGALITE_MIME])
