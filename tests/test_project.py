@@ -68,14 +68,29 @@ def test_a_template_notebook_is_short_stripped_and_free_of_logic(model: Any) -> 
         if "parameters" not in cell.metadata.get("tags", []):
             assert len(cell.source.splitlines()) <= 15
         assert not re.search(r"^\s*(def|class|for|while|if|try|!|%)", cell.source, re.MULTILINE)
-    assert all("import " not in cell.source for cell in cells[1:])
+    params = next(k for k, cell in enumerate(cells) if "parameters" in cell.metadata.get("tags", []))
+    assert all("import " not in cell.source for cell in cells[params:])
     assert set(notebook.metadata) == {"kernelspec", "language_info"}
+
+
+@pytest.mark.parametrize("model", [model for model in NOTEBOOKS.values() if model.notebook[0].isdigit()])
+def test_a_notebook_that_measures_has_its_answer_first_and_its_code_folded_away(model: Any) -> None:
+    notebook = nbformat.read(ROOT / "notebooks" / f"{model.file_stem}.ipynb", as_version=4)
+    title, answer, *_ = notebook.cells
+    assert title.cell_type == "markdown"
+    assert title.source.startswith(f"# {model.notebook} · ")
+    assert answer.source == "from inferkit.report.answer import Answer\n\nanswer = Answer()"
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(cell.metadata["jupyter"]["source_hidden"] for cell in code)
+    assert sum("parameters" in cell.metadata.get("tags", []) for cell in code) == 1
+    assert sum("answer.show_all(" in cell.source for cell in code) == 1
+    assert [cell.source for cell in code[-3:]] == ["conclude(runs)", "about(runs)", "raise_for_failures(runs)"]
 
 
 def test_no_parameter_shadows_an_import() -> None:
     for model in NOTEBOOKS.values():
         notebook = nbformat.read(ROOT / "notebooks" / f"{model.file_stem}.ipynb", as_version=4)
-        imports = next(cell.source for cell in notebook.cells if cell.cell_type == "code")
+        imports = "\n".join(cell.source for cell in notebook.cells if "import " in cell.source)
         imported = set(re.findall(r"\b[a-zA-Z_]\w*\b", re.sub(r"from \S+ import", "", imports)))
         assert not imported & set(model.model_fields), model.notebook
 

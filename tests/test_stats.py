@@ -66,7 +66,7 @@ def test_histogram_counts_between_its_edges() -> None:
     # The edge of 1 ns itself is rounded, so that numpy may see the zero left of it.
     assert counts[1:] == expected.tolist()[1:]
     assert counts[0] == 1
-    assert np.diff(np.log10(edges)) == pytest.approx(1 / 20)
+    assert np.diff(np.log10(edges)) == pytest.approx(1 / 10)
 
 
 def test_binned_rate_divides_by_the_bin_and_leaves_out_the_cut_one() -> None:

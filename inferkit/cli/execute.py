@@ -133,7 +133,7 @@ def execute_notebook(
         error = f"{failed.ename}: {failed.evalue}"
     except DeadKernelError as dead:
         error = f"the notebook's kernel died: {dead}"
-    _compact(output)
+    compact(output)
     _sign(output)
     faults: list[str] = []
     runs = read_notebook(output, faults.append)
@@ -276,9 +276,12 @@ def _sweep(place: str) -> None:
 papermill_engines.register(ENGINE, _Engine)
 
 
-def _compact(notebook: Path) -> None:
-    """Take the indentation out of an executed notebook's JSON: of many records it is a third of the file."""
+def compact(notebook: Path) -> None:
+    """Take indentation and cut lines out of an executed notebook's JSON: of many records they are a third of it."""
     content = json.loads(notebook.read_text(encoding="utf-8"))
+    for output in (output for cell in content["cells"] for output in cell.get("outputs", ())):
+        data = output.get("data", {})
+        data |= {mime: "".join(told) for mime, told in data.items() if mime.startswith("text/")}
     write_whole(notebook, json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode())
 
 

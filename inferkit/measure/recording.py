@@ -10,15 +10,17 @@ from inferkit.measure.metrics import agreement, images_per_joule, link_of, measu
 from inferkit.measure.prediction import MEMORY, binds, ceilings_of, held_against, is_ceiling, predict
 from inferkit.plan.points import Plan, Point
 from inferkit.plan.reuse import FINGERPRINT
-from inferkit.records.figures import Json
+from inferkit.records.figures import Json, Series
 from inferkit.records.job import Outcome, device_of
 from inferkit.records.params import Parameters, Windows
 from inferkit.records.run import Failure, Run
 from inferkit.records.wellformed import READS_NOTHING
 from inferkit.validity.verdict import Judgement, judge
 
-MOST_BINS = 120
-"""Bins of a series in a record: as fine as a chart can show, however long the run, so that notebooks stay small."""
+MEASURED = ("images_per_s", "bytes_per_s")
+MOST_BINS, ALL_BINS, LEAST_BINS = 40, 96, 6
+"""Bins of a series in a record: of what was measured; of what the machine did meanwhile, all of it together, and each
+at the least. As fine as a chart can show, and few enough that a notebook of a hundred points stays small."""
 
 
 def about(params: Parameters) -> dict[str, object]:
@@ -102,7 +104,7 @@ def run_of(
         | {
             "repeats": outcome.repeats,
             "stages": outcome.stages,
-            "series": {name: series.thinned(MOST_BINS) for name, series in outcome.series.items()},
+            "series": kept_series(outcome.series, point.measure),
             "facts": told,
             "measured": measured,
             "predicted": predicted,
@@ -114,6 +116,13 @@ def run_of(
         }
     )
     return _judged(run, found, alone)
+
+
+def kept_series(series: Mapping[str, Series], measure: str) -> dict[str, Series]:
+    """Return series with as many bins as a record has room for; the machine's are drawn of pipelines alone."""
+    fair = ALL_BINS // len(series) if series and measure == "pipeline" else LEAST_BINS
+    machine = min(MOST_BINS, max(LEAST_BINS, fair))
+    return {name: each.thinned(MOST_BINS if name in MEASURED else machine) for name, each in series.items()}
 
 
 def _judged(run: Run, found: Judgement, alone: Mapping[str, Run]) -> Run:

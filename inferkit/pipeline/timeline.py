@@ -21,7 +21,7 @@ PAUSE_S = 0.025
 """Nor is a pause shorter than this anybody's stop: Linux lets a thread wait so long when several want its CPU."""
 LEAST_WINDOW_S = 1.0
 """Of a shorter window the share that a pause has says little: it counts as if the window were so long."""
-SAMPLE = 32
+SAMPLE = 20
 """Batches whose times are kept one by one: enough to see whether stages overlap."""
 MOST_WARMUP = 4
 """A warm-up ends when the rate has stopped drifting, but after so many times its length at the latest."""

@@ -32,8 +32,11 @@ UNSTEADY = "unsteady"
 REUSED = "not measured again: from "
 """Begins the warning of a Run that stands in place of measuring again: then come the notebook and when it began."""
 
-DIGITS = 7
-"""Significant digits of floats in a record: a part in a million is finer than any figure here."""
+DIGITS, FEW_DIGITS = 7, 5
+"""Significant digits of floats in a record, and of those of which there are many: finer than any interval here."""
+
+MANY = {"repeats", "stages", "series"}
+"""Fields that hold many of a kind."""
 
 Verdict = Literal["VALID", "INVALID", "FAILED"]
 
@@ -159,11 +162,16 @@ class Run(Record):
     def to_dict(self, *, identity: bool = True) -> dict[str, Json]:
         """Return the JSON form, small enough that a notebook may hold a hundred: unknowns left out, floats rounded.
 
+        Parameters are as they were given; windows, stages and series do without what is as usual.
         Without ``identity`` nothing is left that identifies a machine or a person.
         """
         hidden = None if identity else {"host": {"identity"}}
-        data: dict[str, Json] = rounded(self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=hidden))
-        return data
+        data = self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=hidden)
+        data |= self.model_dump(mode="json", include=MANY, exclude_defaults=True)
+        return {
+            name: value if name == "params" else rounded(value, FEW_DIGITS if name in MANY else DIGITS)
+            for name, value in data.items()
+        }
 
     def to_json(self) -> str:
         """Return the JSON text; NaN and infinity are refused."""
@@ -207,13 +215,17 @@ def _from_schema_1(data: Mapping[str, Json]) -> dict[str, Json]:
     return renamed
 
 
-def rounded(value: Json) -> Json:
-    """Return JSON with its floats rounded to :data:`DIGITS`."""
+def rounded(value: Json, digits: int = FEW_DIGITS) -> Json:
+    """Return JSON with its floats rounded to so many significant digits; whole ones are written without a point."""
     if isinstance(value, dict):
-        return {key: rounded(item) for key, item in value.items()}
+        return {key: rounded(item, digits) for key, item in value.items()}
     if isinstance(value, list):
-        return [rounded(item) for item in value]
-    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+        return [rounded(item, digits) for item in value]
+    return _number(float(f"{value:.{digits}g}")) if isinstance(value, float) else value
+
+
+def _number(value: float) -> float | int:
+    return int(value) if value.is_integer() else value
 
 
 def json_schema() -> dict[str, Json]:

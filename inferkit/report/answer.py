@@ -52,20 +52,22 @@ class Answer:
             All of them.
         """
         kept: list[Run] = []
+        lead = "Stopped before the end. So far: "
         try:
             for run in runs:
                 kept.append(show(run))
                 self._fill(kept, "So far: ")
+            lead = ""
         finally:
-            self._fill(kept)
+            self._fill(kept, lead, done=True)
         return kept
 
-    def _fill(self, runs: Sequence[Run], lead: str = "") -> None:
+    def _fill(self, runs: Sequence[Run], lead: str, *, done: bool = False) -> None:
         answer = headline(runs)
         self._head.update(_head(answer, runs, lead), raw=True)
         self._points.update(points_table(runs) if len(runs) > 1 else EMPTY, raw=True)
         best = answer.run.id if answer.run else None
-        if not lead or best != self._drawn:
+        if done or best != self._drawn:
             chart = picture(answer, runs)
             self._picture.update(EMPTY if isinstance(chart, Nothing) else chart_bundle(chart), raw=True)
             self._drawn = best

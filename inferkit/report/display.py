@@ -1,7 +1,7 @@
 """Charts that open anywhere: the Vega-Lite spec for those who can draw it, and a small PNG for everybody else.
 
 An untrusted notebook shows both, the spec interactively; HTML made offline shows the PNG. JupyterLab knows Vega-Lite up
-to version 5. Nothing is loaded from a network. A PNG of 64 colours is about a fifth of one of all colours.
+to version 5. Nothing is loaded from a network. A PNG of 32 colours is about a sixth of one of all colours.
 """
 
 import base64
@@ -12,11 +12,12 @@ import altair as alt
 import vl_convert
 from PIL import Image
 
+from inferkit.records.run import rounded
 from inferkit.report.charts.theme import Chart, Nothing
 
 VEGALITE_MIME = "application/vnd.vegalite.v5+json"
-COLOURS = 64
-SCALE = 1.5
+COLOURS = 32
+SCALE = 1.1
 """Pixels of the PNG per pixel of the chart: sharp on a dense screen, small enough for a notebook."""
 
 _VEGALITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
@@ -24,13 +25,13 @@ _VEGALITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
 
 def chart_bundle(chart: alt.TopLevelMixin) -> dict[str, Any]:
     """Return the MIME bundle of a chart: its spec, a PNG in base64 and its text."""
-    spec = chart.to_dict()
+    spec = rounded(chart.to_dict())
     image = base64.b64encode(png(spec)).decode("ascii")
     return {VEGALITE_MIME: spec, "image/png": image, "text/plain": spec.get("description", "chart")}
 
 
 def png(spec: dict[str, Any]) -> bytes:
-    """Draw a Vega-Lite spec as a PNG of at most 64 colours."""
+    """Draw a Vega-Lite spec as a PNG of few colours."""
     drawn = vl_convert.vegalite_to_png(spec, vl_version=_VEGALITE, scale=SCALE, allowed_base_urls=[])
     small = (
         Image.open(io.BytesIO(drawn))

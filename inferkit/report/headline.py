@@ -1,5 +1,6 @@
 """The answer in one sentence: what this server reached, from where, the limit, and how far the rest could go."""
 
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -49,6 +50,10 @@ ROOM = {
 }
 
 
+LONGEST = 400
+"""Characters of a sentence that says why there is no figure."""
+
+
 class Headline(NamedTuple):
     """The answer of one notebook, and the record that it is of; None where no record has a valid figure."""
 
@@ -78,10 +83,17 @@ def _alone(run: Run) -> str:
 def _flawed(runs: Sequence[Run]) -> str:
     """Word that there is no valid figure, and why: by the point that comes nearest to one."""
     run = min(runs, key=sort_key)
+    if run.verdict == "VALID":  # such as reading mapped files
+        return _brief(f"There is no figure: {next(iter(run.warnings), 'nothing was measured')}") + "."
     verdict, _, why = verdict_text(run).partition(": ")
     found = f"{measured_text(run)} was measured ({point_text(run)}), which is {verdict}" if run.measured else verdict
     what = f"none of {len(runs)} points is" if len(runs) > 1 else "the only point is not"
-    return f"No valid figure: {what} VALID. {found[:1].upper()}{found[1:]}: {why}".rstrip(".: ") + "."
+    return _brief(f"No valid figure: {what} VALID. {found[:1].upper()}{found[1:]}: {why}") + "."
+
+
+def _brief(text: str) -> str:
+    """Return a sentence on one line, without its full stop; a reason of a page stands in the record."""
+    return textwrap.shorten(text, LONGEST, placeholder=" …").rstrip(".: ")
 
 
 def _best(runs: Sequence[Run]) -> Run | None:
@@ -155,7 +167,7 @@ def _limit(run: Run) -> Iterator[str]:
     if not limits:
         return
     words = [stage_text(stage, run) for stage in limits]
-    verb = "are" if words[0].endswith("s") and len(words) == 1 else "is"
+    verb = "are" if words == ["the GPUs"] else "is"
     yield f"{' or '.join(words)} {verb} the bottleneck"
     ours = rate_of(run)
     others = [stage for stage in STAGES if stage in run.ceilings and stage not in limits]
@@ -196,9 +208,11 @@ def _threads(run: Run) -> Iterator[str]:
 
 
 def _copy(run: Run) -> str:
-    where = "within host memory" if link(run) == HOST_COPY else f"from host memory to {gpu_name(run) or 'the GPU'}"
+    several = len(str(run.point.get(GPU, "")).split("+"))
+    gpu = f"{several} GPUs at once ({gpu_name(run)})" if several > 1 else gpu_name(run) or "the GPU"
+    where = "within host memory" if link(run) == HOST_COPY else f"from host memory to {gpu}"
     if run.point.get(DIRECTION) == "out":
-        where = f"from {gpu_name(run) or 'the GPU'} to host memory"
+        where = f"from {gpu} to host memory"
     size = [f"{gibibytes(int(run.point[SIZE]))} each"] if SIZE in run.point else []
     about = ", ".join([f"{run.point.get(MEMORY, '')} memory".strip(), *size, *filter(None, [point_text(run, [NODE])])])
     least = run.ceilings.get("link")

@@ -16,9 +16,12 @@ NUMBERS = (2, 3, 4, 5)
 _SORT = """<script>window.inferkitSorts ??= (document.addEventListener("click", event => {
 const head = event.target.closest(".inferkit-points th"); if (!head) return;
 const body = head.closest("table").tBodies[0], at = head.cellIndex, up = head.dataset.up === "1" ? -1 : 1;
-const value = row => { const text = row.cells[at].innerText, number = parseFloat(text.replace(/,/g, ""));
-return Number.isNaN(number) ? text : number; };
-head.dataset.up = up; [...body.rows].sort((a, b) => (value(a) > value(b) ? up : -up)).forEach(row => body.append(row));
+const value = row => { const text = row.cells[at].innerText,
+told = text.match(/^([\\d.,]+)(?: ± [\\d.,]+)?(?: ([kMGT])?B)?/);
+return told ? parseFloat(told[1].replace(/,/g, "")) * 1000 ** " kMGT".indexOf(told[2] || " ") : text; };
+const order = (a, b) => typeof a === "number" && typeof b === "number" ? a - b
+: String(a).localeCompare(String(b), undefined, {numeric: true});
+head.dataset.up = up; [...body.rows].sort((a, b) => up * order(value(a), value(b))).forEach(row => body.append(row));
 }), true);</script>"""
 
 

@@ -15,6 +15,7 @@ from inferkit.report.labels import (
     figure_text,
     flatten,
     measured_text,
+    number_text,
     point_text,
     reached_text,
     share_text,
@@ -23,10 +24,10 @@ from inferkit.report.labels import (
 )
 from inferkit.report.palette import VERDICT_COLOURS, stage_order
 from inferkit.text import text_table
-from inferkit.units import bandwidth, duration, gigabytes, rate
+from inferkit.units import bandwidth, duration
 
-DRAWN = ("batches", "layers_ms")
-"""Facts that a chart shows; as text they are of no use."""
+TOLD = ("batches", "layers_ms", "reading", "top1_agreement", "fingerprint")
+"""Facts that a chart or a row of the summary tells, and one that says nothing to people."""
 
 
 def bundle(run: Run) -> dict[str, Json]:
@@ -81,9 +82,9 @@ def summary_rows(run: Run) -> list[tuple[str, str]]:
     if run.cores is not None:
         rows.append(("CPU", f"{run.cores:.2f} cores"))
     if "top1_agreement" in run.facts:
-        told = f"{share_text(run.facts['top1_agreement'])} of images not used for calibration (ONNX Runtime)"
-        rows.append(("same class as in float32", told))
-    return rows + [(f"ceiling: {name}", figure_text(run.ceilings[name])) for name in stage_order(run.ceilings)]
+        share = share_text(run.facts["top1_agreement"])
+        rows.append(("as in float32", f"same class for {share} of images not used for calibration (ONNX Runtime)"))
+    return rows + [(f"{name} alone", figure_text(run.ceilings[name])) for name in stage_order(run.ceilings)]
 
 
 def _reading(facts: dict[str, Json]) -> str:
@@ -117,10 +118,10 @@ def _line(run: Run) -> str:
 
 
 def _html(run: Run) -> str:
-    mark = tables.badge(run.verdict, VERDICT_COLOURS[run.verdict])
+    mark = f'<b style="color:{VERDICT_COLOURS[run.verdict]}">{run.verdict}</b>'
     words = " · ".join(filter(None, (run.measure, point_text(run), measured_text(run) if run.measured else "")))
     inside = "\n\n".join("\n".join(lines) for lines in _parts(run))
-    return f"<details><summary>{mark} {escape(words)}</summary><pre>{escape(inside)}</pre></details>"
+    return f"<details><summary>{mark} {escape(words)}</summary><pre>{escape(inside, quote=False)}</pre></details>"
 
 
 def _parts(run: Run) -> Iterator[list[str]]:
@@ -134,10 +135,10 @@ def _parts(run: Run) -> Iterator[list[str]]:
     if run.peers:
         yield text_table([_peer_row(peer) for peer in run.peers], ("peer", "figure", "ours ÷ peer", "command"))
     if run.repeats:
-        yield text_table([_repeat_row(repeat) for repeat in run.repeats], _REPEAT_HEAD, numbers=range(1, 7))
-    own = {"id": run.id, "started": run.started, "scope": run.scope, "ceilings from": run.ceilings_from}
-    facts = own | {name: fact for name, fact in run.facts.items() if name not in DRAWN}
-    yield text_table([(name, json.dumps(rounded(fact), ensure_ascii=False)) for name, fact in facts.items()])
+        yield list(_windows(run.repeats))
+    own = {"id": run.id, "started": run.started, "scope": run.scope, "ceilings_from": run.ceilings_from}
+    facts = own | {name: fact for name, fact in run.facts.items() if name not in TOLD}
+    yield [f"{name}: {json.dumps(rounded(fact), ensure_ascii=False)}" for name, fact in facts.items()]
 
 
 class About:
@@ -163,32 +164,24 @@ def about(runs: Sequence[Run]) -> About:
     return About(runs)
 
 
-_STAGE_HEAD = ("stage", "images/s at work", "bytes/s at work", "busy", "workers", "p50", "p90", "p99", "p99.9")
+_STAGE_HEAD = ("at work", "images/s", "bytes/s", "busy", "workers", "p50", "p90", "p99", "p99.9")
 
 
 def _stage_row(name: str, stage: Stage) -> list[str]:
     times = stage.quantiles
-    speed = "–" if stage.images_per_s is None else rate(stage.images_per_s)
+    speed = number_text(stage.images_per_s)
     nbytes = "–" if stage.bytes_per_s is None else bandwidth(stage.bytes_per_s)
     kept = () if times is None else (times.p50_s, times.p90_s, times.p99_s, times.p999_s)
     spans = [duration(t) for t in kept] or ["–"] * 4
     return [name, speed, nbytes, share_text(stage.busy), str(stage.workers), *spans]
 
 
-_REPEAT_HEAD = ("window", "start", "length", "batches", "images/s", "bytes/s", "bytes")
-
-
-def _repeat_row(repeat: Repeat) -> list[str]:
-    kind = "warm-up" if repeat.warmup else "measured"
-    rates = [rate(repeat.images_per_s), bandwidth(repeat.bytes_per_s)]
-    return [
-        kind,
-        duration(repeat.start_s),
-        duration(repeat.seconds),
-        f"{repeat.batches}",
-        *rates,
-        gigabytes(repeat.nbytes),
-    ]
+def _windows(repeats: Sequence[Repeat]) -> Iterator[str]:
+    """Yield the warm-up and each window: how long it was, and its rate."""
+    for repeat in repeats:
+        kind = "warm-up" if repeat.warmup else "measured"
+        speed = f"{number_text(repeat.images_per_s)} images/s" if repeat.images else bandwidth(repeat.bytes_per_s)
+        yield f"{kind} for {duration(repeat.seconds)}: {speed}, {repeat.batches} batches"
 
 
 def _peer_row(peer: Peer) -> list[str]:

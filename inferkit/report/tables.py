@@ -7,7 +7,7 @@ styles and ``<details>`` survive.
 from collections.abc import Iterable, Sequence
 from html import escape
 
-CELL = "padding:2px 12px 2px 0;text-align:left;vertical-align:top;border:none"
+CELL = "text-align:left"
 HEAD = f"{CELL};border-bottom:1px solid #999999;font-weight:600"
 
 
@@ -24,7 +24,9 @@ def html_table(rows: Iterable[Sequence[str]], head: Sequence[str] = (), *, numbe
     top = "".join(f'<th style="{_style(i, numbers, HEAD)}">{escape(cell)}</th>' for i, cell in enumerate(head))
     body = "".join(f"<tr>{_cells(row, numbers)}</tr>" for row in rows)
     heading = f"<thead><tr>{top}</tr></thead>" if head else ""
-    return f'<table style="border-collapse:collapse;margin:4px 0">{heading}<tbody>{body}</tbody></table>'
+    return (
+        f'<table cellpadding="4" style="border-collapse:collapse;margin:4px 0">{heading}<tbody>{body}</tbody></table>'
+    )
 
 
 def _cells(row: Sequence[str], numbers: Sequence[int]) -> str:
@@ -32,7 +34,7 @@ def _cells(row: Sequence[str], numbers: Sequence[int]) -> str:
 
 
 def _style(column: int, numbers: Sequence[int], style: str) -> str:
-    return style.replace("text-align:left", "text-align:right;white-space:nowrap") if column in numbers else style
+    return style.replace("left", "right") if column in numbers else style
 
 
 def badge(text: str, colour: str) -> str:

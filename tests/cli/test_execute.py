@@ -171,7 +171,7 @@ def test_a_failed_point_exits_1_and_is_in_the_notebook(config: WriteConfig, data
     assert done.returncode == 1, done.stdout + done.stderr
     (stored,) = load_runs(tmp_path / "runs")
     assert stored.run.verdict == "FAILED"
-    assert "image 0 " in done.stdout
+    assert "image 0 " in " ".join(done.stdout.split())
 
 
 def test_a_refusal_exits_2_before_anything_runs(config: WriteConfig, tmp_path: Path) -> None:

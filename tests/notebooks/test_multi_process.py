@@ -32,5 +32,5 @@ def test_03c_compares_processes_and_names_the_winner(execute: Any, tmp_path: Pat
         assert len(run.facts["ranks"]) == run.point["ranks"]
         assert bool(late) == (run.facts["group"]["overlap"] < 0.9)
     text = (tmp_path / "03c_multi_process.ipynb").read_text()
-    for told in ("memory node", "Where the ranks run", "speedup", "efficiency", "win"):
+    for told in ("memory node", "Where do the ranks run?", "speedup", "efficiency", "win"):
         assert told in text

@@ -21,12 +21,12 @@ import pytest
 from PIL import Image
 
 from inferkit.dataset.synthetic import make_synthetic
-from inferkit.records.notebooks import load_notebook
+from inferkit.records.notebooks import load_notebook, load_runs
 from inferkit.records.params import MakeDataset
 from inferkit.records.project import project_root
 from inferkit.report.compare import compare
 from inferkit.report.export import Format, export
-from inferkit.report.store import load
+from inferkit.report.store import rows
 from tests.notebooks.conftest import TINY
 from tests.report.browser import BROWSER
 
@@ -115,7 +115,7 @@ def check_records(originals: list[Path], shared: list[Path]) -> None:
         assert all(run.host.identity is None and run.host.cpu for run in after)
     (failed,) = load_notebook(shared[1])
     assert str(failed.params["models"][0]).endswith("/broken.onnx")
-    assert not compare(load(shared, lambda _: None)).empty
+    assert compare(rows(load_runs(shared, lambda _: None))).rows
 
 
 def test_nothing_that_this_machine_knows_of_itself_is_in_what_is_shared(executed: list[Path], tmp_path: Path) -> None:

@@ -79,8 +79,17 @@ def test_only_the_stages_that_are_asked_for(measured: Timeline) -> None:
 def test_series_cover_the_warm_up_too(measured: Timeline) -> None:
     series = measured.series()
     assert series["images_per_s"].values == pytest.approx([4 / 0.3] * 5)
-    assert series["bytes_per_s"].values == pytest.approx([400 / 0.3] * 5)
-    assert series["bytes_per_s"].unit == "bytes/s"
+    assert series["images_per_s"].unit == "images/s"
+
+
+def test_a_series_is_of_bytes_where_there_are_no_images(clock: Clock) -> None:
+    timeline = Timeline(Window(warmup_s=1.0, duration_s=10.0, repeats=1), ("copy",), ignore)
+    for k in range(1, 11):
+        clock.now = START + 300 * k * MS
+        timeline.add(0, 400, clock.now - 10 * MS, clock.now)
+    series = timeline.series()
+    assert {name: each.unit for name, each in series.items()} == {"bytes_per_s": "bytes/s"}
+    assert series["bytes_per_s"].values == pytest.approx([400 / 0.3] * 3)
 
 
 def test_a_bin_of_the_series_is_no_shorter_than_a_batch(clock: Clock) -> None:

@@ -75,7 +75,7 @@ def test_read(dataset: Dataset, reader: str, split: str) -> None:
         assert (rates, outcome.series) == ((None, None), {})
     else:
         assert None not in rates
-        assert set(outcome.series) == {"images_per_s", "bytes_per_s"}
+        assert set(outcome.series) == {"images_per_s"}
 
 
 @pytest.mark.parametrize("reader", ["buffered", "mapped"])

@@ -13,9 +13,23 @@ from inferkit.records.figures import Figure, Histogram, Quantiles, Repeat, Serie
 from inferkit.records.host import Host
 from inferkit.records.run import Peer, Run
 from inferkit.report import record
+from inferkit.report.charts.theme import Chart, Nothing
 
 MakeRun = Callable[..., Run]
 WriteNotebook = Callable[..., Path]
+
+
+def spec_of(chart: Chart) -> dict[str, Any]:
+    """Return the Vega-Lite spec of a chart that draws something."""
+    assert not isinstance(chart, Nothing), chart.why
+    spec: dict[str, Any] = chart.to_dict()
+    return spec
+
+
+def why(chart: Chart) -> str:
+    """Return why a chart draws nothing."""
+    assert isinstance(chart, Nothing)
+    return chart.why
 
 
 @pytest.fixture(scope="session")

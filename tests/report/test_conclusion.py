@@ -25,11 +25,13 @@ def test_pipeline(make_run: MakeRun) -> None:
 
 def test_what_is_not_to_be_trusted_follows(make_run: MakeRun, failed: Run) -> None:
     bad = make_run(26, verdict="INVALID", reasons=["served from memory"], warnings=["spread"], unverified=["NUMA node"])
-    text = "\n".join(lines_of(bad, bad, failed))
+    other = bad.model_copy(update={"id": "another", "warnings": ["spread of 7 %"]})
+    text = "\n".join(lines_of(bad, other, failed))
     assert "INVALID: pipeline · onnx · resnet18 · float32 · buffered · batch size 32: served from memory" in text
     assert "FAILED: pipeline · onnx · vgg19: EngineError: out of memory" in text
-    assert text.count("Warning: spread") == 1
-    assert "Not verified: NUMA node" in text
+    assert "Warning: pipeline · onnx · resnet18 · float32 · buffered · batch size 32: spread" in text
+    assert text.count("NUMA node") == 1
+    assert "Not verified: NUMA node (2 points have one like it)" in text
 
 
 def test_copies_tell_plateau_and_where_it_begins(make_copy: MakeRun) -> None:
@@ -130,11 +132,10 @@ def test_points_that_are_invalid_for_the_same_reason_are_told_of_once(make_run: 
         f"5 of 8 points: {short}",
         f"pipeline · batch size 256; pipeline · batch size 512: {other}",
     ]
-    lines = [line for line in screen([*many, *few]).splitlines() if line.startswith("    !")]
-    assert lines == [
-        f"    ! 5 of 7 points: INVALID: {short}",
-        f"    ! batch size 256; batch size 512: INVALID: {other}",
-    ]
+    shown = " ".join(screen([*many, *few]).split())
+    assert f"! 5 of 7 points: INVALID: {short}" in shown
+    assert f"! pipeline · batch size 256; pipeline · batch size 512: INVALID: {other}" in shown
+    assert shown.count(short) == 2  # in the answer, and once of all
 
 
 def test_a_curve_that_falls_is_no_plateau(make_copy: MakeRun) -> None:
@@ -155,7 +156,7 @@ def test_answers_are_of_valid_points_alone(make_run: MakeRun, make_read: MakeRun
     assert lines_of(make_run(58, measure="infer", **bad))[0] == "infer alone: the only point is INVALID"
     assert lines_of(make_copy(1 << 20, "pinned", 9e9, **bad))[0].endswith("pinned: the only point is INVALID")
     assert not [line for line in lines_of(make_run(58, **bad)) if "bottleneck" in line]
-    assert "96 %  –" in screen([make_run(58, **bad)])
+    assert "bottleneck" not in screen([make_run(58, **bad)])
 
 
 def test_readers_that_are_not_apart_are_not_ranked(make_read: MakeRun) -> None:
@@ -179,7 +180,7 @@ def test_what_qualifies_a_figure_stands_beside_it(make_run: MakeRun) -> None:
     assert "taken from runs/nas/03b.ipynb (2026-01-02T03:04:05+00:00); outputs: the same for 8" in first
     assert f"Not measured again: 1 of 1 points, from runs/nas/03b.ipynb of {started}" in rest
     assert sum(old in line for line in rest) == 0
-    text = screen([run])
+    text = " ".join(screen([run]).split())
     assert f"! Not measured again: 1 of 1 points, from runs/nas/03b.ipynb of {started}" in text
     assert f"! warning: {odd}" in text
     assert "! not verified: content of the images: verify_batches is 0" in text

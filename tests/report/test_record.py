@@ -11,8 +11,8 @@ from IPython.core.displaypub import CapturingDisplayPublisher
 from inferkit.errors import RecordError
 from inferkit.records.figures import Figure
 from inferkit.records.host import Host
-from inferkit.records.run import MIME, Peer, Run
-from inferkit.report.record import bundle, raise_for_failures, show_all
+from inferkit.records.run import MIME, Failure, Peer, Run
+from inferkit.report.record import about, bundle, raise_for_failures, show_all
 from tests.report.conftest import MakeRun
 
 SURVIVES = {"div", "b", "span", "table", "thead", "tbody", "tr", "th", "td", "details", "summary", "pre"}
@@ -53,27 +53,37 @@ def test_the_record_survives_its_bundle(make_run: MakeRun) -> None:
     run = make_run()
     data = bundle(run)
     assert set(data) == {MIME, "text/html", "text/plain"}
-    assert Run.from_dict(json.loads(json.dumps(data[MIME]))) == run
+    again = Run.from_dict(json.loads(json.dumps(data[MIME])))
+    assert again.to_dict() == run.to_dict()
+    assert (again.repeats, again.reasons, again.point, again.params) == (
+        run.repeats,
+        run.reasons,
+        run.point,
+        run.params,
+    )
 
 
 def test_html_and_text_tell_what_was_found(make_run: MakeRun) -> None:
     run = make_run(58.0, verdict="INVALID", reasons=["window too short"], warnings=["spread"], unverified=["NUMA node"])
-    words = read(run).words
-    for text in (words, bundle(run)["text/plain"]):
-        joined = "\n".join(text) if isinstance(text, list) else text
-        for expected in (
-            "INVALID",
-            "resnet18",
-            "58.00 ± 0.58 images/s",
-            "96 % (58 of predicted 60.3)",
-            "infer",
-            "window too short",
-            "NUMA node",
-        ):
-            assert expected in joined
-        assert "not for quoting" in joined
-    assert words.count("warm-up") == 1
-    assert words.count("measured") == 1 + 3
+    text = "".join(read(run).words)
+    for expected in (
+        "INVALID",
+        "resnet18",
+        "58.00 ± 0.58 images/s",
+        "96 % (58 of predicted 60.3)",
+        "infer alone",
+        "window too short",
+        "spread",
+        "NUMA node",
+        "not for quoting",
+    ):
+        assert expected in text
+    assert text.count("warm-up for") == 1
+    assert text.count("measured for") == 3
+    line = bundle(run)["text/plain"]
+    assert "\n" not in line
+    for expected in ("INVALID", "shm", "resnet18", "58.00 ± 0.58 images/s"):
+        assert expected in line
 
 
 def test_a_long_profile_may_be_quoted(make_run: MakeRun) -> None:
@@ -83,14 +93,13 @@ def test_a_long_profile_may_be_quoted(make_run: MakeRun) -> None:
 
 
 def test_a_failure_is_spelled_out_with_its_detail(failed: Run) -> None:
-    words = read(failed).words
-    assert "EngineError: out of memory <b>" in words
-    assert "Traceback …" in words
+    text = "".join(read(failed).words)
+    assert "EngineError: out of memory <b>" in text
+    assert "Traceback …" in text
 
 
 def test_a_missing_peer_is_said(make_run: MakeRun) -> None:
-    words = read(make_run(peers=[Peer(name="fio", missing="not installed")])).words
-    assert "none: not installed" in words
+    assert "none: not installed" in "".join(read(make_run(peers=[Peer(name="fio", missing="not installed")])).words)
 
 
 def test_a_peers_figure_has_its_error_as_ours_has(make_run: MakeRun) -> None:
@@ -98,10 +107,33 @@ def test_a_peers_figure_has_its_error_as_ours_has(make_run: MakeRun) -> None:
         name="nvbandwidth", figure=Figure(bytes_per_s=55.1e9, half_width=0.002), ratio=0.99, interval=[0.98, 1]
     )
     infers = Peer(name="trtexec", figure=Figure(images_per_s=22_800.0, half_width=0.001))
-    words = read(make_run(peers=[copies, infers])).words
+    words = "".join(read(make_run(peers=[copies, infers])).words)
     assert "55.10 ± 0.11 GB/s" in words
     assert "22,800 ± 23 images/s" in words
     assert "0.99 (0.98 … 1.00)" in words
+
+
+QUALIFIES = st.lists(st.text(min_size=1, alphabet=st.characters(exclude_categories=("Cs", "Cc", "Z"))), max_size=3)
+
+
+@given(reasons=QUALIFIES, warnings=QUALIFIES, unverified=QUALIFIES, detail=QUALIFIES)
+def test_whatever_qualifies_a_figure_is_in_its_record(
+    reasons: list[str], warnings: list[str], unverified: list[str], detail: list[str]
+) -> None:
+    failure = Failure(kind="EngineError", message="why", detail="\n".join(detail))
+    told: dict[str, Any] = {"reasons": reasons, "warnings": warnings, "unverified": unverified, "failure": failure}
+    text = "".join(read(Run(notebook="03b", measure="pipeline", host=Host(), verdict="FAILED", **told)).words)
+    assert all(remark in text for remark in ["EngineError: why", *reasons, *warnings, *unverified, *detail])
+
+
+def test_parameters_and_machine_are_told_once_and_nothing_that_identifies_it(make_run: MakeRun) -> None:
+    host = Host.model_validate({"cpu": "EPYC <7>", "identity": {"hostname": "node-17", "user": "ada"}})
+    told = about([make_run(host=host, params={"data": "<shm>"})])._repr_mimebundle_()
+    html = "".join(Html(told["text/html"]).words)
+    assert "EPYC <7>" in html
+    assert "<shm>" in html
+    assert "node-17" not in str(told)
+    assert about([])._repr_mimebundle_()["text/html"]
 
 
 @given(

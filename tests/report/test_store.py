@@ -41,7 +41,7 @@ def test_a_copied_notebook_counts_once_and_checkpoints_not_at_all(
     copy = write_notebook(run, name="copy.ipynb")
     write_notebook(make_run(), folder=tmp_path / ".ipynb_checkpoints")
     assert [stored.notebook for stored in load_runs(tmp_path)] == [first]
-    assert [stored.run for stored in load_runs([copy, str(first), tmp_path])] == [run]
+    assert [stored.run for stored in load_runs([copy, str(first), tmp_path])] == [Run.from_dict(run.to_dict())]
 
 
 def test_an_axis_does_not_hide_a_column(make_run: MakeRun, write_notebook: WriteNotebook) -> None:

@@ -70,7 +70,7 @@ def batch_times(runs: Sequence[Run]) -> Chart:
     median = alt.Chart().mark_rule(color=INK, strokeDash=[4, 2]).encode(x="p50:Q")
     header = alt.Header(labelOrient="top", labelAnchor="start", labelPadding=2)
     facet = alt.Facet("panel:N", sort=list(dict.fromkeys(str(row["panel"]) for row in rows)), header=header, title=None)
-    plot = alt.layer(bars, median).properties(width=WIDTH, height=44)
+    plot = alt.layer(bars, median).properties(width=WIDTH + 60, height=44)
     chart = plot.facet(facet=facet, columns=1, data=base(rows).data, spacing=8).resolve_scale(y="independent")
     what = " · ".join(filter(None, [network_text(run), point_text(run, ["reader", "threads", "batch_size"])]))
     return styled(chart, "How long do batches take in each stage?", what, "dashed: median", demo_note([run]))

@@ -56,18 +56,19 @@ def _bars(runs: Sequence[Run], unit: table_rows.Quantity, stages: Sequence[str],
         "stage:N", scale=stage_scale(stages), title="bottleneck (of ticks: the ceiling's)", legend=_LEGEND
     )
     x = alt.X("value:Q", title=f"throughput ({unit.unit})", scale=alt.Scale(nice=False), axis=_AXIS)
-    bar = base(bars).mark_bar(height=14, strokeWidth=1.5, strokeDash=[4, 2])
+    plot = alt.Chart()
+    bar = plot.mark_bar(height=14, strokeWidth=1.5, strokeDash=[4, 2])
     layers = [
         bar.encode(
             y=y, x=x, color=colour, opacity=_FADED, stroke=_OUTLINE, tooltip=["label:N", "value:Q", "verdict:N"]
         ),
-        base(bars).mark_rule(color=INK, strokeWidth=1.5).encode(y=y, x=alt.X("low:Q"), x2="high:Q"),
+        plot.mark_rule(color=INK, strokeWidth=1.5).encode(y=y, x=alt.X("low:Q"), x2="high:Q"),
         _marks(marks, "ceiling").mark_tick(thickness=3, height=20).encode(y=y, x=x, color=colour),
         _marks(marks, "beyond").mark_point(shape="triangle-right", filled=True, size=90).encode(y=y, x=x, color=colour),
         _marks(marks, "predicted").mark_point(shape="diamond", size=60, color=INK, fill="white").encode(y=y, x=x),
-        _notes(bars).encode(y=y),
+        _notes().encode(y=y),
     ]
-    chart = alt.layer(*layers).properties(width=WIDTH, height=STEP * len(names))
+    chart = alt.layer(*layers, data=base(bars).data).properties(width=WIDTH, height=STEP * len(names))
     return chart.properties(title=alt.TitleParams(title, anchor="start", fontSize=11)) if title else chart
 
 
@@ -75,9 +76,9 @@ def _marks(rows: Rows, kind: str) -> alt.Chart:
     return base([row for row in rows if row["kind"] == kind])
 
 
-def _notes(rows: Rows) -> alt.Chart:
+def _notes() -> alt.Chart:
     """Return the column of texts to the right of the plot."""
-    text = base(rows).mark_text(align="left", fontSize=11)
+    text = alt.Chart().mark_text(align="left", fontSize=11)
     notes: alt.Chart = text.encode(x=alt.value(WIDTH + 10), text="note:N", color=_NOTE_COLOUR)
     return notes
 

@@ -21,8 +21,8 @@ from inferkit.report.remarks import grouped
 from inferkit.units import bandwidth, duration
 
 Rows = list[dict[str, object]]
-BARS = 40
-PANELS = 4
+BARS = 12
+PANELS = 3
 BINS = 4000
 """How many bars, panels and bins a chart shows at most; what is left out is said in its subtitle."""
 

@@ -23,6 +23,8 @@ from inferkit.report.scaling import RANKS
 HEIGHT = 170
 NETWORKS = 6
 """Panels at the most."""
+MOST = 8
+"""Bars at the most."""
 
 
 def batch_sizes(runs: Sequence[Run]) -> Chart:
@@ -70,7 +72,7 @@ def _at(run: Run) -> dict[str, object]:
 
 def energy(runs: Sequence[Run]) -> Chart:
     """Draw the images that a joule of the GPUs infers, one bar per point, ranked within each network."""
-    kept, left_out = ranked([run for run in runs if run.facts.get("images_per_joule")], 24)
+    kept, left_out = ranked([run for run in runs if run.facts.get("images_per_joule")], MOST)
     if len(kept) < 2:
         return Nothing("images per joule: fewer than two points tell their energy")
     rows: Rows = [

@@ -123,12 +123,11 @@ def read_sweep(runs: Sequence[Run]) -> Chart:
     if not reads:
         return Nothing(f"read sweep: no run has the axes {READER!r} and {THREADS!r}")
     kept = [run for run in reads if run.measured or run.verdict != "VALID"]
-    if len(kept) == 1:
-        return Nothing("reading by threads: measured at one point only; set several threads, readers or batch_sizes")
     nothing = dict.fromkeys(str(run.point[READER]) for run in reads if run not in kept)
     left_out = f"{', '.join(nothing)}: reads nothing and has no bandwidth" if nothing else ""
-    if not kept:
-        return Nothing(left_out)
+    if len(kept) < 2:
+        single = "measured at one point only; set several threads, readers or batch_sizes" if kept else ""
+        return Nothing("; ".join(filter(None, [f"reading by threads: {single or 'no bandwidth'}", left_out])))
     series = series_names(kept, READER, (THREADS, BATCH))
     rows = []
     for run, name in zip(kept, series, strict=True):

@@ -4,7 +4,7 @@ import pytest
 
 from inferkit.records.figures import Series
 from inferkit.report.charts.over_time import machine_over_time
-from tests.report.conftest import MakeRun
+from tests.report.conftest import MakeRun, spec_of, why
 
 
 def sampled(**values: list[float | None]) -> dict[str, Series]:
@@ -32,7 +32,7 @@ def test_each_quantity_has_a_panel_and_each_gpu_a_line(make_run: MakeRun) -> Non
         gpu0_pcie_in=[5e9, 5.4e10],
         bytes_per_s=[1e9, 1e9],
     )
-    lines = lines_of(machine_over_time([make_run(series=series)]).to_dict())
+    lines = lines_of(spec_of(machine_over_time([make_run(series=series)])))
     assert list(lines) == ["images/s", "host CPU (%)", "power (W)", "SM clock (GHz)", "to the GPU (GB/s)"]
     assert [value for _, _, value in lines["host CPU (%)"]] == pytest.approx([25, 50])
     assert lines["power (W)"] == [("GPU 0", 0.5, 300.0), ("GPU 0", 1.5, 310.0), ("GPU 1", 0.5, 290.0)]
@@ -43,25 +43,25 @@ def test_each_quantity_has_a_panel_and_each_gpu_a_line(make_run: MakeRun) -> Non
 def test_the_best_valid_pipeline_is_drawn(make_run: MakeRun) -> None:
     slow, fast = (make_run(rate, series=sampled(images_per_s=[rate])) for rate in (50.0, 60.0))
     invalid = make_run(70, verdict="INVALID", reasons=["x"], series=sampled(images_per_s=[70.0]))
-    lines = lines_of(machine_over_time([slow, fast, invalid]).to_dict())
+    lines = lines_of(spec_of(machine_over_time([slow, fast, invalid])))
     assert lines == {"images/s": [("all together", 0.5, 60.0)]}
 
 
 def test_a_pipeline_that_infers_goes_before_a_faster_one_that_does_not(make_run: MakeRun) -> None:
     infers = make_run(60, series=sampled(images_per_s=[60.0]))
     null = make_run(900, point={"engine": "null", "reader": "buffered"}, series=sampled(images_per_s=[900.0]))
-    assert lines_of(machine_over_time([null, infers]).to_dict()) == {"images/s": [("all together", 0.5, 60.0)]}
-    assert lines_of(machine_over_time([null]).to_dict()) == {"images/s": [("all together", 0.5, 900.0)]}
+    assert lines_of(spec_of(machine_over_time([null, infers]))) == {"images/s": [("all together", 0.5, 60.0)]}
+    assert lines_of(spec_of(machine_over_time([null]))) == {"images/s": [("all together", 0.5, 900.0)]}
 
 
 def test_the_warm_up_is_shaded(make_run: MakeRun) -> None:
-    spec = machine_over_time([make_run(series=sampled(images_per_s=[50.0]))]).to_dict()
+    spec = spec_of(machine_over_time([make_run(series=sampled(images_per_s=[50.0]))]))
     shade = next(layer for layer in spec["vconcat"][0]["layer"] if layer["mark"]["type"] == "rect")
     assert len(shade["data"]["values"]) == 1
 
 
 def test_without_samples_the_chart_says_so(make_run: MakeRun) -> None:
-    assert "no pipeline" in machine_over_time([]).to_dict()["description"]
-    assert "no pipeline" in machine_over_time([make_run(series={})]).to_dict()["description"]
+    assert "no pipeline" in why(machine_over_time([]))
+    assert "no pipeline" in why(machine_over_time([make_run(series={})]))
     unsampled = machine_over_time([make_run(series=sampled(bytes_per_s=[1e9]))])
-    assert "nothing was sampled" in unsampled.to_dict()["description"]
+    assert "nothing was sampled" in why(unsampled)

@@ -16,7 +16,7 @@ from inferkit.report.display import png
 from inferkit.report.scaling import Gain, exploration, setting, strong_scaling, weak_scaling, winners, workers
 from tests.machines import dgx
 from tests.report.charts.test_pipeline import rows_of
-from tests.report.conftest import MakeRun
+from tests.report.conftest import MakeRun, spec_of, why
 
 MakeMulti = Callable[..., Run]
 
@@ -136,7 +136,7 @@ def test_a_point_that_failed_is_in_the_tables_without_figures(multi: MakeMulti) 
     assert list(winners([failed])) == [
         ("onnx resnet18 float32 · mapped · threads 2: no winner", "none of 1 points is VALID")
     ]
-    assert rows_of(scaling([failed]).to_dict())[0]["value"] is None
+    assert rows_of(spec_of(scaling([failed])))[0]["value"] is None
 
 
 def test_runs_of_one_process_have_no_scaling(make_run: MakeRun) -> None:
@@ -148,7 +148,7 @@ def test_runs_of_one_process_have_no_scaling(make_run: MakeRun) -> None:
 
 
 def test_bars_show_rate_error_speedup_and_efficiency(runs: list[Run]) -> None:
-    spec = scaling(runs).to_dict()
+    spec = spec_of(scaling(runs))
     rows = {(row["panel"][-2:], row["setting"]): row for row in rows_of(spec) if "panel" in row}
     best = rows["32", "2 GPUs, 2 processes"]
     assert best["note"] == "196.0 ± 2.0 · × 1.96 · 98 %"
@@ -157,7 +157,7 @@ def test_bars_show_rate_error_speedup_and_efficiency(runs: list[Run]) -> None:
 
 
 def test_speedup_is_drawn_beside_the_ideal(runs: list[Run]) -> None:
-    spec = speedup(runs).to_dict()
+    spec = spec_of(speedup(runs))
     rows = rows_of(spec)
     assert {"workers": 2, "speedup": 2.0} in rows
     assert {row["speedup"] for row in rows if row.get("series", "").endswith("32")} == {1.0, 1.96}
@@ -168,7 +168,7 @@ def test_the_picture_shows_whose_cores_and_gpus_are_whose(tmp_path: Any) -> None
     server = topology(dgx(tmp_path))
     cpus = {cpu for core in server.cores for cpu in core.cpus}
     plans = [place_ranks(server, ranks, gpus=[0, 4], cpus=cpus) for ranks in (1, 2)]
-    spec = placement_chart(plans, server).to_dict()
+    spec = spec_of(placement_chart(plans, server))
     rows = rows_of(spec)
     assert len(rows) == 2 * (32 + 8)
     two = [row for row in rows if row["panel"] == "2 ranks, 2 GPUs"]
@@ -183,6 +183,6 @@ def test_the_picture_shows_whose_cores_and_gpus_are_whose(tmp_path: Any) -> None
 def test_unknown_nodes_are_drawn_as_unknown(tmp_path: Any) -> None:
     server = topology(dgx(tmp_path, told=False))
     plan = place_ranks(server, 2, gpus=[0, 1], cpus={0, 1})
-    lanes = {row["lane"] for row in rows_of(placement_chart([plan], server).to_dict())}
+    lanes = {row["lane"] for row in rows_of(spec_of(placement_chart([plan], server)))}
     assert "node unknown: GPUs" in lanes
-    assert "no ranks are planned" in str(placement_chart([plan], Topology()).to_dict())
+    assert "no ranks are planned" in why(placement_chart([plan], Topology()))

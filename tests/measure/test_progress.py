@@ -1,0 +1,96 @@
+"""Progress where nobody looks at a terminal: a line now and then; and in a display of a notebook's own."""
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inferkit.measure import progress
+from inferkit.measure.progress import MIME, PERIOD_S, LogSink, NotebookSink, TerminalSink, terminal_sink
+
+
+class Clock:
+    """Tells the time that it is set to."""
+
+    def __init__(self) -> None:
+        self.now = 1e6
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(progress, "monotonic", clock)
+    return clock
+
+
+def test_a_log_has_a_line_each_ten_seconds_at_most(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    sink = LogSink("nvme")
+    for second in range(35):
+        sink.show(second / 35, f"point {second}")
+        clock.now += 1.0
+    sink.close()
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[-1] for line in lines] == ["0", "10", "20", "30"]
+    assert lines[1].split()[:2] == ["nvme", "29%"]
+
+
+@given(gaps=st.lists(st.floats(0, 25), max_size=50))
+def test_lines_are_never_nearer_than_the_period(gaps: list[float]) -> None:
+    clock, written = Clock(), list[float]()
+
+    class Written(LogSink):
+        def write(self, text: str) -> None:
+            written.append(clock.now)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(progress, "monotonic", clock)
+        sink = Written()
+        for gap in gaps:
+            clock.now += gap
+            sink.show(0.5, "x")
+    assert all(later - before >= PERIOD_S for before, later in pairwise(written))
+    assert bool(written) == bool(gaps)
+
+
+def test_what_is_written_is_never_held_back(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    sink = LogSink()
+    for text in ("a", "b"):
+        sink.write(text)
+    assert capsys.readouterr().err == "a\nb\n"
+
+
+def test_a_bar_is_for_terminals_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(terminal_sink("x"), LogSink)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    sink = terminal_sink("x")
+    assert isinstance(sink, TerminalSink)
+    sink.close()
+
+
+class Handle:
+    """Stands in for a display: keeps what it shows."""
+
+    def __init__(self) -> None:
+        self.shown: list[dict[str, Any]] = []
+
+    def update(self, bundle: dict[str, Any], raw: bool) -> None:
+        assert raw
+        self.shown.append(bundle)
+
+
+def test_a_display_of_the_notebooks_own_is_empty_afterwards() -> None:
+    handle = Handle()
+    sink = NotebookSink(handle)
+    sink.show(0.5, "half")
+    sink.show(0.5, "half")
+    sink.close()
+    first, last = handle.shown
+    assert first[MIME] == {"fraction": 0.5, "text": "half"}
+    assert "50%" in first["text/plain"]
+    assert last["text/plain"] == ""
+    assert last[MIME]["fraction"] == 1.0

@@ -1,0 +1,137 @@
+"""A notebook of a hundred points, executed and written as `inferkit run` does: at most a megabyte."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import numpy as np
+import pytest
+from nbclient import NotebookClient
+
+from inferkit.cli.execute import compact
+from inferkit.measure.recording import kept_series
+from inferkit.pipeline.timeline import SAMPLE
+from inferkit.records.figures import Figure, Histogram, Quantiles, Repeat, Series, Stage
+from inferkit.records.host import Gpu, Host
+from inferkit.records.notebooks import read_notebook
+from inferkit.records.params import SingleProcess
+from inferkit.records.project import project_root
+from inferkit.records.run import Run
+from inferkit.stats import histogram, quantiles
+
+MOST_BYTES = 1_000_000
+WINDOW_S = 30.0
+TOOK_S = {"read": 5e-3, "copy": 1e-3, "infer": 6e-3, "out": 1e-4}
+"""Seconds that a batch takes in each stage."""
+SAMPLED = {"busy": 0.9, "power_w": 600.0, "clock_hz": 1.98e9, "temperature_c": 60.0, "pcie_in": 5e10, "pcie_out": 1e8}
+RNG = np.random.default_rng(1)
+
+
+def noisy(mean: float, n: int, sigma: float = 0.2) -> list[float]:
+    values: list[float] = RNG.lognormal(np.log(mean), sigma, n).tolist()
+    return values
+
+
+def stage(name: str) -> Stage:
+    times = np.array(noisy(TOOK_S[name], 4000))
+    edges, counts = histogram(times)
+    rates = {"images_per_s": 256 / TOOK_S[name], "bytes_per_s": 256 / TOOK_S[name] * 150_528, "busy": 0.9123456}
+    spread = {"quantiles": Quantiles(**quantiles(times)), "histogram": Histogram(edges_s=edges, counts=counts)}
+    return Stage(**rates, **spread, workers=4)
+
+
+def batches() -> dict[str, str]:
+    starts = np.cumsum(RNG.integers(4000, 6000, SAMPLE))
+    lengths = {name: noisy(mean * 1e6, SAMPLE) for name, mean in TOOK_S.items()}
+    return {name: " ".join(f"{a}+{b:.0f}" for a, b in zip(starts, own, strict=True)) for name, own in lengths.items()}
+
+
+def figure(rate: float) -> Figure:
+    return Figure(images_per_s=rate, bytes_per_s=rate * 150_528, half_width=0.00123456, block_s=1.234567)
+
+
+def record(number: int, host: Host) -> Run:
+    """Return a record as a GPU server writes it: of a stage alone, or (two of five) of a pipeline."""
+    rate = noisy(40_000, 1, 0.02)[0]
+    pipeline = number % 5 < 2
+    measure = "pipeline" if pipeline else ("read", "copy", "infer")[number % 5 - 2]
+    gpu = {f"gpu{index}_{name}": mean for index in range(len(host.gpus)) for name, mean in SAMPLED.items()}
+    series = {"images_per_s": rate, "host_cpu": 0.3} | gpu
+    bins = {name: Series(unit="unit", values=list(noisy(mean, 120, 0.01))) for name, mean in series.items()}
+    windows = [
+        Repeat(
+            start_s=WINDOW_S * k + 0.123456,
+            seconds=WINDOW_S + 0.012345,
+            images=int(rate * WINDOW_S),
+            nbytes=int(rate * WINDOW_S) * 150_528,
+            batches=4000 + k,
+            warmup=k == 0,
+            cpu_s=31.23456,
+        )
+        for k in range(4)
+    ]
+    facts: dict[str, Any] = {"pauses": {"usual_s": 0.005123456, "longest_s": 0.02123456, "stood_s": 0.0, "stood": 0.0}}
+    facts |= {"resident_before": 0.0123456, "verified_images": 512, "fingerprint": f"{number:032x}"}
+    own: dict[str, Any] = {}
+    if pipeline:
+        facts |= {"batches": batches(), "images_per_joule": 70.123456, "top1_agreement": 0.993}
+        limits = {"read": 8.1, "copy": 4.0, "feed": 3.0, "infer": 1.05, "cpu": 2.0}
+        own = {"ceilings": {name: figure(rate * times) for name, times in limits.items()}, "bottleneck": "infer"}
+        own |= {"predicted": figure(rate * 1.05), "ceilings_from": [f"{number + k:016x}" for k in range(3)]}
+    point = {"reader": "direct", "threads": number % 5 + 1, "batch_size": 2 ** (number // 10)}
+    return Run(
+        notebook="03b",
+        measure=measure,
+        storage="nvme",
+        profile="quick",
+        point=point
+        if measure == "read"
+        else point | {"engine": "tensorrt", "model": "resnet50", "precision": "float16"},
+        params=SingleProcess().model_dump(mode="json"),
+        host=host,
+        repeats=windows,
+        measured=figure(rate),
+        stages={name: stage(name) for name in (TOOK_S if pipeline else (measure,))},
+        verdict="INVALID" if number % 10 == 0 else "VALID",
+        reasons=["the window was 1.0 s long, profile quick demands 30 s"] if number % 10 == 0 else [],
+        warnings=[
+            f"other programs used {number} % of the CPU while the windows ran, most of it firefox (pid {number})"
+        ],
+        unverified=["where the bytes came from: the device's counters are not readable here"],
+        facts=facts,
+        series=kept_series(bins, measure),
+        **own,
+    )
+
+
+def executed(path: Path, runs: list[Run], stem: str) -> Path:
+    """Execute a notebook's cells over such records, but for the one that measures, and write it."""
+    records = path.with_suffix(".json")
+    records.write_text(json.dumps([run.to_dict() for run in runs]))
+    notebook = nbformat.read(project_root() / "notebooks" / f"{stem}.ipynb", as_version=4)
+    notebook.cells = [
+        cell for cell in notebook.cells if "prepare(" not in cell.source and cell.source.strip() != "todo"
+    ]
+    for cell in notebook.cells:
+        if "measure(todo" in cell.source:
+            cell.source = (
+                "import json\nfrom pathlib import Path\nfrom inferkit.records.run import Run\n"
+                f"runs = answer.show_all(map(Run.from_dict, json.loads(Path({str(records)!r}).read_text())))"
+            )
+    NotebookClient(notebook, kernel_name="python3", timeout=600).execute()
+    nbformat.write(notebook, path)
+    compact(path)
+    return path
+
+
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_a_notebook_of_a_hundred_points_is_a_megabyte_at_most(gpus: int, host: Host, tmp_path: Path) -> None:
+    server = host.model_copy(update={"gpus": [Gpu(index=k, name="NVIDIA H100 80GB HBM3") for k in range(gpus)]})
+    runs = [record(number, server) for number in range(100)]
+    path = executed(tmp_path / "03b_single_process.ipynb", runs, "03b_single_process")
+    assert [run.id for run in read_notebook(path)] == [run.id for run in runs]
+    notebook = nbformat.read(path, as_version=4)
+    pictures = [output for cell in notebook.cells for output in cell.get("outputs", []) if "image/png" in output.data]
+    assert len(pictures) >= 8
+    assert path.stat().st_size <= MOST_BYTES
