@@ -1,5 +1,6 @@
 """Every command of the README is run, as far as a test can: nothing is downloaded, and no GPU is asked for."""
 
+import json
 import os
 import re
 import shlex
@@ -16,7 +17,9 @@ from inferkit.cli.init import lay_out
 from inferkit.dataset.staging import TARGET
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.plan.grid import Grid
+from inferkit.records.notebooks import read_notebook
 from inferkit.records.params import MakeDataset, SingleProcess
+from tests.report.conftest import notebook_of
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -53,7 +56,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     executed = folder / "runs" / "nvme" / "now"
     executed.mkdir(parents=True)
     shutil.copy(EXECUTED, executed)
+    again = {"started": "2026-01-01T00:00:00+00:00"}  # a trend needs two dates
+    before = [run.model_copy(update={"id": run.id[::-1]} | again) for run in read_notebook(EXECUTED)]
+    (executed.parent / "before.ipynb").write_text(json.dumps(notebook_of(tuple(before))), encoding="utf-8")
     return folder
+
+
+def expanded(word: str, place: Path) -> list[str]:
+    """Return what a shell in a folder makes of a word: the files that a pattern names, else the word."""
+    pattern = "*" in word and not word.startswith("/")
+    return sorted(str(path.relative_to(place)) for path in place.glob(word)) or [word] if pattern else [word]
 
 
 def here(command: str, place: Path) -> list[str]:
@@ -66,7 +78,7 @@ def here(command: str, place: Path) -> list[str]:
         ("runs/nvme/…", "runs/nvme/now"),
     ):
         command = command.replace(there, instead)
-    words = shlex.split(command)
+    words = [found for word in shlex.split(command) for found in expanded(word, place)]
     if words[0] == "papermill":
         return [sys.executable, "-m", *words, *(["-y", ON_THE_CPU] if "-f" in words else [])]
     if words[0] == "inferkit":

@@ -22,7 +22,8 @@ def test_what_came_along_is_laid_out_and_told(tmp_path: Path, name: str, monkeyp
     done = init(Path(name))
     assert done.exit_code == 0, done.output
     folder = tmp_path / name
-    assert {path.stem for path in (folder / "notebooks").iterdir()} == {model.file_stem for model in NOTEBOOKS.values()}
+    stems = {model.file_stem for model in NOTEBOOKS.values()} | {"start"}
+    assert {path.stem for path in (folder / "notebooks").iterdir()} == stems
     for path in folder.rglob("*.*"):
         assert path.read_bytes() == (shipped() / path.relative_to(folder)).read_bytes()
         assert str(path) in done.output

@@ -1,16 +1,5 @@
-"""The cockpit in a real JupyterLab, driven by clicks and keys: from an empty form to a result, in light and dark.
+"""The cockpit in a real JupyterLab, driven by clicks and keys: from an empty form to a result, in light and dark."""
 
-Playwright drives the Chromium that is installed (Debian's package ``chromium``): it brings its own driver in the wheel,
-where Selenium needs one more package of the very same version. Screenshots go to the folder that
-``INFERKIT_SCREENSHOTS`` names, else to the test's own.
-"""
-
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,58 +9,11 @@ import pytest
 
 from inferkit.cockpit.process import TWICE_S
 from inferkit.records.notebooks import load_runs
-from inferkit.records.project import project_root
+from tests.browser import CHROMIUM, LONG_MS, MARKS, dark, shoot
 from tests.cli.conftest import write_data
 from tests.processes import alive, descendants, ranks_below, wait_for
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-LONG_MS = 120_000
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.timeout(600),
-    pytest.mark.filterwarnings("default"),  # of the driver's own
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt install chromium"),
-]
-
-
-@pytest.fixture(scope="module")
-def playwright() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install 'inferkit[dev]'")
-    with sync_api.sync_playwright() as driver:
-        yield driver
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
-    """Give the address and the process of a JupyterLab, with settings of its own, over a copy: it saves notebooks."""
-    folder = tmp_path_factory.mktemp("lab")
-    for part in ("notebooks", "parameters"):
-        shutil.copytree(project_root() / part, folder / "project" / part)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    own = {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
-    options = ["--no-browser", "--allow-root", "--ServerApp.token=", f"--port={port}", "--ServerApp.port_retries=0"]
-    command = [sys.executable, "-m", "jupyterlab", *options, f"--ServerApp.root_dir={folder / 'project'}"]
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(command, env={**os.environ, **own}, stdout=log, stderr=log, start_new_session=True)
-    try:
-        address = f"http://127.0.0.1:{port}"
-        wait_for(lambda: answers(f"{address}/api/status"), 120)
-        yield address, server.pid
-    finally:
-        server.terminate()
-        server.wait(60)
-
-
-def answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(address, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
+pytestmark = MARKS
 
 
 @contextmanager
@@ -84,9 +26,7 @@ def opened(playwright: Any, lab: str, theme: str, width: int) -> Iterator[Any]:
         page.wait_for_selector(".jp-Notebook .jp-MarkdownCell", timeout=LONG_MS)
         page.keyboard.press("Control+b")  # the side bar
         if theme == "dark":
-            page.get_by_role("menuitem", name="Settings").click()
-            page.get_by_text("Theme", exact=True).hover()
-            page.get_by_text("JupyterLab Dark", exact=True).click()
+            dark(page)
         page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=LONG_MS)  # the kernel
         page.locator(".jp-Notebook .jp-MarkdownCell").click()
         page.keyboard.press("Shift+Enter")
@@ -96,12 +36,6 @@ def opened(playwright: Any, lab: str, theme: str, width: int) -> Iterator[Any]:
         yield page
     finally:
         browser.close()
-
-
-def shoot(page: Any, name: str, tmp_path: Path) -> None:
-    folder = Path(os.environ.get("INFERKIT_SCREENSHOTS", tmp_path))
-    folder.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=folder / f"{name}.png")
 
 
 def fill(cockpit: Any, tmp_path: Path, seconds: float) -> None:
@@ -120,7 +54,7 @@ def enabled(button: Any) -> bool:
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 1200), ("dark", 900)])
 def test_from_an_empty_form_to_a_result(
-    playwright: Any, lab: tuple[str, int], theme: str, width: int, tmp_path: Path
+    playwright: Any, lab: tuple[str, int, Path], theme: str, width: int, tmp_path: Path
 ) -> None:
     with opened(playwright, lab[0], theme, width) as page:
         cockpit = page.locator(".inferkit-cockpit")
@@ -152,7 +86,7 @@ def test_from_an_empty_form_to_a_result(
         shoot(page, f"cockpit-{theme}-done", tmp_path)
 
 
-def test_stop_twice_ends_the_run_at_once(playwright: Any, lab: tuple[str, int], tmp_path: Path) -> None:
+def test_stop_twice_ends_the_run_at_once(playwright: Any, lab: tuple[str, int, Path], tmp_path: Path) -> None:
     with opened(playwright, lab[0], "light", 1200) as page:
         cockpit = page.locator(".inferkit-cockpit")
         fill(cockpit, tmp_path, 300.0)
@@ -169,7 +103,9 @@ def test_stop_twice_ends_the_run_at_once(playwright: Any, lab: tuple[str, int], 
     wait_for(lambda: not [pid for pid in family if alive(pid)], 30)
 
 
-def test_a_kernel_that_is_shut_down_takes_its_run_along(playwright: Any, lab: tuple[str, int], tmp_path: Path) -> None:
+def test_a_kernel_that_is_shut_down_takes_its_run_along(
+    playwright: Any, lab: tuple[str, int, Path], tmp_path: Path
+) -> None:
     with opened(playwright, lab[0], "light", 1200) as page:
         cockpit = page.locator(".inferkit-cockpit")
         fill(cockpit, tmp_path, 1.0)

@@ -90,7 +90,7 @@ def test_a_display_of_the_notebooks_own_is_empty_afterwards() -> None:
     sink.show(0.5, "half")
     sink.close()
     first, last = handle.shown
-    assert first[MIME] == {"fraction": 0.5, "text": "half"}
+    assert (first[MIME]["fraction"], first[MIME]["text"]) == (0.5, "half")
     assert "50%" in first["text/plain"]
     assert last["text/plain"] == ""
     assert last[MIME]["fraction"] == 1.0

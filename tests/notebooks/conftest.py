@@ -13,6 +13,9 @@ from inferkit.records.notebooks import read_notebook
 from inferkit.records.params import NOTEBOOKS
 from inferkit.records.project import project_root
 from inferkit.records.run import Run
+from tests.browser import lab, playwright
+
+__all__ = ["lab", "playwright"]
 
 TINY = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 2}
 

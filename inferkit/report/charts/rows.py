@@ -63,7 +63,7 @@ def ranked(runs: Sequence[Run], limit: int | None = None) -> tuple[list[Run], st
     limit
         How many there may be of all networks together; each has an equal share, and one at least. None: all.
     """
-    networks = sorted(grouped(runs, [network_text(run) for run in runs]), key=lambda each: _infers_nothing(each[1][0]))
+    networks = sorted(grouped(runs, [network_text(run) for run in runs]), key=lambda each: _aside(each[1]))
     share = len(runs) if limit is None else max(1, limit // max(1, len(networks)))
     kept = [run for _, group in networks for run in sorted(group, key=sort_key)[:share]]
     if len(kept) == len(runs):
@@ -72,8 +72,9 @@ def ranked(runs: Sequence[Run], limit: int | None = None) -> tuple[list[Run], st
     return kept, f"the best {share}{each}: {len(kept)} of {len(runs)} points"
 
 
-def _infers_nothing(run: Run) -> bool:
-    return run.point.get(ENGINE, NULL) == NULL
+def _aside(runs: Sequence[Run]) -> tuple[bool, bool]:
+    """Return what sorts networks: those with a valid point first, and of these the ones that infer."""
+    return all(run.verdict != "VALID" for run in runs), runs[0].point.get(ENGINE, NULL) == NULL
 
 
 def throughput_rows(runs: Sequence[Run]) -> tuple[Rows, Rows]:

@@ -1,0 +1,82 @@
+"""A real JupyterLab in a real browser, for whoever looks at what people see.
+
+Playwright drives the Chromium that is installed (Debian's package ``chromium``): it brings its own driver in the wheel,
+where Selenium needs one more package of the very same version. Screenshots go to the folder that
+``INFERKIT_SCREENSHOTS`` names, else to the test's own.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inferkit.records.project import project_root
+from tests.processes import wait_for
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+LONG_MS = 120_000
+MARKS = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.filterwarnings("default"),  # of the driver's own
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt install chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install 'inferkit[dev]'")
+    with sync_api.sync_playwright() as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int, Path]]:
+    """Give address, process and root of a JupyterLab, with settings of its own, over a copy: it saves notebooks."""
+    folder = tmp_path_factory.mktemp("lab")
+    for part in ("notebooks", "parameters"):
+        shutil.copytree(project_root() / part, folder / "project" / part)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    own = {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
+    options = ["--no-browser", "--allow-root", "--ServerApp.token=", f"--port={port}", "--ServerApp.port_retries=0"]
+    command = [sys.executable, "-m", "jupyterlab", *options, f"--ServerApp.root_dir={folder / 'project'}"]
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(command, env={**os.environ, **own}, stdout=log, stderr=log, start_new_session=True)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        wait_for(lambda: answers(f"{address}/api/status"), 120)
+        yield address, server.pid, folder / "project"
+    finally:
+        server.terminate()
+        server.wait(60)
+
+
+def answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def shoot(page: Any, name: str, tmp_path: Path) -> None:
+    folder = Path(os.environ.get("INFERKIT_SCREENSHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=folder / f"{name}.png")
+
+
+def dark(page: Any) -> None:
+    """Choose JupyterLab's dark theme."""
+    page.get_by_role("menuitem", name="Settings").click()
+    page.get_by_text("Theme", exact=True).hover()
+    page.get_by_text("JupyterLab Dark", exact=True).click()

@@ -1,0 +1,96 @@
+"""An executed notebook as people see it: in JupyterLab, light and dark, trusted and not, and as an exported page."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import papermill
+import pytest
+from nbformat import read
+from nbformat.sign import NotebookNotary
+
+from inferkit.dataset.synthetic import make_synthetic
+from inferkit.records.params import MakeDataset
+from inferkit.records.project import project_root
+from inferkit.report.export import export
+from tests.browser import CHROMIUM, LONG_MS, MARKS, dark, shoot
+from tests.notebooks.conftest import TINY
+
+pytestmark = MARKS
+FIRST_SCREEN = 900
+"""Pixels from the top within which the answer stands."""
+SENTENCE = re.compile("This server|No valid figure")
+
+
+@pytest.fixture
+def executed(tmp_path: Path, plain: dict[str, Any]) -> Path:
+    """Execute notebook 03b: several points, with and without a network."""
+    make_synthetic(MakeDataset(data=str(tmp_path / "tensors"), limit=64, shape=[3, 224, 224], images_per_file=17))
+    given = {"data": str(tmp_path / "tensors"), "threads": [1, 2], "batch_sizes": [4, 8], "engines": ["null"], **TINY}
+    source, out = project_root() / "notebooks" / "03b_single_process.ipynb", tmp_path / "executed.ipynb"
+    earlier = {"earlier": str(tmp_path / "none")}
+    papermill.execute_notebook(source, out, parameters=given | earlier, report_mode=True, **plain, cwd=tmp_path)
+    return out
+
+
+@contextmanager
+def page_of(playwright: Any, **options: Any) -> Iterator[Any]:
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+    try:
+        yield browser.new_context(viewport={"width": 1200, "height": 1000}, **options).new_page()
+    finally:
+        browser.close()
+
+
+def seen(page: Any, inside: str) -> None:
+    """Show that sentence and picture stand in the first screen, and that no label is light on white."""
+    sentence = page.locator(inside).get_by_text(SENTENCE).first.bounding_box()
+    assert sentence["y"] + sentence["height"] < FIRST_SCREEN / 2
+    drawn = page.locator(f"{inside} img, {inside} .vega-embed svg, {inside} .vega-embed canvas").first
+    picture = drawn.bounding_box()
+    assert picture["height"] > 50
+    assert picture["y"] + picture["height"] < FIRST_SCREEN
+    for fill in page.eval_on_selector_all(
+        f"{inside} .vega-embed svg text", "texts => texts.map(t => t.getAttribute('fill'))"
+    ):
+        assert fill.startswith("#"), fill
+        assert max(bytes.fromhex(fill[1:])) < 0xC0, f"{fill} on white"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("trusted", [True, False], ids=["trusted", "untrusted"])
+def test_the_answer_stands_in_the_first_screen(
+    playwright: Any, lab: tuple[str, int, Path], executed: Path, theme: str, trusted: bool, tmp_path: Path
+) -> None:
+    address, _, root = lab
+    name = f"{theme}-{trusted}.ipynb"
+    shutil.copy(executed, root / name)
+    if trusted:
+        notary = NotebookNotary(data_dir=str(root.parent / "data"))
+        notary.sign(read(root / name, as_version=4))
+        notary.store.close()
+    with page_of(playwright) as page:
+        page.goto(f"{address}/doc/tree/{name}?reset", timeout=LONG_MS)
+        page.wait_for_selector(".jp-Notebook .jp-OutputArea-output img, .vega-embed", timeout=LONG_MS)
+        if theme == "dark":
+            dark(page)
+        page.wait_for_timeout(3000)  # charts are drawn again in the other theme
+        shoot(page, f"answer-{theme}-{'trusted' if trusted else 'untrusted'}", tmp_path)
+        seen(page, ".jp-Notebook")
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+def test_an_export_shows_the_answer_first_offline(
+    playwright: Any, executed: Path, scripts: bool, tmp_path: Path
+) -> None:
+    (page_file,) = export([executed], "html", tell=lambda _: None)
+    with page_of(playwright, java_script_enabled=scripts, offline=True) as page:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(page_file.as_uri(), timeout=LONG_MS)
+        shoot(page, f"export-{'scripts' if scripts else 'plain'}", tmp_path)
+        seen(page, "body")
+        assert asked == [page_file.as_uri()]
