@@ -96,6 +96,7 @@ def changes(*texts: str) -> list[str]:
     return [word for text in texts for word in ("--set", text)]
 
 
+@pytest.mark.slow
 def test_the_installed_command_runs_quickstart_in_the_current_folder(inferkit: Inferkit, tmp_path: Path) -> None:
     here = tmp_path / "here"
     here.mkdir()

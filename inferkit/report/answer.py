@@ -15,7 +15,7 @@ from inferkit.report.charts.pipeline import ceilings
 from inferkit.report.charts.sweeps import read_sweep, transfer_sweep
 from inferkit.report.charts.theme import Chart, Nothing
 from inferkit.report.display import chart_bundle
-from inferkit.report.headline import Headline, counts, headline, machine_text, rival
+from inferkit.report.headline import Headline, best_pipeline, counts, headline, machine_text, rival
 from inferkit.report.labels import DEMO_REASON, NOT_FOR_QUOTING
 from inferkit.report.palette import VERDICT_COLOURS
 from inferkit.report.points import points_table
@@ -111,10 +111,11 @@ def _about(answer: Headline, runs: Sequence[Run]) -> str:
 
 def picture(answer: Headline, runs: Sequence[Run]) -> Chart:
     """Draw the answer: a pipeline's ceilings, prediction and figure; bandwidth over size, or over threads."""
-    if answer.run is None:
-        return Nothing("no picture without a valid figure")
-    if answer.run.measure == "pipeline":
-        return ceilings(answer.run)
-    if answer.run.measure == "copy":
+    shown = answer.run or best_pipeline([run for run in runs if run.ceilings])
+    if shown is None:
+        return Nothing("no picture without a figure")
+    if shown.measure == "pipeline":
+        return ceilings(shown)
+    if shown.measure == "copy":
         return transfer_sweep(runs)
-    return read_sweep(runs) if answer.run.measure == "read" else Nothing("the sentence says it all")
+    return read_sweep(runs) if shown.measure == "read" else Nothing("the sentence says it all")

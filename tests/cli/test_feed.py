@@ -76,6 +76,7 @@ def test_a_run_whose_reader_is_gone_finishes_its_point_and_ends(data: str, tmp_p
     wait_for(lambda: not [pid for pid in family if alive(pid)], 20)
 
 
+@pytest.mark.slow
 def test_a_reader_that_is_slow_holds_nothing_up(data: str, tmp_path: Path) -> None:
     """Nobody reads while it measures: progress is left out once the pipe is full, records are not."""
     values = {"storage": "piped", "data": data, "batch_sizes": [8], **TINY, "duration_s": 8.0}

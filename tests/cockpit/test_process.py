@@ -65,7 +65,7 @@ def test_a_listener_that_fails_is_told_of_the_end_all_the_same(tmp_path: Path) -
     def fail(event: Event) -> None:
         raise ValueError(event["event"])
 
-    parameters = {"storage": "tiny", "data": write_data(tmp_path), "batch_sizes": [8], **TINY, "duration_s": 60.0}
+    parameters = {"storage": "tiny", "data": write_data(tmp_path), "batch_sizes": [8], **TINY}
     with Running(as_yaml(parameters), ["03a"], tmp_path / "runs", fail, heard.ended) as running:
         running.wait(120)
     assert heard.end is not None
@@ -114,7 +114,7 @@ def test_stop_once_finishes_the_point_and_twice_ends_at_once(tmp_path: Path) -> 
     assert stored.run.failure.message == "stopped at once by the user"
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 12))])
 def test_stopped_at_a_random_moment_nothing_is_left_behind(seed: int, tmp_path: Path, temporary: Path) -> None:
     chance = random.Random(seed)
     heard = Heard()

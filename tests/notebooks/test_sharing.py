@@ -118,6 +118,7 @@ def check_records(originals: list[Path], shared: list[Path]) -> None:
     assert compare(rows(load_runs(shared, lambda _: None))).groups
 
 
+@pytest.mark.slow
 def test_nothing_that_this_machine_knows_of_itself_is_in_what_is_shared(executed: list[Path], tmp_path: Path) -> None:
     hidden = secrets(tmp_path)
     check_search(executed, hidden)

@@ -82,7 +82,7 @@ def test_failures_and_nothing_valid_are_said(tmp_path: Path, make_run: MakeRun, 
     assert "served from memory" in sentence
     assert below.startswith(f"{NO_ANSWER} · ")
     assert "0 of 2 points VALID, 1 INVALID, 1 FAILED" in below
-    assert cells[0].outputs[2].data == {"text/plain": ""}
+    assert "image/png" in cells[0].outputs[2].data  # the ceilings of what was measured, and its verdict
 
 
 def test_an_interrupt_leaves_what_was_measured_and_says_so(tmp_path: Path, make_run: MakeRun) -> None:

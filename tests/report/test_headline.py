@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inferkit.errors import RecordError
@@ -193,6 +193,7 @@ def well_formed(run: Run) -> bool:
     return True
 
 
+@settings(max_examples=40)
 @given(runs=st.lists(RUNS.filter(well_formed), max_size=4))
 def test_any_records_have_an_answer_without_holes(runs: list[Run]) -> None:
     sentence, run = headline(runs)

@@ -3,7 +3,7 @@
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inferkit.records.host import Host
@@ -36,6 +36,7 @@ def test_what_overlaps_has_lanes_of_its_own(make_run: MakeRun) -> None:
     assert {row["lane"] for row in rows} == {"read 1", "read 2", "copy 1", "infer 1"}
 
 
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**5)), min_size=1, max_size=30))
 def test_no_two_batches_share_a_lane_at_one_time(spans: list[tuple[int, int]]) -> None:
     text = " ".join(f"{start}+{length}" for start, length in spans)
