@@ -9,7 +9,7 @@ import altair as alt
 from inferkit.records.run import Run
 from inferkit.report.charts.theme import WIDTH, Chart, Nothing, Rows, base, demo_note, series_scale, styled
 from inferkit.report.headline import best_pipeline
-from inferkit.report.labels import labels
+from inferkit.report.labels import labels, share_text
 
 HEIGHT = 70
 HOST = "all together"
@@ -53,7 +53,14 @@ def machine_over_time(runs: Sequence[Run]) -> Chart:
     demo = demo_note([run])
     key = "grey: warm-up, not counted · a point: the mean over a second, or over a batch that takes longer"
     traffic = "traffic to and from the GPU: samples of 20 ms" if {"pcie_in", "pcie_out"} & set(there) else ""
-    return styled(chart, "What did the machine do meanwhile?", label, key, traffic, demo)
+    return styled(chart, "What did the machine do meanwhile?", label, key, _foreign(run), traffic, demo)
+
+
+def _foreign(run: Run) -> str:
+    """Word what of the host's CPUs others had, which the line of the host counts as well."""
+    cpus = run.facts.get("cpus")
+    share = cpus.get("foreign") if isinstance(cpus, dict) else None
+    return f"other programs had {share_text(share)} of the CPUs' time" if isinstance(share, int | float) else ""
 
 
 def _rows(run: Run) -> Rows:

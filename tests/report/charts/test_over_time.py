@@ -65,3 +65,12 @@ def test_without_samples_the_chart_says_so(make_run: MakeRun) -> None:
     assert "no pipeline" in why(machine_over_time([make_run(series={})]))
     unsampled = machine_over_time([make_run(series=sampled(bytes_per_s=[1e9]))])
     assert "nothing was sampled" in why(unsampled)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "said"), [({"foreign": 0.125}, True), ({}, False), ({"foreign": "much"}, False), (3, False)]
+)
+def test_what_other_programs_had_of_the_cpus_is_said(make_run: MakeRun, cpus: Any, said: bool) -> None:
+    run = make_run(series=sampled(host_cpu=[0.5, 0.5]), facts={"cpus": cpus})
+    subtitle = " ".join(spec_of(machine_over_time([run]))["title"]["subtitle"])
+    assert ("other programs had 12 % of the CPUs' time" in subtitle) is said
