@@ -202,4 +202,5 @@ def test_any_records_have_an_answer_without_holes(runs: list[Run]) -> None:
     table = points_table(runs)["text/plain"]
     for text in (sentence, table, screen(runs)):
         assert not {"None", "nan", "inf"} & set(text.replace("(", " ").replace(",", " ").split())
-    assert isinstance(picture(headline(runs), runs), Nothing) or run is not None
+    chart = picture(headline(runs), runs)
+    assert chart.why if isinstance(chart, Nothing) else chart.to_dict()
