@@ -37,7 +37,7 @@ def anonymizer() -> Anonymizer:
 @pytest.mark.parametrize(
     "secret",
     [
-        *("/mnt/nvme/set", "/home/ada", "/home/ada/x/y.py", "/data", "/Users/ada/Library", "~/work/x", "~ada/x"),
+        *("/mnt/nvme/set", "/home/ada", "/home/ada/x/y.py", "/data", "/Users/ada/Library", "~/projects/x", "~ada/x"),
         *("C:\\Users\\ada\\x.onnx", "C:\\\\Users\\\\ada", "\\\\filer\\share\\x", "//filer/share/x", "file:///home/ada"),
         *(
             "filer:/export/images",
@@ -113,7 +113,7 @@ KEPT = ("http:", "x.onnx", "y.py", "α β", "fs", "cgroup", "file:", "serial: S4
         ),
         *("TensorRT 10.16.1.11", "TensorRT-RTX 1.4.0.76", "tensorrt==10.16.1.11", "version 1.2.3.4", "v1.2.3.4"),
         *(
-            "Linux 6.18.44-fc-v657",
+            "Linux 6.12.9-cloud-v657",
             "2026-11-26T19:16:31+00:00",
             "12:30:45",
             "CPUs 0-3,8",
