@@ -125,7 +125,7 @@ def executed(path: Path, runs: list[Run], stem: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("gpus", [pytest.param(0, marks=pytest.mark.slow), 1])
+@pytest.mark.parametrize("gpus", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_notebook_of_a_hundred_points_is_a_megabyte_at_most(gpus: int, host: Host, tmp_path: Path) -> None:
     server = host.model_copy(update={"gpus": [Gpu(index=k, name="NVIDIA H100 80GB HBM3") for k in range(gpus)]})
     runs = [record(number, server) for number in range(100)]
