@@ -36,7 +36,6 @@ from inferkit.report.labels import (
     sort_key,
     verdict_text,
 )
-from inferkit.report.remarks import grouped
 from inferkit.report.scaling import GPUS, RANKS
 from inferkit.units import bandwidth, gibibytes
 
@@ -256,9 +255,3 @@ def rival(run: Run, runs: Sequence[Run]) -> str:
     if not near or run.measure not in ("pipeline", "read"):
         return ""
     return f"no difference found to {len(near)} other point{'' if len(near) == 1 else 's'} of the same network"
-
-
-def headlines(runs: Sequence[Run]) -> Iterator[tuple[str, Headline]]:
-    """Yield the answer of each notebook among the records, by the notebook's number."""
-    for notebook, own in grouped(runs, [run.notebook for run in runs]):
-        yield notebook, headline(own)

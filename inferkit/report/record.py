@@ -49,11 +49,6 @@ def show(run: Run) -> Run:
     return run
 
 
-def show_all(runs: Iterable[Run]) -> list[Run]:
-    """Display each run as it arrives, so that what was measured before a crash is in the notebook."""
-    return [show(run) for run in runs]
-
-
 def raise_for_failures(runs: Iterable[Run]) -> None:
     """Fail the notebook if a point failed; the last cell calls this, when every record has been shown.
 

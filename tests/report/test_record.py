@@ -1,18 +1,16 @@
 import json
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from IPython.core.displaypub import CapturingDisplayPublisher
 
 from inferkit.errors import RecordError
 from inferkit.records.figures import Figure
 from inferkit.records.host import Host
 from inferkit.records.run import MIME, Failure, Peer, Run
-from inferkit.report.record import about, bundle, raise_for_failures, show_all
+from inferkit.report.record import about, bundle, raise_for_failures
 from tests.report.conftest import MakeRun
 
 SURVIVES = {"div", "b", "span", "table", "thead", "tbody", "tr", "th", "td", "details", "summary", "pre"}
@@ -158,20 +156,6 @@ def test_what_identifies_a_machine_is_in_the_record_alone(make_run: MakeRun) -> 
     data = bundle(make_run(host=host))
     assert "node-17" in json.dumps(data.pop(MIME))
     assert not any(secret in json.dumps(data) for secret in ("node-17", "ada", "S123"))
-
-
-def test_runs_are_shown_as_they_arrive(make_run: MakeRun, published: CapturingDisplayPublisher) -> None:
-    first = make_run(point={"threads": 1})
-
-    def crashing() -> Iterator[Run]:
-        yield first
-        assert [output["data"][MIME]["id"] for output in published.outputs] == [first.id]
-        raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        show_all(crashing())
-    assert show_all([first]) == [first]
-    assert len(published.outputs) == 2
 
 
 def test_failed_points_fail_the_notebook_and_invalid_ones_do_not(make_run: MakeRun, failed: Run) -> None:
