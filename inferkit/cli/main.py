@@ -8,10 +8,9 @@ from typing import Any
 import click
 
 from inferkit import __version__
-from inferkit.cli.refusals import FAILED, INVALID, OK, REFUSED, refusals, say, warn
+from inferkit.cli.refusals import REFUSED, refusals, say, warn
 from inferkit.errors import InferkitError, RecordError
-from inferkit.text import plain, text_table
-from inferkit.units import duration
+from inferkit.text import text_table
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -83,12 +82,13 @@ def run(
     said. Ctrl-C finishes the point under way, writes everything and exits with 1; a second one stops at once.
     """
     from inferkit.cli.configure import configurations, configure
+    from inferkit.cli.run import about, change, execute_all, feed_to, places, show_plan
 
-    told = None if feed is None else _feed(feed)
+    told = None if feed is None else feed_to(feed)
     if not configs:
-        say("\n".join(text_table([_about(name, path) for name, path in configurations().items()])))
+        say("\n".join(text_table([about(name, path) for name, path in configurations().items()])))
         return
-    values = dict(_change(text) for text in changes)
+    values = dict(change(text) for text in changes)
     notebooks = [notebook for notebook in only.split(",") if notebook]
     planned = []
     refused = False
@@ -101,108 +101,12 @@ def run(
     if refused:
         sys.exit(REFUSED)
     for configuration in planned:
-        say(_places(configuration), err=not dry_run)
+        say(places(configuration), err=not dry_run)
     if dry_run:
         for configuration in planned:
-            _show_plan(configuration)
+            show_plan(configuration)
         return
-    sys.exit(_execute(planned, told))
-
-
-def _feed(descriptor: int) -> Any:
-    from inferkit.cli.feed import Feed
-
-    return Feed(descriptor)
-
-
-def _about(name: str, path: Path) -> list[str]:
-    """Return a parameter file's name, whose it is, and what it says of itself: its first comment."""
-    from inferkit.records.project import project_root
-
-    whose = "this project" if path.is_relative_to(project_root()) else "inferkit"
-    try:
-        first = path.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
-    except OSError as error:
-        return [name, whose, f"cannot be read: {error.strerror}"]
-    return [name, whose, first.lstrip("# ") if first.startswith("#") else ""]
-
-
-def _places(configuration: Any) -> str:
-    """Say in one line where everything comes from and goes to."""
-    own = configuration.file.is_relative_to(configuration.root) or not configuration.file.is_absolute()
-    origin = configuration.file if own else "came with inferkit"
-    data = f"data set {configuration.data}, " if configuration.data else ""
-    return f"{configuration.name} ({origin}): {data}executed notebooks {configuration.out / configuration.name}/"
-
-
-def _change(text: str) -> tuple[str, Any]:
-    import yaml
-
-    key, equals, value = text.partition("=")
-    if not equals:
-        message = f"--set {text}: write KEY=VALUE, such as --set batch_sizes=[128,256]"
-        raise click.UsageError(message)
-    try:
-        return key, yaml.safe_load(value) if value else ""
-    except yaml.YAMLError as error:
-        message = f"--set {text}: {value!r} is not YAML: {error}"
-        raise click.UsageError(message) from error
-
-
-def _show_plan(configuration: Any) -> None:
-    from inferkit.plan.points import size_told
-
-    for notebook in configuration.notebooks:
-        plan = configuration.plans[notebook]
-        click.secho(f"{configuration.name} {notebook}", bold=True)
-        say(str(plan) if plan.points else f"makes {plan.dataset.folder}: {size_told(plan.dataset)}")
-    for notebook, why in configuration.skipped.items():
-        say(f"{configuration.name} {notebook} does not run: {why}")
-    for what in configuration.assumed:
-        say(f"assumed: {what}")
-    say(f"{configuration.name}: at least {duration(sum(plan.seconds for plan in configuration.plans.values()))}\n")
-
-
-def _execute(planned: list[Any], feed: Any = None) -> int:
-    """Execute configurations, print the answer, and return the exit code."""
-    from inferkit.cli.execute import execute
-    from inferkit.measure.progress import terminal_sink
-    from inferkit.report.screen import screen
-
-    done = []
-    for configuration in planned:
-        for notebook, why in configuration.skipped.items():
-            say(f"{configuration.name} {notebook} does not run: {why}", err=True)
-        sink = terminal_sink(configuration.name)
-        try:
-            for executed in execute(configuration, configuration.out, sink, feed):
-                error = f"\n  {executed.error}" if executed.error else ""
-                sink.write(plain(f"{configuration.name}: {executed.notebook}{error}", lines=True))
-                done.append(executed)
-        finally:
-            sink.close()
-        if done and done[-1].stopped:
-            break
-    runs = [run for executed in done for run in executed.runs]
-    say("\n" + screen(runs))
-    folders = sorted({str(executed.notebook.parent) for executed in done})
-    say(
-        "\nExecuted notebooks: " + ", ".join(folders) + "\nOpen them with `make lab`, or share them as they are.\n"
-        "Without names and paths: inferkit export NOTEBOOK… --to ipynb --anonymize"
-    )
-    noisy = sum(run.noisy for run in runs)
-    if noisy:
-        say(f"\nThe machine was noisy: {noisy} of {len(runs)} figures varied too much to be told, see above.")
-    ended_early = any(executed.error or executed.stopped for executed in done)
-    return FAILED if ended_early else exit_code(runs)
-
-
-def exit_code(runs: list[Any]) -> int:
-    """Return how the command ends by what was measured; a noisy machine is no failure of the demo."""
-    verdicts = {run.verdict for run in runs if not run.noisy}
-    if "FAILED" in verdicts:
-        return FAILED
-    return INVALID if "INVALID" in verdicts else OK
+    sys.exit(execute_all(planned, told))
 
 
 @main.command()

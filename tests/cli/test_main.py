@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from inferkit.cli.main import exit_code, main
+from inferkit.cli.main import main
+from inferkit.cli.run import exit_code
 from inferkit.records.host import Host
 from inferkit.records.params import MakeDataset
 from inferkit.records.project import project_root
