@@ -32,13 +32,16 @@ class Segment(NamedTuple):
     ----------
     kind
         ``ring`` (a batch buffer that a reader filled), ``mapped`` (pages of a mapped file), ``memory`` (images that
-        always lie in host memory) or ``device`` (a reader delivered there).
+        always lie in host memory) or ``jpeg`` (one encoded image, which the device decodes on its way to the slot).
     address, nbytes
         Where, and how many bytes.
     first, images
         Index in the data set of the first image, and how many.
     file
         Index of the file in the data set.
+    turned
+        How an encoded image is turned upright once it is decoded: :data:`TRANSPOSED`, then :data:`ROWS_REVERSED` and
+        :data:`COLUMNS_REVERSED`, added up.
     """
 
     kind: str
@@ -47,6 +50,10 @@ class Segment(NamedTuple):
     first: int
     images: int
     file: int
+    turned: int = 0
+
+
+TRANSPOSED, ROWS_REVERSED, COLUMNS_REVERSED = 1, 2, 4
 
 
 class Batch:

@@ -1,11 +1,29 @@
 """Devices: memory, copies, streams and events."""
 
+from importlib.util import find_spec
+
 from inferkit.devices.base import Device
 from inferkit.devices.cpu import CpuDevice
 from inferkit.errors import ParameterError
 
 MEMORIES: dict[str, tuple[str, ...]] = {"cpu": CpuDevice.memories, "cuda": ("pinned", "pageable", "mapped")}
 """Kinds of host memory that each device copies from; known without opening the device."""
+
+
+def why_no_decoder(kind: str, *, assumed: bool) -> str:
+    """Say why a device cannot decode JPEG files, as far as that can be told without opening it; empty: it may.
+
+    Parameters
+    ----------
+    kind
+        ``cpu`` or ``cuda``.
+    assumed
+        The device is on another machine: what is installed here does not matter.
+    """
+    if kind != "cuda":
+        return f"device is {kind}, which decodes none: set device: cuda"
+    there = assumed or (find_spec("nvidia") and find_spec("nvidia.nvimgcodec"))
+    return "" if there else "nvImageCodec is not installed: pip install 'inferkit[nvjpeg]'"
 
 
 def open_device(kind: str, gpu: int = 0) -> Device:

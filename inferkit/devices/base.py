@@ -5,9 +5,9 @@ Work that was handed to a device is a :class:`Span`. Only ``Span.wait`` blocks.
 
 import ctypes
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from inferkit.batch import Segment
 from inferkit.closing import Closing
 from inferkit.errors import DeviceError
+from inferkit.records.figures import Json
 
 Bytes = NDArray[np.uint8]
 
@@ -81,6 +82,35 @@ class Slot(Protocol):
     nbytes: int
 
 
+class Decoding(NamedTuple):
+    """What a device is told of the JPEG files that it decodes.
+
+    Parameters
+    ----------
+    size
+        Height and width of the images that they become: 3 planes of uint8, red first.
+    crop
+        Use the largest square at the centre; else the whole photograph is resized, whatever its proportions.
+    lanes
+        Batches that are decoded side by side.
+    software
+        Decodes one encoded image on the CPU, of those that the device refuses: its pixels, shape (3, size, size).
+    """
+
+    size: int
+    crop: bool
+    lanes: int
+    software: Callable[[Segment], Bytes]
+
+
+class JpegDecoder(Protocol):
+    """A device's decoder."""
+
+    @property
+    def facts(self) -> dict[str, Json]:
+        """What the record should tell of it."""
+
+
 class Device(Closing):
     """A device that receives batches.
 
@@ -125,13 +155,24 @@ class Device(Closing):
             If the device refuses it.
         """
 
+    def open_decoder(self, decoding: Decoding) -> JpegDecoder:
+        """Let :meth:`copy_in` take encoded images from now on.
+
+        Raises
+        ------
+        DeviceError
+            If the device has no decoder, or a library lacks.
+        """
+        message = f"device {self.kind} decodes no JPEG files: set device: cuda, or use reader jpeg"
+        raise DeviceError(message)
+
     @abstractmethod
     def slot(self, nbytes: int) -> Slot:
         """Allocate one batch's input on the device; freed with the device."""
 
     @abstractmethod
     def copy_in(self, segments: Sequence[Segment], slot: Slot) -> Span:
-        """Copy the segments, one after another, to the slot's base, in the background.
+        """Copy the segments, one after another, to the slot's base, in the background; decode those that are encoded.
 
         The segments' memory must stay as it is until the span is done.
 

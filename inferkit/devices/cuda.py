@@ -4,12 +4,12 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from inferkit.batch import Segment
-from inferkit.devices.base import Bytes, Device, HostMemory, Slot, Span, check_fits
+from inferkit.devices.base import Bytes, Decoding, Device, HostMemory, Slot, Span, check_fits
 from inferkit.devices.cpu import POISON, CpuMemory
 from inferkit.devices.spans import CudaSpan, Stopwatch
 from inferkit.errors import DeviceError
@@ -25,6 +25,8 @@ except ImportError as _error:
     message = f"{_error}: device cuda needs pycuda, cuda-bindings and NVIDIA's driver; run `inferkit doctor`"
     raise DeviceError(message) from _error
 
+if TYPE_CHECKING:
+    from inferkit.devices.nvjpeg import NvJpegDecoder
 
 COPYING = "queueing a copy to the GPU"
 
@@ -144,7 +146,9 @@ class CudaDevice(Device):
         self.name = str(found.name())
         self.compute_capability = ".".join(map(str, found.compute_capability()))
         self.driver = f"{driver_version() or 'unknown'} (CUDA {drv.get_driver_version()})"
+        self._gpu = gpu
         self._takes_read_only = _takes_read_only(gpu)
+        self._decoder: NvJpegDecoder | None = None
         self._slots: list[CudaSlot] = []
         self._more: list[Any] = []
         self._attached = threading.local()
@@ -204,6 +208,13 @@ class CudaDevice(Device):
             raise DeviceError(message)
         return CudaRegistration(self._context, address, nbytes, PORTABLE if writable else PORTABLE | READ_ONLY)
 
+    def open_decoder(self, decoding: Decoding) -> "NvJpegDecoder":
+        """Decode encoded images by the GPU's own decoder."""
+        from inferkit.devices.nvjpeg import NvJpegDecoder  # its library is large, and few readers need it
+
+        self._decoder = NvJpegDecoder(self, self._gpu, decoding)
+        return self._decoder
+
     def slot(self, nbytes: int) -> CudaSlot:
         """Allocate memory of the GPU; it is freed with the device at the latest."""
         with self.pushed("allocating a slot"):
@@ -214,8 +225,10 @@ class CudaDevice(Device):
         """Queue one copy per segment on the copy stream.
 
         Wait for the slot's last inference before: nothing on the GPU holds the copy back. From pageable memory CUDA
-        itself takes the bytes, through a buffer of its own, and returns late.
+        itself takes the bytes, through a buffer of its own, and returns late; so does a decoder.
         """
+        if self._decoder is not None:
+            return self._decoder.fill(segments, slot)
         check_fits(segments, slot)
         if self.poison:
             with self.pushed("poisoning a slot"):
@@ -275,6 +288,7 @@ class CudaDevice(Device):
         with self.pushed("closing"):
             for slot in self._slots:
                 slot.close()
+            self._decoder = None
             self._stopwatch.close()
             self.compute = self._copies = self._out = None
             self._more.clear()

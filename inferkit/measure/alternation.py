@@ -52,7 +52,7 @@ def between_ceilings(
     remarks: list[str] = []
     while True:
         run = run_of(plan, point, outcome, alone, shared=shared, facts={"ceilings_again": told} if told else {})
-        lowest = predict(run.ceilings)[0]  # also where it is not called the bottleneck
+        lowest = predict(run.ceilings, alone)[0]  # also where it is not called the bottleneck
         if _over(run) and lowest in MODELLED and shared:
             shared = False  # what an image takes alone, it need not take beside others
             continue

@@ -1,8 +1,8 @@
 """What a pipeline should reach: the lowest of the ceilings that apply, and of what its stages share.
 
 Stages on threads, streams or devices of their own run side by side, so the slowest sets the pace. Two kinds do not.
-A reader's threads read and decode one after the other: the times of one image add up. And all stages take their turns
-on the same CPUs, host memory and links. Hence ceilings that no stage has alone:
+A reader's threads read and decode one after the other: the times of one image add up. (A device's decoder is measured
+alone.) And all stages take their turns on the same CPUs, host memory and links. Hence ceilings that no stage has alone:
 
 - ``feed``: reading, decoding and copying at the same time, measured without a network.
 - ``cpu``: the CPUs' time, divided by what one image takes of it, over all stages.
@@ -18,7 +18,9 @@ from inferkit.units import duration, percent
 from inferkit.validity.data_origin import Finding
 
 SERIAL = ("read", "decode")
-"""Stages that the same threads do, one after the other."""
+"""Stages that the same threads do, one after the other, where reading alone measured both."""
+FED = ("read", "decode", "copy")
+"""Stages that the feed does all at once."""
 FEED, CPU, MEMORY = "feed", "cpu", "memory"
 MODELLED = (CPU, MEMORY)
 """Ceilings that are computed from what stages take, not measured."""
@@ -52,7 +54,7 @@ def ceilings_of(runs: Mapping[str, Run], cores: float | None = None, memory: Fig
             ceilings |= {name: _at_work(run, name) for name in SERIAL}
         elif run.measured is not None:
             ceilings[stage] = run.measured
-    cpu, (_, lowest) = (None if cores is None else _cpu_ceiling(valid, cores)), predict(ceilings)
+    cpu, (_, lowest) = (None if cores is None else _cpu_ceiling(valid, cores)), predict(ceilings, valid)
     if cpu is not None and lowest is not None and (cpu.images_per_s or 0.0) < (lowest.images_per_s or 0.0):
         ceilings[CPU] = cpu
     if memory is not None and ceilings:
@@ -77,7 +79,7 @@ def _cpu_ceiling(runs: Mapping[str, Run], cores: float) -> Figure | None:
 
     The errors of the stages, each weighed by the CPU time that it takes, add up as those of independent figures do.
     """
-    apart = [run for stage, run in runs.items() if FEED not in runs or stage not in ("read", "copy")]
+    apart = [run for stage, run in runs.items() if FEED not in runs or stage not in FED]
     seconds = [cpu_s_per_image(run) for run in apart]
     total = sum(each or 0.0 for each in seconds)
     if None in seconds or not total:
@@ -97,16 +99,23 @@ def cpu_s_per_image(run: Run) -> float | None:
     return run.cores / run.measured.images_per_s
 
 
-def predict(ceilings: Mapping[str, Figure]) -> tuple[str | None, Figure | None]:
+def predict(ceilings: Mapping[str, Figure], alone: Collection[str]) -> tuple[str | None, Figure | None]:
     """Return the bottleneck and the predicted throughput.
 
     The lowest ceiling counts; of equal ones the earlier stage. Where the feed is lowest, its slowest stage is the
     bottleneck, unless the feed is so far below it that only sharing explains it: then it is ``feed`` itself.
+
+    Parameters
+    ----------
+    ceilings
+        From :func:`ceilings_of`.
+    alone
+        The stages that were measured by themselves: the threads that read do the others too.
     """
     rates = {stage: figure.images_per_s for stage, figure in ceilings.items() if figure.images_per_s}
     stages = {stage: rates[stage] for stage in STAGES if stage in rates}
     paces = dict(stages)
-    if all(stage in rates for stage in SERIAL):
+    if all(stage in rates for stage in SERIAL) and "decode" not in alone:
         slowest = min(SERIAL, key=lambda stage: rates[stage])
         together = 1 / sum(1 / rates[stage] for stage in SERIAL)
         paces = {slowest: together} | {stage: rate for stage, rate in stages.items() if stage not in SERIAL}
@@ -128,7 +137,7 @@ def predict(ceilings: Mapping[str, Figure]) -> tuple[str | None, Figure | None]:
 
 def _bytes_per_s(images_per_s: float, ceilings: Mapping[str, Figure]) -> float | None:
     """Return a rate in bytes, by what an image has where a ceiling tells; a decoder's files are of other sizes."""
-    for stage in ("infer", "copy", FEED, "read"):
+    for stage in (FEED, "copy", "infer", "read"):
         figure = ceilings.get(stage)
         if figure is not None and figure.images_per_s and figure.bytes_per_s:
             return images_per_s * figure.bytes_per_s / figure.images_per_s
@@ -144,7 +153,7 @@ def rests_on(bottleneck: str | None, ceilings: Mapping[str, Figure], alone: Coll
         return min(known, key=lambda stage: ceilings[stage].images_per_s or float("inf"), default="")
     if FEED in ceilings and bottleneck != "infer":
         return FEED
-    return "read" if bottleneck in SERIAL else bottleneck
+    return "read" if bottleneck in SERIAL and bottleneck not in alone else bottleneck
 
 
 def held_against(run: Run, alone: Mapping[str, Run]) -> Iterator[Finding]:

@@ -91,7 +91,7 @@ def run_of(
     if unsteady := [stage for stage, run in alone.items() if run.noisy]:
         found.warnings.append(f"the ceiling of {', '.join(unsteady)} is itself unsteady: see its record")
     used = [*alone.values(), *([plan.memory] if plan.memory and MEMORY in ceilings else [])]
-    bottleneck, predicted = predict(ceilings)
+    bottleneck, predicted = predict(ceilings, alone)
     if bottleneck == MEMORY and plan.memory:
         found.warnings.append(f"the ceiling of memory was measured by notebook 02 at {plan.memory.started}")
     told = outcome.facts | {FINGERPRINT: point.fingerprint} | agreement(point, found) | dict(facts)

@@ -6,6 +6,7 @@ copy is done and the slot when its inference is. Where they need not, one thread
 costs more than queueing it. Neither spins.
 """
 
+import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor, wait
 from queue import SimpleQueue
@@ -14,6 +15,7 @@ from inferkit.batch import Batch
 from inferkit.devices.base import Device, Slot, Span
 from inferkit.engines.base import Engine
 from inferkit.errors import InferkitError
+from inferkit.pipeline.held_source import HeldSource
 from inferkit.pipeline.resident_source import ResidentSource
 from inferkit.pipeline.ring import Ring
 from inferkit.pipeline.timeline import Timeline
@@ -33,15 +35,26 @@ class Loop:
         The batches' places on the device; two or more overlap copying with inferring.
     overlap
         False waits for each batch before the next is copied.
+    feeders
+        Batches that are brought to the device side by side: more than one where it decodes them, which takes its time.
     """
 
     def __init__(
-        self, source: Ring | ResidentSource, device: Device, engine: Engine, slots: list[Slot], *, overlap: bool = True
+        self,
+        source: Ring | ResidentSource | HeldSource,
+        device: Device,
+        engine: Engine,
+        slots: list[Slot],
+        *,
+        overlap: bool = True,
+        feeders: int = 1,
     ) -> None:
         self._source = source
         self._device = device
         self._engine = engine
         self._overlap = overlap
+        self._feeders = feeders
+        self._queueing = threading.Lock()
         self._free: SimpleQueue[Slot | None] = SimpleQueue()
         self._in_flight: SimpleQueue[InFlight | None] = SimpleQueue()
         for slot in slots:
@@ -63,17 +76,22 @@ class Loop:
             self._settle()
 
     def _with_feeder(self, timeline: Timeline, verifier: Verifier | None) -> None:
-        with ThreadPoolExecutor(1, "feeder") as pool:
-            feeder = pool.submit(self._feed)
+        with ThreadPoolExecutor(self._feeders, "feeder") as pool:
+            feeders = [pool.submit(self._feed) for _ in range(self._feeders)]
+            feeding = self._feeders
             try:
-                while (item := self._in_flight.get()) is not None:
-                    if self._complete(item, timeline, verifier):
+                while feeding:
+                    if (item := self._in_flight.get()) is None:
+                        feeding -= 1
+                    elif self._complete(item, timeline, verifier):
                         break
             finally:
                 self._source.cancel()
-                self._free.put(None)
-                wait([feeder])
-            feeder.result()
+                for _ in feeders:
+                    self._free.put(None)
+                wait(feeders)
+            for feeder in feeders:
+                feeder.result()
 
     def _feed(self) -> None:
         try:
@@ -81,6 +99,7 @@ class Loop:
                 while self._queue_next():
                     pass
         finally:
+            self._source.cancel()  # the other feeders have no more to do either, whatever ended this one
             self._in_flight.put(None)
 
     def _alone(self, timeline: Timeline, verifier: Verifier | None) -> None:
@@ -96,17 +115,19 @@ class Loop:
         """Queue the next batch into the next free slot; False when there are no more."""
         if (slot := self._free.get()) is None or (batch := self._source.get()) is None:
             return False
-        copied, inferred, out = self._submit(batch, slot)
-        self._in_flight.put((batch, slot, copied, inferred, out))
+        out = self._submit(batch, slot)
         if not self._overlap:
             out.wait()
         return True
 
-    def _submit(self, batch: Batch, slot: Slot) -> tuple[Span, Span, Span]:
+    def _submit(self, batch: Batch, slot: Slot) -> Span:
         try:
             copied = self._device.copy_in(batch.segments, slot)
-            inferred = self._engine.infer(slot, batch.images, copied)
-            return copied, inferred, self._engine.out(slot, inferred)
+            with self._queueing:  # batches are completed in the order in which they are inferred
+                inferred = self._engine.infer(slot, batch.images, copied)
+                out = self._engine.out(slot, inferred)
+                self._in_flight.put((batch, slot, copied, inferred, out))
+            return out
         except InferkitError:
             self._device.synchronize()
             batch.release()
@@ -167,7 +188,7 @@ def infer_resident(engine: Engine, slots: list[Slot], images: int, nbytes: int, 
             turn += 1
 
 
-def read_only(ring: Ring | ResidentSource, timeline: Timeline, verifier: Verifier | None = None) -> None:
+def read_only(ring: Ring | ResidentSource | HeldSource, timeline: Timeline, verifier: Verifier | None = None) -> None:
     """Take batches out of a ring and give them back at once: the ceiling of reading."""
     finished = False
     while not finished and (batch := ring.get()) is not None:

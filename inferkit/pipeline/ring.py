@@ -158,8 +158,7 @@ class Ring(Closing):
         """Fill a buffer; returns the batch and how many bytes of files it took."""
         start = monotonic_ns()
         segments = self._reader.read(pieces, buffer.memory)
-        batch = Batch(segments, buffer.release, start, monotonic_ns())
-        return batch, batch.nbytes
+        return Batch(segments, buffer.release, start, monotonic_ns()), self._reader.file_bytes(pieces)
 
     def _read_and_decode(self, pieces: tuple[Piece, ...], buffer: _Buffer) -> tuple[Batch, int]:
         assert isinstance(self._reader, DecodingReader)
@@ -167,7 +166,8 @@ class Ring(Closing):
         encoded = self._reader.load(pieces)
         between = monotonic_ns()
         segments = self._reader.decode(encoded, pieces, buffer.memory)
-        return Batch(segments, buffer.release, start, between, between, monotonic_ns()), sum(map(len, encoded))
+        batch = Batch(segments, buffer.release, start, between, between, monotonic_ns())
+        return batch, self._reader.file_bytes(pieces)
 
     def cancel(self) -> None:
         """Read no further batch and let :meth:`get`, where somebody may wait, return None; any thread may call it."""

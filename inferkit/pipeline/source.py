@@ -5,6 +5,7 @@ from itertools import islice
 
 from inferkit.batch import Piece
 from inferkit.devices.base import Device
+from inferkit.pipeline.held_source import HeldSource
 from inferkit.pipeline.reader_stats import reader_facts
 from inferkit.pipeline.resident_source import ResidentSource
 from inferkit.pipeline.ring import Ring
@@ -46,6 +47,7 @@ class Source:
         self._device = device
         self._stack = stack
         self.reader = stack.enter_context(reader_class(options.reader).open(options, device))
+        self.batches: Ring | ResidentSource | HeldSource
         self._ring: Ring | None = None
         self._accounting: IoAccounting | None = None
 
@@ -80,16 +82,19 @@ class Source:
         options, reader = self._options, self.reader
         self.verifier = Verifier(reader.dataset, options.verify_batches)
         shares = self._shares(place or Place())
-        if reader.capabilities.has_files:
+        if reader.capabilities.has_files and not options.held:
             epoch = (pieces for share in shares for pieces in batches(share, options.batch_size, 1))
             self._accounting = IoAccounting(
                 reader.dataset, reader.rounding(islice(epoch, LOOKED_AHEAD // options.batch_size + 1))
             )
-        if threads:
+        if options.held:
+            self.batches = self._stack.enter_context(HeldSource(reader, self._device, shares, options))
+        elif threads:
             buffers = options.host_batches or options.threads + in_flight + 1
             ring = Ring(reader, self._device, shares, options.batch_size, buffers=buffers)
-            self._ring = self._stack.enter_context(ring)
-        self.batches = self._ring or ResidentSource(reader, shares, options.batch_size)
+            self.batches = self._ring = self._stack.enter_context(ring)
+        else:
+            self.batches = ResidentSource(reader, shares, options.batch_size)
 
     def _shares(self, place: Place) -> list[list[Piece]]:
         """Share out what lies in files among threads and ranks; every rank has all images that lie in memory."""

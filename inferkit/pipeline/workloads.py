@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from inferkit.dataset.tensors import image_bytes
 from inferkit.devices import open_device
-from inferkit.devices.base import Device, Slot
+from inferkit.devices.base import Device, JpegDecoder, Slot
 from inferkit.engines import engine_class
 from inferkit.engines.base import Engine, Options
 from inferkit.errors import RankError
@@ -17,7 +17,7 @@ from inferkit.pipeline.copies import copies
 from inferkit.pipeline.loop import Loop, infer_resident, read_only
 from inferkit.pipeline.source import Source
 from inferkit.pipeline.timeline import Timeline
-from inferkit.readers.base import Reader
+from inferkit.readers.base import EncodedReader, Reader
 from inferkit.readers.memory import MemoryReader, in_memory
 from inferkit.readers.split import split
 from inferkit.records.figures import Json
@@ -31,8 +31,10 @@ from inferkit.records.job import (
     Outcome,
     PipelineJob,
     ReadJob,
+    ReadOptions,
 )
 from inferkit.validity.outputs import look_at_outputs
+from inferkit.validity.pixels import compare_pixels
 
 Begin = Callable[[tuple[str, ...]], Timeline]
 """Says that everything is prepared, waits for the agreed instant and starts the clock over the named stages."""
@@ -90,25 +92,44 @@ def infer(job: InferJob, begin: Begin) -> Outcome:
 
 
 def pipeline(job: PipelineJob, begin: Begin) -> Outcome:
-    """Measure reading, copying and inferring at the same time."""
+    """Measure reading, copying (or decoding on the device) and inferring at the same time."""
     with ExitStack() as stack:
         devices = open_devices(job.device, stack)
         source = Source(job.reading, devices[0], stack)
+        decoders = open_decoders(job.reading, devices, source.reader)
         workers = open_workers(job.inference, source.images, devices, stack)
         outputs, doubts = _outputs(job, workers, source.reader)
+        pixels = _pixels(job.reading, workers[0], source.reader)
         in_flight = sum(len(worker.slots) for worker in workers)
         source.start(job.place, in_flight=in_flight, threads=source.reader.capabilities.has_ceiling)
-        timeline = begin((*source.stages, "copy", "infer", "out"))
-        at_once(workers, lambda at: Loop(source.batches, *at, overlap=job.overlap).run(timeline, source.verifier))
-        lanes = source.workers | _lanes(workers, job.inference.contexts)
-        engine = workers[0].engine
-        outcome = _outcome(job, timeline, lanes, lambda _: outputs, source.facts, lambda _: _engine(engine))
+        arrives, feeders = ("decode", job.reading.decoders) if decoders else ("copy", 1)
+        timeline = begin((*source.stages, arrives, "infer", "out"))
+
+        def stream(at: DeviceWorker) -> None:
+            loop = Loop(source.batches, *at, overlap=job.overlap, feeders=feeders)
+            loop.run(timeline, source.verifier)
+
+        at_once(workers, stream)
+        lanes = source.workers | _lanes(workers, {arrives: feeders, "infer": job.inference.contexts})
+        tellers = [lambda _: outputs | pixels | _decoding(decoders), lambda _: _engine(workers[0].engine)]
+        outcome = _outcome(job, timeline, lanes, source.facts, *tellers)
         return outcome.model_copy(update={"warnings": [*outcome.warnings, *doubts]})
 
 
 def open_devices(options: DeviceOptions, stack: ExitStack) -> list[Device]:
     """Open a job's devices; the first allocates and registers memory for all."""
     return [stack.enter_context(open_device(options.kind, number)) for number in options.numbers]
+
+
+def open_decoders(options: ReadOptions, devices: Sequence[Device], reader: Reader) -> list[JpegDecoder]:
+    """Open every device's decoder, for a reader that leaves decoding to it; else none."""
+    if not isinstance(reader, EncodedReader):
+        return []
+    return [device.open_decoder(reader.decoding(options.decoders)) for device in devices]
+
+
+def _decoding(decoders: Sequence[JpegDecoder]) -> dict[str, Json]:
+    return {"decoders": [decoder.facts for decoder in decoders]} if decoders else {}
 
 
 def open_workers(
@@ -150,11 +171,12 @@ def at_once(workers: Sequence[DeviceWorker], work: Callable[[DeviceWorker], None
             done.result()
 
 
-def _lanes(workers: Sequence[DeviceWorker], contexts: int) -> dict[str, int]:
-    """Return what works side by side at each stage behind the reader."""
+def _lanes(workers: Sequence[DeviceWorker], each: dict[str, int]) -> dict[str, int]:
+    """Return what works side by side at each stage behind the reader, from what does on one device."""
     engine = workers[0].engine
-    infers = {"infer": len(workers) * contexts} if engine.has_ceiling else {}
-    return {"copy": len(workers), **infers} | ({"out": len(workers)} if engine.has_out else {})
+    stages = {stage: count for stage, count in each.items() if stage != "infer" or engine.has_ceiling}
+    stages |= {"out": 1} if engine.has_out else {}
+    return {stage: len(workers) * count for stage, count in stages.items()}
 
 
 def _layers(engine: Engine, slot: Slot) -> dict[str, Json]:
@@ -184,6 +206,13 @@ def _outputs(
     compared = [check_outputs(at.device, at.engine, reader, at.slots[0], model, batch_size) for at in workers]
     told = [own | beside for (own, _), beside in zip(found, compared, strict=True)]
     return {"outputs": max(told, key=lambda facts: facts["largest_difference"])}, doubts
+
+
+def _pixels(options: ReadOptions, worker: DeviceWorker, reader: Reader) -> dict[str, Json]:
+    """Compare what the device decodes with stage 01's pixels, where it decodes."""
+    if not isinstance(reader, EncodedReader) or not options.verify_batches:
+        return {}
+    return compare_pixels(worker.device, reader, worker.slots[0], options.verify_batches, options.batch_size)
 
 
 def _engine(engine: Engine) -> dict[str, Json]:

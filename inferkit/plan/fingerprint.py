@@ -132,7 +132,7 @@ def _of_storage(path: Path) -> bytes:
 def code_digest() -> str:
     """Return a digest of inferkit's own code: once it changed, a figure may be another."""
     digest = xxhash.xxh3_128()
-    for source in sorted(PACKAGE.rglob("*.py")):
+    for source in sorted([*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.cu")]):
         digest.update(source.relative_to(PACKAGE).as_posix().encode() + b"\0")
         digest.update(source.read_bytes())
     return digest.hexdigest()

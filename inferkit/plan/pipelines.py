@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
+from inferkit.devices import why_no_decoder
 from inferkit.errors import ParameterError
 from inferkit.plan.assumed import Assumed, engine_traits
 from inferkit.plan.context import Context
@@ -22,12 +23,17 @@ from inferkit.plan.reading import (
 )
 from inferkit.plan.settings import Setting
 from inferkit.readers import reader_class
+from inferkit.readers.nvjpeg import NvJpegReader
 from inferkit.records.figures import Scalar
-from inferkit.records.job import Images, InferJob, InferOptions, PipelineJob, Window
+from inferkit.records.job import Images, InferJob, InferOptions, PipelineJob, ReadOptions, Window
 from inferkit.records.params import SingleProcess
 
 if TYPE_CHECKING:
     from inferkit.models.agreement import NetworkPair
+
+
+HELD = 4
+"""Batches that are decoded again and again where decoding is measured alone: more than lie in a GPU's caches."""
 
 
 class InferChoice(NamedTuple):
@@ -85,10 +91,15 @@ class _Pipeline:
         )
 
     @property
+    def _decoders(self) -> int:
+        return self.context.params.decoders if reader_class(self.reads.reader).capabilities.on_device else 1
+
+    @property
     def _lanes(self) -> dict[str, int]:
-        """Batches on the device at a time: as many without a network as with one."""
+        """Batches on the device at a time: as many without a network as with one; one more for each decoder more."""
         params = self.context.params
-        return {"contexts": params.contexts if params.device == "cuda" else 1, "slots": params.slots}
+        contexts = params.contexts if params.device == "cuda" else 1
+        return {"contexts": contexts, "slots": params.slots + self._decoders - 1}
 
     def ceilings(self, network: "NetworkPair | None") -> dict[str, Point]:
         """Return the points that measure its stages alone, and all but the network at once (``feed``).
@@ -101,6 +112,8 @@ class _Pipeline:
             ceilings["read"] = read_point(self.context, self.reads, self.setting)
         elif own.has_files and self.cold:
             ceilings["read"] = cold_point(self.context, self.reads, self.setting)
+        if own.on_device:
+            ceilings["decode"] = self._decodes()
         ceilings["copy"] = self._copies()
         if network is None:
             return ceilings
@@ -112,19 +125,26 @@ class _Pipeline:
     def feed(self) -> Point:
         """The point that measures all but the network."""
         axes = {**self.device_axes, "reader": self.reads.reader, "threads": self.reads.threads}
-        return Point("feed", axes, self.setting.jobs(self._job(InferOptions(**self._lanes), self.context.window)))
+        return Point("feed", axes, self.setting.jobs(self._fed(self._reading)))
 
     def _copies(self) -> Point:
-        context = self.context
-        job = PipelineJob(
-            window=context.window,
-            batch_log=context.batch_log,
-            device=self.setting.device,
-            reading=resident(context, self.reads.batch_size),
-            inference=InferOptions(**self._lanes),
-            overlap=context.params.overlap,
-        )
-        return Point("copy", self.device_axes, self.setting.jobs(job))
+        """Return the point that copies images that lie in host memory: such as the reader delivers, or encoded ones."""
+        reading, axes = resident(self.context, self.reads.batch_size), self.device_axes
+        if reader_class(self.reads.reader).capabilities.on_device:
+            nbytes = self.context.file_bytes(self.reads.reader)
+            reading = reading.changed(dtype="uint8", shape=(nbytes,))
+            axes = {**axes, "image_bytes": nbytes}
+        return Point("copy", axes, self.setting.jobs(self._fed(reading)))
+
+    def _decodes(self) -> Point:
+        """Return the point that decodes files that lie in host memory."""
+        reading = read_options(self.context, self.reads._replace(reader=NvJpegReader.name, threads=1))
+        job = self._fed(reading.changed(decoders=self._decoders, held=HELD))
+        return Point("decode", self.device_axes, self.setting.jobs(job))
+
+    def _fed(self, reading: ReadOptions) -> PipelineJob:
+        """Return what brings images to the device and infers nothing."""
+        return self._job(InferOptions(**self._lanes), self.context.window, reading)
 
     def _infers(self, network: "NetworkPair") -> Point:
         context, dataset = self.context, self.context.dataset
@@ -140,19 +160,31 @@ class _Pipeline:
     def point(self, network: "NetworkPair | None", changes: Mapping[str, float], ceilings: dict[str, Point]) -> Point:
         """Return the point that measures all stages at once; ``changes`` are what rules set."""
         window = windowed(self.context.window, changes, self.reads.batch_size * self.setting.gpus)
-        jobs = self.setting.jobs(self._job(self.inference(network), window))
+        jobs = self.setting.jobs(self._job(self.inference(network), window, self._reading))
         return Point("pipeline", self.axes, jobs, ceilings, network)
 
-    def _job(self, inference: InferOptions, window: Window) -> PipelineJob:
+    @property
+    def _reading(self) -> ReadOptions:
+        return read_options(self.context, self.reads, self.setting.gpus).changed(decoders=self._decoders)
+
+    def _job(self, inference: InferOptions, window: Window, reading: ReadOptions) -> PipelineJob:
         context = self.context
         return PipelineJob(
             window=window,
             batch_log=context.batch_log,
             device=self.setting.device,
-            reading=read_options(context, self.reads, self.setting.gpus),
+            reading=reading,
             inference=inference,
             overlap=context.params.overlap,
         )
+
+
+def _check_decoding(params: SingleProcess, *, assumed: bool) -> None:
+    decoding = [name for name in params.readers if reader_class(name).capabilities.on_device]
+    why = why_no_decoder(params.device, assumed=assumed) if decoding else ""
+    if why:
+        message = f"readers: {', '.join(decoding)} leave decoding to the device, but {why}; reader jpeg needs neither"
+        raise ParameterError(message)
 
 
 def pipeline_points(
@@ -173,6 +205,7 @@ def pipeline_points(
         If a rule is wrong or leaves nothing, or a network fits neither images nor engine.
     """
     params, grid = context.params, Grid(context.params.grid)
+    _check_decoding(params, assumed=context.assumed is not None)
     networks = Networks(params, context.dataset, context.assumed)
     ceilings: dict[str, Point] = {}
     pipelines: list[Point] = []

@@ -10,12 +10,23 @@ from inferkit.readers.direct import DirectReader
 from inferkit.readers.jpeg import JpegReader
 from inferkit.readers.mapped import MappedReader
 from inferkit.readers.memory import MemoryReader
+from inferkit.readers.nvjpeg import NvJpegDirectReader, NvJpegReader, NvJpegUringReader
 from inferkit.readers.uring import UringReader
 from inferkit.records.job import ReadOptions
 
 READERS: dict[str, type[Reader]] = {
     reader.name: reader
-    for reader in (MemoryReader, BufferedReader, DirectReader, UringReader, MappedReader, JpegReader)
+    for reader in (
+        MemoryReader,
+        BufferedReader,
+        DirectReader,
+        UringReader,
+        MappedReader,
+        JpegReader,
+        NvJpegReader,
+        NvJpegDirectReader,
+        NvJpegUringReader,
+    )
 }
 
 

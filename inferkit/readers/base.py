@@ -5,13 +5,16 @@ from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
+
+from numpy.typing import NDArray
 
 from inferkit.batch import Piece, Segment
 from inferkit.closing import Closing
 from inferkit.dataset.format import open_dataset
 from inferkit.dataset.tensors import Dataset
-from inferkit.devices.base import HostMemory, Registration
+from inferkit.devices.base import Decoding, HostMemory, Registration
+from inferkit.records.figures import Json
 from inferkit.records.job import ReadOptions
 
 
@@ -40,7 +43,9 @@ class Capabilities:
     passes_cache
         Whether it reads past the page cache.
     decodes
-        Whether its files are JPEG files, which it decodes.
+        Whether its files are JPEG files.
+    on_device
+        Whether they are decoded by the device and not by the reader's threads.
     memory_passes
         How often each byte of an image crosses the host's memory at the least, where files are cached if they can be;
         None: unknown.
@@ -51,12 +56,13 @@ class Capabilities:
     can_evict: bool = False
     passes_cache: bool = False
     decodes: bool = False
+    on_device: bool = False
     memory_passes: int | None = 1  # written to a batch buffer by the storage
 
     @property
     def stages(self) -> tuple[str, ...]:
         """What it does for a batch, one after the other."""
-        return ("read", "decode") if self.decodes else ("read",)
+        return ("read", "decode") if self.decodes and not self.on_device else ("read",)
 
 
 class Reader(Closing):
@@ -139,8 +145,12 @@ class Reader(Closing):
         sizes = [file.nbytes for file in self.dataset.files]
         return sum(whole(0, nbytes, mmap.PAGESIZE) for nbytes in sizes) / max(1, sum(sizes))
 
+    def file_bytes(self, pieces: Sequence[Piece]) -> int:
+        """Return how many bytes of files the pieces are; here those of their images."""
+        return sum(piece.images for piece in pieces) * self.dataset.image_bytes
+
     @property
-    def facts(self) -> dict[str, str | int]:
+    def facts(self) -> dict[str, Json]:
         """What the record should tell of how this reader reads."""
         return {}
 
@@ -176,11 +186,28 @@ def whole(offset: int, nbytes: int, block: int) -> int:
     return (-(-(offset + nbytes) // block) - offset // block) * block
 
 
+class EncodedReader(Reader):
+    """Delivers JPEG files as they are: the device decodes them on their way to a slot."""
+
+    @abstractmethod
+    def decoding(self, lanes: int) -> Decoding:
+        """Return what the device must know; it decodes so many batches side by side."""
+
+    @abstractmethod
+    def decode_one(self, data: bytes, file: int, out: NDArray[Any]) -> None:
+        """Decode one file in software, as stage 01 does.
+
+        Raises
+        ------
+        ReadError
+            If it is no image that can be used: with the file and the reason.
+        """
+
+
 class DecodingReader(Reader):
     """Reads files that must be decoded; reading and decoding are timed apart.
 
-    The ring calls :meth:`load` and then :meth:`decode` on the same thread. A decoder on a GPU takes the place of
-    :meth:`decode` alone: it needs the encoded bytes, and they are what :meth:`load` returns.
+    The ring calls :meth:`load` and then :meth:`decode` on the same thread.
     """
 
     @abstractmethod

@@ -16,6 +16,7 @@ from inferkit.linux.page_cache import evict, resident_share
 from inferkit.machine.holders import holder, holders
 from inferkit.readers.base import Allocator, Capabilities, Reader, whole
 from inferkit.readers.files import OpenFiles, read_fully
+from inferkit.records.figures import Json
 
 UNKNOWN_BLOCK = 4096
 """What to assume where neither file system nor disk names a block: no disk in use has a larger logical one."""
@@ -132,7 +133,7 @@ class DirectReader(Reader):
         self._files = OpenFiles(dataset, os.O_DIRECT)
 
     @property
-    def facts(self) -> dict[str, str | int]:
+    def facts(self) -> dict[str, Json]:
         """The block size, how it is known, and how it was proved that the page cache is passed by."""
         return {"block": self.block, "block_known_by": self._known_by, "proved_by": self._proved_by}
 

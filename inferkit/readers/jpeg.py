@@ -4,7 +4,9 @@ import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from numpy.typing import NDArray
 
 from inferkit.batch import Piece, Segment
 from inferkit.dataset.manifest import Resize
@@ -14,8 +16,9 @@ from inferkit.devices.base import HostMemory
 from inferkit.errors import ReadError
 from inferkit.files import check_regular, open_regular
 from inferkit.linux.page_cache import evict_all
-from inferkit.readers.base import Allocator, Capabilities, DecodingReader
+from inferkit.readers.base import Allocator, Capabilities, DecodingReader, Reader
 from inferkit.readers.files import cannot
+from inferkit.records.figures import Json
 from inferkit.records.job import ReadOptions
 from inferkit.text import printable
 
@@ -23,10 +26,8 @@ if TYPE_CHECKING:  # reading tensors must not wait for image libraries
     from inferkit.dataset.decode import Decoder
 
 
-class JpegReader(DecodingReader):
-    """Reads the batch's files through the page cache, then decodes each into its place in the batch buffer.
-
-    The pixels are those that stage 01 writes. Threads do it: libjpeg and the resizing run without Python's lock.
+class JpegFiles(Reader):
+    """What readers of JPEG files have in common: finding them, and a decoder on the CPU for each thread.
 
     Parameters
     ----------
@@ -35,9 +36,6 @@ class JpegReader(DecodingReader):
     resize, fast
         How to decode; see :class:`inferkit.dataset.decode.Decoder`.
     """
-
-    name = "jpeg"
-    capabilities = Capabilities(can_evict=True, decodes=True, memory_passes=None)
 
     def __init__(
         self,
@@ -56,7 +54,7 @@ class JpegReader(DecodingReader):
         cv2.setNumThreads(1)  # the reader's own threads are the parallelism
         if any(file.images != 1 for file in dataset.files) or dataset.described:
             message = (
-                f"reader jpeg decodes JPEG files, {dataset.folder} was opened as tensors: open it by JpegReader.find"
+                f"reader {self.name} decodes JPEG files, {dataset.folder} was opened as tensors: open it by its find"
             )
             raise ReadError(message)
         self._resize: Resize = cast(Resize, resize)
@@ -101,10 +99,46 @@ class JpegReader(DecodingReader):
         return cls(dataset, allocator, evict=options.evict, resize=options.resize, fast=options.fast)
 
     @property
-    def facts(self) -> dict[str, str | int]:
+    def facts(self) -> dict[str, Json]:
         """How images are decoded, and the mean size of a file."""
         mean = self.dataset.nbytes // len(self.dataset.files)
         return {"resize": self._resize, "fast": int(self._fast), "bytes_per_file": mean}
+
+    def file_bytes(self, pieces: Sequence[Piece]) -> int:
+        """Return the size of the pieces' files."""
+        files = self.dataset.files
+        return sum(files[piece.file].nbytes for piece in pieces)
+
+    def decode_one(self, data: bytes, file: int, out: NDArray[Any]) -> None:
+        """Decode one file on this thread, as stage 01 does.
+
+        Raises
+        ------
+        ReadError
+            If it is no image that can be used: with the file and the reason.
+        """
+        try:
+            self._decoder().decode(data, out)
+        except self._decoding.ImageError as error:
+            message = f"{self.dataset.path(file)} {error}: move it out of the folder; stage 01 lists all such"
+            raise ReadError(printable(message)) from error
+
+    def _decoder(self) -> "Decoder":
+        decoder: Decoder | None = getattr(self._mine, "decoder", None)
+        if decoder is None:
+            decoder = self._decoding.Decoder(self.dataset.shape[-1], resize=self._resize, fast=self._fast)
+            self._mine.decoder = decoder
+        return decoder
+
+
+class JpegReader(JpegFiles, DecodingReader):
+    """Reads the batch's files through the page cache, then decodes each into its place in the batch buffer.
+
+    The pixels are those that stage 01 writes. Threads do it: libjpeg and the resizing run without Python's lock.
+    """
+
+    name = "jpeg"
+    capabilities = Capabilities(can_evict=True, decodes=True, memory_passes=None)
 
     def buffer_bytes(self, batch_size: int) -> int:
         """Return the size of the decoded batch."""
@@ -119,26 +153,14 @@ class JpegReader(DecodingReader):
     ) -> tuple[Segment, ...]:
         """Decode on this thread."""
         assert buffer is not None
-        decoder = self._decoder()
         size = self.dataset.image_bytes
         pixels = buffer.array[: len(pieces) * size].view(DTYPES[self.dataset.dtype])
         images = pixels.reshape(len(pieces), *self.dataset.shape)
         segments = []
         for index, (data, piece) in enumerate(zip(encoded, pieces, strict=True)):
-            try:
-                decoder.decode(data, images[index])
-            except self._decoding.ImageError as error:
-                message = f"{self.dataset.path(piece.file)} {error}: move it out of the folder; stage 01 lists all such"
-                raise ReadError(printable(message)) from error
+            self.decode_one(data, piece.file, images[index])
             segments.append(Segment("ring", buffer.address + index * size, size, piece.first, 1, piece.file))
         return tuple(segments)
-
-    def _decoder(self) -> "Decoder":
-        decoder: Decoder | None = getattr(self._mine, "decoder", None)
-        if decoder is None:
-            decoder = self._decoding.Decoder(self.dataset.shape[-1], resize=self._resize, fast=self._fast)
-            self._mine.decoder = decoder
-        return decoder
 
     def _read(self, file: int) -> bytes:
         path, expected = self.dataset.path(file), self.dataset.files[file].nbytes
@@ -153,11 +175,13 @@ class JpegReader(DecodingReader):
         finally:
             os.close(descriptor)
         if len(data) != expected:
-            message = (
-                f"{path} had {expected} bytes when reading began, now {len(data)} were read: it was replaced or cut"
-            )
-            raise ReadError(message)
+            raise changed(path, expected, len(data))
         return data
+
+
+def changed(path: object, expected: int, found: int) -> ReadError:
+    """Return what to raise when a file has not as many bytes as it had."""
+    return ReadError(f"{path} had {expected} bytes when reading began, now {found} were read: it was replaced or cut")
 
 
 def _nbytes(path: Path) -> int:

@@ -11,6 +11,7 @@ from inferkit.linux.io_uring import Read, ReadQueue
 from inferkit.readers.base import Allocator
 from inferkit.readers.direct import Blocks, DirectReader
 from inferkit.readers.files import LARGEST_READ, OPEN_FILES_PER_THREAD, cannot
+from inferkit.records.figures import Json
 
 DEPTH = 64
 """Reads in flight per thread. A virtual disk gave images of 24 kB, one per file, at 1.1 GB/s with 16 of them, at 1.85
@@ -45,7 +46,7 @@ class UringReader(DirectReader):
         return nbytes, min(DEPTH, -(-batch_bytes // nbytes))
 
     @property
-    def facts(self) -> dict[str, str | int]:
+    def facts(self) -> dict[str, Json]:
         """What :class:`DirectReader` tells, and how many reads a thread keeps in flight at most."""
         return {**super().facts, "depth": DEPTH}
 

@@ -101,6 +101,10 @@ class ReadOptions(Images):
         Drop the pages of what was read from the page cache.
     resize, fast
         How a reader that decodes does it.
+    decoders
+        Batches that a device decodes side by side, of a reader that leaves decoding to it.
+    held
+        Batches that are read before measuring and then delivered again and again; 0: reading goes on.
     host_batches
         Batch buffers in host memory; 0: enough for the threads and slots.
     verify_batches
@@ -116,6 +120,8 @@ class ReadOptions(Images):
     evict: bool = False
     resize: str = "stretch"
     fast: bool = False
+    decoders: int = 1
+    held: int = 0
     host_batches: int = 0
     verify_batches: int = 0
     seed: int = 0

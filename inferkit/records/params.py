@@ -163,7 +163,7 @@ class Reading(Data, Photographs):
         default="uniform", description="uniform: each image once per epoch; all: by each thread"
     )
     evict: bool = Field(
-        default=False, description="drop pages from the page cache behind each batch (readers buffered, jpeg)"
+        default=False, description="drop pages from the page cache behind each batch (readers buffered, jpeg, nvjpeg)"
     )
     host_batches: Count = Field(
         default=0, description="batch buffers in host memory; 0: enough for the threads and slots"
@@ -195,6 +195,10 @@ class Networks(Parameters):
     )
     engine_threads: Count = Field(default=0, description="threads of the onnx engine; 0: one per core")
     contexts: Positive = Field(default=2, description="batches that a GPU infers side by side")
+    decoders: Positive = Field(
+        default=1,
+        description="batches of JPEG files that a GPU decodes side by side (readers nvjpeg …), a core each",
+    )
     cuda_graph: bool = Field(default=True, description="launch each batch as one CUDA graph")
     layer_profile: bool = Field(default=False, description="time each layer of the network")
     slots: Positive = Field(default=3, description="batches on the device at a time, per context")

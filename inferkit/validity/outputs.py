@@ -42,7 +42,7 @@ def look_at_outputs(
         If there is not one output for each image, or it is no number.
     """
     images = engine.fixed_batch or batch_size
-    pieces = _spread(reader, images)
+    pieces = spread(reader, images)
     pixels = copy_to_slot(device, reader, slot, pieces).reshape(images, -1)
     first, second = (_inferred(engine, slot, images) for _ in range(2))
     copy_to_slot(device, reader, slot, [*pieces[1:], pieces[0]])
@@ -96,7 +96,7 @@ def _different(rows: NDArray[Any]) -> int:
     return len({row.tobytes() for row in rows})
 
 
-def _spread(reader: Reader, images: int) -> list[Piece]:
+def spread(reader: Reader, images: int) -> list[Piece]:
     """Return single images from all over the data set, some again where it has too few."""
     shares = split([file.images for file in reader.dataset.files], images, "uniform")
     return list(islice(cycle(share[0]._replace(images=1) for share in shares if share), images))
@@ -112,4 +112,4 @@ def copy_to_slot(device: Device, reader: Reader, slot: Slot, pieces: Sequence[Pi
     finally:
         if buffer is not None:
             buffer.close()
-    return device.read_back(slot, sum(segment.nbytes for segment in segments))
+    return device.read_back(slot, sum(piece.images for piece in pieces) * reader.dataset.image_bytes)

@@ -10,6 +10,7 @@ from inferkit.records.params import Parameters, Reading
 from inferkit.records.run import UNSTEADY
 from inferkit.units import duration, percent
 from inferkit.validity.data_origin import Finding, weigh
+from inferkit.validity.decoding import decoding
 from inferkit.validity.disturbance import disturbances
 
 DEMO_WIDTH = 0.25
@@ -39,8 +40,9 @@ def judge(params: Parameters, job: Job, outcome: Outcome, measured: Figure | Non
     _window(params, job, found)
     _spread(params, outcome, measured, found)
     reading, device = reading_of(job), device_of(job)
-    if isinstance(params, Reading) and reading is not None and reading.reader in params.readers:
+    if isinstance(params, Reading) and reading is not None and reading.reader in params.readers and not reading.held:
         _take(weigh(params.source, reading, outcome.facts.get("storage")), found)
+    _take(decoding(outcome.facts), found)
     _take(disturbances(params.profile, outcome.facts), found)
     if device is not None and device.kind == "cuda":
         _gpus(outcome.facts.get("gpus", {}), found)
@@ -48,6 +50,7 @@ def judge(params: Parameters, job: Job, outcome: Outcome, measured: Figure | Non
         reading is not None
         and READERS[reading.reader].capabilities.has_files
         and outcome.facts.get("verified_images") == 0
+        and "pixels" not in outcome.facts
     ):
         found.unverified.append("content of the images: " + _why_not_verified(reading))
     return found
