@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from inferkit.dataset.markers import MAX_BYTES
 from inferkit.dataset.synthetic import random_image
-from inferkit.dataset.tensors import Dataset
+from inferkit.dataset.tensors import DTYPES, Dataset
+from inferkit.files import read_regular
 
 SAMPLED = 64
 """Images in a sample, if the data set has at least twice as many."""
@@ -40,5 +42,16 @@ def sampled(dataset: Dataset, *, held_out: bool = False) -> list[int]:
 def _image(dataset: Dataset, index: int) -> npt.NDArray[Any]:
     if dataset.in_memory:
         return random_image(0, index, dataset.shape, dataset.dtype)
+    if dataset.encoded:
+        return _decoded(dataset, index)
     image: npt.NDArray[Any] = dataset.read_images(index, 1)[0]
+    return image
+
+
+def _decoded(dataset: Dataset, index: int) -> npt.NDArray[Any]:
+    """Decode a photograph; whether it is stretched or cropped makes no other kind of image of it."""
+    from inferkit.dataset.decode import Decoder  # tensors must not wait for image libraries
+
+    image = np.empty(dataset.shape, DTYPES[dataset.dtype])
+    Decoder(dataset.shape[-1]).decode(read_regular(dataset.path(index), MAX_BYTES), image)
     return image

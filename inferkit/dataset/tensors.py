@@ -55,6 +55,8 @@ class Dataset:
         In reading order.
     described
         True if a manifest describes the files, False if the caller said what the bytes are.
+    encoded
+        Whether the files are JPEG files, one image each, which become such images.
     awaited
         Images of a data set that has yet to be made and has no files; None where nobody knows how many.
     """
@@ -65,6 +67,7 @@ class Dataset:
     files: tuple[TensorFile, ...]
     described: bool
     awaited: int | None = None
+    encoded: bool = False
 
     @property
     def in_memory(self) -> bool:

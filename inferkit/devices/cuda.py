@@ -212,6 +212,10 @@ class CudaDevice(Device):
         """Decode encoded images by the GPU's own decoder."""
         from inferkit.devices.nvjpeg import NvJpegDecoder  # its library is large, and few readers need it
 
+        if self._decoder is not None:
+            self.synchronize()
+            with self.pushed("closing the JPEG decoder"):
+                self._decoder.close()
         self._decoder = NvJpegDecoder(self, self._gpu, decoding)
         return self._decoder
 
@@ -288,7 +292,9 @@ class CudaDevice(Device):
         with self.pushed("closing"):
             for slot in self._slots:
                 slot.close()
-            self._decoder = None
+            if self._decoder is not None:
+                self._decoder.close()
+                self._decoder = None
             self._stopwatch.close()
             self.compute = self._copies = self._out = None
             self._more.clear()

@@ -57,7 +57,7 @@ class NvJpegDecoder:
         self._lanes: SimpleQueue[_Lane] = SimpleQueue()
         self._own = []
         with device.pushed("opening the JPEG decoder"):
-            kernel = _kernel(device.compute_capability)
+            self._kernel = kernel = _kernel(device.compute_capability)
             self._backend, backends = _backends(library, gpu)
             for _ in range(decoding.lanes):
                 self._own.append(_Lane(device, library, library.Decoder(gpu, 1, backends), kernel, decoding))
@@ -86,6 +86,12 @@ class NvJpegDecoder:
             return lane.fill(segments, slot)
         finally:
             self._lanes.put(lane)
+
+    def close(self) -> None:
+        """Free what the lanes hold, when all work has finished; the GPU's context must be pushed."""
+        for lane in self._own:
+            lane.close()
+        self._kernel.close()
 
 
 class _Lane:
@@ -117,6 +123,11 @@ class _Lane:
                 if segment.kind != "jpeg":
                     self._copy(slot.address + place * nbytes, segment.address, segment.nbytes)
         return span
+
+    def close(self) -> None:
+        """Let go of the decoder, its images and the stream; the counts stay."""
+        self._sets, self._used = [], []
+        self._decoder = self._stream = self._kernel = None
 
     def _copy(self, target: int, source: int, nbytes: int) -> None:
         doing = "queueing a copy to the GPU"
@@ -268,6 +279,10 @@ class _Kernel:
         doing = "loading the kernel that resizes"
         self._module = checked(bindings.cuModuleLoadData(program), doing)
         self._function = checked(bindings.cuModuleGetFunction(self._module, b"resize"), doing)
+
+    def close(self) -> None:
+        """Unload it."""
+        checked(bindings.cuModuleUnload(self._module), "unloading the kernel that resizes")
 
     def __call__(self, stream: int, blocks: tuple[int, int, int], table: int, batch: int, size: int) -> None:
         import ctypes

@@ -52,7 +52,7 @@ class JpegFiles(Reader):
         from inferkit.dataset import decode
 
         cv2.setNumThreads(1)  # the reader's own threads are the parallelism
-        if any(file.images != 1 for file in dataset.files) or dataset.described:
+        if not dataset.encoded:
             message = (
                 f"reader {self.name} decodes JPEG files, {dataset.folder} was opened as tensors: open it by its find"
             )
@@ -90,7 +90,7 @@ class JpegFiles(Reader):
             )
             raise ReadError(message)
         files = tuple(TensorFile(name, 1, _nbytes(folder / name)) for name in find_images(folder))
-        return Dataset(folder, dtype or "uint8", shape, files, described=False)
+        return Dataset(folder, dtype or "uint8", shape, files, described=False, encoded=True)
 
     @classmethod
     def open(cls, options: ReadOptions, allocator: Allocator) -> Self:
