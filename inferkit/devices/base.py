@@ -166,6 +166,10 @@ class Device(Closing):
         message = f"device {self.kind} decodes no JPEG files: set device: cuda, or use reader jpeg"
         raise DeviceError(message)
 
+    def prepare(self, segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
+        """Look at encoded images before they are copied in; several threads may do so, which saves the next one time."""
+        return segments
+
     @abstractmethod
     def slot(self, nbytes: int) -> Slot:
         """Allocate one batch's input on the device; freed with the device."""

@@ -219,6 +219,10 @@ class CudaDevice(Device):
         self._decoder = NvJpegDecoder(self, self._gpu, decoding)
         return self._decoder
 
+    def prepare(self, segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
+        """Let the decoder look at encoded images."""
+        return segments if self._decoder is None else self._decoder.prepare(segments)
+
     def slot(self, nbytes: int) -> CudaSlot:
         """Allocate memory of the GPU; it is freed with the device at the latest."""
         with self.pushed("allocating a slot"):

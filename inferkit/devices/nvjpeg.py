@@ -36,6 +36,21 @@ PROBE = base64.b64decode(
 """A grey photograph of 8 × 8 pixels, to see whether the GPU has a decoder."""
 
 
+class Prepared(tuple[Segment, ...]):
+    """Segments whose encoded images the decoder knows already, so that the thread that decodes need not look at them.
+
+    Attributes
+    ----------
+    streams
+        The encoded images, as nvImageCodec's objects.
+    rows : shape (images, 4)
+        Of each: height, width, how it is turned, and its place in the batch.
+    """
+
+    streams: list[Any]
+    rows: NDArray[np.int64]
+
+
 class NvJpegDecoder:
     """Decodes what reader ``nvjpeg`` delivers; several threads may call :meth:`fill`, each has a lane for that time.
 
@@ -53,14 +68,15 @@ class NvJpegDecoder:
     """
 
     def __init__(self, device: "CudaDevice", gpu: int, decoding: Decoding) -> None:
-        library = _library()
+        self._library = library = _library()
         self._lanes: SimpleQueue[_Lane] = SimpleQueue()
         self._own = []
         with device.pushed("opening the JPEG decoder"):
-            self._kernel = kernel = _kernel(device.compute_capability)
+            self._kernel = _kernel(device.compute_capability)
             self._backend, backends = _backends(library, gpu)
             for _ in range(decoding.lanes):
-                self._own.append(_Lane(device, library, library.Decoder(gpu, 1, backends), kernel, decoding))
+                decoder = library.Decoder(gpu, 1, backends)
+                self._own.append(_Lane(device, decoder, _params(library), self._kernel, decoding))
                 self._lanes.put(self._own[-1])
 
     @property
@@ -68,6 +84,31 @@ class NvJpegDecoder:
         """What decoded: ``hardware``, or ``cuda`` where the GPU has no decoder; images that it took and refused."""
         counts = {name: sum(getattr(lane, name) for lane in self._own) for name in ("decoded", "refused")}
         return {"backend": self._backend, "lanes": len(self._own), **counts}
+
+    def prepare(self, segments: Sequence[Segment]) -> Prepared:
+        """Look at the headers of encoded images; reader threads do so, side by side.
+
+        Raises
+        ------
+        DeviceError
+            If nvImageCodec refuses one.
+        """
+        prepared = Prepared(segments)
+        encoded = [own for own in enumerate(segments) if own[1].kind == "jpeg"]
+        base = min((segment.address for _, segment in encoded), default=0)
+        end = max((segment.address + segment.nbytes for _, segment in encoded), default=0)
+        memory = bytes_at(base, end - base)
+        with _told():
+            prepared.streams = [
+                self._library.CodeStream(memory[own.address - base : own.address - base + own.nbytes])
+                for _, own in encoded
+            ]
+        rows = [
+            (stream.height, stream.width, segment.turned, place)
+            for stream, (place, segment) in zip(prepared.streams, encoded, strict=True)
+        ]
+        prepared.rows = np.array(rows, np.int64).reshape(-1, 4)
+        return prepared
 
     def fill(self, segments: Sequence[Segment], slot: Slot) -> CudaSpan:
         """Decode the encoded images to their places in the slot, and copy those that are pixels already.
@@ -83,7 +124,7 @@ class NvJpegDecoder:
         """
         lane = self._lanes.get()
         try:
-            return lane.fill(segments, slot)
+            return lane.fill(segments if isinstance(segments, Prepared) else self.prepare(segments), slot)
         finally:
             self._lanes.put(lane)
 
@@ -94,109 +135,117 @@ class NvJpegDecoder:
         self._kernel.close()
 
 
+class _Images:
+    """A lane's decoded photographs, used again and again; their memory only grows."""
+
+    def __init__(self) -> None:
+        self.own: list[Any] = []
+        self._nbytes = np.empty(0, np.int64)
+        self._addresses = np.empty(0, np.int64)
+        self.span: CudaSpan | None = None
+
+    def addresses(self, images: list[Any], pixels: NDArray[np.int64], *, reused: bool) -> NDArray[np.int64]:
+        """Return where the images lie; they are asked only where more room was needed than ever, which takes time."""
+        if not reused:
+            self._nbytes, self._addresses = np.zeros((2, len(images)), np.int64)
+        for index in np.flatnonzero(pixels * 3 > self._nbytes[: len(images)]):
+            if images[index] is not None:
+                self._addresses[index] = images[index].__cuda_array_interface__["data"][0]
+                self._nbytes[index] = pixels[index] * 3
+        return self._addresses[: len(images)]
+
+
 class _Lane:
     """A decoder with a stream and memory of its own."""
 
-    def __init__(self, device: "CudaDevice", library: Any, decoder: Any, kernel: Any, decoding: Decoding) -> None:
+    def __init__(self, device: "CudaDevice", decoder: Any, params: Any, kernel: "_Kernel", decoding: Decoding) -> None:
         self._device = device
-        self._library = library
         self._decoder = decoder
-        self._kernel = kernel
+        self._params = params
+        self._kernel: _Kernel | None = kernel
         self._decoding = decoding
-        self._params = _params(library)
+        self._nbytes = 3 * decoding.size * decoding.size
         self._stream = device.new_stream()
-        self._sets: list[list[Any]] = [[] for _ in range(SETS)]
-        self._used: list[CudaSpan | None] = [None] * SETS
+        self._sets = [_Images() for _ in range(SETS)]
         self._table: Slot | None = None
-        self._next = 0
         self.decoded = self.refused = 0
 
-    def fill(self, segments: Sequence[Segment], slot: Slot) -> CudaSpan:
-        size = self._decoding.size
-        nbytes, images = 3 * size * size, sum(segment.images for segment in segments)
-        if images * nbytes > slot.nbytes:
-            message = f"{images} images of {nbytes} bytes do not fit a slot of {slot.nbytes}: take larger slots"
+    def fill(self, prepared: Prepared, slot: Slot) -> CudaSpan:
+        if len(prepared) * self._nbytes > slot.nbytes:
+            message = f"{len(prepared)} images of {self._nbytes} bytes do not fit a slot of {slot.nbytes}: enlarge it"
             raise DeviceError(message)
+        pixels = prepared.rows[:, 0] * prepared.rows[:, 1]
         with self._device.span(self._stream) as span:
-            self._decode([own for own in enumerate(segments) if own[1].kind == "jpeg"], slot)
-            for place, segment in enumerate(segments):
-                if segment.kind != "jpeg":
-                    self._copy(slot.address + place * nbytes, segment.address, segment.nbytes)
+            for part in _parts(pixels.tolist()) if prepared.streams else ():
+                self._decode(prepared, part, pixels[part], slot)
+            if len(prepared.streams) < len(prepared):
+                self._copy_pixels(prepared, slot)
         return span
 
-    def close(self) -> None:
-        """Let go of the decoder, its images and the stream; the counts stay."""
-        self._sets, self._used = [], []
-        self._decoder = self._stream = self._kernel = None
+    def _copy_pixels(self, prepared: Prepared, slot: Slot) -> None:
+        for place, segment in enumerate(prepared):
+            if segment.kind != "jpeg":
+                self._copy(slot.address + place * self._nbytes, segment.address, segment.nbytes)
 
     def _copy(self, target: int, source: int, nbytes: int) -> None:
         doing = "queueing a copy to the GPU"
         checked(bindings.cuMemcpyHtoDAsync(target, source, nbytes, self._stream.handle), doing)
 
-    def _decode(self, encoded: list[tuple[int, Segment]], slot: Slot) -> None:
-        if not encoded:
-            return
-        base = min(segment.address for _, segment in encoded)
-        memory = bytes_at(base, max(segment.address + segment.nbytes for _, segment in encoded) - base)
-        views = [memory[own.address - base : own.address - base + own.nbytes] for _, own in encoded]
-        streams = [self._library.CodeStream(view) for view in views]
-        for first, last in _parts([stream.height * stream.width for stream in streams]):
-            images = self._images(streams[first:last])
-            self._resize(images, encoded[first:last], slot)
-
-    def _images(self, streams: list[Any]) -> list[Any]:
-        """Decode into the older set of images; returns None in place of each that was refused."""
-        turn = self._next
-        self._next = (turn + 1) % SETS
-        span, self._used[turn] = self._used[turn], None
-        if span is not None:
-            span.wait()
-        known = self._sets[turn]
-        reused = known[: len(streams)] if len(known) >= len(streams) else None
+    def _decode(self, prepared: Prepared, part: slice, pixels: NDArray[np.int64], slot: Slot) -> None:
+        """Decode some of the images into the older set, and queue their resizing."""
+        images = self._sets.pop(0)
+        self._sets.append(images)
+        if images.span is not None:
+            images.span.wait()
+        streams, rows = prepared.streams[part], prepared.rows[part]
+        reused = images.own[: len(streams)] if len(images.own) >= len(streams) else None
         with _told():
             found: list[Any] = self._decoder.decode(
                 streams, images=reused, params=self._params, cuda_stream=self._stream.handle
             )
-        if reused is None:
-            self._sets[turn] = [image for image in found if image is not None]
-        return found
+        addresses = images.addresses(found, pixels, reused=reused is not None)
+        there = np.array([image is not None for image in found])
+        if reused is None and there.all():
+            images.own = found
+        self.decoded += int(there.sum())
+        table = photographs(addresses[there], rows[there], crop=self._decoding.crop)
+        if len(table):
+            images.span = self._resize(table, slot)
+        for place in rows[~there, 3]:
+            self._decode_in_software(prepared[place], slot.address + int(place) * self._nbytes)
 
-    def _resize(self, images: list[Any], encoded: list[tuple[int, Segment]], slot: Slot) -> None:
-        size = self._decoding.size
-        rows = [
-            (image.__cuda_array_interface__["data"][0], image.width, image.height, segment.turned, place)
-            for image, (place, segment) in zip(images, encoded, strict=True)
-            if image is not None
-        ]
-        self.decoded += len(rows)
-        if rows:
-            table = photographs(np.array(rows, np.int64), crop=self._decoding.crop)
-            self._launch(table, slot)
-        for image, (place, segment) in zip(images, encoded, strict=True):
-            if image is None:
-                self.refused += 1
-                pixels = self._decoding.software(segment)
-                self._copy(slot.address + place * 3 * size * size, pixels.ctypes.data, pixels.nbytes)
-                self._stream.synchronize()  # the pixels must outlive the copy
+    def _decode_in_software(self, segment: Segment, target: int) -> None:
+        self.refused += 1
+        pixels = self._decoding.software(segment)
+        self._copy(target, pixels.ctypes.data, pixels.nbytes)
+        self._stream.synchronize()  # the pixels must outlive the copy
 
-    def _launch(self, table: NDArray[np.int64], slot: Slot) -> None:
+    def _resize(self, table: NDArray[np.int64], slot: Slot) -> CudaSpan:
         size = self._decoding.size
         if self._table is None or self._table.nbytes < table.nbytes:
             self._table = self._device.slot(table.nbytes)
+        assert self._kernel is not None
         with self._device.span(self._stream) as span:
             self._copy(self._table.address, table.ctypes.data, table.nbytes)
             blocks = (-(-size * size // THREADS), len(table), 1)
             self._kernel(self._stream.handle, blocks, self._table.address, slot.address, size)
-        self._used[(self._next - 1) % SETS] = span
+        return span
+
+    def close(self) -> None:
+        """Let go of the decoder, its images and the stream; the counts stay."""
+        self._sets = []
+        self._decoder = self._stream = self._kernel = None
 
 
-def photographs(rows: NDArray[np.int64], *, crop: bool) -> NDArray[np.int64]:
+def photographs(addresses: NDArray[np.int64], rows: NDArray[np.int64], *, crop: bool) -> NDArray[np.int64]:
     """Return the kernel's table: which part of each photograph is used, how it is turned, and its place.
 
     Parameters
     ----------
-    rows : shape (images, 5)
-        Address, width, height, how it is turned (see :class:`inferkit.batch.Segment`) and place of each.
+    addresses : shape (images,)
+        Where the photographs lie on the GPU.
+    rows : shape (images, 4)
+        Height, width, how it is turned (see :class:`inferkit.batch.Segment`) and place of each.
     crop
         Use the largest square at the centre of the upright photograph; else the whole.
 
@@ -205,7 +254,7 @@ def photographs(rows: NDArray[np.int64], *, crop: bool) -> NDArray[np.int64]:
     ndarray, shape (images, 8)
         As ``struct Photograph`` in resize.cu.
     """
-    address, width, height, turned, place = rows.T
+    height, width, turned, place = rows.T
     top = left = np.zeros_like(width)
     used = (height, width)
     if crop:
@@ -215,18 +264,18 @@ def photographs(rows: NDArray[np.int64], *, crop: bool) -> NDArray[np.int64]:
         down, across = np.where(transposed, backwards[::-1], backwards)
         top, left = (height - side + down) // 2, (width - side + across) // 2
         used = (side, side)
-    return np.ascontiguousarray(np.stack([address, width, top, left, *used, turned, place], axis=1))
+    return np.ascontiguousarray(np.stack([addresses, width, top, left, *used, turned, place], axis=1))
 
 
-def _parts(pixels: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield consecutive parts, first to last, of at most :data:`MOST_PIXELS` or of one photograph."""
+def _parts(pixels: Sequence[int]) -> Iterator[slice]:
+    """Yield consecutive parts of at most :data:`MOST_PIXELS`, or of one photograph."""
     first = total = 0
     for index, own in enumerate(pixels):
         if index > first and total + own > MOST_PIXELS:
-            yield first, index
+            yield slice(first, index)
             first, total = index, 0
         total += own
-    yield first, len(pixels)
+    yield slice(first, len(pixels))
 
 
 def _library() -> Any:

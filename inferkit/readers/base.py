@@ -19,13 +19,16 @@ from inferkit.records.job import ReadOptions
 
 
 class Allocator(Protocol):
-    """What a reader needs of a device: memory to fill and memory made known to it."""
+    """What a reader needs of a device: memory to fill, memory made known to it, and a look at what it will decode."""
 
     def allocate(self, nbytes: int, memory: str = "") -> HostMemory:
         """Allocate page-aligned host memory."""
 
     def register(self, address: int, nbytes: int, *, writable: bool) -> Registration:
         """Make existing memory something that the device copies from."""
+
+    def prepare(self, segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
+        """Let the device look at encoded images, on this thread."""
 
 
 @dataclass(frozen=True)

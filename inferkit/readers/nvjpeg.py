@@ -104,7 +104,8 @@ class NvJpegReader(JpegFiles, EncodedReader):
         else:
             for blocks in wanted:
                 self._fetch(blocks, view)
-        return tuple(self._segment(piece, blocks, view, buffer) for piece, blocks in zip(pieces, wanted, strict=True))
+        found = [self._segment(piece, blocks, view, buffer) for piece, blocks in zip(pieces, wanted, strict=True)]
+        return self.allocator.prepare(tuple(found))
 
     def _fetch(self, blocks: Blocks, view: memoryview) -> None:
         path, place, nbytes = self._paths[blocks.file], blocks.place, blocks.needed
