@@ -167,7 +167,7 @@ class Device(Closing):
         raise DeviceError(message)
 
     def prepare(self, segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
-        """Look at encoded images before they are copied in; several threads may do so, which saves the next one time."""
+        """Look at encoded images before they are copied in; several threads may, to save the one that copies time."""
         return segments
 
     @abstractmethod
