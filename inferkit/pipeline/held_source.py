@@ -1,9 +1,10 @@
 """Batches that were read beforehand and are delivered again and again: what is behind the reader is measured alone."""
 
-import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
-from itertools import chain, cycle, islice
+from functools import partial
+from itertools import chain, islice
+from queue import SimpleQueue
 from time import monotonic_ns
 
 from inferkit.batch import Batch, Piece, Segment
@@ -12,10 +13,6 @@ from inferkit.devices.base import Device
 from inferkit.readers.base import Reader
 from inferkit.readers.split import batches
 from inferkit.records.job import ReadOptions
-
-
-def _kept() -> None:
-    """Give nothing back: the next but a few delivers the same memory."""
 
 
 class HeldSource(Closing):
@@ -39,12 +36,13 @@ class HeldSource(Closing):
     waits = True
 
     def __init__(self, reader: Reader, device: Device, shares: Sequence[Sequence[Piece]], options: ReadOptions) -> None:
-        self._lock = threading.Lock()
+        self._idle: SimpleQueue[tuple[Segment, ...] | None] = SimpleQueue()
         self._cancelled = False
         wanted = islice(batches(list(chain.from_iterable(shares)), options.batch_size, None), options.held)
         with ExitStack() as undo:
             self._undo = undo
-            self._held = cycle([self._read(reader, device, pieces, options.batch_size) for pieces in wanted])
+            for pieces in wanted:
+                self._idle.put(self._read(reader, device, pieces, options.batch_size))
             self._undo = undo.pop_all()
 
     def _read(self, reader: Reader, device: Device, pieces: Sequence[Piece], images: int) -> tuple[Segment, ...]:
@@ -55,15 +53,15 @@ class HeldSource(Closing):
         return reader.read(pieces, buffer)
 
     def get(self) -> Batch | None:
-        """Return the next batch; None after :meth:`cancel`. Threads may share it."""
-        with self._lock:
-            segments = next(self._held)
+        """Return the batch that was given back longest ago; None after :meth:`cancel`. Threads may share it."""
+        segments = None if self._cancelled else self._idle.get()
         now = monotonic_ns()
-        return None if self._cancelled else Batch(segments, _kept, now, now)
+        return None if segments is None else Batch(segments, partial(self._idle.put, segments), now, now)
 
     def cancel(self) -> None:
-        """Let :meth:`get` return None from now on."""
+        """Let :meth:`get`, where somebody may wait, return None; any thread may call it."""
         self._cancelled = True
+        self._idle.put(None)
 
     def close(self) -> None:
         """Free the memory, when no copy from it is under way."""

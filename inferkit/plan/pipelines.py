@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 HELD = 4
-"""Batches that are decoded again and again where decoding is measured alone: more than lie in a GPU's caches."""
+"""Batches for each GPU that are decoded again and again where decoding is measured alone: one more than slots."""
 
 
 class InferChoice(NamedTuple):
@@ -139,7 +139,7 @@ class _Pipeline:
     def _decodes(self) -> Point:
         """Return the point that decodes files that lie in host memory."""
         reading = read_options(self.context, self.reads._replace(reader=NvJpegReader.name, threads=1))
-        job = self._fed(reading.changed(decoders=self._decoders, held=HELD))
+        job = self._fed(reading.changed(decoders=self._decoders, held=HELD * self.setting.gpus))
         return Point("decode", self.device_axes, self.setting.jobs(job))
 
     def _fed(self, reading: ReadOptions) -> PipelineJob:
