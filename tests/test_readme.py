@@ -26,7 +26,6 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 PROGRAMS = "inferkit|papermill|make|pip|conda|jupyter"
 EXECUTED = ROOT / "tests" / "fixtures" / "schema_1" / "03b_single_process.ipynb"
-ON_THE_CPU = "{device: cpu, readers: [memory], engines: ['null'], warmup_s: 0.05, duration_s: 0.1, repeats: 2}"
 
 pytestmark = pytest.mark.xdist_group("readme")
 
@@ -80,7 +79,7 @@ def here(command: str, place: Path) -> list[str]:
         command = command.replace(there, instead)
     words = [found for word in shlex.split(command) for found in expanded(word, place)]
     if words[0] == "papermill":
-        return [sys.executable, "-m", *words, *(["-y", ON_THE_CPU] if "-f" in words else [])]
+        return [sys.executable, "-m", *words, *(["--prepare-only"] if "-f" in words else [])]  # tests/notebooks execute
     if words[0] == "inferkit":
         return [sys.executable, "-m", "inferkit.cli.main", *words[1:]]
     return words
