@@ -34,7 +34,6 @@ def dataset_for(params: Reading, pending: Dataset | None = None, assumed: Assume
         If the folder is missing or is no data set.
     """
     dtype, shape = params.dtype, tuple(params.shape)
-    own = shape or shape_for(params.models if isinstance(params, SingleProcess) else [])
     readers = [reader_class(name) for name in params.readers]
     decoding = [reader for reader in readers if reader.capabilities.decodes]
     resident = [reader for reader in readers if not reader.capabilities.has_files]
@@ -42,15 +41,21 @@ def dataset_for(params: Reading, pending: Dataset | None = None, assumed: Assume
         if assumed is not None and not named_folder(params).is_dir():
             return _assumed_photographs(params, assumed)
         return decoding[0].find(photographs_folder(params), dtype, decoded_shape(params))
+    if params.data and len(resident) < len(readers):
+        return _named(params, pending)
+    own = shape or shape_for(params.models if isinstance(params, SingleProcess) else [])
     if len(resident) == len(readers):
         return in_memory(own, dtype or "uint8")
-    if not params.data:
-        folder = synthetic_folder(dtype or "uint8", own)
-        if pending is not None and pending.folder == folder:
-            return pending
-        if assumed is not None and not (folder / MANIFEST_NAME).exists():
-            return Dataset(folder, dtype or "uint8", own, files=(), described=True, awaited=SYNTHETIC_IMAGES)
-        return make_default(dtype or "uint8", own)
+    folder = synthetic_folder(dtype or "uint8", own)
+    if pending is not None and pending.folder == folder:
+        return pending
+    if assumed is not None and not (folder / MANIFEST_NAME).exists():
+        return Dataset(folder, dtype or "uint8", own, files=(), described=True, awaited=SYNTHETIC_IMAGES)
+    return make_default(dtype or "uint8", own)
+
+
+def _named(params: Reading, pending: Dataset | None) -> Dataset:
+    """Open the data set that parameters name."""
     if pending is not None and pending.folder == resolve(params.data):
         return pending
     folder = resolve(params.data)
@@ -60,7 +65,7 @@ def dataset_for(params: Reading, pending: Dataset | None = None, assumed: Assume
             "with these parameters, or `inferkit run`, which runs all stages), mount the storage, or correct the path"
         )
         raise DatasetError(message)
-    return open_dataset(first_copy(folder), dtype=dtype or None, shape=shape or None)
+    return open_dataset(first_copy(folder), dtype=params.dtype or None, shape=tuple(params.shape) or None)
 
 
 def _assumed_photographs(params: Reading, assumed: Assumed) -> Dataset:

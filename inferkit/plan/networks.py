@@ -111,6 +111,8 @@ def _absent(model: str, precision: str, dataset: Dataset) -> "ModelFile":
 
 def shape_for(models: Sequence[str]) -> tuple[int, ...]:
     """Return the shape of images that are made for `models`: their own where all have the same, else the usual one."""
+    if not models:
+        return DEFAULT_SHAPE
     from inferkit.models.zoo import MODELS
 
     shapes = {MODELS[name].input_shape if name in MODELS else DEFAULT_SHAPE for name in models}

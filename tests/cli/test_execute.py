@@ -190,7 +190,7 @@ def start(*arguments: Any) -> subprocess.Popen[str]:
 
 
 def test_ctrl_c_finishes_the_point_writes_everything_and_runs_no_more(config: WriteConfig, tmp_path: Path) -> None:
-    path = config(threads=[1, 2, 3], duration_s=1.0)
+    path = config(threads=[1, 2, 3], duration_s=0.3)
     with start("run", path, path, "--only", "03a,03b", "--out", tmp_path / "runs") as running:
         wait_for(lambda: ranks_below(running.pid), 60)
         os.killpg(running.pid, signal.SIGINT)
@@ -206,7 +206,7 @@ def test_ctrl_c_finishes_the_point_writes_everything_and_runs_no_more(config: Wr
 
 
 def test_a_second_ctrl_c_stops_at_once_and_nothing_is_left(config: WriteConfig, tmp_path: Path) -> None:
-    with start("run", config(duration_s=60.0), "--only", "03a", "--out", tmp_path / "runs") as running:
+    with start("run", config(duration_s=60.0, threads=[1]), "--only", "03a", "--out", tmp_path / "runs") as running:
         wait_for(lambda: ranks_below(running.pid), 60)
         family = descendants(running.pid)
         for _ in range(2):
@@ -309,7 +309,7 @@ def test_a_killed_run_leaves_no_kernel_no_rank_and_no_file_where_it_ran(
         "-m",
         "inferkit.cli.main",
         "run",
-        config(duration_s=60.0),
+        config(duration_s=60.0, threads=[1]),
         "--only",
         "03a",
         "--out",

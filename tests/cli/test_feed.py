@@ -39,7 +39,15 @@ def started(parameters: dict[str, Any], out: Path, *options: str) -> tuple[subpr
 
 
 def test_a_feed_tells_of_plan_progress_records_and_notebooks_in_turn(data: str, tmp_path: Path) -> None:
-    values = {"storage": "piped", "data": data, "engines": ["null"], "batch_sizes": [8], **TINY, "duration_s": 0.6}
+    values = {
+        "storage": "piped",
+        "data": data,
+        "engines": ["null"],
+        "batch_sizes": [8],
+        "threads": [1],
+        **TINY,
+        "duration_s": 0.6,
+    }
     running, reading = started(values, tmp_path / "runs", "--only", "03a")
     with running, os.fdopen(reading) as lines:
         events = [json.loads(line) for line in lines]
@@ -61,7 +69,7 @@ def test_a_feed_tells_of_plan_progress_records_and_notebooks_in_turn(data: str, 
 
 
 def test_a_run_whose_reader_is_gone_finishes_its_point_and_ends(data: str, tmp_path: Path) -> None:
-    values = {"storage": "piped", "data": data, "batch_sizes": [8], **TINY, "threads": [1, 2, 3], "duration_s": 1.0}
+    values = {"storage": "piped", "data": data, "batch_sizes": [8], **TINY, "threads": [1, 2, 3], "duration_s": 0.3}
     running, reading = started(values, tmp_path / "runs", "--only", "03a")
     with running:
         wait_for(lambda: ranks_below(running.pid), 60)

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,14 @@ from inferkit.cockpit.process import TWICE_S, Event, Running
 from inferkit.records.notebooks import load_runs
 from tests.cli.conftest import TINY, write_data
 from tests.processes import alive, descendants, ranks_below, wait_for
+
+TELLS = f"""#!{sys.executable}
+import os, sys
+sys.stdin.read()
+print("planned")
+os.write(int(sys.argv[sys.argv.index("--feed") + 1]), b'{{"event": "planned"}}\\n')
+"""
+"""Stands in for a run: it tells of one event, and ends."""
 
 
 class Heard:
@@ -32,8 +41,9 @@ class Heard:
 
 
 def start(tmp_path: Path, heard: Heard, only: list[str], **values: Any) -> Running:
-    parameters = {"storage": "tiny", "data": write_data(tmp_path), "engines": ["null"], "batch_sizes": [8], **TINY}
-    return Running(as_yaml({**parameters, **values}), only, tmp_path / "runs", heard.events.append, heard.ended)
+    small = {"engines": ["null"], "threads": [1], "batch_sizes": [8], **TINY}
+    parameters = {"storage": "tiny", "data": write_data(tmp_path), **small, **values}
+    return Running(as_yaml(parameters), only, tmp_path / "runs", heard.events.append, heard.ended)
 
 
 @pytest.fixture
@@ -59,16 +69,19 @@ def test_a_run_is_like_one_from_the_terminal_and_tells_of_itself(tmp_path: Path)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_listener_that_fails_is_told_of_the_end_all_the_same(tmp_path: Path) -> None:
+def test_a_listener_that_fails_is_told_of_the_end_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     heard = Heard()
+    command = tmp_path / "python"
+    command.write_text(TELLS)
+    command.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(command))
 
     def fail(event: Event) -> None:
         raise ValueError(event["event"])
 
-    parameters = {"storage": "tiny", "data": write_data(tmp_path), "batch_sizes": [8], **TINY}
-    with Running(as_yaml(parameters), ["03a"], tmp_path / "runs", fail, heard.ended) as running:
+    with Running("storage: tiny", ["03a"], tmp_path / "runs", fail, heard.ended) as running:
         running.wait(120)
-    assert heard.end is not None
+    assert heard.end == (0, "planned\n")
 
 
 def test_a_run_that_is_killed_is_told_of(tmp_path: Path) -> None:
@@ -93,7 +106,7 @@ def test_what_is_refused_is_told_in_words(tmp_path: Path) -> None:
 
 def test_stop_once_finishes_the_point_and_twice_ends_at_once(tmp_path: Path) -> None:
     once, twice = Heard(), Heard()
-    with start(tmp_path, once, ["03a"], threads=[1, 2], duration_s=1.0) as running:
+    with start(tmp_path, once, ["03a"], threads=[1, 2], duration_s=0.3) as running:
         wait_for(lambda: ranks_below(running.pid), 60)
         running.stop()
         running.wait(90)
@@ -114,7 +127,7 @@ def test_stop_once_finishes_the_point_and_twice_ends_at_once(tmp_path: Path) -> 
     assert stored.run.failure.message == "stopped at once by the user"
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 12))])
+@pytest.mark.parametrize("seed", [3, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(12) if seed != 3)])
 def test_stopped_at_a_random_moment_nothing_is_left_behind(seed: int, tmp_path: Path, temporary: Path) -> None:
     chance = random.Random(seed)
     heard = Heard()

@@ -36,14 +36,17 @@ def planes(height: int = 90, width: int = 120, index: int = 0) -> list[Pixels]:
     return [pixels[:, :, channel].copy() for channel in (0, 2, 1)]
 
 
+@cache
 def sampled(name: str, height: int = 90, width: int = 120, restart: int = 0) -> bytes:
     return encode(planes(height, width), SAMPLINGS[name], restart=restart)
 
 
+@cache
 def grey(height: int = 90, width: int = 120, restart: int = 0, factor: tuple[int, int] = (1, 1)) -> bytes:
     return encode(planes(height, width)[:1], [factor], restart=restart)
 
 
+@cache
 def cmyk(height: int = 90, width: int = 120, adobe: int | None = 0) -> bytes:
     """Four components as Adobe writes them: no ink is 255."""
     pixels = photograph(0, height, width)

@@ -48,7 +48,7 @@ if __name__ == "__main__":
 
 
 def asked(images: Path, out: Path, **options: Any) -> MakeDataset:
-    return MakeDataset(images=str(images), data=str(out), **options)
+    return MakeDataset(images=str(images), data=str(out), **{"workers": 1, **options})
 
 
 def by_opencv(path: Path, size: int) -> np.ndarray[Any, Any]:
@@ -216,7 +216,7 @@ def test_a_make_that_was_stopped_leaves_no_process_and_resumes_byte_identically(
     resumed, made = map(int, done.stdout.split())
     assert resumed > 0
     assert resumed + made == 20
-    subprocess.run(program(images, whole), check=True, capture_output=True)
+    make_from_images(asked(images, whole, size=160, images_per_file=4))
     assert contents(stopped) == contents(whole)
     assert verify(open_dataset(stopped)).ok
 
@@ -268,7 +268,7 @@ def test_a_file_that_ends_the_decoder_is_skipped_and_the_rest_is_made(
     assert manifest.images == 7
     for name in deadly:
         (images / name).write_bytes(b"damage")  # as long, so the same source
-    subprocess.run(program(images, tmp_path / "other"), check=True, capture_output=True)
+    make_from_images(asked(images, tmp_path / "other", size=160, images_per_file=4))
     assert (tmp_path / "set" / "dataset.xxh3").read_bytes() == (tmp_path / "other" / "dataset.xxh3").read_bytes()
 
 
@@ -357,6 +357,6 @@ def test_a_quota_limits_the_workers_as_the_record_says(tmp_path: Path, monkeypat
     monkeypatch.setattr("inferkit.dataset.images.cpus", lambda: 2)
     monkeypatch.setattr("inferkit.dataset.images._processes", pool)
     images = folder_of(tmp_path / "images", 3)
-    make_from_images(asked(images, tmp_path / "set", size=40, images_per_file=1))
+    make_from_images(asked(images, tmp_path / "set", size=40, images_per_file=1, workers=0))
     make_from_images(asked(images, tmp_path / "more", size=40, images_per_file=1, workers=3))
     assert counts == [2, 3]

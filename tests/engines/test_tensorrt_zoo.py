@@ -11,7 +11,7 @@ from inferkit.errors import EngineError
 from inferkit.models.cache import ModelFile, model_path
 from inferkit.models.zoo import MODELS
 
-QUICK = ("resnet18", "resnet50", "googlenet", "mobilenet_v3_large", "text_cnn")
+QUICK = ("resnet18", "googlenet", "mobilenet_v3_large", "text_cnn")
 NAMES = [
     pytest.param(name, marks=[pytest.mark.xdist_group(f"zoo-{name}"), *([] if name in QUICK else [pytest.mark.slow])])
     for name in MODELS

@@ -88,7 +88,7 @@ def test_a_killed_rank_is_a_failed_run_and_the_next_point_goes_on(folder: Path) 
             os.kill(rank, signal.SIGKILL)
             killed.append(rank)
 
-    first, second = measure(plan(asked(folder, threads=[1, 2], duration_s=1.0)), kill_the_first)
+    first, second = measure(plan(asked(folder, threads=[1, 2], duration_s=0.3)), kill_the_first)
     assert killed
     assert first.verdict == "FAILED"
     assert first.failure is not None
@@ -134,7 +134,7 @@ def test_the_first_ctrl_c_finishes_the_point_and_the_second_ends_it(folder: Path
             os.kill(os.getpid(), signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)
-    runs = measure(plan(asked(folder, threads=[1, 2, 3], duration_s=0.5)), press)
+    runs = measure(plan(asked(folder, threads=[1, 2, 3], duration_s=0.3)), press)
     run = next(runs)
     assert [status.stopping for status in pressed] == [False, True][:presses]
     if presses == 1:

@@ -9,26 +9,17 @@ from hypothesis import strategies as st
 
 from inferkit.measure import progress
 from inferkit.measure.progress import MIME, PERIOD_S, LogSink, NotebookSink, TerminalSink, terminal_sink
-
-
-class Clock:
-    """Tells the time that it is set to."""
-
-    def __init__(self) -> None:
-        self.now = 1e6
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock[float]:
+    clock = Clock(1e6)
     monkeypatch.setattr(progress, "monotonic", clock)
     return clock
 
 
-def test_a_log_has_a_line_each_ten_seconds_at_most(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_has_a_line_each_ten_seconds_at_most(clock: Clock[float], capsys: pytest.CaptureFixture[str]) -> None:
     sink = LogSink("nvme")
     for second in range(35):
         sink.show(second / 35, f"point {second}")
@@ -41,7 +32,7 @@ def test_a_log_has_a_line_each_ten_seconds_at_most(clock: Clock, capsys: pytest.
 
 @given(gaps=st.lists(st.floats(0, 25), max_size=50))
 def test_lines_are_never_nearer_than_the_period(gaps: list[float]) -> None:
-    clock, written = Clock(), list[float]()
+    clock, written = Clock(1e6), list[float]()
 
     class Written(LogSink):
         def write(self, text: str) -> None:
@@ -57,7 +48,7 @@ def test_lines_are_never_nearer_than_the_period(gaps: list[float]) -> None:
     assert bool(written) == bool(gaps)
 
 
-def test_what_is_written_is_never_held_back(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_written_is_never_held_back(clock: Clock[float], capsys: pytest.CaptureFixture[str]) -> None:
     sink = LogSink()
     for text in ("a", "b"):
         sink.write(text)

@@ -150,7 +150,7 @@ def test_fp8_leaves_the_rest_in_float16() -> None:
     assert quantised.opset_import[0].version >= 19
 
 
-QUICK = {"text_cnn", "sensor_net", "resnet18", "mobilenet_v3_large", "googlenet"}
+QUICK = {"text_cnn", "sensor_net", "mobilenet_v3_large"}
 NAMES = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in MODELS]
 
 

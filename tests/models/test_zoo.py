@@ -22,7 +22,7 @@ QUICK = {
     *("alexnet_owt", "resnet18", "resnet50", "googlenet", "inception3", "mobilenet_v3_large", "efficientnet_b0"),
     *("convnext_tiny", "deep_mnist", "sensor_net", "text_cnn"),
 }
-QUICK_HALF = {"resnet18", "resnet50", "mobilenet_v3_large", "text_cnn"}
+QUICK_HALF = {"resnet18", "mobilenet_v3_large", "text_cnn"}
 
 
 def images(shape: tuple[int, ...], count: int = 2) -> Any:

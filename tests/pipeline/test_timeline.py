@@ -8,35 +8,28 @@ from hypothesis import strategies as st
 from inferkit.pipeline import timeline as timeline_module
 from inferkit.pipeline.timeline import Timeline
 from inferkit.records.job import RankProgress, Window
+from tests.clock import Clock
 from tests.pipeline.conftest import ignore
 
 START = 7_000_000_000_123  # whose distances are no round floats
 MS = 1_000_000
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> int:
-        return self.now
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock[int]:
+    clock = Clock(START)
     monkeypatch.setattr(timeline_module, "monotonic_ns", clock)
     return clock
 
 
-def complete(timeline: Timeline, clock: Clock, at_ms: float, took_ms: float = 10, images: int = 4) -> bool:
+def complete(timeline: Timeline, clock: Clock[int], at_ms: float, took_ms: float = 10, images: int = 4) -> bool:
     """Complete a batch whose one stage ended at that time."""
     clock.now = START + round(at_ms * MS)
     return timeline.add(images, images * 100, clock.now - round(took_ms * MS), clock.now)
 
 
 @pytest.fixture
-def measured(clock: Clock) -> Timeline:
+def measured(clock: Clock[int]) -> Timeline:
     """Give two windows of 2 s after a warm-up of 1 s, a batch every 0.3 s; those of the warm-up took long."""
     timeline = Timeline(Window(warmup_s=1, duration_s=2, repeats=2), ("read",), ignore)
     ended = [complete(timeline, clock, 300 * k, 250 if k <= 4 else 10 * k) for k in range(1, 19)]
@@ -82,7 +75,7 @@ def test_series_cover_the_warm_up_too(measured: Timeline) -> None:
     assert series["images_per_s"].unit == "images/s"
 
 
-def test_a_series_is_of_bytes_where_there_are_no_images(clock: Clock) -> None:
+def test_a_series_is_of_bytes_where_there_are_no_images(clock: Clock[int]) -> None:
     timeline = Timeline(Window(warmup_s=1.0, duration_s=10.0, repeats=1), ("copy",), ignore)
     for k in range(1, 11):
         clock.now = START + 300 * k * MS
@@ -92,7 +85,7 @@ def test_a_series_is_of_bytes_where_there_are_no_images(clock: Clock) -> None:
     assert series["bytes_per_s"].values == pytest.approx([400 / 0.3] * 3)
 
 
-def test_a_bin_of_the_series_is_no_shorter_than_a_batch(clock: Clock) -> None:
+def test_a_bin_of_the_series_is_no_shorter_than_a_batch(clock: Clock[int]) -> None:
     timeline = Timeline(Window(warmup_s=2.5, duration_s=10.0, repeats=1), ("read",), ignore)
     for k in range(1, 6):
         complete(timeline, clock, 2500 * k)
@@ -101,7 +94,7 @@ def test_a_bin_of_the_series_is_no_shorter_than_a_batch(clock: Clock) -> None:
     assert series.values == pytest.approx([4 / 2.5] * 4)
 
 
-def test_nothing_measured_yet(clock: Clock) -> None:
+def test_nothing_measured_yet(clock: Clock[int]) -> None:
     timeline = Timeline(Window(warmup_s=1), ("read",), ignore)
     complete(timeline, clock, 1100)
     assert len(timeline.repeats) == 1
@@ -114,7 +107,7 @@ def test_nothing_measured_yet(clock: Clock) -> None:
     st.integers(0, 10**15),
     st.integers(1, 5),
 )
-def test_every_batch_of_the_windows_counts_once(clock: Clock, gaps: list[int], origin: int, repeats: int) -> None:
+def test_every_batch_of_the_windows_counts_once(clock: Clock[int], gaps: list[int], origin: int, repeats: int) -> None:
     clock.now = origin
     timeline = Timeline(Window(warmup_s=0.5, duration_s=1.0, repeats=repeats), ("read",), ignore)
     for gap in gaps:
@@ -134,13 +127,13 @@ def test_every_batch_of_the_windows_counts_once(clock: Clock, gaps: list[int], o
         assert before.start_s + before.seconds == pytest.approx(after.start_s)
 
 
-def test_window_goes_on_until_it_has_its_images(clock: Clock) -> None:
+def test_window_goes_on_until_it_has_its_images(clock: Clock[int]) -> None:
     timeline = Timeline(Window(warmup_s=0.1, duration_s=0.1, repeats=1, images=40), ("read",), ignore)
     assert [complete(timeline, clock, 100 * k) for k in range(1, 12)] == [False] * 10 + [True]
     assert [repeat.images for repeat in timeline.repeats] == [4, 40]
 
 
-def test_bare_copies_have_no_images_to_wait_for(clock: Clock) -> None:
+def test_bare_copies_have_no_images_to_wait_for(clock: Clock[int]) -> None:
     timeline = Timeline(Window(warmup_s=0.1, duration_s=0.1, repeats=1, images=24_576), ("copy",), ignore)
     clock.now += 100 * MS
     assert not timeline.add(0, 100, START, clock.now)
@@ -152,12 +145,12 @@ def test_bare_copies_have_no_images_to_wait_for(clock: Clock) -> None:
     assert "images_per_s" not in timeline.series()
 
 
-def test_no_repeats_is_over_after_the_warm_up(clock: Clock) -> None:
+def test_no_repeats_is_over_after_the_warm_up(clock: Clock[int]) -> None:
     timeline = Timeline(Window(warmup_s=0.0, repeats=0), ("read",), ignore)
     assert complete(timeline, clock, 1)
 
 
-def test_tells_progress_five_times_a_second(clock: Clock) -> None:
+def test_tells_progress_five_times_a_second(clock: Clock[int]) -> None:
     told: list[RankProgress] = []
     timeline = Timeline(Window(warmup_s=1, duration_s=1, repeats=1), ("read",), told.append)
     for k in range(1, 101):
@@ -170,7 +163,7 @@ def test_tells_progress_five_times_a_second(clock: Clock) -> None:
     assert told[-1].images_per_s == pytest.approx(400)  # of the window under way, not of the warm-up
 
 
-def test_stages_keep_their_own_times(clock: Clock) -> None:
+def test_stages_keep_their_own_times(clock: Clock[int]) -> None:
     timeline = Timeline(Window(warmup_s=0.1, duration_s=0.1, repeats=1), ("read", "copy", "infer"), ignore)
     for at in (100, 200):
         clock.now = now = START + at * MS
@@ -182,7 +175,7 @@ def test_stages_keep_their_own_times(clock: Clock) -> None:
     assert medians("infer") == pytest.approx(0.005)
 
 
-def after(gaps_ms: list[float], clock: Clock, lanes: int = 1, duration_s: float = 2.0) -> dict[str, float]:
+def after(gaps_ms: list[float], clock: Clock[int], lanes: int = 1, duration_s: float = 2.0) -> dict[str, float]:
     """Return the pauses of a run whose one window begins with the first completion and has these gaps."""
     clock.now = START
     timeline = Timeline(Window(warmup_s=0.0, duration_s=duration_s, repeats=1), ("read",), ignore)
@@ -191,32 +184,32 @@ def after(gaps_ms: list[float], clock: Clock, lanes: int = 1, duration_s: float 
     return timeline.pauses(lanes)
 
 
-def test_a_steady_run_never_stands_still(clock: Clock) -> None:
+def test_a_steady_run_never_stands_still(clock: Clock[int]) -> None:
     found = after([10.0] * 200, clock)
     assert found["usual_s"] == found["longest_s"] == pytest.approx(0.01)
     assert found["stood_s"] == found["stood"] == 0
 
 
 @pytest.mark.parametrize("lanes", [1, 4])
-def test_stopped_for_four_fifths_of_the_time(clock: Clock, lanes: int) -> None:
+def test_stopped_for_four_fifths_of_the_time(clock: Clock[int], lanes: int) -> None:
     found = after([1.0] * 9 + [81.0] + ([1.0] * 19 + [81.0]) * 20, clock, lanes)
     assert found["usual_s"] == pytest.approx(0.001 * lanes)
     assert found["stood"] == pytest.approx(0.81, abs=0.02)
     assert found["longest_s"] == pytest.approx(0.081)
 
 
-def test_slow_batches_are_no_stops(clock: Clock) -> None:
+def test_slow_batches_are_no_stops(clock: Clock[int]) -> None:
     assert after([1000.0, 700.0, 2500.0, 1000.0], clock)["stood"] == 0
     assert after([1000.0] * 9 + [11_000.0], clock, duration_s=15.0)["stood"] == pytest.approx(11 / 20)
 
 
-def test_batches_that_are_completed_together_are_no_stops(clock: Clock) -> None:
+def test_batches_that_are_completed_together_are_no_stops(clock: Clock[int]) -> None:
     together = [1.0, 1.0, 1.0, 97.0] * 25
     assert after(together, clock, lanes=4)["stood"] == 0
     assert after(together, clock, lanes=1)["stood"] > 0.9
 
 
-def test_a_stop_in_one_window_is_not_thinned_out_by_the_others(clock: Clock) -> None:
+def test_a_stop_in_one_window_is_not_thinned_out_by_the_others(clock: Clock[int]) -> None:
     timeline = Timeline(Window(warmup_s=0.0, duration_s=2.0, repeats=3), ("read",), ignore)
     for at in np.cumsum([1.0, *[10.0] * 250, 500.0, *[10.0] * 320]):
         complete(timeline, clock, float(at))
@@ -225,11 +218,11 @@ def test_a_stop_in_one_window_is_not_thinned_out_by_the_others(clock: Clock) -> 
     assert found["stood"] == pytest.approx(0.25, abs=0.01)
 
 
-def test_of_a_window_of_milliseconds_a_pause_is_a_small_share(clock: Clock) -> None:
+def test_of_a_window_of_milliseconds_a_pause_is_a_small_share(clock: Clock[int]) -> None:
     assert after([1.0] * 50 + [60.0], clock, duration_s=0.1)["stood"] == pytest.approx(0.06)
 
 
-def run_through(clock: Clock, window: Window, gap_ms: Callable[[float], float]) -> Timeline:
+def run_through(clock: Clock[int], window: Window, gap_ms: Callable[[float], float]) -> Timeline:
     """Complete batches, ``gap_ms`` (by the seconds since the start) apart, until the timeline has enough."""
     clock.now = START
     timeline = Timeline(window, ("read",), ignore)
@@ -243,7 +236,7 @@ def run_through(clock: Clock, window: Window, gap_ms: Callable[[float], float]) 
 WANTED = Window(warmup_s=1, duration_s=1, repeats=3, target=0.02, longest_s=9)
 
 
-def test_a_steady_figure_needs_no_more_windows(clock: Clock) -> None:
+def test_a_steady_figure_needs_no_more_windows(clock: Clock[int]) -> None:
     timeline = run_through(clock, WANTED, lambda _: 10)
     assert len(timeline.repeats) == 4
     assert timeline.repeats[0].seconds == pytest.approx(1.0, abs=0.011)
@@ -255,7 +248,7 @@ def test_a_steady_figure_needs_no_more_windows(clock: Clock) -> None:
     assert timeline.warnings() == []
 
 
-def test_windows_are_added_until_the_figure_is_steady(clock: Clock) -> None:
+def test_windows_are_added_until_the_figure_is_steady(clock: Clock[int]) -> None:
     timeline = run_through(clock, WANTED, lambda s: 15 if 1 < s < 2.5 else 10)
     assert timeline.window.repeats == len(timeline.repeats) - 1 == 9
     steady = run_through(clock, WANTED.changed(longest_s=90, target=0.1), lambda s: 15 if 1 < s < 2.5 else 10)
@@ -266,12 +259,12 @@ def test_windows_are_added_until_the_figure_is_steady(clock: Clock) -> None:
     assert 0 < figure.half_width <= 0.1
 
 
-def test_without_a_target_no_window_is_added(clock: Clock) -> None:
+def test_without_a_target_no_window_is_added(clock: Clock[int]) -> None:
     timeline = run_through(clock, WANTED.changed(target=0), lambda s: 15 if 1 < s < 2.5 else 10)
     assert len(timeline.repeats) == 4
 
 
-def test_a_warm_up_goes_on_while_the_rate_drifts(clock: Clock) -> None:
+def test_a_warm_up_goes_on_while_the_rate_drifts(clock: Clock[int]) -> None:
     timeline = run_through(clock, WANTED, lambda s: max(10, 30 - 10 * s))
     assert 2 < timeline.repeats[0].seconds < 4
     assert timeline.warnings() == []
@@ -279,14 +272,14 @@ def test_a_warm_up_goes_on_while_the_rate_drifts(clock: Clock) -> None:
     assert fixed.repeats[0].seconds == pytest.approx(1.0, abs=0.03)
 
 
-def test_a_warm_up_has_an_end_and_drift_is_told(clock: Clock) -> None:
+def test_a_warm_up_has_an_end_and_drift_is_told(clock: Clock[int]) -> None:
     timeline = run_through(clock, WANTED, lambda s: 30 - s)
     assert timeline.repeats[0].seconds == pytest.approx(4.0, abs=0.3)
     (warning,) = timeline.warnings()
     assert warning.startswith("drift: the rate rose by ")
 
 
-def told_of(clock: Clock, stages: tuple[str, ...], *batches: tuple[int, ...]) -> list[RankProgress]:
+def told_of(clock: Clock[int], stages: tuple[str, ...], *batches: tuple[int, ...]) -> list[RankProgress]:
     """Complete batches, each the ends of its stages in ms since the start, one after another; return what was told."""
     told: list[RankProgress] = []
     timeline = Timeline(Window(warmup_s=100), stages, told.append)
@@ -296,20 +289,20 @@ def told_of(clock: Clock, stages: tuple[str, ...], *batches: tuple[int, ...]) ->
     return told
 
 
-def test_progress_tells_what_was_completed_since_it_was_told_last(clock: Clock) -> None:
+def test_progress_tells_what_was_completed_since_it_was_told_last(clock: Clock[int]) -> None:
     first, second = told_of(clock, ("read",), (0, 100), (50, 250), (200, 300), (240, 500))
     assert (first.latest.images_per_s, first.latest.bytes_per_s) == (32.0, 3200.0)
     assert second.latest.images_per_s == 32.0
     assert first.latest.batches == {"read": pytest.approx((100 + 200) / 250), "wait": 0.0}
 
 
-def test_progress_tells_where_batches_spend_their_time_and_counts_it_once(clock: Clock) -> None:
+def test_progress_tells_where_batches_spend_their_time_and_counts_it_once(clock: Clock[int]) -> None:
     """Read, a wait of 50 ms for the copy; the engine infers nothing and has the copy's span."""
     (told,) = told_of(clock, ("read", "copy", "infer", "out"), (0, 100, 150, 250, 150, 250, 150, 250))
     assert told.latest.batches == {"read": 0.4, "copy": 0.4, "infer": 0.0, "out": 0.0, "wait": pytest.approx(0.2)}
 
 
-def test_a_pipeline_without_stages_tells_its_rate_alone(clock: Clock) -> None:
+def test_a_pipeline_without_stages_tells_its_rate_alone(clock: Clock[int]) -> None:
     told: list[RankProgress] = []
     timeline = Timeline(Window(warmup_s=100), (), told.append)
     clock.now = START + 500 * MS

@@ -1,5 +1,6 @@
 import errno
 import os
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -48,14 +49,19 @@ def made(images: Path, out: Path, dtype: str = "uint8", resize: str = "stretch",
     return Known(dataset, dataset.read_images(0, COUNT).reshape(COUNT, -1).view(np.uint8))
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "float32"])
-@pytest.mark.parametrize(("resize", "fast"), [("stretch", False), ("crop", True)])
+@pytest.fixture(scope="module", params=product(("uint8", "float32"), (("stretch", False), ("crop", True))), ids=str)
+def stage_01(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Known, str, bool]:
+    """Make each kind of data set once; return it, how photographs were resized, and whether fast."""
+    folder, (dtype, (resize, fast)) = tmp_path_factory.mktemp("stage-01"), request.param
+    return made(folder_of(folder / "photographs", COUNT), folder / "out", dtype, resize, fast), resize, fast
+
+
 @pytest.mark.parametrize(("batch_size", "threads"), [(1, 1), (4, 3), (15, 1), (4, 20)])
 def test_the_pixels_are_those_of_stage_01(
-    images: Path, tmp_path: Path, device: CpuDevice, dtype: str, resize: str, fast: bool, batch_size: int, threads: int
+    images: Path, device: CpuDevice, stage_01: tuple[Known, str, bool], batch_size: int, threads: int
 ) -> None:
-    known = made(images, tmp_path / "out", dtype, resize, fast)
-    dataset = found(images, dtype=dtype)
+    known, resize, fast = stage_01
+    dataset = found(images, dtype=known.dataset.dtype)
     with JpegReader(dataset, device, resize=resize, fast=fast) as reader:
         assert reader.buffer_bytes(batch_size) == batch_size * known.dataset.image_bytes
         assert_reads_every_image(reader, Known(dataset, known.content), device, batch_size=batch_size, threads=threads)

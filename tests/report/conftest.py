@@ -1,12 +1,20 @@
+"""Runs to report of, notebooks that hold them, and a kernel in which cells are executed."""
+
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import nbformat
 import pytest
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.utils import run_sync
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 
 from inferkit.machine import facts as host_module
 from inferkit.records.figures import Figure, Histogram, Quantiles, Repeat, Series, Stage, figure_of
@@ -17,6 +25,7 @@ from inferkit.report.charts.theme import Chart, Nothing
 
 MakeRun = Callable[..., Run]
 WriteNotebook = Callable[..., Path]
+ExecuteCells = Callable[..., list[Any]]
 
 
 def spec_of(chart: Chart) -> dict[str, Any]:
@@ -183,6 +192,29 @@ def published(monkeypatch: pytest.MonkeyPatch) -> CapturingDisplayPublisher:
     monkeypatch.setattr(InteractiveShell, "initialized", classmethod(lambda cls: True))
     monkeypatch.setattr(InteractiveShell, "instance", classmethod(lambda cls: shell))
     return publisher
+
+
+@pytest.fixture(scope="session")
+def kernel() -> Iterator[AsyncKernelManager]:
+    """Keep one kernel, which starts when the first cell is executed: to import what reports takes seconds."""
+    manager = AsyncKernelManager(kernel_name="python3")
+    yield manager
+    run_sync(manager.shutdown_kernel)(now=True)
+
+
+@pytest.fixture
+def execute_cells(kernel: AsyncKernelManager) -> ExecuteCells:
+    """Execute cells as a notebook of their own and return them, with their outputs."""
+
+    def execute(*sources: str, raises: bool = False) -> list[Any]:
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+        client = NotebookClient(notebook, km=kernel, timeout=300)
+        with pytest.raises(CellExecutionError) if raises else nullcontext():
+            client.execute()
+        client.kc.stop_channels()
+        return list(notebook.cells)
+
+    return execute
 
 
 @pytest.fixture

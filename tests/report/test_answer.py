@@ -5,15 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 from IPython.core.displaypub import CapturingDisplayPublisher
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
 
 from inferkit.records.run import MIME, Run
 from inferkit.report.answer import NO_ANSWER, WAITING, Answer
-from tests.report.conftest import MakeRun
+from tests.report.conftest import ExecuteCells, MakeRun
 from tests.report.test_record import SURVIVES, Html
 
 TOP = "from inferkit.report.answer import Answer\nanswer = Answer()"
@@ -32,19 +29,16 @@ answer.show_all(stopped())
 """
 
 
-def executed(tmp_path: Path, runs: list[Run], *cells: str, raises: bool = False) -> list[Any]:
+@pytest.fixture
+def execute(tmp_path: Path, execute_cells: ExecuteCells) -> ExecuteCells:
     """Execute a notebook whose first cell is the answer, over such records, and return the cells."""
-    path = tmp_path / "records.json"
-    path.write_text(json.dumps([run.to_dict() for run in runs]))
-    sources = [TOP, MEASURE.format(path=str(path)), *cells]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
-    client = NotebookClient(notebook, kernel_name="python3", timeout=300)
-    if raises:
-        with pytest.raises(CellExecutionError):
-            client.execute()
-    else:
-        client.execute()
-    return list(notebook.cells)
+
+    def executed(runs: list[Run], *cells: str, raises: bool = False) -> list[Any]:
+        path = tmp_path / "records.json"
+        path.write_text(json.dumps([run.to_dict() for run in runs]))
+        return execute_cells(TOP, MEASURE.format(path=str(path)), *cells, raises=raises)
+
+    return executed
 
 
 def head_of(cells: list[Any]) -> str:
@@ -52,9 +46,9 @@ def head_of(cells: list[Any]) -> str:
     return text
 
 
-def test_sentence_picture_and_table_stand_in_the_first_cell(tmp_path: Path, make_run: MakeRun) -> None:
+def test_sentence_picture_and_table_stand_in_the_first_cell(execute: ExecuteCells, make_run: MakeRun) -> None:
     runs = [make_run(rate, point={"engine": "onnx", "threads": n}) for n, rate in enumerate((40, 58), 1)]
-    cells = executed(tmp_path, runs, SHOW)
+    cells = execute(runs, SHOW)
     head, line, picture, points = cells[0].outputs
     assert head.data["text/plain"].startswith("This server infers 58.00 ± 0.58 images/s")
     assert "VALID · not for quoting" in head.data["text/plain"]
@@ -67,16 +61,16 @@ def test_sentence_picture_and_table_stand_in_the_first_cell(tmp_path: Path, make
     assert len(shown) == len(runs)
 
 
-def test_one_point_has_no_table_and_a_figure_of_its_own_no_picture(tmp_path: Path, make_run: MakeRun) -> None:
-    cells = executed(tmp_path, [make_run(notebook="01", measure="dataset", facts={"images": 3})], SHOW)
+def test_one_point_has_no_table_and_a_figure_of_its_own_no_picture(execute: ExecuteCells, make_run: MakeRun) -> None:
+    cells = execute([make_run(notebook="01", measure="dataset", facts={"images": 3})], SHOW)
     head, _, picture, points = cells[0].outputs
     assert head.data["text/plain"].startswith("The data set of 3 images")
     assert picture.data == points.data == {"text/plain": ""}
 
 
-def test_failures_and_nothing_valid_are_said(tmp_path: Path, make_run: MakeRun, failed: Run) -> None:
+def test_failures_and_nothing_valid_are_said(execute: ExecuteCells, make_run: MakeRun, failed: Run) -> None:
     bad = make_run(26, verdict="INVALID", reasons=["served from memory"])
-    cells = executed(tmp_path, [bad, failed], SHOW)
+    cells = execute([bad, failed], SHOW)
     sentence, below = head_of(cells).split("\n")
     assert sentence.startswith("No valid figure: none of 2 points is VALID.")
     assert "served from memory" in sentence
@@ -85,15 +79,15 @@ def test_failures_and_nothing_valid_are_said(tmp_path: Path, make_run: MakeRun, 
     assert "image/png" in cells[0].outputs[2].data  # the ceilings of what was measured, and its verdict
 
 
-def test_an_interrupt_leaves_what_was_measured_and_says_so(tmp_path: Path, make_run: MakeRun) -> None:
-    cells = executed(tmp_path, [make_run(58), make_run(99)], STOP, raises=True)
+def test_an_interrupt_leaves_what_was_measured_and_says_so(execute: ExecuteCells, make_run: MakeRun) -> None:
+    cells = execute([make_run(58), make_run(99)], STOP, raises=True)
     assert head_of(cells).startswith("Stopped before the end. So far: This server infers 58.00 ± 0.58 images/s")
     assert "image/png" in cells[0].outputs[2].data
 
 
-def test_without_records_the_answer_says_so(tmp_path: Path) -> None:
-    assert head_of(executed(tmp_path, [])) == WAITING
-    assert head_of(executed(tmp_path, [], SHOW)).startswith("Nothing is measured yet.")
+def test_without_records_the_answer_says_so(execute: ExecuteCells) -> None:
+    assert head_of(execute([])) == WAITING
+    assert head_of(execute([], SHOW)).startswith("Nothing is measured yet.")
 
 
 def test_while_points_are_measured_it_tells_how_far_it_is(

@@ -1,18 +1,17 @@
 """Menus over records: what they choose replaces what is displayed, in a kernel as in JupyterLab."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 
 from inferkit.records.notebooks import Stored
 from inferkit.report.charts.explored import NONE, explored
 from inferkit.report.charts.theme import Nothing
 from inferkit.report.explore import FILTERS, described, encodings, select
 from inferkit.report.store import table
-from tests.report.conftest import MakeRun, WriteNotebook
+from tests.report.conftest import ExecuteCells, MakeRun, WriteNotebook
 
 EXPLORE = """
 from inferkit.report.explore import explore
@@ -21,16 +20,15 @@ menus = explore(load(["{folder}"]))
 """
 
 
-def executed(folder: Path, *cells: str) -> list[Any]:
+@pytest.fixture
+def executed(execute_cells: ExecuteCells) -> Callable[..., list[Any]]:
     """Execute cells in a kernel and return the outputs of the first."""
-    sources = [EXPLORE.format(folder=folder), *cells]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
-    NotebookClient(notebook, kernel_name="python3", timeout=120).execute()
-    outputs: list[Any] = notebook.cells[0].outputs
-    return outputs
+    return lambda folder, *cells: execute_cells(EXPLORE.format(folder=folder), *cells)[0].outputs
 
 
-def test_what_a_menu_chooses_replaces_table_and_chart(make_run: MakeRun, write_notebook: WriteNotebook) -> None:
+def test_what_a_menu_chooses_replaces_table_and_chart(
+    executed: Callable[..., list[Any]], make_run: MakeRun, write_notebook: WriteNotebook
+) -> None:
     folder = write_notebook(make_run(storage="nvme"), make_run(storage="shm")).parent
     table, chart = executed(folder)
     assert {"nvme", "shm"} <= set(table.data["text/plain"].split())
@@ -42,7 +40,9 @@ def test_what_a_menu_chooses_replaces_table_and_chart(make_run: MakeRun, write_n
     assert drawn.data["image/png"] != chart.data["image/png"]
 
 
-def test_where_nobody_can_choose_no_menu_is_shown(make_run: MakeRun, write_notebook: WriteNotebook) -> None:
+def test_where_nobody_can_choose_no_menu_is_shown(
+    executed: Callable[..., list[Any]], make_run: MakeRun, write_notebook: WriteNotebook
+) -> None:
     folder = write_notebook(make_run()).parent
     outputs = executed(folder, "import ipywidgets; assert not any(isinstance(w, ipywidgets.Output) for w in "
                                "ipywidgets.widgets.widget._instances.values())")  # fmt: skip
