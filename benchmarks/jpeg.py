@@ -25,6 +25,8 @@ from inferkit.plan.build import plan
 from inferkit.records.params import SingleProcess
 
 Figure = dict[str, float]
+UNITS = {"_cores": "cores", "cores": "cores", "_reached": "ratio"}
+DECODE = "decode_0_images_per_s"
 
 
 def cores_of(work: Callable[[], int], seconds: float) -> Figure:
@@ -108,26 +110,13 @@ def ours(folder: Path, arguments: argparse.Namespace) -> Figure:
     }
     figures: Figure = {}
     for run in measure(plan(SingleProcess.check(given))):
-        name = "_".join(
-            map(str, [run.measure, *(run.point[axis] for axis in ("engine", "reader", "gpu") if axis in run.point)])
-        )
-        if run.failure or run.measured is None:
-            print(f"{name}: {run.failure.message if run.failure else run.reasons}", file=sys.stderr)
-            continue
-        figures[f"{name}_images_per_s"] = run.measured.images_per_s or 0.0
-        if run.cores is not None:
-            figures[f"{name}_cores"] = run.cores
-        if run.reached is not None:
-            figures[f"{name}_reached"] = run.reached
-        for note in [*run.reasons, *run.warnings]:
-            print(f"{name}: {note}", file=sys.stderr)
-        print(
-            name,
-            run.facts.get("pixels"),
-            run.facts.get("decoders"),
-            {k: round(v.busy or 0, 2) for k, v in run.stages.items()},
-            file=sys.stderr,
-        )
+        axes = [run.point[axis] for axis in ("engine", "reader", "gpu") if axis in run.point]
+        name = "_".join(map(str, [run.measure, *axes]))
+        told = [run.failure.message] if run.failure else [*run.reasons, *run.warnings]
+        print(*(f"{name}: {note}" for note in told), sep="\n", file=sys.stderr)
+        print(name, run.facts.get("pixels"), run.facts.get("decoders"), file=sys.stderr)
+        own = {"images_per_s": run.measured and run.measured.images_per_s, "cores": run.cores, "reached": run.reached}
+        figures |= {f"{name}_{key}": value for key, value in own.items() if value is not None}
     return figures
 
 
@@ -169,13 +158,20 @@ def main() -> None:
             )
             if done.returncode == 0:
                 rounds[side].append(json.loads(done.stdout.splitlines()[-1]))
+    show(rounds)
+
+
+def show(rounds: dict[str, list[Figure]]) -> None:
+    """Print each figure's median over the rounds, and ours beside the bare loop's in the same round."""
     for side, own in rounds.items():
         for name in own[0] if own else ():
             values = [each[name] for each in own if name in each]
-            print(
-                f"result jpeg_{side}_{name} {statistics.median(values):.6g} {'cores' if 'cores' in name else 'images/s'}"
-            )
-    print(rounds)
+            unit = next((unit for end, unit in UNITS.items() if name.endswith(end)), "images/s")
+            print(f"result jpeg_{side}_{name} {statistics.median(values):.6g} {unit}")
+    pairs = zip(rounds["ours"], rounds["bare"], strict=False)
+    ratios = [mine[DECODE] / theirs["images_per_s"] for mine, theirs in pairs if DECODE in mine]
+    if ratios:
+        print(f"result jpeg_decode_vs_bare {statistics.median(ratios):.3f} ratio")
 
 
 if __name__ == "__main__":

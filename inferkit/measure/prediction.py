@@ -99,7 +99,7 @@ def cpu_s_per_image(run: Run) -> float | None:
     return run.cores / run.measured.images_per_s
 
 
-def predict(ceilings: Mapping[str, Figure], alone: Collection[str]) -> tuple[str | None, Figure | None]:
+def predict(ceilings: Mapping[str, Figure], alone: Collection[str] = ()) -> tuple[str | None, Figure | None]:
     """Return the bottleneck and the predicted throughput.
 
     The lowest ceiling counts; of equal ones the earlier stage. Where the feed is lowest, its slowest stage is the

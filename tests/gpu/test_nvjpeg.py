@@ -150,9 +150,11 @@ def test_a_file_that_is_damaged_in_its_pixels_is_named(cuda: "CudaDevice", tmp_p
     data = bytearray((tmp_path / "bad.jpg").read_bytes())
     data[len(data) // 3 : len(data) // 3 + len(data) // 4] = bytes(len(data) // 4)
     (tmp_path / "bad.jpg").write_bytes(data)
-    with opened("nvjpeg", tmp_path, cuda) as reader, pytest.raises(ReadError, match=r"bad\.jpg"):
+    with opened("nvjpeg", tmp_path, cuda) as reader:
         cuda.open_decoder(reader.decoding(1))
-        compare_pixels(cuda, reader, cuda.slot(reader.dataset.image_bytes), 1, 1)
+        slot = cuda.slot(reader.dataset.image_bytes)
+        with pytest.raises(ReadError, match=r"bad\.jpg"):
+            compare_pixels(cuda, reader, slot, 1, 1)
 
 
 def run(job: PipelineJob | ReadJob) -> Outcome:

@@ -31,6 +31,15 @@ def test_without_a_ceiling_nothing_is_predicted(ceilings: dict[str, Figure]) -> 
     assert predict(ceilings) == (None, None)
 
 
+def test_threads_that_read_and_decode_do_so_one_after_the_other_but_a_device_decodes_meanwhile() -> None:
+    ceilings = {"read": figure(900), "decode": figure(300)}
+    bottleneck, together = predict(ceilings)
+    assert (bottleneck, together and together.images_per_s) == ("decode", pytest.approx(225))
+    assert predict(ceilings, ["read", "decode"]) == ("decode", figure(300))
+    assert rests_on("decode", ceilings, ["read"]) == "read"
+    assert rests_on("decode", ceilings, ["read", "decode"]) == "decode"
+
+
 def test_ceiling_without_images_does_not_bind() -> None:
     assert predict({"copy": Figure(bytes_per_s=1.0), "infer": figure(300)})[0] == "infer"
 

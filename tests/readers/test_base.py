@@ -11,7 +11,7 @@ from inferkit.devices.cpu import CpuDevice
 from inferkit.errors import DatasetError, ParameterError, ReadError
 from inferkit.linux.io_uring import ReadQueue
 from inferkit.readers import READERS, find_dataset, reader_class
-from inferkit.readers.base import Capabilities, DecodingReader, Reader, whole
+from inferkit.readers.base import Capabilities, DecodingReader, EncodedReader, Reader, whole
 from inferkit.readers.direct import direct_io_block
 from inferkit.records.job import ReadOptions
 from tests.conftest import MakeTensors, write_dataset
@@ -26,6 +26,9 @@ CAPABILITIES = {
     "uring": Capabilities(passes_cache=True),
     "mapped": Capabilities(has_ceiling=False, memory_passes=0),
     "jpeg": Capabilities(can_evict=True, decodes=True, memory_passes=None),
+    "nvjpeg": Capabilities(can_evict=True, decodes=True, on_device=True, memory_passes=None),
+    "nvjpeg-direct": Capabilities(passes_cache=True, decodes=True, on_device=True, memory_passes=None),
+    "nvjpeg-uring": Capabilities(passes_cache=True, decodes=True, on_device=True, memory_passes=None),
 }
 every_reader = pytest.mark.parametrize("name", READERS)
 
@@ -39,13 +42,13 @@ def options(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReadO
     if reader.decodes:
         folder_of(folder, 5)
     elif reader.has_files:
-        known = write_dataset(folder, (3, 2), SHAPE)
-        if reader.passes_cache:
-            try:
-                direct_io_block(known.dataset.path(0))
-                ReadQueue(1, 1).close()
-            except ReadError as error:
-                pytest.skip(str(error))
+        write_dataset(folder, (3, 2), SHAPE)
+    if reader.passes_cache:
+        try:
+            direct_io_block(next(file for file in folder.rglob("*") if file.is_file()))
+            ReadQueue(1, 1).close()
+        except ReadError as error:
+            pytest.skip(str(error))
     return ReadOptions(
         reader=name, folder=str(folder) if reader.has_files else "", dtype="uint8", shape=SHAPE, batch_size=2
     )
@@ -74,8 +77,10 @@ def test_a_reader_that_there_is_not_is_refused_with_those_there_are() -> None:
 @every_reader
 def test_what_decodes_does_so_in_a_stage_of_its_own(name: str) -> None:
     reader = READERS[name]
-    assert reader.capabilities.decodes is issubclass(reader, DecodingReader)
-    assert reader.capabilities.stages == (("read", "decode") if reader.capabilities.decodes else ("read",))
+    own = reader.capabilities
+    assert own.on_device is issubclass(reader, EncodedReader)
+    assert (own.decodes and not own.on_device) is issubclass(reader, DecodingReader)
+    assert own.stages == (("read", "decode") if issubclass(reader, DecodingReader) else ("read",))
 
 
 @every_reader
