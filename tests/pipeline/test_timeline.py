@@ -179,9 +179,10 @@ def after(gaps_ms: list[float], clock: Clock[int], lanes: int = 1, duration_s: f
     """Return the pauses of a run whose one window begins with the first completion and has these gaps."""
     clock.now = START
     timeline = Timeline(Window(warmup_s=0.0, duration_s=duration_s, repeats=1), ("read",), ignore)
+    timeline.lanes = lanes
     ended = [complete(timeline, clock, float(at)) for at in np.cumsum([1.0, *gaps_ms])]
     assert ended[-1]
-    return timeline.pauses(lanes)
+    return timeline.pauses()
 
 
 def test_a_steady_run_never_stands_still(clock: Clock[int]) -> None:
@@ -211,9 +212,10 @@ def test_batches_that_are_completed_together_are_no_stops(clock: Clock[int]) -> 
 
 def test_a_stop_in_one_window_is_not_thinned_out_by_the_others(clock: Clock[int]) -> None:
     timeline = Timeline(Window(warmup_s=0.0, duration_s=2.0, repeats=3), ("read",), ignore)
+    timeline.lanes = 1
     for at in np.cumsum([1.0, *[10.0] * 250, 500.0, *[10.0] * 320]):
         complete(timeline, clock, float(at))
-    found = timeline.pauses(1)
+    found = timeline.pauses()
     assert found["stood_s"] == pytest.approx(0.5)
     assert found["stood"] == pytest.approx(0.25, abs=0.01)
 

@@ -11,14 +11,14 @@ from nbclient import NotebookClient
 
 from inferkit.cli.execute import compact
 from inferkit.measure.recording import kept_series
-from inferkit.pipeline.timeline import SAMPLE
-from inferkit.records.figures import Figure, Histogram, Quantiles, Repeat, Series, Stage
+from inferkit.pipeline.batch_sample import SAMPLE
+from inferkit.pipeline.durations import Durations
+from inferkit.records.figures import Figure, Repeat, Series, Stage
 from inferkit.records.host import Gpu, Host
 from inferkit.records.notebooks import read_notebook
 from inferkit.records.params import SingleProcess
 from inferkit.records.project import project_root
 from inferkit.records.run import Run
-from inferkit.stats import histogram, quantiles
 
 MOST_BYTES = 1_000_000
 WINDOW_S = 30.0
@@ -34,11 +34,10 @@ def noisy(mean: float, n: int, sigma: float = 0.2) -> list[float]:
 
 
 def stage(name: str) -> Stage:
-    times = np.array(noisy(TOOK_S[name], 4000))
-    edges, counts = histogram(times)
+    took = Durations()
+    took.add((np.array(noisy(TOOK_S[name], 4000)) * 1e9).astype(np.int64))
     rates = {"images_per_s": 256 / TOOK_S[name], "bytes_per_s": 256 / TOOK_S[name] * 150_528, "busy": 0.9123456}
-    spread = {"quantiles": Quantiles(**quantiles(times)), "histogram": Histogram(edges_s=edges, counts=counts)}
-    return Stage(**rates, **spread, workers=4)
+    return Stage(**rates, quantiles=took.quantiles(), histogram=took.histogram(), workers=4)
 
 
 def batches() -> dict[str, str]:
