@@ -20,6 +20,7 @@ from inferkit.stats import (
     student,
 )
 
+
 def test_paired_ratio_cancels_what_drifts_from_round_to_round() -> None:
     theirs = [1.0, 2.0, 4.0, 3.0]
     ratio, low, high = paired_ratio([0.9 * value for value in theirs], theirs)

@@ -99,7 +99,7 @@ def _columns(window: int, start_ns: int, rows: NDArray[np.int64], stages: tuple[
 
 @contextmanager
 def batch_log(folder: Path, stages: tuple[str, ...]) -> Iterator[BatchLog]:
-    """Open a log of one row per batch: when each stage began and ended (seconds since the start), images, bytes, window.
+    """Open a log of one row per batch: window, images, bytes, and when each stage began and ended, since the start.
 
     The file, whose name no other run's has, appears when the block ends well.
     """

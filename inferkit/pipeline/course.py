@@ -60,10 +60,12 @@ class Course:
         steps = np.arange(self._known) * self.step_s
         known = int(np.searchsorted(steps, self.last_s))
         times = np.append(steps[:known], self.last_s)
-        return np.stack([
-            np.interp(instants, times, np.append(values[:known], total))
-            for values, total in zip(self._values, self.totals, strict=True)
-        ])
+        return np.stack(
+            [
+                np.interp(instants, times, np.append(values[:known], total))
+                for values, total in zip(self._values, self.totals, strict=True)
+            ]
+        )
 
     def rates(self, begin_s: float, end_s: float) -> Floats:
         """Return the rate between two completions, in equal parts: images per second, bytes where there are no images.
@@ -73,7 +75,7 @@ class Course:
         """
         images, _, batches = np.diff(self.at(np.array([begin_s, end_s])))[:, 0]
         parts = min(MOST_PARTS, round(batches), (end_s - begin_s) / self.step_s)
-        edges = np.linspace(begin_s, end_s, max(1, int(parts)) + 1)
+        edges = np.linspace(begin_s, end_s, max(1, int(parts)) + 1, dtype=np.float64)
         return np.asarray(np.diff(self.at(edges)[0 if images else 1]) / np.diff(edges), np.float64)
 
     def series(self, step_s: float) -> dict[str, Series]:

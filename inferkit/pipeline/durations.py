@@ -109,7 +109,7 @@ the number of its bucket, 1 for 1 ns, and 0 for what took no time."""
 
 def _buckets(times: Nanoseconds) -> Nanoseconds:
     upper = np.maximum(times, 0).astype(np.float64).view(np.int64) >> _UNUSED_BITS
-    return np.minimum(np.maximum(upper - _ONE, 0), BUCKETS - 1)
+    return np.asarray(np.minimum(np.maximum(upper - _ONE, 0), BUCKETS - 1), np.int64)
 
 
 def _begins(buckets: NDArray[np.int64]) -> Floats:

@@ -27,9 +27,8 @@ def test_it_is_exact_at_every_step_and_straight_between_completions(gaps_s: list
     course = course_of(done_s, lots=lots)
     instants = np.arange(0, done_s[-1] + 2 * course.step_s, course.step_s)
     images, nbytes, batches = course.at(instants)
-    assert batches == pytest.approx(np.interp(instants, [0, *done_s], np.arange(len(done_s) + 1)))
-    assert images == pytest.approx(3 * batches)
-    assert nbytes == pytest.approx(30 * batches)
+    assert np.allclose(batches, np.interp(instants, [0, *done_s], np.arange(len(done_s) + 1)))
+    assert np.allclose([images, nbytes], [3 * batches, 30 * batches])
     assert (course.last_s, *course.totals) == (done_s[-1], 3 * len(done_s), 30 * len(done_s), len(done_s))
 
 
@@ -61,7 +60,7 @@ def test_a_pause_of_hours_takes_no_memory() -> None:
     course = course_of(np.array([0.001, 40_000.0, 40_000.001]), lots=3)
     assert course.step_s > LEAST_STEP_S
     assert course._known <= MOST_STEPS
-    assert course.at(np.array([0.001, 20_000.0, 40_000.0]))[2] == pytest.approx([1, 1.5, 2], abs=0.01)
+    assert course.at(np.array([20_000.0, 40_000.001]))[2] == pytest.approx([1.5, 3], abs=0.01)
 
 
 def test_nothing_was_completed_yet() -> None:
@@ -85,7 +84,8 @@ def test_its_interval_is_that_of_every_completion(seed: int, mean_s: float, kept
     if kept:
         noise = np.convolve(noise, 0.2 * kept ** np.arange(600))[:60_000]
     done_s = np.cumsum(mean_s * np.exp(0.3 * noise))
-    ours, exact = (interval(rates, WINDOWS) for rates in (course_of(done_s, lots=40).rates(0.0, done_s[-1]), exact_rates(done_s)))
+    bounded = course_of(done_s, lots=40).rates(0.0, done_s[-1])
+    ours, exact = (interval(rates, WINDOWS) for rates in (bounded, exact_rates(done_s)))
     assert ours is not None
     assert exact is not None
     assert ours.half_width == pytest.approx(exact.half_width, rel=0.35)
