@@ -10,6 +10,10 @@ from inferkit.pipeline.course import Course
 from inferkit.pipeline.timeline import Timeline
 from inferkit.records.job import ProgressTrace, RankProgress, Window
 
+STEP_S, MOST_STEPS = 2.0**-7, 4096
+"""A trace has a value every 8 ms, and so many at the most: a rank that tells it works on meanwhile. Its steps are whole
+steps of the course, which is exact there."""
+
 
 class GroupTimeline(Timeline):
     """What became of all batches of a rank that measures beside others; its course begins at the agreed start.
@@ -73,16 +77,19 @@ class GroupTimeline(Timeline):
 
     def trace(self) -> ProgressTrace:
         """Return how far this rank was at each instant from the agreed start until its last batch."""
-        self.sum_up()
-        ended = self.course.last_s
-        instants = np.arange(0, max(self.window.seconds, ended) + self.course.step_s, self.course.step_s)
-        images, nbytes, batches = self.course.at(instants).tolist()
+        with self._lock:
+            self._sum_up()
+            seconds = max(self.window.seconds, self.course.last_s)
+            step_s = max(STEP_S, self.course.step_s)
+            while seconds / step_s > MOST_STEPS:
+                step_s *= 2
+            images, nbytes, batches = self.course.at(np.arange(0, seconds + step_s, step_s)).tolist()
         return ProgressTrace(
             start_ns=self._zero_ns,
-            step_s=self.course.step_s,
+            step_s=step_s,
             images=images,
             nbytes=nbytes,
             batches=batches,
             began_s=self._since(self.start_ns),
-            ended_s=ended,
+            ended_s=self.course.last_s,
         )

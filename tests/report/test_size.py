@@ -50,25 +50,26 @@ def figure(rate: float) -> Figure:
     return Figure(images_per_s=rate, bytes_per_s=rate * 150_528, half_width=0.00123456, block_s=1.234567)
 
 
-def record(number: int, host: Host) -> Run:
+def record(number: int, host: Host, *, window_s: float = WINDOW_S, windows: int = 3) -> Run:
     """Return a record as a GPU server writes it: of a stage alone, or (two of five) of a pipeline."""
     rate = noisy(40_000, 1, 0.02)[0]
     pipeline = number % 5 < 2
     measure = "pipeline" if pipeline else ("read", "copy", "infer")[number % 5 - 2]
     gpu = {f"gpu{index}_{name}": mean for index in range(len(host.gpus)) for name, mean in SAMPLED.items()}
     series = {"images_per_s": rate, "host_cpu": 0.3} | gpu
-    bins = {name: Series(unit="unit", values=list(noisy(mean, 120, 0.01))) for name, mean in series.items()}
-    windows = [
+    seconds = int(window_s * (windows + 1))
+    bins = {name: Series(unit="unit", values=list(noisy(mean, seconds, 0.01))) for name, mean in series.items()}
+    repeats = [
         Repeat(
-            start_s=WINDOW_S * k + 0.123456,
-            seconds=WINDOW_S + 0.012345,
-            images=int(rate * WINDOW_S),
-            nbytes=int(rate * WINDOW_S) * 150_528,
+            start_s=window_s * k + 0.123456,
+            seconds=window_s + 0.012345,
+            images=int(rate * window_s),
+            nbytes=int(rate * window_s) * 150_528,
             batches=4000 + k,
             warmup=k == 0,
             cpu_s=31.23456,
         )
-        for k in range(4)
+        for k in range(windows + 1)
     ]
     facts: dict[str, Any] = {"pauses": {"usual_s": 0.005123456, "longest_s": 0.02123456, "stood_s": 0.0, "stood": 0.0}}
     facts |= {"resident_before": 0.0123456, "verified_images": 512, "fingerprint": f"{number:032x}"}
@@ -89,7 +90,7 @@ def record(number: int, host: Host) -> Run:
         else point | {"engine": "tensorrt", "model": "resnet50", "precision": "float16"},
         params=SingleProcess().model_dump(mode="json"),
         host=host,
-        repeats=windows,
+        repeats=repeats,
         measured=figure(rate),
         stages={name: stage(name) for name in (TOOK_S if pipeline else (measure,))},
         verdict="INVALID" if number % 10 == 0 else "VALID",
@@ -134,3 +135,16 @@ def test_a_notebook_of_a_hundred_points_is_a_megabyte_at_most(gpus: int, host: H
     pictures = [output for cell in notebook.cells for output in cell.get("outputs", []) if "image/png" in output.data]
     assert len(pictures) >= 8
     assert path.stat().st_size <= MOST_BYTES
+
+
+@pytest.mark.parametrize("gpus", [0, 8])
+@pytest.mark.parametrize("number", range(5))
+def test_a_record_of_hours_is_hardly_longer_than_one_of_minutes(number: int, gpus: int, host: Host) -> None:
+    """Profile mlperf: 5 windows of 600 s, 12 at the most. So its notebooks, too, stay under a megabyte."""
+    server = host.model_copy(update={"gpus": [Gpu(index=k, name="NVIDIA H100 80GB HBM3") for k in range(gpus)]})
+    quick, usual, longest = (
+        len(record(number, server, **how).to_json())
+        for how in ({}, {"window_s": 600.0, "windows": 5}, {"window_s": 600.0, "windows": 12})
+    )
+    assert usual <= quick + 600
+    assert longest <= quick + 1600
