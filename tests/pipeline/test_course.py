@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inferkit.pipeline.course import LEAST_STEP_S, MOST_STEPS, Course
-from inferkit.stats import MOST_PARTS, Floats, interval
+from inferkit.stats import MOST_PARTS, Floats, drift, interval
 
 WINDOWS = np.array([])
 
@@ -89,3 +89,13 @@ def test_its_interval_is_that_of_every_completion(seed: int, mean_s: float, kept
     assert ours is not None
     assert exact is not None
     assert ours.half_width == pytest.approx(exact.half_width, rel=0.35)
+
+
+@pytest.mark.parametrize("change", [-0.2, 0.0, 0.1])
+def test_its_drift_is_that_of_every_completion(change: float) -> None:
+    noise = np.exp(0.3 * np.random.default_rng(4).normal(size=30_000))
+    gaps_s = 0.01 * noise / (1 + change * np.linspace(-0.5, 0.5, 30_000))
+    done_s = np.cumsum(gaps_s)
+    found = drift(course_of(done_s, lots=30).rates(0.0, done_s[-1]))
+    assert found == pytest.approx(drift(exact_rates(done_s)), abs=0.005)
+    assert found == pytest.approx(change, abs=0.01)
