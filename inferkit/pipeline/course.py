@@ -75,7 +75,7 @@ class Course:
         """
         images, _, batches = np.diff(self.at(np.array([begin_s, end_s])))[:, 0]
         parts = min(MOST_PARTS, round(batches), (end_s - begin_s) / self.step_s)
-        edges: Floats = np.linspace(begin_s, end_s, max(1, int(parts)) + 1)
+        edges = np.asarray(np.linspace(begin_s, end_s, max(1, int(parts)) + 1), np.float64)
         return np.asarray(np.diff(self.at(edges)[0 if images else 1]) / np.diff(edges), np.float64)
 
     def series(self, step_s: float) -> dict[str, Series]:
