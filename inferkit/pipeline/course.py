@@ -1,5 +1,7 @@
 """How much was completed by when, in memory that does not grow with time."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -55,7 +57,7 @@ class Course:
         self._values[:, : self._known] = kept
         self.step_s *= 2
 
-    def at(self, instants: Floats) -> Floats:
+    def at(self, instants: NDArray[np.floating[Any]]) -> Floats:
         """Return images, bytes and batches (rows) that were completed until some instants."""
         steps = np.arange(self._known) * self.step_s
         known = int(np.searchsorted(steps, self.last_s))
@@ -75,7 +77,7 @@ class Course:
         """
         images, _, batches = np.diff(self.at(np.array([begin_s, end_s])))[:, 0]
         parts = min(MOST_PARTS, round(batches), (end_s - begin_s) / self.step_s)
-        edges = np.asarray(np.linspace(begin_s, end_s, max(1, int(parts)) + 1), np.float64)
+        edges = np.linspace(begin_s, end_s, max(1, int(parts)) + 1)
         return np.asarray(np.diff(self.at(edges)[0 if images else 1]) / np.diff(edges), np.float64)
 
     def series(self, step_s: float) -> dict[str, Series]:
