@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Where Python is told to keep no bytecode, every kernel and every rank would compile all it imports, for seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all check lab bench clean
+.PHONY: demo test test-all check lab bench soak clean
 
 demo: .venv/ready ## real photographs, all stages, about a minute
 	$(BIN)/inferkit run quickstart
@@ -27,6 +27,9 @@ lab: .venv/ready ## open the cockpit and the notebooks; root, as in containers, 
 
 bench: .venv/ready ## what this machine can measure of inferkit itself
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+soak: .venv/ready-dev ## a long run of every reader and engine: are memory, descriptors and threads flat? SECONDS=7200
+	$(BIN)/python -m tests.faults.soak --seconds $(or $(SECONDS),300)
 
 # uv where it can be had (it is tried first), else pip, which takes a minute longer.
 .venv/ready: pyproject.toml constraints.txt

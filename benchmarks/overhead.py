@@ -42,7 +42,7 @@ BATCH_SIZE = 8
 SLOTS, BUFFERS = 3, 5
 WARMUP_S, WINDOW_S = 0.2, 0.1
 READER_NAMES = ("mapped", "buffered")
-STAGES = ("read", "copy", "infer")
+STAGES = ("read", "copy", "infer", "out")
 
 
 def write_images(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Statistics of times and rates: quantiles, histograms, bins over time, the interval of a mean, drift."""
+"""Statistics of times and rates: the interval of a mean, ratios, drift."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,30 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-QUANTILES = {"p50_s": 0.5, "p90_s": 0.9, "p95_s": 0.95, "p99_s": 0.99, "p999_s": 0.999, "max_s": 1.0}
-
 Floats = NDArray[np.float64]
-Numbers = NDArray[np.float64] | NDArray[np.int64]
-
-
-def quantiles(seconds: Floats) -> dict[str, float]:
-    """Return the quantiles that a record keeps, by name, of times in seconds (at least one)."""
-    values = np.quantile(seconds, list(QUANTILES.values()))
-    return dict(zip(QUANTILES, values.tolist(), strict=True))
-
-
-def histogram(seconds: Floats, *, bins_per_decade: int = 10) -> tuple[list[float], list[int]]:
-    """Count times in logarithmic bins.
-
-    Returns
-    -------
-    edges, counts
-        Edges in seconds (one more than counts) that enclose every value; times below 1 ns count as 1 ns.
-    """
-    logs = np.log10(np.maximum(seconds, 1e-9)) * bins_per_decade
-    first, last = int(np.floor(logs.min())), int(np.floor(logs.max())) + 1
-    counts = np.bincount(np.floor(logs).astype(np.int64) - first, minlength=last - first)
-    return (10.0 ** (np.arange(first, last + 1) / bins_per_decade)).tolist(), counts.tolist()
 
 
 _STUDENT_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
@@ -59,31 +36,6 @@ class Interval(NamedTuple):
 
     half_width: float
     block: float
-
-
-def rates_of(times: Numbers, amounts: Numbers) -> Floats:
-    """Return the rate in equal parts of time; straight lines between completions.
-
-    Parameters
-    ----------
-    times
-        A start, and each completion after it.
-    amounts
-        What was completed at each (one fewer than times).
-
-    Returns
-    -------
-    rates
-        Per unit of the times, in as many parts as there are completions, :data:`MOST_PARTS` at the most.
-    """
-    edges = np.linspace(times[0], times[-1], min(len(amounts), MOST_PARTS) + 1)
-    # numpy's interp would make floats of millions of times first, and a window's end must be brief.
-    under_way = np.minimum(np.searchsorted(times, edges.astype(times.dtype), "right") - 1, len(amounts) - 1)
-    done, part = np.cumsum(amounts), amounts[under_way]
-    took = np.maximum(times[under_way + 1] - times[under_way], np.finfo(np.float64).tiny)
-    at_edges = done[under_way] - part + part * ((edges - times[under_way]) / took)
-    at_edges[-1] = done[-1]
-    return np.asarray(np.diff(at_edges) / np.diff(edges), np.float64)
 
 
 def interval(rates: Floats, windows: Floats) -> Interval | None:
@@ -249,23 +201,3 @@ def chance(t: float, degrees: int) -> float:
         total += term
     within = float(np.sin(angle)) * total
     return 1 - (within if not odd else 2 / np.pi * (angle + within * (degrees > 1)))
-
-
-def bin_length(gaps_s: Floats) -> float:
-    """Return the length of bins over time in whole seconds: no shorter than the gaps that fill half of the time."""
-    longest_last = np.sort(gaps_s)
-    passed = np.cumsum(longest_last)
-    usual_s = longest_last[np.searchsorted(passed, passed[-1] / 2)] if len(passed) else 0.0
-    return float(max(1.0, np.ceil(usual_s)))
-
-
-def binned_rate(times_s: Floats, amounts: Numbers, *, step_s: float = 1.0) -> list[float]:
-    """Return the rate in equal bins of time from 0, straight lines between completions; a last, cut bin is left out.
-
-    Counting completions bin by bin would tell of batches of nearly a second, in bins of one, none or two in turn.
-    """
-    if not len(times_s):
-        return []
-    edges = np.arange(int(times_s[-1] // step_s) + 1) * step_s
-    done = np.interp(edges, np.concatenate([[0.0], times_s]), np.concatenate([[0], np.cumsum(amounts)]))
-    return [float(value) for value in np.diff(done) / step_s]

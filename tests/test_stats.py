@@ -7,101 +7,18 @@ from hypothesis import strategies as st
 
 from inferkit.stats import (
     LEAST_BLOCKS,
-    MOST_PARTS,
-    QUANTILES,
     Floats,
-    bin_length,
-    binned_rate,
     block_length,
     block_means,
     chance,
     drift,
     half_interval,
-    histogram,
     interval,
     paired_ratio,
-    quantiles,
-    rates_of,
     ratio_interval,
     repeated,
     student,
 )
-
-seconds = st.lists(st.floats(0, 1e4, allow_nan=False), min_size=1, max_size=200)
-
-
-def test_quantiles_of_a_known_sample() -> None:
-    values = np.arange(1001) / 1000
-    np.random.default_rng(0).shuffle(values)
-    expected = {"p50_s": 0.5, "p90_s": 0.9, "p95_s": 0.95, "p99_s": 0.99, "p999_s": 0.999, "max_s": 1.0}
-    assert quantiles(values) == pytest.approx(expected)
-
-
-def test_quantiles_of_one_value() -> None:
-    assert quantiles(np.array([0.25])) == dict.fromkeys(QUANTILES, 0.25)
-
-
-@given(seconds)
-def test_quantiles_rise_to_the_maximum(values: list[float]) -> None:
-    found = list(quantiles(np.array(values)).values())
-    assert found == sorted(found)
-    assert found[-1] == max(values)
-
-
-@given(seconds)
-def test_histogram_encloses_every_value(values: list[float]) -> None:
-    edges, counts = histogram(np.array(values))
-    assert len(edges) == len(counts) + 1
-    assert sum(counts) == len(values)
-    assert edges == sorted(edges)
-    inside = np.maximum(values, 1e-9)
-    assert edges[0] <= inside.min() * (1 + 1e-9)
-    assert edges[-1] >= inside.max() * (1 - 1e-9)
-
-
-def test_histogram_counts_between_its_edges() -> None:
-    values = np.array([1.05e-3, 1.1e-3, 1.2e-3, 0.9, 0.0])
-    edges, counts = histogram(values)
-    expected, _ = np.histogram(np.maximum(values, 1e-9), edges)
-    # The edge of 1 ns itself is rounded, so that numpy may see the zero left of it.
-    assert counts[1:] == expected.tolist()[1:]
-    assert counts[0] == 1
-    assert np.diff(np.log10(edges)) == pytest.approx(1 / 10)
-
-
-def test_binned_rate_divides_by_the_bin_and_leaves_out_the_cut_one() -> None:
-    times = np.array([0.5, 1.0, 1.5, 2.0, 4.0, 4.5])
-    assert binned_rate(times, np.array([1, 2, 4, 8, 16, 32])) == [3.0, 12.0, 8.0, 8.0]
-    assert binned_rate(times, np.array([1, 2, 4, 8, 16, 32]), step_s=0.5)[:4] == [2.0, 4.0, 8.0, 16.0]
-
-
-def test_batches_of_nearly_a_bin_or_more_do_not_jump() -> None:
-    for gap in (0.7, 1.3, 2.6):
-        times = np.arange(1.0, 20.0) * gap
-        assert binned_rate(times, np.full(19, 16)) == pytest.approx([16 / gap] * int(19 * gap))
-
-
-def test_binned_rate_of_less_than_a_bin_is_empty() -> None:
-    assert binned_rate(np.array([0.2, 0.99]), np.array([1, 1])) == []
-    assert binned_rate(np.array([]), np.array([])) == []
-
-
-@given(st.lists(st.tuples(st.integers(1, 50_000), st.integers(0, 1000)), min_size=1, max_size=100))
-def test_binned_rate_invents_and_loses_nothing(samples: list[tuple[int, int]]) -> None:
-    pairs = np.array(sorted(samples))
-    times, amounts = pairs[:, 0] / 1000.0, pairs[:, 1]
-    rates = binned_rate(times, amounts)
-    before, until = (amounts[at].sum() for at in (times < len(rates), times <= len(rates)))
-    assert before - 1e-6 <= sum(rates) <= until + max(amounts) + 1e-6
-    assert min(rates, default=0) >= 0
-
-
-def test_a_bin_is_as_long_as_the_batches_that_fill_the_time() -> None:
-    assert bin_length(np.array([])) == 1
-    assert bin_length(np.full(100, 0.01)) == 1
-    assert bin_length(np.full(10, 2.5)) == 3
-    assert bin_length(np.array([4.0, 0.0, 0.0, 0.0] * 5)) == 4  # four lanes in step
-    assert bin_length(np.array([*[0.01] * 1000, 5.0])) == 1  # a stop, which is to be seen
 
 
 def test_paired_ratio_cancels_what_drifts_from_round_to_round() -> None:
@@ -216,22 +133,6 @@ def test_the_interval_is_relative(rates: Floats, factor: float) -> None:
     assert own.half_width >= 0
     assert 0 < own.block <= 1 / LEAST_BLOCKS
     assert scaled.half_width == pytest.approx(own.half_width, rel=1e-3, abs=1e-6)
-
-
-@given(st.lists(st.tuples(st.floats(1e-6, 10), st.integers(1, 1000)), min_size=1, max_size=100))
-def test_rates_lose_nothing(batches: list[tuple[float, int]]) -> None:
-    times = np.cumsum([5.0, *(seconds for seconds, _ in batches)])
-    amounts = np.array([float(amount) for _, amount in batches])
-    rates = rates_of(times, amounts)
-    assert len(rates) == len(batches)
-    assert (rates >= 0).all()
-    assert rates.mean() * (times[-1] - times[0]) == pytest.approx(amounts.sum())
-
-
-def test_rates_of_steady_completions_are_steady() -> None:
-    rates = rates_of(np.linspace(0, 1, 10_001), np.full(10_000, 32.0))
-    assert len(rates) == MOST_PARTS
-    assert rates == pytest.approx(np.full(MOST_PARTS, 320_000.0))
 
 
 def test_drift_is_told_from_chance() -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from inferkit.linux.cgroups import throttle_files, throttled_s
 from inferkit.linux.procfs import cpu_times, swapped_pages
 from inferkit.machine.contention import Process, other_ranks, process_s, processes, share_on, took
+from inferkit.machine.samples import Samples, later
 from inferkit.records.figures import Json
 from inferkit.records.place import cpu_ranges
 
@@ -34,13 +35,17 @@ class Counts(NamedTuple):
     swapped: float
 
 
+def _no_counts() -> Samples:
+    return Samples(len(Counts._fields), later)
+
+
 class CpuMonitor:
     """Counts what this process's CPUs do, five times a second, for as long as a monitor samples it."""
 
     def __init__(self) -> None:
         self.cpus = sorted(os.sched_getaffinity(0))
         self._lock = threading.Lock()
-        self._counts: list[Counts] = []
+        self._counts = _no_counts()
         self._groups: list[Path] = []
         self._beside: dict[int, float] = {}
         self._beside_s: dict[int, float] = {}
@@ -64,13 +69,14 @@ class CpuMonitor:
         with self._lock:
             self._groups = throttle_files()
             self._beside = {pid: share for pid in family if (share := share_on(pid, self.cpus))}
-            self._counts = [self._now()]
+            self._counts = _no_counts()
+            self._counts.add(*self._now())
             self._processes = {}
 
     def sample(self) -> None:
         """Count; there is no value to show. All processes are listed once, after the clocks have started."""
         with self._lock:
-            self._counts.append(self._now())
+            self._counts.add(*self._now())
         if not self._processes:
             self._listed_s, self._processes = monotonic(), processes()
 
@@ -83,7 +89,7 @@ class CpuMonitor:
     def facts(self, start_s: float, end_s: float) -> dict[str, Json]:
         """Summarise what happened between two instants (``CLOCK_MONOTONIC``); shares are of the CPUs' time."""
         self.sample()
-        table = np.array(self._counts)
+        table = self._counts.rows()
         spent = took(self._processes, processes())
         weights = {pid: share_on(pid, self.cpus) for pid in spent}
         cpu_s = (monotonic() - self._listed_s) * len(self.cpus)

@@ -4,7 +4,7 @@ Every value is optional: a virtual machine or a partitioned GPU may not report i
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from time import monotonic
@@ -17,6 +17,7 @@ from inferkit.errors import DeviceError
 from inferkit.linux.procfs import stat
 from inferkit.machine.gpu_processes import users_of
 from inferkit.machine.nvml import nvml
+from inferkit.machine.samples import Samples
 from inferkit.records.figures import Json
 
 Sample = Callable[[], float | None]
@@ -113,20 +114,17 @@ class GpuMonitor(Closing):
 
         return sample
 
-    def facts(self, samples: dict[str, list[tuple[float, float]]], start_s: float, end_s: float) -> dict[str, Json]:
+    def facts(self, samples: Mapping[str, Samples], start_s: float, end_s: float) -> dict[str, Json]:
         """Summarise what was sampled between two instants (``CLOCK_MONOTONIC``), one entry per GPU.
 
         Parameters
         ----------
         samples
-            Instants and values by source.
+            By source.
         """
         if self.missing:
             return {"missing": self.missing}
-        inside = {
-            name: np.array([(at, value) for at, value in own if start_s <= at <= end_s]).reshape(-1, 2)
-            for name, own in samples.items()
-        }
+        inside = {name: own.between(start_s, end_s) for name, own in samples.items()}
         return {str(gpu): self._summary(gpu, inside) for gpu in self._handles}
 
     def _summary(self, gpu: int, inside: dict[str, Any]) -> dict[str, Json]:

@@ -12,11 +12,11 @@ from inferkit.devices.base import Device, JpegDecoder, Slot
 from inferkit.engines import engine_class
 from inferkit.engines.base import Engine, Options
 from inferkit.errors import RankError
-from inferkit.pipeline.batch_log import write_batch_log
+from inferkit.pipeline.batch_log import BatchLog, batch_log
 from inferkit.pipeline.copies import copies
 from inferkit.pipeline.loop import Loop, infer_resident, read_only
 from inferkit.pipeline.source import Source
-from inferkit.pipeline.timeline import Timeline
+from inferkit.pipeline.timeline import UNDER_WAY, Timeline
 from inferkit.readers.base import EncodedReader, Reader
 from inferkit.readers.memory import MemoryReader, in_memory
 from inferkit.readers.split import split
@@ -40,8 +40,6 @@ Begin = Callable[[tuple[str, ...]], Timeline]
 """Says that everything is prepared, waits for the agreed instant and starts the clock over the named stages."""
 BUFFERS_ALONE = 3
 """Batches that lie between reader and consumer where nothing is copied: as many as a pipeline has slots."""
-UNDER_WAY = 4
-"""At least so many batches may be completed at one instant: those in a device's slots, and copies that are queued."""
 
 
 class DeviceWorker(NamedTuple):
@@ -57,9 +55,10 @@ def read(job: ReadJob, begin: Begin) -> Outcome:
     with ExitStack() as stack:
         source = Source(job.reading, stack.enter_context(open_device("cpu")), stack)
         source.start(job.place, in_flight=BUFFERS_ALONE, threads=True)
-        timeline = begin(source.stages)
+        clock = _Clock(job, begin, source.workers, stack)
+        timeline = clock.begin(source.stages)
         read_only(source.batches, timeline, source.verifier)
-        outcome = _outcome(job, timeline, source.workers, source.facts)
+        outcome = clock.outcome(timeline, source.facts)
         return outcome if source.reader.capabilities.has_ceiling else _times_alone(outcome)
 
 
@@ -74,7 +73,8 @@ def copy(job: CopyJob, begin: Begin) -> Outcome:
     """Measure transfers of one size between host and device."""
     with ExitStack() as stack:
         devices = open_devices(job.device, stack)
-        return _outcome(job, copies(job, devices, begin), {"copy": len(devices)})
+        clock = _Clock(job, begin, {"copy": len(devices)}, stack)
+        return clock.outcome(copies(job, devices, clock.begin))
 
 
 def infer(job: InferJob, begin: Begin) -> Outcome:
@@ -85,10 +85,10 @@ def infer(job: InferJob, begin: Begin) -> Outcome:
         nbytes = _fill_slots(job.images, workers)
         engine, slots = workers[0].engine, workers[0].slots
         layers = _layers(engine, slots[0]) if job.inference.layer_profile else {}
-        timeline = begin(("infer",))
+        clock = _Clock(job, begin, {"infer": len(workers) * job.inference.contexts}, stack)
+        timeline = clock.begin(("infer",))
         at_once(workers, lambda at: infer_resident(at.engine, at.slots, job.images.batch_size, nbytes, timeline))
-        lanes = {"infer": len(workers) * job.inference.contexts}
-        return _outcome(job, timeline, lanes, lambda _: layers, lambda _: _engine(engine))
+        return clock.outcome(timeline, lambda _: layers, lambda _: _engine(engine))
 
 
 def pipeline(job: PipelineJob, begin: Begin) -> Outcome:
@@ -103,16 +103,17 @@ def pipeline(job: PipelineJob, begin: Begin) -> Outcome:
         in_flight = sum(len(worker.slots) for worker in workers)
         source.start(job.place, in_flight=in_flight, threads=source.reader.capabilities.has_ceiling)
         arrives, feeders = ("decode", job.reading.decoders) if decoders else ("copy", 1)
-        timeline = begin((*source.stages, arrives, "infer", "out"))
+        lanes = source.workers | _lanes(workers, {arrives: feeders, "infer": job.inference.contexts})
+        clock = _Clock(job, begin, lanes, stack)
+        timeline = clock.begin((*source.stages, arrives, "infer", "out"))
 
         def stream(at: DeviceWorker) -> None:
             loop = Loop(source.batches, *at, overlap=job.overlap, feeders=feeders)
             loop.run(timeline, source.verifier)
 
         at_once(workers, stream)
-        lanes = source.workers | _lanes(workers, {arrives: feeders, "infer": job.inference.contexts})
         tellers = [lambda _: outputs | pixels | _decoding(decoders), lambda _: _engine(workers[0].engine)]
-        outcome = _outcome(job, timeline, lanes, source.facts, *tellers)
+        outcome = clock.outcome(timeline, source.facts, *tellers)
         return outcome.model_copy(update={"warnings": [*outcome.warnings, *doubts]})
 
 
@@ -219,29 +220,43 @@ def _engine(engine: Engine) -> dict[str, Json]:
     return {"engine": engine.facts} if engine.facts else {}
 
 
-def _outcome(
-    job: Job, timeline: Timeline, workers: dict[str, int], *tellers: Callable[[Timeline], dict[str, Json]]
-) -> Outcome:
-    """Sum up a run that has ended; each of the tellers adds its facts."""
-    wanted = timeline.window.repeats + 1
-    if len(timeline.repeats) < wanted:
-        message = f"reading ended after {len(timeline.repeats)} of {wanted} windows: it was stopped"
-        raise RankError(message)
-    facts: dict[str, Json] = {"pauses": timeline.pauses(max(UNDER_WAY, *workers.values()))}
-    if job.work == "pipeline":
-        facts["batches"] = timeline.sample(workers)
-    for tell in tellers:
-        facts |= tell(timeline)
-    if job.batch_log:
-        facts["batch_log"] = str(write_batch_log(Path(job.batch_log), timeline))
-    return Outcome(
-        repeats=timeline.repeats,
-        stages=timeline.summarise(workers),
-        series=timeline.series(),
-        facts=facts,
-        measured=timeline.figure(),
-        warnings=timeline.warnings(),
-    )
+class _Clock:
+    """Starts a job's clock, and sums up; ``workers`` are the stages to sum up, and the threads or streams of each."""
+
+    def __init__(self, job: Job, begin: Begin, workers: dict[str, int], stack: ExitStack) -> None:
+        self._job, self._begin, self._workers, self._stack = job, begin, workers, stack
+        self._log: BatchLog | None = None
+
+    def begin(self, stages: tuple[str, ...]) -> Timeline:
+        """Start the clock over the named stages."""
+        if self._job.batch_log:
+            self._log = self._stack.enter_context(batch_log(Path(self._job.batch_log), stages))
+        timeline = self._begin(stages)
+        timeline.lanes, timeline.log = max(UNDER_WAY, *self._workers.values()), self._log
+        return timeline
+
+    def outcome(self, timeline: Timeline, *tellers: Callable[[Timeline], dict[str, Json]]) -> Outcome:
+        """Sum up a run that has ended; each of the tellers adds its facts."""
+        wanted = timeline.window.repeats + 1
+        if len(timeline.repeats) < wanted:
+            message = f"reading ended after {len(timeline.repeats)} of {wanted} windows: it was stopped"
+            raise RankError(message)
+        timeline.sum_up()
+        facts: dict[str, Json] = {"pauses": timeline.pauses()}
+        if self._job.work == "pipeline":
+            facts["batches"] = timeline.sample(self._workers)
+        for tell in tellers:
+            facts |= tell(timeline)
+        if self._log is not None:
+            facts["batch_log"] = str(self._log.path)
+        return Outcome(
+            repeats=timeline.repeats,
+            stages=timeline.summarise(self._workers),
+            series=timeline.series(),
+            facts=facts,
+            measured=timeline.figure(),
+            warnings=timeline.warnings(),
+        )
 
 
 WORKLOADS: dict[str, Callable[[Any, Begin], Outcome]] = {

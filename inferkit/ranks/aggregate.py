@@ -59,7 +59,7 @@ def add_up(traces: Sequence[ProgressTrace], window: Window) -> Sum:
     overlap = max(0.0, end - begin) / whole
     end = max(end, begin + 1e-9)
     batches = np.array([np.ptp(_at(trace, trace.batches, np.array([begin, end]))) for trace in traces])
-    parts = min(MOST_PARTS, batches.min(), (end - begin) / traces[0].step_s)
+    parts = min(MOST_PARTS, batches.min(), (end - begin) / max(trace.step_s for trace in traces))
     edges = np.linspace(begin, end, max(1, int(parts)) + 1)
     images, nbytes = (
         np.stack([_rates(trace, getattr(trace, name), edges) for trace in traces], axis=1)

@@ -119,7 +119,6 @@ def _rank(job: Job, outcome: Outcome, trace: ProgressTrace, rates: Any) -> dict[
         "half_width": found.half_width if found else None,
         "began_s": trace.began_s,
         "ended_s": trace.ended_s,
-        "longest_gap_s": trace.longest_gap_s,
         "found": outcome.facts.get("whereabouts"),
         **{name: outcome.facts[name] for name in OWN if name in outcome.facts},
     }

@@ -5,18 +5,18 @@ from collections.abc import Callable
 from time import monotonic_ns
 
 import numpy as np
-from numpy.typing import NDArray
 
+from inferkit.pipeline.course import Course
 from inferkit.pipeline.timeline import Timeline
 from inferkit.records.job import ProgressTrace, RankProgress, Window
 
-STEP_S = 0.01
-MOST_STEPS = 5000
-"""A course has a value every 10 ms, or as many as this: batches take longer, and the rest is exact between them."""
+STEP_S, MOST_STEPS = 2.0**-7, 4096
+"""A trace has a value every 8 ms, and so many at the most: a rank that tells it works on meanwhile. Its steps are whole
+steps of the course, which is exact there."""
 
 
 class GroupTimeline(Timeline):
-    """Every batch's times, of a rank that measures beside others.
+    """What became of all batches of a rank that measures beside others; its course begins at the agreed start.
 
     Parameters
     ----------
@@ -41,7 +41,8 @@ class GroupTimeline(Timeline):
         finish: threading.Event,
     ) -> None:
         super().__init__(window, stages, report)
-        self._agreed_ns = start_ns
+        self._zero_ns = start_ns
+        self.course = Course(self._since(self.start_ns))
         self._agreed_end_ns = start_ns + int(window.seconds * 1e9)
         self._tell_passed = passed
         self._passed = threading.Event()
@@ -58,7 +59,7 @@ class GroupTimeline(Timeline):
     def extend(self, repeats: int) -> None:
         """Measure on until so many windows are over: all ranks are told the same."""
         window = self.window.changed(repeats=repeats)
-        self._agreed_end_ns = self._agreed_ns + int(window.seconds * 1e9)
+        self._agreed_end_ns = self._zero_ns + int(window.seconds * 1e9)
         self.window = window
         self._passed.clear()
 
@@ -76,32 +77,19 @@ class GroupTimeline(Timeline):
 
     def trace(self) -> ProgressTrace:
         """Return how far this rank was at each instant from the agreed start until its last batch."""
-        done = (np.frombuffer(self._done, np.int64) - self._agreed_ns) / 1e9
-        began = (self.start_ns - self._agreed_ns) / 1e9
-        seconds = max(self.window.seconds, done[-1] if len(done) else 0.0)
-        step = max(STEP_S, seconds / MOST_STEPS)
-        grid = np.arange(0, seconds + step, step)
+        with self._lock:
+            self._sum_up()
+            seconds = max(self.window.seconds, self.course.last_s)
+            step_s = max(STEP_S, self.course.step_s)
+            while seconds / step_s > MOST_STEPS:
+                step_s *= 2
+            images, nbytes, batches = self.course.at(np.arange(0, seconds + step_s, step_s)).tolist()
         return ProgressTrace(
-            start_ns=self._agreed_ns,
-            step_s=step,
-            images=_cumulated(grid, began, done, np.frombuffer(self._images, np.int64)),
-            nbytes=_cumulated(grid, began, done, np.frombuffer(self._nbytes, np.int64)),
-            batches=_cumulated(grid, began, done, np.ones(len(done), np.int64)),
-            began_s=began,
-            ended_s=float(done[-1]) if len(done) else began,
-            longest_gap_s=_longest_gap(done, self.window),
+            start_ns=self._zero_ns,
+            step_s=step_s,
+            images=images,
+            nbytes=nbytes,
+            batches=batches,
+            began_s=self._since(self.start_ns),
+            ended_s=self.course.last_s,
         )
-
-
-def _cumulated(
-    grid: NDArray[np.float64], began: float, done: NDArray[np.float64], amounts: NDArray[np.int64]
-) -> list[float]:
-    """Return what was completed at each instant, straight lines between completions."""
-    values: list[float] = np.interp(grid, [began, *done], [0, *np.cumsum(amounts)]).tolist()
-    return values
-
-
-def _longest_gap(done: NDArray[np.float64], window: Window) -> float:
-    inside = done[(done >= window.warmup_s) & (done <= window.seconds)]
-    edges = np.concatenate([[window.warmup_s], inside, [window.seconds]])
-    return float(np.diff(edges).max())

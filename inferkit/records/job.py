@@ -287,8 +287,6 @@ class ProgressTrace(Record):
         Completed at ``start_ns + k * step_s``; between two completions, the share of the batch that the time suggests.
     began_s, ended_s
         When its own clock started and when its last batch was completed, since the agreed start.
-    longest_gap_s
-        Longest time between two completions inside the agreed window.
     """
 
     start_ns: int
@@ -298,7 +296,6 @@ class ProgressTrace(Record):
     batches: list[float]
     began_s: float
     ended_s: float
-    longest_gap_s: float
 
 
 class Outcome(Record):

@@ -102,7 +102,7 @@ class Ending(Timeline):
     """Ends after so many batches."""
 
     def __init__(self, batches: int) -> None:
-        super().__init__(FOREVER, ("read", "copy", "infer"), lambda progress: None)
+        super().__init__(FOREVER, ("read", "copy", "infer", "out"), lambda progress: None)
         self.left = batches
 
     def add(self, images: int, nbytes: int, *times: int) -> bool:

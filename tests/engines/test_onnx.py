@@ -89,7 +89,7 @@ def test_streams_a_data_set(
     known = make_dataset((5, 3, 7), SHAPE)
     engine = build(device, make_model(), 4)
     places: list[Slot] = [device.slot(4 * 105) for _ in range(slots)]
-    timeline = Timeline(Window(warmup_s=3600), ("read", "copy", "infer"), lambda progress: None)
+    timeline = Timeline(Window(warmup_s=3600), ("read", "copy", "infer", "out"), lambda progress: None)
     shares = split([5, 3, 7], 1, "uniform")
     with BufferedReader(known.dataset, device) as reader, Ring(reader, device, shares, 4, buffers=3, epochs=2) as ring:
         Loop(ring, device, engine, places, overlap=overlap).run(timeline)
@@ -106,7 +106,7 @@ def test_failure_in_the_middle_of_a_stream_surfaces(
     known.dataset.path(0).write_bytes(known.content.tobytes())
     engine = build(device, make_model(limit=limit), 4)
     places: list[Slot] = [device.slot(4 * 105) for _ in range(3)]
-    timeline = Timeline(Window(warmup_s=3600), ("read", "copy", "infer"), lambda progress: None)
+    timeline = Timeline(Window(warmup_s=3600), ("read", "copy", "infer", "out"), lambda progress: None)
     shares = split([40], 1, "uniform")
     with BufferedReader(known.dataset, device) as reader, Ring(reader, device, shares, 4, buffers=3) as ring:
         loop = Loop(ring, device, engine, places)

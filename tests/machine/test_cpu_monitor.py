@@ -71,7 +71,7 @@ def test_all_of_it_on_this_machine() -> None:
     counting = CpuMonitor()
     counting.look()
     counting.begin([])
-    begin = counting._counts[0].at
+    begin = counting._counts.rows()[0, 0]
     counting.sample()
     found = counting.facts(begin, begin + 0.1)
     assert found["seconds"] == pytest.approx(0.1)
@@ -109,6 +109,6 @@ def test_what_a_rank_computed_that_has_ended_is_still_ours() -> None:
             sleep(0.01)
         counting.sample()
     counting.sample()
-    ours = [counts.ours for counts in counting._counts]
+    ours = [Counts(*row).ours for row in counting._counts.rows()]
     assert ours == sorted(ours)
     assert ours[-1] >= 0.1

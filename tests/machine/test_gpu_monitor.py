@@ -9,6 +9,7 @@ import pytest
 
 from inferkit.machine import gpu_monitor as gpu_watch
 from inferkit.machine.gpu_monitor import EVERY_S, GpuMonitor, pcie_bytes_per_s
+from inferkit.machine.samples import Samples, mean
 
 
 class NVMLError(Exception):
@@ -51,12 +52,14 @@ def watch(monkeypatch: pytest.MonkeyPatch, library: Any) -> dict[str, Any]:
     monkeypatch.setitem(sys.modules, "pynvml", library)
     watched = GpuMonitor([0])
     watched.look()
-    samples = {
-        name: [(float(at), value) for at in range(3) if (value := sample()) is not None]
-        for name, (_, sample) in watched.sources().items()
-    }
-    if samples["gpu0_energy_j"]:
-        samples["gpu0_energy_j"] = [(0.0, 1000.0), (5.0, 3500.0), (12.0, 7000.0)]
+    samples = {}
+    for name, (_, sample) in watched.sources().items():
+        told = [(float(at), value) for at in range(3) if (value := sample()) is not None]
+        if told and name == "gpu0_energy_j":
+            told = [(0.0, 1000.0), (5.0, 3500.0), (12.0, 7000.0)]
+        samples[name] = Samples(2, mean)
+        for own in told:
+            samples[name].add(*own)
     found: dict[str, Any] = watched.facts(samples, 0.0, 12.0)["0"]
     return found
 

@@ -5,6 +5,7 @@ import pytest
 
 from inferkit.machine import monitor as monitor_module
 from inferkit.machine.monitor import SOURCES, HostCpu, Monitor
+from inferkit.machine.samples import MOST_SAMPLES, Samples, total
 
 
 @pytest.fixture(autouse=True)
@@ -15,7 +16,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def sampled(*samples: tuple[float, float], start: float = 100.0, end: float = 200.0) -> list[float | None]:
     """Return the series of samples that were taken at these times."""
     monitor = Monitor({"x": ("W", lambda: 0.0)})
-    monitor.samples["x"] += samples
+    for sample in samples:
+        monitor.samples["x"].add(*sample)
     series = monitor.series(start, end)
     return series["x"].values if series else []
 
@@ -61,11 +63,13 @@ def test_a_monitor_notices_that_the_process_was_held_up(monkeypatch: pytest.Monk
     monkeypatch.setattr(monitor_module, "LATE_S", 0.0)  # every sample is late by a little
     start = monotonic()
     with Monitor({}) as monitor:
-        while len(monitor.stops) < 3:
+        while len(monitor.stops.rows()) < 3:
             sleep(0.005)
     assert 0 < monitor.stopped_s(start, monotonic()) <= monotonic() - start
     assert monitor.stopped_s(start - 10, start) == 0
-    monitor.stops[:] = [(10.0, 0.3), (11.0, 0.5), (12.0, 0.7)]
+    monitor.stops = Samples(2, total)
+    for stop in ((10.0, 0.3), (11.0, 0.5), (12.0, 0.7)):
+        monitor.stops.add(*stop)
     assert monitor.stopped_s(10.5, 12.0) == pytest.approx(1.2)
 
 
@@ -86,5 +90,17 @@ def test_host_cpu_of_this_machine_is_a_share() -> None:
 
 def test_the_latest_samples_are_told_of_sources_that_have_any() -> None:
     monitor = Monitor({"x": ("W", lambda: 0.0), "y": ("W", lambda: None)})
-    monitor.samples["x"] += [(1.0, 2.0), (2.0, 3.0)]
+    monitor.samples["x"].add(1.0, 2.0)
+    monitor.samples["x"].add(2.0, 3.0)
     assert monitor.latest() == {"x": 3.0}
+
+
+def test_of_hours_a_bin_is_longer_than_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor_module, "PERIOD_S", 0.2)
+    monitor = Monitor({"x": ("W", lambda: 0.0)})
+    for k in range(8 * MOST_SAMPLES):
+        monitor.samples["x"].add(0.2 * k, 5.0 + k % 2)
+    found = monitor.series(1000.0, 9000.0)["x"]
+    assert found.step_s == 4.0
+    assert len(found.values) == 2000
+    assert set(found.values) == {5.5}

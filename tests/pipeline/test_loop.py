@@ -23,7 +23,7 @@ from inferkit.validity.checksums import Verifier
 from tests.conftest import Known, write_dataset
 from tests.pipeline.conftest import FOREVER, SHORT, ignore
 
-STAGES = ("read", "copy", "infer")
+STAGES = ("read", "copy", "infer", "out")
 
 
 class Kept(Timeline):

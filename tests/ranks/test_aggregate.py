@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inferkit.pipeline.durations import Durations
 from inferkit.ranks.aggregate import add_up, common_repeats, common_series, common_stages
 from inferkit.ranks.combine import combine, figure_so_far
-from inferkit.records.figures import Histogram, Quantiles, Repeat, Series, Stage
+from inferkit.records.figures import Quantiles, Repeat, Series, Stage
 from inferkit.records.job import (
     CopyJob,
     DeviceOptions,
@@ -19,7 +20,6 @@ from inferkit.records.job import (
     Window,
 )
 from inferkit.records.place import Place
-from inferkit.stats import histogram
 
 WINDOW = Window(warmup_s=1.0, duration_s=2.0, repeats=3)
 STEP = 0.01
@@ -37,7 +37,6 @@ def trace(rate: float, *, began: float = 0.0, ended: float = 7.5) -> ProgressTra
         batches=(images / 10).tolist(),
         began_s=began,
         ended_s=ended,
-        longest_gap_s=0.0,
     )
 
 
@@ -155,21 +154,25 @@ def test_bins_are_those_of_the_rank_of_the_longest_batches() -> None:
     assert found["images_per_s"].values == pytest.approx([120.0] * 2)
 
 
-@given(st.lists(st.lists(st.floats(1e-6, 10.0), min_size=1, max_size=50), min_size=1, max_size=4))
-def test_histograms_of_ranks_add_up_on_one_grid(samples: list[list[float]]) -> None:
-    def stage(seconds: list[float]) -> Stage:
-        edges, counts = histogram(np.array(seconds))
-        spans = dict.fromkeys(Quantiles.model_fields, max(seconds))
-        own = Histogram(edges_s=edges, counts=counts)
+@given(st.lists(st.lists(st.integers(0, 10**10), min_size=1, max_size=50), min_size=1, max_size=4))
+def test_histograms_of_ranks_add_up_on_one_grid(samples: list[list[int]]) -> None:
+    def counted(times: list[int]) -> Durations:
+        durations = Durations()
+        durations.add(np.array(times))
+        return durations
+
+    def stage(times: list[int]) -> Stage:
+        spans = dict.fromkeys(Quantiles.model_fields, float(max(times)))
+        own = counted(times).histogram()
         return Stage(images_per_s=10.0, busy=0.5, workers=2, quantiles=Quantiles(**spans), histogram=own)
 
     outcomes = [outcome(trace(1.0), stages={"read": stage(own)}) for own in samples]
     merged = common_stages(outcomes)["read"]
     together = [value for own in samples for value in own]
-    edges, counts = histogram(np.array(together))
+    expected = counted(together).histogram()
     assert merged.histogram is not None
-    assert merged.histogram.counts == counts
-    assert merged.histogram.edges_s == pytest.approx(edges)
+    assert merged.histogram.counts == expected.counts
+    assert merged.histogram.edges_s == pytest.approx(expected.edges_s)
     assert merged.quantiles is not None
     assert merged.quantiles.p50_s == max(together)
     assert (merged.images_per_s, merged.busy, merged.workers) == (10.0 * len(samples), 0.5, 2 * len(samples))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from inferkit.pipeline import timeline as timeline_module
 from inferkit.ranks import group_timeline as group_timeline_module
-from inferkit.ranks.group_timeline import STEP_S, GroupTimeline
+from inferkit.ranks.group_timeline import GroupTimeline
 from inferkit.records.job import ProgressTrace, Window
 from tests.pipeline.conftest import ignore
 
@@ -85,7 +85,7 @@ def test_it_goes_on_where_the_parent_adds_windows(clock: Clock) -> None:
     assert [trace.ended_s for trace in traces] == pytest.approx([0.5, 0.9])
     finish.set()
     assert go_on(0.05)
-    assert (own.window.seconds, own.trace().longest_gap_s) == pytest.approx((0.9, 0.05))
+    assert own.window.seconds == pytest.approx(0.9)
 
 
 def test_neither_warm_up_nor_windows_are_prolonged_by_one_rank_alone(clock: Clock) -> None:
@@ -111,19 +111,11 @@ def test_the_trace_is_exact_at_completions_and_straight_between(gaps: list[int])
             clock.ns += gap * 1_000_000
             own.add(7, 70)
     trace = own.trace()
-    grid = np.arange(len(trace.images)) * STEP_S
+    grid = np.arange(len(trace.images)) * trace.step_s
     done = np.cumsum(gaps) / 1e3
-    for at, images, nbytes, batches in zip(grid, trace.images, trace.nbytes, trace.batches, strict=True):
-        assert images == pytest.approx(np.interp(at, [0, *done], 7 * np.arange(len(gaps) + 1)), abs=1e-6)
-        assert nbytes == pytest.approx(10 * images, abs=1e-6)
-        assert batches == pytest.approx(images / 7, abs=1e-6)
+    expected = np.interp(grid, [0, *done], 7 * np.arange(len(gaps) + 1))
+    assert np.allclose(trace.images, expected, rtol=0, atol=1e-6)
+    assert np.allclose(trace.nbytes, 10 * expected, rtol=0, atol=1e-6)
+    assert np.allclose(trace.batches, expected / 7, rtol=0, atol=1e-6)
     assert all(a <= b for a, b in pairwise(trace.images))
     assert trace.ended_s == pytest.approx(done[-1])
-
-
-def test_the_longest_pause_counts_inside_the_windows_only(clock: Clock) -> None:
-    own = GroupTimeline(WINDOW, (), ignore, clock.ns, lambda trace: None, threading.Event())
-    for at in (0.01, 0.09, 0.12, 0.30, 0.35, 0.45, 0.9):
-        clock.ns = 5 * SECOND + int(at * SECOND)
-        own.add(1, 1)
-    assert own.trace().longest_gap_s == pytest.approx(0.18)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from inferkit.batch import Piece
 from inferkit.dataset.images import make_from_images
@@ -17,7 +18,7 @@ from inferkit.linux.page_cache import resident_share
 from inferkit.measure.measure import measure
 from inferkit.pipeline.loop import Loop
 from inferkit.pipeline.ring import Ring
-from inferkit.pipeline.timeline import Timeline
+from inferkit.pipeline.timeline import TIMES, Timeline
 from inferkit.plan.build import plan
 from inferkit.readers.jpeg import JpegReader
 from inferkit.readers.split import batches, split
@@ -72,6 +73,8 @@ def test_through_ring_and_loop_with_hashes(images: Path, tmp_path: Path, device:
     dataset = found(images)
     verifier = Verifier(known.dataset, 100)
     timeline = Timeline(Window(warmup_s=3600), ("read", "decode", "copy", "infer", "out"), lambda progress: None)
+    rows: list[NDArray[np.int64]] = []
+    timeline.log = lambda window, start_ns, own: rows.append(own.copy())
     slots: list[Slot] = [device.slot(4 * dataset.image_bytes) for _ in range(2)]
     with JpegReader(dataset, device) as reader:
         shares = split([file.images for file in dataset.files], 3, "uniform")
@@ -81,9 +84,12 @@ def test_through_ring_and_loop_with_hashes(images: Path, tmp_path: Path, device:
         assert sum(own.nbytes for own in ring.stats) == 2 * dataset.nbytes
         assert all(own.share_done_ns for own in ring.stats)
     assert verifier.images == 2 * COUNT
-    columns = timeline.columns()
-    assert (columns["read_end_s"] == columns["decode_start_s"]).all()
-    assert (columns["decode_end_s"] > columns["decode_start_s"]).all()
+    timeline.sum_up()
+    batches = np.concatenate(rows)
+    read_end, decode_start, decode_end = batches[:, TIMES + 1 : TIMES + 4].T
+    assert len(batches) == timeline.course.totals[2]
+    assert (read_end == decode_start).all()
+    assert (decode_end > decode_start).all()
 
 
 def test_the_data_set_is_the_files(images: Path) -> None:

@@ -11,14 +11,14 @@ from nbclient import NotebookClient
 
 from inferkit.cli.execute import compact
 from inferkit.measure.recording import kept_series
-from inferkit.pipeline.timeline import SAMPLE
-from inferkit.records.figures import Figure, Histogram, Quantiles, Repeat, Series, Stage
+from inferkit.pipeline.batch_sample import SAMPLE
+from inferkit.pipeline.durations import Durations
+from inferkit.records.figures import Figure, Repeat, Series, Stage
 from inferkit.records.host import Gpu, Host
 from inferkit.records.notebooks import read_notebook
 from inferkit.records.params import SingleProcess
 from inferkit.records.project import project_root
 from inferkit.records.run import Run
-from inferkit.stats import histogram, quantiles
 
 MOST_BYTES = 1_000_000
 WINDOW_S = 30.0
@@ -34,11 +34,10 @@ def noisy(mean: float, n: int, sigma: float = 0.2) -> list[float]:
 
 
 def stage(name: str) -> Stage:
-    times = np.array(noisy(TOOK_S[name], 4000))
-    edges, counts = histogram(times)
+    took = Durations()
+    took.add((np.array(noisy(TOOK_S[name], 4000)) * 1e9).astype(np.int64))
     rates = {"images_per_s": 256 / TOOK_S[name], "bytes_per_s": 256 / TOOK_S[name] * 150_528, "busy": 0.9123456}
-    spread = {"quantiles": Quantiles(**quantiles(times)), "histogram": Histogram(edges_s=edges, counts=counts)}
-    return Stage(**rates, **spread, workers=4)
+    return Stage(**rates, quantiles=took.quantiles(), histogram=took.histogram(), workers=4)
 
 
 def batches() -> dict[str, str]:
@@ -51,25 +50,26 @@ def figure(rate: float) -> Figure:
     return Figure(images_per_s=rate, bytes_per_s=rate * 150_528, half_width=0.00123456, block_s=1.234567)
 
 
-def record(number: int, host: Host) -> Run:
+def record(number: int, host: Host, *, window_s: float = WINDOW_S, windows: int = 3) -> Run:
     """Return a record as a GPU server writes it: of a stage alone, or (two of five) of a pipeline."""
     rate = noisy(40_000, 1, 0.02)[0]
     pipeline = number % 5 < 2
     measure = "pipeline" if pipeline else ("read", "copy", "infer")[number % 5 - 2]
     gpu = {f"gpu{index}_{name}": mean for index in range(len(host.gpus)) for name, mean in SAMPLED.items()}
     series = {"images_per_s": rate, "host_cpu": 0.3} | gpu
-    bins = {name: Series(unit="unit", values=list(noisy(mean, 120, 0.01))) for name, mean in series.items()}
-    windows = [
+    seconds = int(window_s * (windows + 1))
+    bins = {name: Series(unit="unit", values=list(noisy(mean, seconds, 0.01))) for name, mean in series.items()}
+    repeats = [
         Repeat(
-            start_s=WINDOW_S * k + 0.123456,
-            seconds=WINDOW_S + 0.012345,
-            images=int(rate * WINDOW_S),
-            nbytes=int(rate * WINDOW_S) * 150_528,
+            start_s=window_s * k + 0.123456,
+            seconds=window_s + 0.012345,
+            images=int(rate * window_s),
+            nbytes=int(rate * window_s) * 150_528,
             batches=4000 + k,
             warmup=k == 0,
             cpu_s=31.23456,
         )
-        for k in range(4)
+        for k in range(windows + 1)
     ]
     facts: dict[str, Any] = {"pauses": {"usual_s": 0.005123456, "longest_s": 0.02123456, "stood_s": 0.0, "stood": 0.0}}
     facts |= {"resident_before": 0.0123456, "verified_images": 512, "fingerprint": f"{number:032x}"}
@@ -90,7 +90,7 @@ def record(number: int, host: Host) -> Run:
         else point | {"engine": "tensorrt", "model": "resnet50", "precision": "float16"},
         params=SingleProcess().model_dump(mode="json"),
         host=host,
-        repeats=windows,
+        repeats=repeats,
         measured=figure(rate),
         stages={name: stage(name) for name in (TOOK_S if pipeline else (measure,))},
         verdict="INVALID" if number % 10 == 0 else "VALID",
@@ -135,3 +135,16 @@ def test_a_notebook_of_a_hundred_points_is_a_megabyte_at_most(gpus: int, host: H
     pictures = [output for cell in notebook.cells for output in cell.get("outputs", []) if "image/png" in output.data]
     assert len(pictures) >= 8
     assert path.stat().st_size <= MOST_BYTES
+
+
+@pytest.mark.parametrize("gpus", [0, 8])
+@pytest.mark.parametrize("number", range(5))
+def test_a_record_of_hours_is_hardly_longer_than_one_of_minutes(number: int, gpus: int, host: Host) -> None:
+    """Profile mlperf: 5 windows of 600 s, 12 at the most. So its notebooks, too, stay under a megabyte."""
+    server = host.model_copy(update={"gpus": [Gpu(index=k, name="NVIDIA H100 80GB HBM3") for k in range(gpus)]})
+    quick, usual, longest = (
+        len(record(number, server, window_s=window_s, windows=windows).to_json())
+        for window_s, windows in ((WINDOW_S, 3), (600.0, 5), (600.0, 12))
+    )
+    assert usual <= quick + 600
+    assert longest <= quick + 1600
