@@ -72,7 +72,7 @@ def dali(folder: Path, arguments: argparse.Namespace) -> Figure:
     from nvidia import dali as library
     from nvidia.dali import fn, types
 
-    @library.pipeline_def(batch_size=arguments.batch, num_threads=os.cpu_count(), device_id=0)  # type: ignore[misc]
+    @library.pipeline_def(batch_size=arguments.batch, num_threads=os.cpu_count(), device_id=0)  # type: ignore[untyped-decorator]
     def steps() -> Any:
         encoded, _ = fn.readers.file(files=[str(folder / name) for name in find_images(folder)], random_shuffle=False)
         images = fn.decoders.image(encoded, device="mixed", output_type=types.RGB, hw_decoder_load=1.0)
@@ -115,7 +115,8 @@ def ours(folder: Path, arguments: argparse.Namespace) -> Figure:
         told = [run.failure.message] if run.failure else [*run.reasons, *run.warnings]
         print(*(f"{name}: {note}" for note in told), sep="\n", file=sys.stderr)
         print(name, run.facts.get("pixels"), run.facts.get("decoders"), file=sys.stderr)
-        own = {"images_per_s": run.measured and run.measured.images_per_s, "cores": run.cores, "reached": run.reached}
+        rate = run.measured.images_per_s if run.measured else None
+        own = {"images_per_s": rate, "cores": run.cores, "reached": run.reached}
         figures |= {f"{name}_{key}": value for key, value in own.items() if value is not None}
     return figures
 

@@ -61,6 +61,9 @@ class Allocating:
     def allocate(self, nbytes: int, memory: str = "") -> HostMemory:
         return Counted(self.device.allocate(nbytes, memory or self.memory), self.live)
 
+    def prepare(self, segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
+        return self.device.prepare(segments)
+
     def register(self, address: int, nbytes: int, *, writable: bool) -> Registration:
         return self.device.register(address, nbytes, writable=writable)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -62,7 +62,7 @@ def picture(index: int, height: int, width: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def write(path: Path, pixels: NDArray[np.uint8], mode: str = "RGB", orientation: int = 0, **options: object) -> None:
+def write(path: Path, pixels: NDArray[np.uint8], mode: str = "RGB", orientation: int = 0, **options: Any) -> None:
     exif = Image.Exif()
     if orientation:
         exif[0x0112] = orientation

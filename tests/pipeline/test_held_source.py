@@ -50,7 +50,7 @@ def test_a_loop_with_several_feeders_completes_every_batch(
     timeline = Timeline(Window(warmup_s=0.0, duration_s=0.05, repeats=2), ("read", "decode", "infer", "out"), print)
     slots = [device.slot(10_000) for _ in range(4)]
     with source:
-        Loop(source, device, NullEngine(), list(slots), feeders=feeders).run(timeline)  # type: ignore[arg-type]
+        Loop(source, device, NullEngine(), list(slots), feeders=feeders).run(timeline)
         assert len(timeline.repeats) == 3
         back = [source._idle.get_nowait() for _ in range(source._idle.qsize())]
     assert sum(segments is not None for segments in back) == 3  # each was given back, once

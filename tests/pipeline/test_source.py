@@ -149,7 +149,7 @@ WAYS = [
 def test_stages_have_workers_where_threads_read(
     request: pytest.FixtureRequest, device: CpuDevice, stack: ExitStack, name: str, *, threads: bool
 ) -> None:
-    fixture = {"memory": "in_memory", "jpeg": "jpegs"}.get(name, "options")
+    fixture = "jpegs" if READERS[name].capabilities.decodes else {"memory": "in_memory"}.get(name, "options")
     given: ReadOptions = request.getfixturevalue(fixture)
     source = Source(given.changed(reader=name, threads=2), device, stack)
     source.start(None, in_flight=1, threads=threads)

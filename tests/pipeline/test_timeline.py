@@ -333,7 +333,7 @@ def held(thing: object, seen: set[int] | None = None) -> int:
     return held(own, seen) if own else 0
 
 
-def feed(timeline: Timeline, clock: Clock, batches: int, gap_ns: int) -> None:
+def feed(timeline: Timeline, clock: Clock[int], batches: int, gap_ns: int) -> None:
     """Complete batches of one lot after another, as add() does, without a call for each."""
     for _ in range(0, batches, MOST_HELD):
         rows = timeline._rows
@@ -348,7 +348,7 @@ def feed(timeline: Timeline, clock: Clock, batches: int, gap_ns: int) -> None:
 
 
 @pytest.mark.parametrize(("of_several", "batches"), [(False, 10**7), (True, 10**6)])
-def test_ten_million_batches_take_no_more_memory_than_few(clock: Clock, of_several: bool, batches: int) -> None:
+def test_ten_million_batches_take_no_more_memory_than_few(clock: Clock[int], of_several: bool, batches: int) -> None:
     stages, gap_ns = ("read", "copy"), 3700 * 10**9 // batches
     timeline = Timeline(Window(warmup_s=0.0, duration_s=3600.0, repeats=1), stages, ignore)
     if of_several:

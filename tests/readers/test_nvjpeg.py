@@ -20,7 +20,7 @@ from inferkit.validity.outputs import copy_to_slot
 from inferkit.validity.pixels import compare_pixels
 from tests.dataset.corpus import cmyk, grey, sampled, with_orientation
 from tests.dataset.pictures import jpeg, photograph
-from tests.devices.decoding import DecodingDevice
+from tests.devices.decoding import DecodingDevice, turned
 
 SIZE = 24
 NAMES = ["nvjpeg", "nvjpeg-direct", "nvjpeg-uring"]
@@ -176,10 +176,8 @@ def test_every_orientation_is_told(tmp_path: Path, device: DecodingDevice) -> No
         buffer = device.allocate(reader.buffer_bytes(8))
         segments = reader.read(split([1] * 8, 1, "uniform")[0], buffer)
         buffer.close()
-    small = np.arange(6).reshape(2, 3)
+    small = np.arange(6, dtype=np.uint8).reshape(2, 3)
     upright = {1: small, 2: small[:, ::-1], 3: small[::-1, ::-1], 4: small[::-1], 5: small.T}
     upright |= {6: small.T[:, ::-1], 7: small.T[::-1, ::-1], 8: small.T[::-1]}
-    from tests.devices.decoding import turned
-
     for value, segment in enumerate(segments, 1):
         assert np.array_equal(turned(small, segment.turned), upright[value])

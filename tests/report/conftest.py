@@ -12,7 +12,7 @@ import pytest
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from jupyter_client.manager import AsyncKernelManager
-from jupyter_client.utils import run_sync
+from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
@@ -211,6 +211,7 @@ def execute_cells(kernel: AsyncKernelManager) -> ExecuteCells:
         client = NotebookClient(notebook, km=kernel, timeout=300)
         with pytest.raises(CellExecutionError) if raises else nullcontext():
             client.execute()
+        assert client.kc is not None
         client.kc.stop_channels()
         return list(notebook.cells)
 
