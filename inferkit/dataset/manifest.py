@@ -39,6 +39,7 @@ def _inside_folder(name: str) -> str:
 
 Short = Annotated[str, Field(max_length=PATH)]
 Images = Annotated[int, Field(gt=0, le=IMAGES)]
+Scale = Annotated[str, Field(pattern="^[1248]$")]
 
 
 class _Record(BaseModel):
@@ -126,7 +127,7 @@ class Manifest(_Record):
     exif: Literal["applied"] | None = None
     shuffle: bool | None = None
     limit: Limit | None = None
-    scales: dict[Literal["1", "2", "4", "8"], Limit] | None = None
+    scales: dict[Scale, Limit] | None = None
     skipped: tuple[Skipped, ...] = ()
     files: Annotated[tuple[FileEntry, ...], Field(min_length=1, max_length=FILES), AfterValidator(_each_once)]
 
