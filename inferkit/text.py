@@ -1,7 +1,7 @@
 """Plain tables and plain texts for a terminal. Every room shows some, so this imports nothing of ours."""
 
-import os
 import re
+import reprlib
 import textwrap
 from collections.abc import Iterable, Sequence
 
@@ -20,34 +20,56 @@ _HALVES = re.compile(r"[\ud800-\udfff]")
 
 
 def plain(text: str, *, lines: bool = False) -> str:
-    """Return a text that cannot command a terminal, nor show letters in an order that they do not have.
+    r"""Return a text that cannot command a terminal, nor show letters in an order that they do not have.
 
-    Whatever comes out of a record or a notebook passes through here before it is printed: others may have written it.
+    Whatever comes out of a record, a notebook or a folder passes through here before it is printed: others may have
+    written it. Bytes of a file's name that are no UTF-8 are written as \xff, and halves of characters as \ud800.
 
     Parameters
     ----------
     lines
         Keep line breaks and tabs, which are blanks otherwise: a name is one line, and cannot draw rows of a table.
     """
-    text = _HALVES.sub("\ufffd", _SEQUENCES.sub("", text))
+    text = _HALVES.sub(_escaped, _SEQUENCES.sub("", text))
     return _UNSEEN.sub("", text if lines else _BREAKS.sub(" ", text))
 
 
-def printable(text: str) -> str:
-    r"""Return a file's name as a terminal and JSON can hold it: what is no character to print is written as \x1b."""
-    return "".join(character if character.isprintable() else _escaped(character) for character in text)
+def _escaped(half: re.Match[str]) -> str:
+    name = f"{ord(half[0]):x}"
+    return f"\\x{name[2:]}" if "\udc80" <= half[0] <= "\udcff" else f"\\u{name}"
 
 
-def _escaped(character: str) -> str:
-    return (
-        os.fsencode(character).decode(errors="backslashreplace")
-        if "\udc80" <= character <= "\udcff"
-        else (character.encode("unicode_escape").decode())
-    )
+MOST, MOST_LINES = 1000, 200
+"""Characters of a line, and lines of a message, that people read; longer ones were made to fill the screen."""
+WIDEST = 300
+"""Characters of a table's cell: every row is padded to the longest."""
+
+
+def shortened(text: str, most: int = MOST) -> str:
+    """Return a text of about so many characters at most: of a longer one both ends, for the fix often stands last."""
+    if len(text) <= most:
+        return text
+    return f"{text[: most // 2]} … ({len(text) - most:,} more characters) … {text[-(most // 2) :]}"
+
+
+def readable(message: str) -> str:
+    """Return a message that fits a screen: its first :data:`MOST_LINES` lines, each :func:`shortened`."""
+    lines = message.split("\n")
+    more = [f"… and {len(lines) - MOST_LINES:,} more lines"] if len(lines) > MOST_LINES else []
+    return "\n".join([*map(shortened, lines[:MOST_LINES]), *more])
+
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = _short.maxlong = 80
+
+
+def quoted(value: object) -> str:
+    """Write a value that was found where another was expected, as Python does: some 80 characters of each part."""
+    return _short.repr(value)
 
 
 def text_table(rows: Iterable[Sequence[str]], head: Sequence[str] = (), *, numbers: Sequence[int] = ()) -> list[str]:
-    """Return lines of aligned columns, two spaces apart, without trailing blanks; cells are made :func:`plain`.
+    """Return lines of aligned columns, two spaces apart, without trailing blanks; cells are :func:`plain` and short.
 
     Parameters
     ----------
@@ -56,7 +78,7 @@ def text_table(rows: Iterable[Sequence[str]], head: Sequence[str] = (), *, numbe
     numbers
         Columns to align to the right.
     """
-    cells = [[plain(cell) for cell in row] for row in ([head, *rows] if head else rows)]
+    cells = [[shortened(plain(cell), WIDEST) for cell in row] for row in ([head, *rows] if head else rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return ["  ".join(_padded(row, widths, numbers)).rstrip() for row in cells]
 
@@ -73,7 +95,7 @@ COLUMNS = 80
 def wrapped(text: str, first: str = "", further: str | None = None) -> list[str]:
     """Return lines of at most :data:`COLUMNS`; a name is never cut, so that one which is longer has a longer line.
 
-    The text is made :func:`plain`.
+    The text is made :func:`plain`, and one that is no sentence any more is cut.
 
     Parameters
     ----------
@@ -82,7 +104,7 @@ def wrapped(text: str, first: str = "", further: str | None = None) -> list[str]
     """
     deeper = f"{first}  " if further is None else further
     return textwrap.wrap(
-        plain(text),
+        shortened(plain(text), 4 * MOST),
         COLUMNS,
         initial_indent=first,
         subsequent_indent=deeper,

@@ -7,28 +7,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from inferkit.cli.plain_yaml import MOST_BYTES, plain_yaml
 from inferkit.dataset.record import check_sources, check_target, counted, expected, holds_images, lies_there
 from inferkit.dataset.target import target
 from inferkit.dataset.tensors import Dataset
 from inferkit.errors import InferkitError, ParameterError
-from inferkit.files import obstacle
+from inferkit.files import obstacle, read_regular
 from inferkit.plan.assumed import Assumed, gpus_named
 from inferkit.plan.build import plan
 from inferkit.plan.networks import DEFAULT_SHAPE, shape_for
 from inferkit.plan.points import Plan
 from inferkit.readers import READERS
-from inferkit.records.params import (
-    MEASURING,
-    MakeDataset,
-    MultiProcess,
-    Parameters,
-    Reading,
-    StorageToHost,
-    unknown_parameter,
-)
+from inferkit.records.faults import unknown_parameter
+from inferkit.records.params import MEASURING, MakeDataset, MultiProcess, Parameters, Reading, StorageToHost
 from inferkit.records.project import PACKAGE, project_of, project_root, resolve, shipped, within
+from inferkit.text import quoted
 
 STANDARD_INPUT = Path("standard input")
 """Stands for a file that is read from there."""
@@ -142,18 +135,19 @@ def planned(
         If it cannot run.
     """
     models, place, values = _models(only), str(path), dict(values)
+    _check(place, values, MEASURING)
+    target = (out or root / "runs").absolute()
+    if why := obstacle(target, elsewhere=dry):
+        message = f"--out: {target} cannot be made, {why}: name a folder that you may write to"
+        raise ParameterError(message)
     if out is not None:
-        values.setdefault("earlier", str(out.absolute()))
+        values.setdefault("earlier", str(target))
     values = _shape_of_models(values) | values
     params = _check(place, values, models)
     skipped = {} if only else {notebook: why for notebook, p in params.items() if (why := _does_not_apply(p, values))}
     notebooks = {notebook: params[notebook] for notebook in MEASURING if notebook in params and notebook not in skipped}
     plans: dict[str, Plan] = {}
     assumed = Assumed(gpus_named(notebooks.values())) if dry else None
-    out = (out or root / "runs").absolute()
-    if why := obstacle(out, elsewhere=dry):
-        message = f"--out: {out} cannot be made, {why}: name a folder that you may write to"
-        raise ParameterError(message)
     try:
         pending = _pending(notebooks, values, place, assumed)
         for notebook, its_params in notebooks.items():
@@ -162,7 +156,7 @@ def planned(
         message = f"{place}{blamed}: {error}"
         raise type(error)(message) from error
     told = tuple(dict.fromkeys(assumed.told)) if assumed else ()
-    return Configuration(str(values["storage"]), notebooks, path, root, out, skipped, plans, told)
+    return Configuration(str(values["storage"]), notebooks, path, root, target, skipped, plans, told)
 
 
 def _pending(
@@ -196,7 +190,7 @@ def _parameter_file(config: str) -> tuple[Path, Path]:
         return named[config], project_root()
     near = difflib.get_close_matches(config, named, n=1)
     hint = f": did you mean {near[0]!r}?" if near else ""
-    message = f"{config!r} is neither a file nor one of {', '.join(named)}{hint}"
+    message = f"{quoted(config)} is neither a file nor one of {', '.join(named)}{hint}"
     raise ParameterError(message)
 
 
@@ -223,22 +217,28 @@ def read(path: Path) -> dict[str, Any]:
         If it cannot be read, is not YAML, or holds something else than names and values.
     """
     try:
-        text = sys.stdin.read() if path is STANDARD_INPUT else path.read_text(encoding="utf-8")
-        values = yaml.safe_load(text)
+        text = _standard_input() if path is STANDARD_INPUT else read_regular(path, MOST_BYTES)
+        values = plain_yaml(text)
     except OSError as error:
         message = f"{path} cannot be read: {error.strerror}"
         raise ParameterError(message) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        message = f"{path} is not YAML: {error}"
+    except ParameterError as error:
+        message = f"{path} {error}"
         raise ParameterError(message) from error
     if not isinstance(values, dict):
         message = f"{path} holds {type(values).__name__}, expected `name: value` lines"
         raise ParameterError(message)
     for key in values:
         if not isinstance(key, str):
-            message = f"{path}: a key was read as {key!r}: YAML takes on, off, yes, no and numbers for values; quote it"
+            message = (
+                f"{path}: a key was read as {quoted(key)}: YAML takes on, off, yes, no and numbers for values; quote it"
+            )
             raise ParameterError(message)
     return values
+
+
+def _standard_input() -> bytes:
+    return sys.stdin.buffer.read(MOST_BYTES + 1)
 
 
 def _models(only: Sequence[str]) -> dict[str, type[Parameters]]:

@@ -10,6 +10,7 @@ import click
 from inferkit.cli.refusals import FAILED, OK, REFUSED, refusals, say, warn
 from inferkit.errors import UnfinishedError
 from inferkit.records.params import MakeDataset
+from inferkit.text import shortened
 from inferkit.units import gigabytes, rate
 
 P = ParamSpec("P")
@@ -54,7 +55,7 @@ def make(images: str, out: Path, *, shape: str, overwrite: bool, **options: Any)
     """Make a data set in OUT from the JPEG files in IMAGES ("demo": scikit-image's photographs, "": random images)."""
     from inferkit.dataset.record import check_sources, make_dataset
 
-    lengths = [int(length) if length.isdecimal() else length for length in shape.split(",") if length]
+    lengths = [int(part) if part.isdecimal() and len(part) < 20 else part for part in shape.split(",") if part]
     source = images if images in ("", "demo") else str(Path(images).absolute())
     given = {name: value for name, value in options.items() if value is not None}
     given |= {"shape": lengths, "images": source, "data": str(out.absolute())}
@@ -111,7 +112,7 @@ def info(folder: Path) -> None:
         told = manifest.model_dump(mode="json", exclude={"files", "skipped"}, exclude_none=True)
         say(yaml.safe_dump(told, sort_keys=False, default_flow_style=None).rstrip())
         for skipped in manifest.skipped:
-            say(f"skipped {skipped.name}: {skipped.reason}")
+            say(shortened(f"skipped {skipped.name}: {skipped.reason}"))
 
 
 @dataset.command("stage")

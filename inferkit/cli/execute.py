@@ -118,8 +118,8 @@ def execute_notebook(
     try:
         with relay.installed():
             papermill.execute_notebook(
-                find(f"notebooks/{NOTEBOOKS[notebook].file_stem}.ipynb"),
-                output,
+                literal(find(f"notebooks/{NOTEBOOKS[notebook].file_stem}.ipynb")),
+                literal(output),
                 parameters=params.model_dump(mode="json", exclude_defaults=True),  # the cell above holds those
                 engine_name=ENGINE,
                 kernel_name="python3",
@@ -138,6 +138,11 @@ def execute_notebook(
     faults: list[str] = []
     runs = read_notebook(output, faults.append)
     return Executed(output, runs, error or "\n".join(faults), stopped=relay.presses > 0)
+
+
+def literal(path: Path) -> str:
+    """Return a path as papermill takes it, which fills in what stands between braces."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def _hear(notebook: str, sink: Sink | None, feed: Feed | None, data: Mapping[str, Any]) -> None:

@@ -68,7 +68,12 @@ def doctor(path: Path) -> None:
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Replace a value of the file (YAML).")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for executed notebooks [default: runs].")
 @click.option("--dry-run", is_flag=True, help="Show the points, bytes and time, and run nothing.")
-@click.option("--feed", type=int, metavar="FD", help="Write what happens as JSON lines to this file descriptor.")
+@click.option(
+    "--feed",
+    type=click.IntRange(0, 1 << 20),
+    metavar="FD",
+    help="Write what happens as JSON lines to this file descriptor.",
+)
 @refusals
 def run(
     configs: tuple[str, ...], only: str, changes: tuple[str, ...], out: Path | None, *, dry_run: bool, feed: int | None

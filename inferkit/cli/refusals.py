@@ -8,7 +8,7 @@ from typing import ParamSpec
 import click
 
 from inferkit.errors import DeviceError, InferkitError, RankError, ReadError, UnfinishedError
-from inferkit.text import plain
+from inferkit.text import plain, readable
 
 OK, FAILED, REFUSED, INVALID = 0, 1, 2, 3
 """Exit codes: all VALID, something failed, refused before anything ran, something INVALID."""
@@ -26,11 +26,11 @@ def say(text: object, *, err: bool = False) -> None:
 
 def warn(text: str) -> None:
     """Say beside the result what qualifies it."""
-    say(f"inferkit: {text}", err=True)
+    say(f"inferkit: {readable(text)}", err=True)
 
 
 def refusals(command: Callable[P, None]) -> Callable[P, None]:
-    """Make a command report our own errors, and the lack of what only measuring needs.
+    """Make a command report our own errors, the lack of what only measuring needs, and paths that cannot be used.
 
     It exits with code 2, for it was refused; with 1 where something had begun and failed.
     """
@@ -48,6 +48,10 @@ def refusals(command: Callable[P, None]) -> Callable[P, None]:
             if (error.name or "inferkit").partition(".")[0] == "inferkit":
                 raise
             message = f"`{click.get_current_context().command_path}` needs {error.name}, which is not here: {MEASURE}"
+        except BrokenPipeError:
+            raise  # whoever reads has seen enough: click ends without a word
+        except OSError as error:  # of a path that was given
+            message = f"{error.filename or click.get_current_context().command_path}: {error.strerror or error}"
         warn(message)
         sys.exit(REFUSED)
 

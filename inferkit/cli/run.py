@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from inferkit.cli.refusals import FAILED, INVALID, OK, say
-from inferkit.text import plain
+from inferkit.errors import ParameterError
+from inferkit.text import plain, quoted, shortened
 from inferkit.units import duration
 
 
@@ -39,17 +40,17 @@ def places(configuration: Any) -> str:
 
 def change(text: str) -> tuple[str, Any]:
     """Return key and value of an option ``--set KEY=VALUE``; the value is YAML."""
-    import yaml
+    from inferkit.cli.plain_yaml import plain_yaml
 
     key, equals, value = text.partition("=")
     if not equals:
-        message = f"--set {text}: write KEY=VALUE, such as --set batch_sizes=[128,256]"
-        raise click.UsageError(message)
+        message = f"--set {shortened(text, 80)}: write KEY=VALUE, such as --set batch_sizes=[128,256]"
+        raise ParameterError(message)
     try:
-        return key, yaml.safe_load(value) if value else ""
-    except yaml.YAMLError as error:
-        message = f"--set {text}: {value!r} is not YAML: {error}"
-        raise click.UsageError(message) from error
+        return key, plain_yaml(value) if value else ""
+    except ParameterError as error:
+        message = f"--set {shortened(key, 80)}: {quoted(value)} {error}"
+        raise ParameterError(message) from error
 
 
 def show_plan(configuration: Any) -> None:

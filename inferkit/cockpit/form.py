@@ -8,7 +8,8 @@ import ipywidgets as widgets
 
 from inferkit.cockpit.questions import SECTIONS, Question, questions
 from inferkit.errors import ParameterError
-from inferkit.records.params import faults
+from inferkit.records.faults import faults
+from inferkit.records.params import MEASURING
 
 UNSET = object()
 """What nobody asked for: the notebooks then take their default."""
@@ -183,7 +184,7 @@ class Form:
                 continue
             if value is not UNSET:
                 values[name] = value
-        return values, wrong | faults(values)
+        return values, wrong | faults(values, MEASURING.values())
 
     def say(self, wrong: Mapping[str, list[str]]) -> None:
         """Show beside each control what is wrong with it; a control that is folded away is shown then."""

@@ -18,7 +18,8 @@ from inferkit.cockpit.parameter_file import as_yaml, save
 from inferkit.cockpit.preview import Planner, blamed, preview
 from inferkit.cockpit.process import Event, Running
 from inferkit.errors import InferkitError, ParameterError
-from inferkit.records.params import MEASURING, unknown_parameter
+from inferkit.records.faults import unknown_parameter
+from inferkit.records.params import MEASURING
 from inferkit.records.project import project_root, resolve
 from inferkit.report.attended import attended
 from inferkit.report.labels import STAGE_TITLES

@@ -5,11 +5,13 @@ from typing import Any, Literal, get_args, get_origin
 
 import yaml
 
+from inferkit.cli.plain_yaml import plain_yaml
 from inferkit.engines import ENGINES
 from inferkit.errors import ParameterError
 from inferkit.models.precision import PRECISIONS
 from inferkit.readers import READERS
 from inferkit.records.params import MEASURING
+from inferkit.text import quoted
 
 NAMES: dict[str, tuple[str, ...]] = {
     "readers": tuple(READERS),
@@ -88,12 +90,12 @@ class Question:
             return text
         listed = isinstance(self.default, list) and self.kind == "yaml" and not text.lstrip().startswith("[")
         try:
-            value = yaml.safe_load(f"[{text}]" if listed else text)
-        except yaml.YAMLError as error:
+            value = plain_yaml(f"[{text}]" if listed else text)
+        except ParameterError as error:
             expected = "numbers or names with commas between" if listed else "one value"
             if self.kind == "rules":
                 expected = "rules in YAML, as in the README"
-            message = f"{text!r} cannot be read: expected {expected}"
+            message = f"{quoted(text)} cannot be read: expected {expected}"
             raise ParameterError(message) from error
         return "auto" if value == ["auto"] else value
 

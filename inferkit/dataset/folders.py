@@ -5,6 +5,9 @@ from collections import deque
 from pathlib import Path
 from typing import NamedTuple
 
+from inferkit.errors import DatasetError
+from inferkit.records.bounds import FILES
+
 
 class Found(NamedTuple):
     """What lies under a folder.
@@ -26,6 +29,11 @@ def search(folder: Path) -> Found:
 
     Links to folders are followed after all real folders, so that a folder that is reached twice has its own name; a
     link that leads back to where it came from adds nothing.
+
+    Raises
+    ------
+    DatasetError
+        If there are more files than a data set has.
     """
     files: list[str] = []
     unlisted: list[str] = []
@@ -40,6 +48,9 @@ def search(folder: Path) -> Found:
             unlisted.append(here.relative_to(folder).as_posix())
             continue
         seen.add((status.st_dev, status.st_ino))
+        if len(files) > FILES:
+            message = f"{folder} holds more than {FILES:,} files: name the folder of one data set"
+            raise DatasetError(message)
         for entry in entries:
             if _is_folder(entry):
                 (linked if entry.is_symlink() else real).append(here / entry.name)

@@ -24,6 +24,7 @@ from inferkit.dataset.recipe import Recipe
 from inferkit.dataset.tensors import Dataset
 from inferkit.dataset.writing import check_space, new_file, storage_errors
 from inferkit.errors import DatasetError, UnfinishedError
+from inferkit.records.bounds import FILES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +88,9 @@ def make(
         If the storage failed later, or no image could be used.
     """
     started = time.perf_counter()
+    if recipe.files > FILES:
+        message = f"it would be {recipe.files:,} files, at most {FILES:,} are possible: raise images_per_file"
+        raise DatasetError(message)
     with storage_errors(recipe.folder / MANIFEST_NAME, recipe.count * recipe.image_bytes):
         recipe.folder.mkdir(parents=True, exist_ok=True)
     if not overwrite and (manifest := _same_recipe(recipe)) is not None:

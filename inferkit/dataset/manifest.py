@@ -5,13 +5,18 @@ History of the format
 1   first version
 """
 
+from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from inferkit.errors import DatasetError
 from inferkit.files import read_regular
+from inferkit.records.bounds import COUNTER, FILES, IMAGES, PATH
+from inferkit.records.values import FilePath, Lengths, Seed
+from inferkit.records.values import Images as Limit
+from inferkit.text import quoted, shortened
 
 SCHEMA: Literal[1] = 1
 MANIFEST_NAME = "dataset.json"
@@ -26,10 +31,15 @@ Resize = Literal["stretch", "crop"]
 
 def _inside_folder(name: str) -> str:
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or path.suffix != ".tensors":
+    if path.is_absolute() or ".." in path.parts or path.suffix != ".tensors" or str(path) != name:
         message = f"{name!r} is not the relative path of a *.tensors file inside the folder"
         raise ValueError(message)
     return name
+
+
+Short = Annotated[str, Field(max_length=PATH)]
+Images = Annotated[int, Field(gt=0, le=IMAGES)]
+Scale = Annotated[str, Field(pattern="^[1248]$")]
 
 
 class _Record(BaseModel):
@@ -47,8 +57,8 @@ class Skipped(_Record):
         Why not, for people to read.
     """
 
-    name: str
-    reason: str
+    name: Short
+    reason: Short
 
 
 class FileEntry(_Record):
@@ -64,9 +74,17 @@ class FileEntry(_Record):
         Bytes of the file; the key in JSON is ``bytes``.
     """
 
-    name: Annotated[str, AfterValidator(_inside_folder)]
-    images: PositiveInt
-    nbytes: PositiveInt = Field(alias="bytes")
+    name: Annotated[FilePath, AfterValidator(_inside_folder)]
+    images: Images
+    nbytes: Annotated[int, Field(gt=0, le=COUNTER)] = Field(alias="bytes")
+
+
+def _each_once(files: tuple[FileEntry, ...]) -> tuple[FileEntry, ...]:
+    names = Counter(file.name for file in files)
+    if len(names) < len(files):
+        message = f"{quoted(names.most_common(1)[0][0])} is listed twice"
+        raise ValueError(message)
+    return files
 
 
 class Manifest(_Record):
@@ -98,20 +116,20 @@ class Manifest(_Record):
 
     version: Literal[1] = Field(default=SCHEMA, alias="schema")
     dtype: DType
-    shape: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
-    images: PositiveInt
+    shape: Annotated[Lengths, Field(min_length=1)]
+    images: Images
     source: Literal["images", "synthetic"]
-    job: str
-    images_per_file: PositiveInt
-    seed: int
+    job: Short
+    images_per_file: Images
+    seed: Seed
     resize: Resize | None = None
     fast: bool | None = None
     exif: Literal["applied"] | None = None
     shuffle: bool | None = None
-    limit: int | None = None
-    scales: dict[str, int] | None = None
+    limit: Limit | None = None
+    scales: dict[Scale, Limit] | None = None
     skipped: tuple[Skipped, ...] = ()
-    files: Annotated[tuple[FileEntry, ...], Field(min_length=1)]
+    files: Annotated[tuple[FileEntry, ...], Field(min_length=1, max_length=FILES), AfterValidator(_each_once)]
 
     def to_json(self) -> bytes:
         """Write this manifest as the bytes of ``dataset.json``."""
@@ -136,7 +154,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         raise DatasetError(message) from error
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(step) for step in first["loc"]) or "the whole file"
+        where = shortened(".".join(str(step) for step in first["loc"]), 80) or "the whole file"
         message = (
             f"{path} is not a manifest of schema {SCHEMA}: {where}: {first['msg']} "
             f"({error.error_count()} faults). Make the data set again, or take a folder that inferkit made."

@@ -6,6 +6,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
+from inferkit.records.bounds import CPUS
+
 ROOT = Path("/")
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -88,9 +90,18 @@ def swapped_pages(file: Path = ROOT / "proc/vmstat") -> int:
 
 
 def cpu_list(content: str | None) -> list[int]:
-    """Read a list of CPUs or nodes as the kernel writes it: ``0-3,8,10-11``."""
-    ranges = (part.split("-") for part in (content or "").split(",") if part)
-    return [cpu for ends in ranges for cpu in range(int(ends[0]), int(ends[-1]) + 1)]
+    """Read a list of CPUs or nodes as the kernel writes it: ``0-3,8,10-11``.
+
+    Raises
+    ------
+    ValueError
+        If it is none, or a number is beyond what a machine can have: people write such lists too.
+    """
+    ranges = [[int(end) for end in part.split("-")] for part in (content or "").split(",") if part]
+    if over := [end for ends in ranges for end in ends if not 0 <= end < CPUS]:
+        message = f"{over[0]} is no number from 0 to {CPUS - 1}"
+        raise ValueError(message)
+    return [number for ends in ranges for number in range(ends[0], ends[-1] + 1)]
 
 
 def decode_octal(field: str) -> str:

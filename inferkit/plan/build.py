@@ -1,7 +1,9 @@
 """From parameters to points: what will be measured, checked before anything runs."""
 
+from math import prod
+
 from inferkit.dataset.tensors import Dataset
-from inferkit.errors import InferkitError
+from inferkit.errors import InferkitError, ParameterError
 from inferkit.pipeline.batch_log import check_batch_log
 from inferkit.plan.assumed import Assumed
 from inferkit.plan.context import context_of
@@ -13,8 +15,15 @@ from inferkit.plan.points import Plan
 from inferkit.plan.reading import read_points
 from inferkit.plan.reuse import with_earlier
 from inferkit.plan.settings import of_one_process, of_ranks
+from inferkit.records.bounds import COMBINATIONS, STARTS
 from inferkit.records.params import HostToDevice, MultiProcess, Parameters, SingleProcess, StorageToHost, Windows
 from inferkit.records.run import Failure
+
+MULTIPLIED = (
+    *("readers", "threads", "batch_sizes", "engines", "models", "precisions", "gpu_counts", "ranks"),
+    *("transfer_bytes", "directions", "memories"),
+)
+"""Lists of which every combination is a point."""
 
 
 def prepare(params: Parameters) -> Plan:
@@ -42,6 +51,7 @@ def plan(params: Parameters, *, pending: Dataset | None = None, assumed: Assumed
     InferkitError
         If it cannot run here, with the reason and the fix.
     """
+    _refuse_too_many(params)
     if isinstance(params, Windows) and params.batch_log:
         check_batch_log()
     match params:
@@ -53,6 +63,21 @@ def plan(params: Parameters, *, pending: Dataset | None = None, assumed: Assumed
             return with_earlier(_pipelines(params, pending, assumed))
         case _:
             return Plan(params, [], pending)
+
+
+def _refuse_too_many(params: Parameters) -> None:
+    """Refuse lists whose product nobody would wait for, before anything is multiplied."""
+    lists = {name: own for name in MULTIPLIED if len(own := getattr(params, name, ())) > 1}
+    points = prod(map(len, lists.values()))
+    ranks = getattr(params, "ranks", None) or [1]
+    starts = points // len(ranks) * sum(ranks)
+    if points > COMBINATIONS or starts > STARTS:
+        told = " × ".join(f"{len(own)} {name}" for name, own in lists.items())
+        message = (
+            f"{told} are {points:,} points, which start {starts:,} processes; at most {COMBINATIONS:,} points and "
+            f"{STARTS:,} processes are planned: shorten a list"
+        )
+        raise ParameterError(message)
 
 
 def _copies(params: HostToDevice, assumed: Assumed | None) -> Plan:

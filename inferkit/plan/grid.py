@@ -15,14 +15,18 @@ from typing import Any
 
 from inferkit.errors import ParameterError
 from inferkit.plan.networks import stem
+from inferkit.records import bounds
 from inferkit.records.figures import Scalar
 from inferkit.records.job import Window
+from inferkit.text import quoted
 
 AXES = ("device", "gpus", "ranks", "batch_size", "engine", "model", "precision", "reader", "threads")
 """What rules can ask for: ``gpus`` and ``ranks`` are numbers of them."""
 KEYS = ("when", "set", "skip")
 SETTINGS: dict[str, type[int] | type[float]] = {"batches": int, "repeats": int, "warmup_s": float, "duration_s": float}
 """What rules can set. A window lasts at least so many batches (on each GPU) and so many seconds."""
+
+MOST = {"batches": bounds.IMAGES, "repeats": bounds.REPEATS, "warmup_s": bounds.SECONDS, "duration_s": bounds.SECONDS}
 
 Settings = dict[str, float]
 
@@ -126,7 +130,7 @@ def _known(place: str, found: Mapping[str, Any], allowed: Collection[str]) -> No
         if name not in allowed:
             near = get_close_matches(str(name), allowed, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"allowed are {', '.join(allowed)}"
-            message = f"{place}: {name!r} is unknown: {hint}"
+            message = f"{place}: {quoted(name)} is unknown: {hint}"
             raise ParameterError(message)
 
 
@@ -135,14 +139,15 @@ def _values(place: str, axis: str, found: object) -> tuple[Scalar, ...]:
     values = ["null" if value is None else value for value in (found if isinstance(found, list) else [found])]
     scalars = [value for value in values if isinstance(value, str | int | float)]
     if not values or len(scalars) != len(values):
-        message = f"{place} is {found!r}; expected a value, or a list of values"
+        message = f"{place} is {quoted(found)}; expected a value, or a list of values"
         raise ParameterError(message)
     return tuple(stem(value) if axis == "model" and isinstance(value, str) else value for value in scalars)
 
 
 def _setting(place: str, name: str, found: object) -> float:
     whole = SETTINGS[name] is int
-    if isinstance(found, int if whole else int | float) and not isinstance(found, bool) and found > 0:
+    if isinstance(found, int if whole else int | float) and not isinstance(found, bool) and 0 < found <= MOST[name]:
         return found
-    message = f"{place} is {found!r}; expected {'a whole number' if whole else 'seconds'} above 0"
+    what = "a whole number" if whole else "seconds"
+    message = f"{place} is {quoted(found)}; expected {what} above 0, at most {MOST[name]:,}"
     raise ParameterError(message)

@@ -50,7 +50,19 @@ class InferChoice(NamedTuple):
 
 
 def infer_choices(params: SingleProcess, assumed: Assumed | None = None) -> list[InferChoice]:
-    """Return every way to infer that is asked for; engines that infer nothing first, for the others refer to them."""
+    """Return every way to infer that is asked for; engines that infer nothing first, for the others refer to them.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such engine, or how pixels are normalised is said where no network asks for it.
+    """
+    if (params.mean or params.std or params.scale != 1.0) and not any(name.endswith(".onnx") for name in params.models):
+        message = (
+            f"mean, std and scale are for ONNX files of yours, and models has none ({', '.join(params.models)}): "
+            "built-in networks normalise pixels themselves, leave them out"
+        )
+        raise ParameterError(message)
     choices = []
     traits = {name: engine_traits(name, assumed) for name in params.engines}
     for engine in sorted(params.engines, key=lambda name: traits[name].has_ceiling):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from warnings import warn
 
 from inferkit.errors import RecordError
+from inferkit.files import read_regular
 from inferkit.records.figures import Json
 from inferkit.records.run import MIME, Run
 
@@ -19,6 +20,8 @@ Tell = Callable[[str], object]
 """Is told what was left out, and why."""
 RUN_FIRST = "run one first (inferkit run quickstart)"
 NO_RECORD = f"no record in this notebook: {RUN_FIRST}"
+MOST_BYTES = 1 << 26
+"""Of a notebook: one of a hundred points has a megabyte; as Python's objects JSON takes up to fifty times as much."""
 DEEPEST = 100
 """Levels of lists and objects in a notebook; a chart's have about fifteen, and Python gives up at some hundred."""
 
@@ -182,7 +185,7 @@ def read_content(notebook: Path) -> dict[str, Any]:
         message = f"{notebook}: is {what}, expected an executed notebook: name one"
         raise RecordError(message)
     try:
-        content = json.loads(notebook.read_text(encoding="utf-8"))
+        content = json.loads(read_regular(notebook, MOST_BYTES))
         fault = _fault(content)
     except OSError as error:
         message = f"{notebook}: cannot be read: {error.strerror}"

@@ -70,8 +70,28 @@ def within(root: Path) -> Iterator[None]:
 
 
 def resolve(path: str) -> Path:
-    """Resolve a path of a parameter against the project's root; ``~`` is the home folder."""
-    return (project_root() / Path(path).expanduser()).resolve()
+    """Resolve a path of a parameter against the project's root; ``~`` is the home folder.
+
+    Raises
+    ------
+    ParameterError
+        If it begins with the name of a user that there is none of, or is the whole file system: nobody means that, and
+        to look through it takes minutes.
+    """
+    try:
+        expanded = Path(path).expanduser()
+    except RuntimeError as error:
+        message = f"{path!r} begins with the name of a user, and there is no such user: write the path from / on"
+        raise ParameterError(message) from error
+    try:
+        found = (project_root() / expanded).resolve()
+    except (RuntimeError, OSError) as error:
+        message = f"{path!r} leads nowhere: {error}"
+        raise ParameterError(message) from error
+    if found == Path(found.anchor):
+        message = f"{path!r} is the whole file system: name a folder in it"
+        raise ParameterError(message)
+    return found
 
 
 def shipped() -> Path:

@@ -19,6 +19,7 @@ from inferkit.errors import RecordError
 from inferkit.records.figures import Figure, Json, Record, Repeat, Scalar, Series, Stage
 from inferkit.records.host import Host
 from inferkit.records.wellformed import check, first_fault
+from inferkit.text import quoted
 
 SCHEMA = 2
 MIME = "application/vnd.inferkit.run+json"
@@ -190,17 +191,17 @@ class Run(Record):
         if version == 1:
             data = _from_schema_1(data)
         elif version != SCHEMA:
-            message = f"record has schema {version!r}, this inferkit reads 1 and {SCHEMA}: upgrade inferkit"
+            message = f"record has schema {quoted(version)}, this inferkit reads 1 and {SCHEMA}: upgrade inferkit"
             raise RecordError(message)
         try:
             run = cls.model_validate(data)
         except ValidationError as error:
-            message = f"record {data.get('id')!r} does not fit schema {version}: {first_fault(error)}"
+            message = f"record {quoted(data.get('id'))} does not fit schema {version}: {first_fault(error)}"
             raise RecordError(message) from error
         try:
             check(run, data)
         except RecordError as error:
-            message = f"record {run.id!r} is not well-formed: {error}"
+            message = f"record {quoted(run.id)} is not well-formed: {error}"
             raise RecordError(message) from error
         return run
 

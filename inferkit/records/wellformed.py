@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from inferkit.errors import RecordError
+from inferkit.records.bounds import COUNTER
+from inferkit.records.figures import Json
+from inferkit.text import quoted, shortened
 
 if TYPE_CHECKING:
     from inferkit.records.run import Run
@@ -22,6 +25,9 @@ NOTHING_MADE = "so nothing was measured"
 
 LEAST, MOST = 1e-12, 1e18
 """Between these lies every throughput per second, and intervals as shares of it are below: more would overflow."""
+
+TINY = 1e-200
+"""Nothing but 0 is nearer to 0."""
 
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(gt=0)]
@@ -108,11 +114,26 @@ def check(run: "Run", data: Mapping[str, Any]) -> None:
     if absurd := [value for value in _figures(run) if value and not LEAST <= value <= MOST]:
         message = f"it has a figure of {absurd[0]:g}, which no machine reaches: was it edited?"
         raise RecordError(message)
+    _check_numbers(data)
     told = any(why in warning for warning in run.warnings for why in (READS_NOTHING, NOTHING_MADE))
     figure = run.measured
     if run.verdict == "VALID" and not told and not (figure and (figure.images_per_s or figure.bytes_per_s)):
         message = "it is VALID and has no figure, expected images or bytes per second: measure that point again"
         raise RecordError(message)
+
+
+def _check_numbers(data: Json) -> None:
+    """Raise RecordError if a number is beyond all that a machine counts: what is computed with it would overflow."""
+    level: list[Json] = [data]
+    while level:
+        numbers = [value for value in level if isinstance(value, int | float) and value]
+        if odd := [value for value in numbers if not TINY <= abs(value) <= COUNTER]:
+            message = f"it has a number of {quoted(odd[0])}, which no machine counts to: was it edited?"
+            raise RecordError(message)
+        nested = (
+            value.values() if isinstance(value, dict) else value for value in level if isinstance(value, dict | list)
+        )
+        level = [inner for values in nested for inner in values]
 
 
 def _figures(run: "Run") -> Iterator[float | None]:
@@ -126,5 +147,5 @@ def first_fault(error: ValidationError) -> str:
     """Word the first thing that does not fit, and how many more there are."""
     first, *others = error.errors(include_url=False)
     more = f" (and {len(others)} more)" if others else ""
-    found = "" if first["type"] == "missing" else f" is {first['input']!r:.60}"
-    return f"{'.'.join(map(str, first['loc']))}{found}: {first['msg']}{more}"
+    found = "" if first["type"] == "missing" else f" is {quoted(first['input'])}"
+    return f"{shortened('.'.join(map(str, first['loc'])), 80)}{found}: {first['msg']}{more}"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from inferkit.errors import RecordError
+from inferkit.errors import ParameterError, RecordError
 from inferkit.report.judgement import TOLERANCE, Judgement, judge, word_of_best
 from inferkit.report.labels import BATCH, DEVICE, ENGINE, GPU, MODEL, PRECISION, READER, THREADS, axis_text
 from inferkit.report.remarks import grouped
@@ -103,9 +103,14 @@ def compare(
 
     Raises
     ------
+    ParameterError
+        If the tolerance is no share.
     RecordError
         If there is no pipeline run, or if runs differ in more than the storage.
     """
+    if not 0 <= tolerance <= 1:
+        message = f"tolerance is {tolerance * 100:g} percent, expected 0 to 100"
+        raise ParameterError(message)
     runs = points(pipelines(rows, since))
     chosen = best_sides([side(own, all_of_them=since is not None, fastest=best) for own in runs], by)
     labels = side_labels([own.row for own in chosen])

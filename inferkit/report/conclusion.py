@@ -40,7 +40,7 @@ from inferkit.report.labels import (
 from inferkit.report.reference import normal_text
 from inferkit.report.remarks import by_network, flawed, grouped, taken_over, told_once, warnings_of
 from inferkit.report.scaling import winners
-from inferkit.text import plain
+from inferkit.text import plain, shortened
 from inferkit.units import bandwidth, gibibytes
 
 Key = TypeVar("Key")
@@ -69,7 +69,7 @@ class Conclusion:
         self.sentences = tuple(sentences)
 
     def __str__(self) -> str:
-        return "\n".join(plain(f"{lead}: {rest}") for lead, rest in self.sentences)
+        return "\n".join(shortened(plain(f"{lead}: {rest}")) for lead, rest in self.sentences)
 
     def markdown(self) -> str:
         """Return the sentences as a Markdown list; what came from records is escaped."""

@@ -14,11 +14,14 @@ from inferkit.cockpit.form import Form
 from inferkit.cockpit.parameter_file import as_yaml, save
 from inferkit.cockpit.questions import Question, questions
 from inferkit.errors import ParameterError
-from inferkit.records.params import faults
+from inferkit.records.faults import faults
+from inferkit.records.params import MEASURING
 
 WORD = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=8)
-TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1).filter(lambda text: text.strip())
-COUNT = st.integers(1, 10**9)
+TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Zl", "Zp"]), min_size=1, max_size=40).filter(
+    lambda text: text.strip()
+)
+COUNT = st.integers(1, 128)
 RULES = st.lists(st.dictionaries(st.sampled_from(["when", "set", "skip"]), st.booleans(), min_size=1), min_size=1)
 
 
@@ -31,11 +34,13 @@ def answer(asked: Question) -> st.SearchStrategy[Any]:
         return RULES
     if asked.name in {"gpu_counts", "ranks"}:
         return st.just("auto") | st.lists(COUNT, min_size=1)
-    of_types = {str: TEXT, int: COUNT, float: st.floats(1e-9, 1e9)}
+    of_types = {str: TEXT, int: COUNT, float: st.floats(1e-6, 6e5)}
     if asked.name == "storage":
         return WORD.filter(lambda word: not set(word) & set("/\\") and word not in {".", ".."})
     if not isinstance(asked.default, list):
         return of_types[type(asked.default)]
+    if asked.name == "shape":
+        return st.lists(COUNT, min_size=1, max_size=4)
     if asked.name in {"mean", "std"}:
         return st.lists(of_types[float], min_size=1)
     return st.lists(TEXT if asked.name in {"models", "placement"} else COUNT, min_size=1)
@@ -53,7 +58,7 @@ def test_what_is_filled_in_is_what_the_file_says(values: dict[str, Any]) -> None
     assert answers == values
     assert list(map(type, answers.values())) == [type(values[name]) for name in answers]
     assert yaml.safe_load(as_yaml(answers)) == (values or None)
-    assert faults(values) == {}
+    assert faults(values, MEASURING.values()) == {}
 
 
 @pytest.mark.parametrize("name", sorted(configurations()))

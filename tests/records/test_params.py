@@ -83,7 +83,7 @@ def test_defaults_are_valid(model: type[Group]) -> None:
         ({"profile": "fast"}, "'demo', 'quick' or 'mlperf'"),
         ({"peer": "dd"}, "'fio', 'nvbandwidth' or 'trtexec'"),
         ({"device": "tpu"}, "'cpu' or 'cuda'"),
-        ({"scale": 0.0}, "greater than 0"),
+        ({"scale": 0.0}, "greater than or equal to 0.000001"),
         ({"warmup_s": -1.0}, "greater than or equal to 0"),
     ],
 )

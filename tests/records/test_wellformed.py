@@ -49,6 +49,13 @@ def record() -> dict[str, Any]:
         ({"measured": {"images_per_s": 1e300}}, r"a figure of 1e\+300, which no machine reaches"),
         ({"measured": {"images_per_s": 1.0, "half_width": 1e200}}, r"a figure of 1e\+200"),
         ({"ceilings": {"read": {"bytes_per_s": 1e-300}}}, "a figure of 1e-300"),
+        ({"facts": {"nobody_knows": [10**400]}}, "a number of 1000+.*, which no machine counts to"),
+        ({"series": {"x": {"unit": "", "values": [-1e300]}}}, r"a number of -1e\+300"),
+        (
+            {"repeats": [{"start_s": 0, "seconds": 5e-324, "images": 1, "nbytes": 1, "batches": 1}]},
+            "a number of 5e-324",
+        ),
+        ({"point": {"new_axis": 2**70}}, "a number of 1180591620717411303424"),
         ({"peers": [{"name": "fio", "interval": [1.0]}]}, r"peers.0.interval is \[1.0\]"),
         ({"stages": []}, "stages is "),
     ],
@@ -57,6 +64,7 @@ def test_what_does_not_fit_is_told_in_one_line(record: dict[str, Any], change: d
     with pytest.raises(RecordError, match=f"record '{record['id']}' .*{told}") as caught:
         Run.from_dict(record | change)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize(

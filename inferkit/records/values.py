@@ -1,0 +1,109 @@
+"""The types of parameters: numbers within what a machine can have, texts that a path or a screen can hold."""
+
+import math
+import os
+from pathlib import PurePosixPath
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from inferkit.records import bounds
+from inferkit.text import plain
+
+T = TypeVar("T")
+Shaped = TypeVar("Shaped", list[int], tuple[int, ...])
+
+Seed = Annotated[int, Field(ge=0, le=bounds.SEED)]
+Images = Annotated[int, Field(ge=0, le=bounds.IMAGES)]
+ImagesOfFile = Annotated[int, Field(gt=0, le=bounds.IMAGES)]
+Batch = Annotated[int, Field(gt=0, le=bounds.BATCH)]
+Side = Annotated[int, Field(gt=0, le=bounds.SIDE)]
+Length = Annotated[int, Field(gt=0, le=bounds.IMAGE_ELEMENTS)]
+Threads = Annotated[int, Field(gt=0, le=bounds.CPUS)]
+Cpus = Annotated[int, Field(ge=0, le=bounds.CPUS)]
+Gpu = Annotated[int, Field(ge=0, lt=bounds.GPUS)]
+GpuCount = Annotated[int, Field(gt=0, le=bounds.GPUS)]
+Ranks = Annotated[int, Field(gt=0, le=bounds.RANKS)]
+Contexts = Annotated[int, Field(gt=0, le=bounds.CONTEXTS)]
+Slots = Annotated[int, Field(gt=0, le=bounds.SLOTS)]
+Batches = Annotated[int, Field(ge=0, le=bounds.SLOTS)]
+CopyBytes = Annotated[int, Field(gt=0, le=bounds.COPY_BYTES)]
+Seconds = Annotated[float, Field(ge=0, le=bounds.SECONDS)]
+Repeats = Annotated[int, Field(ge=0, le=bounds.REPEATS)]
+Shift = Annotated[float, Field(ge=-bounds.PIXEL, le=bounds.PIXEL)]
+Factor = Annotated[float, Field(ge=1 / bounds.PIXEL, le=bounds.PIXEL)]
+
+
+def _no_more_than_an_image(shape: Shaped) -> Shaped:
+    if math.prod(shape) > bounds.IMAGE_ELEMENTS:
+        message = f"an image of {math.prod(shape):,} values; at most {bounds.IMAGE_ELEMENTS:,} are possible"
+        raise ValueError(message)
+    return shape
+
+
+Shape = Annotated[list[Length], Field(max_length=bounds.DIMENSIONS), AfterValidator(_no_more_than_an_image)]
+Lengths = Annotated[tuple[Length, ...], Field(max_length=bounds.DIMENSIONS), AfterValidator(_no_more_than_an_image)]
+"""The shape that a manifest tells."""
+
+
+def _printable(text: str) -> str:
+    if plain(text) != text:
+        message = "expected one line of characters that can be printed"
+        raise ValueError(message)
+    return text
+
+
+def _fits(text: str) -> str:
+    if any(len(os.fsencode(part)) > bounds.NAME for part in PurePosixPath(text).parts):
+        message = f"expected names of at most {bounds.NAME} bytes between the slashes"
+        raise ValueError(message)
+    return text
+
+
+Text = Annotated[str, Field(max_length=bounds.PATH), AfterValidator(_printable)]
+Name = Annotated[str, Field(min_length=1, max_length=bounds.NAME), AfterValidator(_printable)]
+FilePath = Annotated[Text, AfterValidator(_fits)]
+"""A path, empty where none is named."""
+
+
+def _no_path(value: str) -> str:
+    """Refuse what would put a storage's notebooks elsewhere than below the folder for all runs."""
+    if value in {".", ".."} or set(value) & set("/\\\0"):
+        message = "expected a name, not a path: it names the folder of the executed notebooks"
+        raise ValueError(message)
+    return value
+
+
+Label = Annotated[Text, AfterValidator(_no_path), AfterValidator(_fits)]
+# YAML reads a bare null as None; the engine of that name is meant.
+EngineName = Annotated[Name, BeforeValidator(lambda value: "null" if value is None else value)]
+
+
+def _named(path: str) -> str:
+    if not path.strip():
+        message = "expected a name, found an empty text"
+        raise ValueError(message)
+    return path
+
+
+ModelName = Annotated[FilePath, AfterValidator(_named)]
+"""A network of the zoo, or an ONNX file."""
+
+
+def _names(value: object) -> object:
+    if value == "":
+        return []
+    return [value] if isinstance(value, str) else value
+
+
+def _counts(value: object) -> object:
+    if value == "auto":
+        return []
+    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Several = Annotated[list[T], Field(max_length=bounds.ITEMS)]
+# `ranks: 2` and `ranks: auto` are as good as lists.
+Counts = Annotated[Several[T], BeforeValidator(_counts)]
+# `peer: fio` is as good as a list; so that one file serves all notebooks, each takes those that do its own work.
+PeerNames = Annotated[Several[Literal["fio", "nvbandwidth", "trtexec"]], BeforeValidator(_names)]
