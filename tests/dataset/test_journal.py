@@ -128,7 +128,7 @@ def test_a_file_beyond_the_last_is_foreign(begun: Path) -> None:
 
 def test_leaving_removes_temporary_files_and_a_journal_of_nothing(tmp_path: Path) -> None:
     with Journal(recipe(tmp_path), overwrite=False):
-        (tmp_path / ".images-00000.tensors.1.part").write_bytes(b"x")
+        (tmp_path / ".images-00000.tensors.1-0123abcd.part").write_bytes(b"x")
     assert contents(tmp_path) == {}
 
 
@@ -150,7 +150,7 @@ def test_storage_without_locks_does_without(begun: Path, monkeypatch: pytest.Mon
     ("make", "reason"),
     [
         (os.mkfifo, "not seekable"),
-        (lambda path: path.symlink_to("/dev/zero"), "it is a device, not a file"),
+        (lambda path: path.symlink_to("/dev/zero"), "it is a link, and nothing is written through one"),
         (lambda path: os.truncate(os.open(path, os.O_CREAT | os.O_WRONLY), 60_000_000_000), "over the limit"),
     ],
 )
