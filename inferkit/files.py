@@ -6,6 +6,7 @@ import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from typing import BinaryIO
@@ -43,7 +44,7 @@ def obstacle(folder: Path, *, elsewhere: bool = False) -> str:
 
 
 @contextmanager
-def replacing(path: Path, *, sync: bool = False, keep_empty: bool = True) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, sync: bool = False, keep_empty: bool = True, mode: int = 0o666) -> Iterator[BinaryIO]:
     """Open a file under a temporary name beside ``path``; give it its name when the block ends well.
 
     Others see what was there before or the whole new file. After an error the new file is removed; if the process is
@@ -57,10 +58,12 @@ def replacing(path: Path, *, sync: bool = False, keep_empty: bool = True) -> Ite
         Make the file and its name survive a power cut.
     keep_empty
         False: a file that nothing was written to does not appear, and what was there stays.
+    mode
+        Who may do what with it, as far as the umask lets them.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{token_hex(4)}.part")
     try:
-        with temporary.open("xb") as file:
+        with open(temporary, "xb", opener=partial(open_own, mode=mode)) as file:
             yield file
             if sync:
                 file.flush()
@@ -127,9 +130,9 @@ def check_regular(status: os.stat_result, limit: int) -> None:
         raise OSError(errno.EFBIG, f"it holds {status.st_size:,} bytes, over the limit of {limit:,}")
 
 
-def write_whole(path: Path, *parts: bytes) -> None:
+def write_whole(path: Path, *parts: bytes, mode: int = 0o666) -> None:
     """Write a file that appears whole or not at all."""
-    with replacing(path) as file:
+    with replacing(path, mode=mode) as file:
         file.writelines(parts)
 
 

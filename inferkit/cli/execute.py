@@ -241,8 +241,8 @@ class _Engine(NBClientEngine):
     """papermill's own engine with our client.
 
     It speaks to the kernel through sockets in a folder of this user's own, not TCP ports that anybody on the machine
-    can listen to, nor files in the current folder; the file with the kernel's key lies there too. ``relay`` and ``hear`` come from :func:`execute_notebook`: papermill
-    hands on what it does not know itself.
+    can listen to, nor files in the current folder; the file with the kernel's key lies there too. ``relay`` and
+    ``hear`` come from :func:`execute_notebook`: papermill hands on what it does not know itself.
     """
 
     @classmethod

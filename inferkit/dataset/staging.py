@@ -102,8 +102,8 @@ def stage(
         made_folder=False,
         copies=plan_copies(machine, per, separate=separate),
     )
-    _check_memory(target)
     check_own(target)
+    _check_memory(target)
     with _made(target) as made, at_work(target) as lock:
         record = record.model_copy(update={"made_folder": made or _clear_unfinished(target)})
         there = _check_target(target, record)

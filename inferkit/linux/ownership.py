@@ -49,7 +49,7 @@ def _writer(path: Path, status: os.stat_result, *, sticky: bool) -> str:
 
 
 def may_be_trusted(status: os.stat_result) -> bool:
-    """Tell whether an open file's bytes were written by this user or the system: it is theirs, and no one else's."""
+    """Tell whether a file's bytes were written by this user or the system: it is theirs, and nobody else may write."""
     return not _writer(Path(), status, sticky=False)
 
 

@@ -146,6 +146,24 @@ def test_storage_without_locks_does_without(begun: Path, monkeypatch: pytest.Mon
     assert finished_in(begun) == {0, 1}
 
 
+def test_temporary_files_that_no_make_wrote_stay(tmp_path: Path) -> None:
+    names = [".notes.part", ".notes.1.part", ".thesis.tex.12-0123abcd.part", ".images-00000.tensors.part"]
+    for name in names:
+        (tmp_path / name).write_text("mine")
+    (tmp_path / ".dataset.json.7-0123abcd.part").mkdir()
+    with Journal(recipe(tmp_path), overwrite=True):
+        (tmp_path / ".dataset.xxh3.7-0123abcd.part").touch()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*names, ".dataset.json.7-0123abcd.part"])
+
+
+def test_a_link_for_a_journal_cuts_nobody_s_file(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("a line without an end")
+    (tmp_path / "dataset.journal").symlink_to("victim")
+    with pytest.raises(DatasetError, match="it is a link"):
+        Journal(recipe(tmp_path), overwrite=True)
+    assert (tmp_path / "victim").read_text() == "a line without an end"
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [

@@ -16,6 +16,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
@@ -24,7 +25,7 @@ from time import monotonic, sleep
 import yaml
 
 from inferkit.dataset.format import open_dataset, verify
-from inferkit.dataset.journal import JOURNAL_NAME
+from inferkit.dataset.manifest import JOURNAL_NAME
 from inferkit.dataset.photographs import make_photographs
 from inferkit.dataset.staging_record import read_record
 from inferkit.errors import InferkitError
@@ -79,9 +80,12 @@ class Arena:
         self.staged = SHM / f"inferkit-kill-{os.getpid()}"
         for name in ("home", "tmp", "work"):
             (folder / name).mkdir()
-        self._inferkit("dataset", "make", "", folder / "set", "--size", "64", "--limit", "4000", "--images-per-file", "50")
+        self._inferkit(
+            "dataset", "make", "", folder / "set", "--size", "64", "--limit", "4000", "--images-per-file", "50"
+        )
         make_photographs(folder / "photographs", count=60)
-        for name, values in {"one": {"peer": ["fio"]}, "two": {"ranks": [2], "threads": [1]}}.items():
+        changes: dict[str, dict[str, object]] = {"one": {"peer": ["fio"]}, "two": {"ranks": [2], "threads": [1]}}
+        for name, values in changes.items():
             text = yaml.safe_dump({**TINY, "data": str(folder / "set"), "readers": ["buffered"], **values})
             (folder / f"{name}.yaml").write_text(text)
 
@@ -159,10 +163,8 @@ def strike(command: int, mark: str, victim: str, signals: str, instant_s: float,
             if alive(command):
                 (os.killpg if name in ("INT", "HUP") else os.kill)(command, number)
         elif hit := victims(mark, victim):
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(random.choice(hit), number)
-            except ProcessLookupError:
-                pass
         sleep(random.uniform(0.05, 0.8))
 
 
@@ -243,7 +245,18 @@ def become_private() -> None:
     """Begin anew with a /dev/shm of our own, where that can be had: as root."""
     if os.geteuid() == 0 and shutil.which("unshare") and not private():
         script = 'mount -t tmpfs tmpfs /dev/shm && exec "$@"'
-        words = ["unshare", "--mount", "sh", "-c", script, "sh", sys.executable, "-m", "tests.faults.kill", *sys.argv[1:]]
+        words = [
+            "unshare",
+            "--mount",
+            "sh",
+            "-c",
+            script,
+            "sh",
+            sys.executable,
+            "-m",
+            "tests.faults.kill",
+            *sys.argv[1:],
+        ]
         os.execvpe(words[0], words, {**os.environ, PRIVATE: "1"})
 
 
