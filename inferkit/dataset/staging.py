@@ -94,7 +94,7 @@ def stage(
         If the target is not in memory, is not this user's alone, holds something else or has too little room, if
         another stage is at work there, or if copying failed. What was copied is then removed.
     """
-    machine = machine or topology()
+    machine, target = machine or topology(), target.absolute()
     dataset = open_dataset(source)
     record = Staged(
         source=printable(str(source.resolve())),
@@ -134,7 +134,7 @@ def _made(target: Path) -> Iterator[bool]:
     """Make a staging folder if it is not there, tell whether it was made, and remove it again if nothing is in it."""
     made = not os.path.lexists(target)
     with storage_errors(target, 0):
-        make_folders(target, existing(target) if made else target.parent)
+        make_folders(target, next(path for path in target.parents if path.exists()))
     try:
         yield made
     finally:

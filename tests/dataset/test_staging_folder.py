@@ -172,6 +172,17 @@ def test_what_is_made_belongs_to_us_whatever_the_umask(shm: Path, source: Path) 
     unstage(shm / "new" / "t")
 
 
+def test_a_folder_is_named_as_people_name_them(shm: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (shm / "real").mkdir()
+    (shm / "link").symlink_to("real")  # our own link may lead there
+    monkeypatch.chdir(shm)
+    for name in ("t", "link/new/t", "./link/../t"):
+        record = stage(source, Path(name), machine=machine())
+        assert content(first_copy(Path(name))) == content(source)
+        assert unstage(Path(name)) == (len(record.files), [])
+    assert not list((shm / "real" / "new").iterdir())
+
+
 def test_one_at_a_time_and_the_first_keeps_what_it_has(shm: Path, source: Path) -> None:
     stage(source, shm / "t", machine=machine())
     before = content(shm / "t")
