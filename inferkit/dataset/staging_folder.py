@@ -15,7 +15,7 @@ from inferkit.dataset.staging_record import LOCK_NAME, RECORD_NAME, Copy, Staged
 from inferkit.dataset.writing import storage_errors
 from inferkit.errors import DatasetError
 from inferkit.files import left_of, open_own, remove_leftovers
-from inferkit.linux.ownership import meddler
+from inferkit.linux.ownership import meddler, user_name
 
 
 def check_own(target: Path) -> None:
@@ -27,13 +27,18 @@ def check_own(target: Path) -> None:
         If it is a link or no folder, it or what leads to it is another user's, or others may write there.
     """
     with storage_errors(target, 0):
-        if os.path.lexists(target) and not stat.S_ISDIR(target.lstat().st_mode):
-            what = f"{target} is {'a link' if target.is_symlink() else 'no folder'}"
-        else:
-            what = meddler(target)
+        what = meddler(target)
+        if os.path.lexists(target):
+            what = _no_own_folder(target, target.lstat()) or what
     if what:
         message = f"{what}: data are staged only where nobody else can write; name a folder of your own with --to"
         raise DatasetError(message)
+
+
+def _no_own_folder(target: Path, status: os.stat_result) -> str:
+    if not stat.S_ISDIR(status.st_mode):
+        return f"{target} is {'a link' if stat.S_ISLNK(status.st_mode) else 'no folder'}"
+    return "" if status.st_uid == os.geteuid() else f"{target} belongs to {user_name(status.st_uid)}"
 
 
 @contextmanager

@@ -39,7 +39,7 @@ def _leading(path: Path) -> Iterator[Path]:
 
 def _writer(path: Path, status: os.stat_result, *, sticky: bool) -> str:
     if status.st_uid not in (os.geteuid(), Path("/").stat().st_uid):
-        return f"{path} belongs to {_name(status.st_uid)}"
+        return f"{path} belongs to {user_name(status.st_uid)}"
     if stat.S_ISLNK(status.st_mode) or (sticky and status.st_mode & stat.S_ISVTX):
         return ""
     if status.st_mode & stat.S_IWOTH:
@@ -63,7 +63,8 @@ def _private(group: int) -> bool:
     return group == 0 or (own and not set(found.gr_mem) - {user.pw_name})
 
 
-def _name(user: int) -> str:
+def user_name(user: int) -> str:
+    """Return a user's name; a number without one is told as such."""
     try:
         return pwd.getpwuid(user).pw_name
     except KeyError:

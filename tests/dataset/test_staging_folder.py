@@ -5,11 +5,12 @@ import os
 import stat
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -20,7 +21,7 @@ from inferkit.dataset.synthetic import make_synthetic
 from inferkit.errors import DatasetError
 from inferkit.records.params import MakeDataset
 from tests.dataset.test_staging import content, machine
-from tests.ownership import give_away, root_only
+from tests.ownership import STRANGER, give_away, root_only
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +160,38 @@ def test_a_record_of_another_user_than_the_folder_s_says_nothing(shm: Path, sour
     give_away(plant(shm / "t") / RECORD_NAME)
     assert read_record(shm / "t") is None
     assert first_copy(shm / "t") == shm / "t"
+
+
+@root_only
+def test_another_user_reads_what_we_staged_and_removes_nothing(shm: Path, source: Path) -> None:
+    record = stage(source, shm / "t", machine=machine())
+    os.seteuid(STRANGER)
+    try:
+        assert first_copy(shm / "t") == shm / "t" / record.copies[0].name
+        assert (first_copy(shm / "t") / "dataset.json").read_bytes()
+        with pytest.raises(DatasetError, match="belongs to root: data are staged only where nobody else can write"):
+            unstage(shm / "t")
+    finally:
+        os.seteuid(0)
+    assert unstage(shm / "t") == (len(record.files), [])
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+FIELDS = ("source", "files", "made_folder", "copies", "schema_version")
+
+
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, JSON)) | JSON)
+@example("[" * 100_000)
+def test_a_record_of_any_content_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, told: Any) -> None:
+    folder = tmp_path_factory.getbasetemp() / "any"
+    folder.mkdir(exist_ok=True)
+    (folder / RECORD_NAME).write_text(told if isinstance(told, str) else json.dumps(told))
+    with suppress(DatasetError):
+        first_copy(folder)
 
 
 def test_what_is_made_belongs_to_us_whatever_the_umask(shm: Path, source: Path) -> None:
