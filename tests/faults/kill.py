@@ -54,8 +54,6 @@ class Kind:
         Of the command; ``{}`` is the arena's folder.
     victims
         Words that a process's command line holds; "command" is the command itself, "terminal" what it runs in.
-    last_s
-        Instants are drawn from so many seconds after the victim appears.
     check
         Looks at what the command wrote.
     again
@@ -66,7 +64,6 @@ class Kind:
 
     words: str
     victims: tuple[str, ...]
-    last_s: float
     check: Check
     again: tuple[int, ...] = (0,)
     undo: str = ""
@@ -301,32 +298,38 @@ KINDS = {
     "one": Kind(
         "run {0}/one.yaml --only 03a --out {0}/work",
         ("command", "command", "terminal", "ipykernel_launcher", "ranks.rank", "fio\0--readonly"),
-        9.0,
         check_run,
         (0, 3),
     ),
     "two": Kind(
         "run {0}/two.yaml --only 03c --out {0}/work",
         ("command", "terminal", "ipykernel_launcher", "ranks.rank"),
-        9.0,
         check_run,
         (0, 3),
     ),
-    "random": Kind("dataset make RANDOM {0}/work/set --limit 3000", ("command", "terminal"), 3.0, check_set),
+    "random": Kind("dataset make RANDOM {0}/work/set --limit 3000", ("command", "terminal"), check_set),
     "photographs": Kind(
         "dataset make {0}/photographs {0}/work/photos --size 96 --images-per-file 5 --workers 2",
         ("command", "terminal", "spawn_main"),
-        3.0,
         check_set,
     ),
     "stage": Kind(
         "dataset stage {0}/set --to {staged}",
         ("command", "command", "terminal", "staging_copy"),
-        2.5,
         check_staged,
         undo="dataset unstage {staged}",
     ),
 }
+
+
+def undisturbed(arena: Arena, kind: Kind) -> float:
+    """Return how many seconds a command takes: instants are drawn from them."""
+    start_s = monotonic()
+    wrong = list(next_one(arena, kind))
+    arena.clear()
+    if wrong:
+        sys.exit(f"undisturbed, {kind.words}: {wrong}")
+    return monotonic() - start_s
 
 
 def main() -> None:
@@ -339,11 +342,13 @@ def main() -> None:
     random.seed(options.seed)
     arena = Arena(Path(mkdtemp(prefix="inferkit-kill-")))
     counts: Counter[str] = Counter()
+    whole_s: dict[str, float] = {}
     for number in range(options.trials):
         name = random.choice(options.only.split(","))
         victim, signals = random.choice(KINDS[name].victims), random.choice(SIGNALS)
-        first_s = KINDS[name].last_s if victim in ("command", "terminal") else 1.0
-        instant_s = random.uniform(0, first_s)
+        if name not in whole_s:
+            whole_s[name] = undisturbed(arena, KINDS[name])
+        instant_s = random.uniform(0, whole_s[name] if victim in ("command", "terminal") else 1.0)
         wrong = list(trial(arena, KINDS[name], victim, signals, instant_s))
         arena.clear()
         counts[name] += 1
