@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Where Python is told to keep no bytecode, every kernel and every rank would compile all it imports, for seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all check lab bench soak clean
+.PHONY: demo test test-all kill check lab bench soak clean
 
 demo: .venv/ready ## real photographs, all stages, about a minute
 	$(BIN)/inferkit run quickstart
@@ -14,6 +14,9 @@ test: .venv/ready-dev ## all tests but those that take minutes
 
 test-all: .venv/ready-dev ## those that take minutes as well
 	$(BIN)/python -m pytest
+
+kill: .venv/ready-dev ## kill everything at random instants and look at what is left; TRIALS of some seconds each
+	$(BIN)/python -m tests.faults.kill --trials $(or $(TRIALS),1000)
 
 check: .venv/ready-dev ## format, lint, types, and which room may import which
 	$(BIN)/ruff format --check

@@ -2,10 +2,11 @@
 
 import errno
 import os
+import re
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
-from glob import escape
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from typing import BinaryIO
@@ -16,6 +17,8 @@ _KINDS = (
     (stat.S_ISCHR, "device"),
     (stat.S_ISBLK, "device"),
 )
+_TEMPORARY = re.compile(r"\.(.+)\.\d+-[0-9a-f]{8}\.part", re.DOTALL)
+"""Names that :func:`replacing` gives."""
 
 
 def cache_folder(kind: str) -> Path:
@@ -41,7 +44,7 @@ def obstacle(folder: Path, *, elsewhere: bool = False) -> str:
 
 
 @contextmanager
-def replacing(path: Path, *, sync: bool = False, keep_empty: bool = True) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, sync: bool = False, keep_empty: bool = True, mode: int = 0o666) -> Iterator[BinaryIO]:
     """Open a file under a temporary name beside ``path``; give it its name when the block ends well.
 
     Others see what was there before or the whole new file. After an error the new file is removed; if the process is
@@ -55,10 +58,12 @@ def replacing(path: Path, *, sync: bool = False, keep_empty: bool = True) -> Ite
         Make the file and its name survive a power cut.
     keep_empty
         False: a file that nothing was written to does not appear, and what was there stays.
+    mode
+        Who may do what with it, as far as the umask lets them.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{token_hex(4)}.part")
     try:
-        with temporary.open("xb") as file:
+        with open(temporary, "xb", opener=partial(open_own, mode=mode)) as file:
             yield file
             if sync:
                 file.flush()
@@ -90,6 +95,24 @@ def open_regular(path: Path, limit: int) -> int:
     return descriptor
 
 
+def open_own(path: Path | str, flags: int, mode: int = 0o666) -> int:
+    """Open a file to be written by name and return its descriptor; nothing is written through a link.
+
+    Whoever may write to a folder can lay a link there, to a file that the caller alone may write.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened, or is a link.
+    """
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, mode)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise OSError(errno.ELOOP, "it is a link, and nothing is written through one") from error
+
+
 def read_regular(path: Path, limit: int) -> bytes:
     """Read a regular file of at most ``limit`` bytes; see :func:`open_regular`."""
     with os.fdopen(open_regular(path, limit), "rb") as file:
@@ -107,16 +130,27 @@ def check_regular(status: os.stat_result, limit: int) -> None:
         raise OSError(errno.EFBIG, f"it holds {status.st_size:,} bytes, over the limit of {limit:,}")
 
 
-def write_whole(path: Path, *parts: bytes) -> None:
+def write_whole(path: Path, *parts: bytes, mode: int = 0o666) -> None:
     """Write a file that appears whole or not at all."""
-    with replacing(path) as file:
+    with replacing(path, mode=mode) as file:
         file.writelines(parts)
 
 
-def remove_leftovers(folder: Path, name: str = "") -> None:
-    """Remove what killed processes left of the file ``name``, or of any file, in a folder."""
-    for path in folder.glob(f".{escape(name) or '*'}.*.part"):
-        path.unlink(missing_ok=True)
+def left_of(name: str) -> str:
+    """Return the name of the file whose temporary file, by :func:`replacing`, has this name; empty if it is none."""
+    found = _TEMPORARY.fullmatch(name)
+    return found[1] if found else ""
+
+
+def remove_leftovers(folder: Path, is_ours: Callable[[str], bool]) -> None:
+    """Remove what killed processes left in a folder of files whose names are ours, and nothing of anybody else's.
+
+    Whoever calls it knows that no other process writes such files now.
+    """
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if is_ours(left_of(entry.name)) and entry.is_file(follow_symlinks=False):
+                Path(entry).unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

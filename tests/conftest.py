@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -92,9 +93,7 @@ def shm(tmp_path: Path) -> Iterator[Path]:
     folder = Path("/dev/shm") / f"inferkit-test-{os.getpid()}-{tmp_path.name}"
     folder.mkdir()
     yield folder
-    for path in sorted(folder.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
-    folder.rmdir()
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

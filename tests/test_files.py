@@ -113,14 +113,16 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path: Path) 
     program += "with replacing(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
     for name in ("a[1]", "b"):
         subprocess.run([sys.executable, "-c", program, str(tmp_path / name)], check=False)
-    for name in ("a[1]", ".hidden", ".hidden.part", "b.part", "b.1.part"):
+    others = ["a[1]", ".hidden", ".hidden.part", "b.part", "b.1.part", ".b.mine.part", ".b.12.part"]
+    for name in others:
         (tmp_path / name).touch()
-    assert len(contents(tmp_path)) == 7
-    remove_leftovers(tmp_path, "a[1]")
-    assert len(contents(tmp_path)) == 6
-    remove_leftovers(tmp_path)
-    assert set(contents(tmp_path)) == {"a[1]", ".hidden", ".hidden.part", "b.part", "b.1.part"}
-    remove_leftovers(tmp_path / "missing")
+    assert len(contents(tmp_path)) == 9
+    remove_leftovers(tmp_path, "a[1]".__eq__)
+    assert len(contents(tmp_path)) == 8
+    (tmp_path / ".b.1-00000000.part").mkdir()
+    remove_leftovers(tmp_path, "b".__eq__)
+    assert {path.name for path in tmp_path.iterdir()} == {*others, ".b.1-00000000.part"}
+    remove_leftovers(tmp_path / "missing", "b".__eq__)
 
 
 def test_only_files_of_sane_size_are_read(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -22,11 +23,11 @@ from typing import Any
 import nbformat
 import papermill
 from jupyter_core.paths import jupyter_data_dir
-from nbclient.exceptions import DeadKernelError
 from nbformat.sign import NotebookNotary
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
+from papermill.iorw import LocalHandler, papermill_io
 from traitlets.config import Config
 
 from inferkit.cli.configure import Configuration
@@ -119,7 +120,7 @@ def execute_notebook(
         with relay.installed():
             papermill.execute_notebook(
                 literal(find(f"notebooks/{NOTEBOOKS[notebook].file_stem}.ipynb")),
-                literal(output),
+                literal(output.absolute()),  # so that it is written by _WholeFiles
                 parameters=params.model_dump(mode="json", exclude_defaults=True),  # the cell above holds those
                 engine_name=ENGINE,
                 kernel_name="python3",
@@ -131,7 +132,7 @@ def execute_notebook(
             )
     except PapermillExecutionError as failed:
         error = f"{failed.ename}: {failed.evalue}"
-    except DeadKernelError as dead:
+    except RuntimeError as dead:  # nbclient's DeadKernelError is one; of a kernel that dies as it starts it is bare
         error = f"the notebook's kernel died: {dead}"
     compact(output)
     _sign(output)
@@ -156,7 +157,8 @@ def _hear(notebook: str, sink: Sink | None, feed: Feed | None, data: Mapping[str
 class _Relay:
     """Sends each Ctrl-C on to the kernel, which lives in a session of its own; a third one kills it.
 
-    While a notebook measures, the first lets the point under way be finished and the second ends it.
+    While a notebook measures, the first lets the point under way be finished and the second ends it. A terminal that is
+    closed is one, however often that is told: shell and kernel both do. Under ``nohup`` it is none.
 
     Attributes
     ----------
@@ -166,12 +168,16 @@ class _Relay:
 
     def __init__(self) -> None:
         self.presses = 0
+        self._hung_up = False
         self._client: _Client | None = None
 
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Handle this process's signals for a while."""
-        before = {number: signal.signal(number, self._send) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
+        before = {number: signal.signal(number, self._send) for number in numbers}
         try:
             yield
         finally:
@@ -188,6 +194,11 @@ class _Relay:
             self._client = None
 
     def _send(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            if self._hung_up:
+                return
+            self._hung_up = True
+            _leave_terminal()
         self.presses += 1
         kernel = getattr(getattr(getattr(self._client, "km", None), "provisioner", None), "pid", None)
         if kernel is None:
@@ -204,6 +215,15 @@ class _Relay:
                     os.kill(kernel, signal.SIGKILL)
                 return
             sleep(LOST_S / 10)
+
+
+def _leave_terminal() -> None:
+    """Write to the null device from now on what went to a terminal, which is gone: writing there would fail."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        if stat.S_ISCHR(os.fstat(descriptor).st_mode):
+            os.dup2(null, descriptor)
+    os.close(null)
 
 
 class _Client(PapermillNotebookClient):
@@ -226,8 +246,8 @@ class _Engine(NBClientEngine):
     """papermill's own engine with our client.
 
     It speaks to the kernel through sockets in a folder of this user's own, not TCP ports that anybody on the machine
-    can listen to, nor files in the current folder. ``relay`` and ``hear`` come from :func:`execute_notebook`: papermill
-    hands on what it does not know itself.
+    can listen to, nor files in the current folder; the file with the kernel's key lies there too. ``relay`` and
+    ``hear`` come from :func:`execute_notebook`: papermill hands on what it does not know itself.
     """
 
     @classmethod
@@ -237,7 +257,8 @@ class _Engine(NBClientEngine):
         place = _short_folder()
         _sweep(place)
         with TemporaryDirectory(prefix=f"{_own_prefix()}{os.getpid()}-", dir=place) as folder:
-            private = Config({"ConnectionFileMixin": {"transport": "ipc", "ip": f"{folder}/kernel"}})
+            own = {"transport": "ipc", "ip": f"{folder}/kernel", "connection_file": f"{folder}/kernel.json"}
+            private = Config({"ConnectionFileMixin": own})
             client = _Client(nb_man, hear, kernel_name=kernel_name, timeout=None, startup_timeout=60, config=private)
             with relay.reaching(client):
                 return client.execute()  # type: ignore[no-untyped-call]
@@ -270,15 +291,25 @@ def _own_prefix() -> str:
 
 
 def _sweep(place: str) -> None:
-    """Remove the sockets of this user's runs that were killed and could not do so."""
+    """Remove the sockets of this user's runs that were killed and could not do so; anybody may take such a name."""
     prefix = _own_prefix()
     for folder in Path(place).glob(f"{prefix}*-*"):
         pid = folder.name.removeprefix(prefix).split("-")[0]
         if pid.isdigit() and not Path("/proc", pid).exists():
-            shutil.rmtree(folder, ignore_errors=True)  # another run may be removing it as well
+            with suppress(FileNotFoundError):  # another run may be removing it as well
+                if folder.lstat().st_uid == os.getuid():
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+class _WholeFiles(LocalHandler):
+    """Writes notebooks whole or not at all: papermill writes them again and again, and may be killed at that."""
+
+    def write(self, buf: str, path: str) -> None:
+        write_whole(Path(path), buf.encode())
 
 
 papermill_engines.register(ENGINE, _Engine)
+papermill_io.register("/", _WholeFiles())  # type: ignore[no-untyped-call]
 
 
 def compact(notebook: Path) -> None:

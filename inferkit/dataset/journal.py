@@ -19,7 +19,7 @@ from inferkit.dataset.recipe import Recipe
 from inferkit.dataset.tensors import file_hashes
 from inferkit.dataset.writing import storage_errors
 from inferkit.errors import DatasetError, UnfinishedError
-from inferkit.files import check_regular, remove_leftovers
+from inferkit.files import check_regular, open_own, remove_leftovers
 
 # Some parallel file systems are mounted without locks. A second make then goes unnoticed.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -63,6 +63,10 @@ def sidecar_hex(hashes: Iterable[int]) -> str:
     return np.array(list(hashes), "<u8").tobytes().hex()
 
 
+def _is_ours(name: str) -> bool:
+    return name in (MANIFEST_NAME, HASHES_NAME) or _OUR_FILE.fullmatch(name) is not None
+
+
 class Journal:
     """The journal of one recipe, locked against a second make in the same folder while it is open.
 
@@ -86,7 +90,7 @@ class Journal:
         self._path = recipe.folder / JOURNAL_NAME
         self.finished: dict[int, FinishedFile] = {}
         with storage_errors(self._path, 0):
-            self._file = self._path.open("a+b")
+            self._file = open(self._path, "a+b", opener=open_own)  # noqa: SIM115 - closed when the block ends
         with ExitStack() as undo:
             undo.callback(self._file.close)
             with storage_errors(self._path, 0):
@@ -104,7 +108,7 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        remove_leftovers(self._recipe.folder)
+        remove_leftovers(self._recipe.folder, _is_ours)
         # A file may be finished but not recorded yet. The journal then stays and says whose file it is.
         if not self.finished and not tensor_names(self._recipe.folder):
             self.remove()
@@ -159,7 +163,7 @@ class Journal:
         self._file.truncate(0)
 
     def _load(self) -> None:
-        remove_leftovers(self._recipe.folder)
+        remove_leftovers(self._recipe.folder, _is_ours)
         self._file.seek(0)
         content = self._file.read()
         # A line without an end was being written when the make was killed.

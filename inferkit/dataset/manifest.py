@@ -29,9 +29,23 @@ DType = Literal["uint8", "float32"]
 Resize = Literal["stretch", "crop"]
 
 
-def _inside_folder(name: str) -> str:
+def inside(name: str) -> str:
+    """Return a file's name if it leads into its folder and nowhere else: a posix path without ``..``.
+
+    Raises
+    ------
+    ValueError
+        If it does not. (A link in the folder may still lead out: what writes or removes follows none.)
+    """
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or path.suffix != ".tensors" or str(path) != name:
+    if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name or str(path) != name:
+        message = f"{name!r} is not the relative path of a file inside the folder"
+        raise ValueError(message)
+    return name
+
+
+def _tensors(name: str) -> str:
+    if PurePosixPath(name).suffix != ".tensors":
         message = f"{name!r} is not the relative path of a *.tensors file inside the folder"
         raise ValueError(message)
     return name
@@ -74,7 +88,7 @@ class FileEntry(_Record):
         Bytes of the file; the key in JSON is ``bytes``.
     """
 
-    name: Annotated[FilePath, AfterValidator(_inside_folder)]
+    name: Annotated[FilePath, AfterValidator(inside), AfterValidator(_tensors)]
     images: Images
     nbytes: Annotated[int, Field(gt=0, le=COUNTER)] = Field(alias="bytes")
 

@@ -4,23 +4,26 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from inferkit.dataset.format import ShowProgress, open_dataset
 from inferkit.dataset.manifest import HASHES_NAME, MANIFEST_NAME
-from inferkit.dataset.staging_record import RECORD_NAME, Copy, Staged, read_record, write_record
+from inferkit.dataset.staging_folder import at_work, check_own, make_folders, remove, remove_empty
+from inferkit.dataset.staging_record import LOCK_NAME, RECORD_NAME, Copy, Staged, read_record, write_record
 from inferkit.dataset.tensors import Dataset
+from inferkit.dataset.writing import storage_errors
 from inferkit.errors import DatasetError, ParameterError, UnfinishedError
-from inferkit.files import remove_leftovers
 from inferkit.linux.cgroups import affinity, memory_limit
 from inferkit.linux.mounts import existing, filesystem
 from inferkit.linux.procfs import ROOT, fields, kibibytes, text
 from inferkit.machine.affinity import binding, inherited
 from inferkit.machine.topology import Topology, allowed_cores, topology
 from inferkit.records.place import Place
+from inferkit.text import printable
 from inferkit.units import gibibytes
 
 TARGET = Path("/dev/shm/inferkit-staged")
@@ -88,30 +91,65 @@ def stage(
     Raises
     ------
     DatasetError
-        If the target is not in memory, holds something else or has too little room, or if copying failed. What was
-        copied is then removed.
+        If the target is not in memory, is not this user's alone, holds something else or has too little room, if
+        another stage is at work there, or if copying failed. What was copied is then removed.
     """
-    machine = machine or topology()
+    machine, target = machine or topology(), target.absolute()
     dataset = open_dataset(source)
     record = Staged(
-        source=str(source.resolve()),
+        source=printable(str(source.resolve())),
         files={name: (source / name).stat().st_size for name in _names(dataset)},
-        made_folder=not target.exists(),
+        made_folder=False,
         copies=plan_copies(machine, per, separate=separate),
     )
-    there = _check_target(target, record)
-    if there is not None:
-        return there
-    _check_room(target, record)
-    target.mkdir(parents=True, exist_ok=True)
-    write_record(target, record)
-    with ExitStack() as undo:
-        undo.callback(unstage, target)
-        done = list(_make_copies(target, record, machine, progress or (lambda done, total: None)))
-        undo.pop_all()
-    record = record.model_copy(update={"copies": done})
-    write_record(target, record)
+    check_own(target)
+    _check_memory(target)
+    with _made(target) as made, at_work(target) as lock:
+        record = record.model_copy(update={"made_folder": made or _clear_unfinished(target)})
+        there = _check_target(target, record)
+        if there is not None:
+            return there
+        _check_room(target, record)
+        with storage_errors(target, record.nbytes), ExitStack() as undo:
+            undo.callback(remove, target, record)
+            write_record(target, record)
+            copiers = partial(_copier, source, target, record, machine, lock)
+            done = list(_make_copies(target, record, copiers, progress or (lambda done, total: None)))
+            undo.pop_all()
+            record = record.model_copy(update={"copies": done})
+            write_record(target, record)
     return record
+
+
+def _check_memory(target: Path) -> None:
+    with storage_errors(target, 0):
+        system = filesystem(target)
+    if not system.in_memory:
+        message = f"{target} lies on {system.fstype}, which is not memory: stage to a folder in /dev/shm"
+        raise DatasetError(message)
+
+
+@contextmanager
+def _made(target: Path) -> Iterator[bool]:
+    """Make a staging folder if it is not there, tell whether it was made, and remove it again if nothing is in it."""
+    made = not os.path.lexists(target)
+    with storage_errors(target, 0):
+        make_folders(target, next(path for path in target.parents if path.exists()))
+    try:
+        yield made
+    finally:
+        if made:
+            remove_empty(target)
+
+
+def _clear_unfinished(target: Path) -> bool:
+    """Remove what a stage that was killed left; tell whether it had made the folder. Nobody else is at work there."""
+    found = read_record(target)
+    if found is None or found.finished:
+        return False
+    with storage_errors(target, 0):
+        remove(target, found)
+    return found.made_folder
 
 
 def _names(dataset: Dataset) -> list[str]:
@@ -122,12 +160,9 @@ def _names(dataset: Dataset) -> list[str]:
 
 def _check_target(target: Path, wanted: Staged) -> Staged | None:
     """Return what is staged there already if it is whole and the same, None if nothing is; refuse anything else."""
-    if not filesystem(target).in_memory:
-        message = f"{target} lies on {filesystem(target).fstype}, which is not memory: stage to a folder in /dev/shm"
-        raise DatasetError(message)
     found = read_record(target)
     if found is None:
-        if target.exists() and any(target.iterdir()):
+        if {path.name for path in target.iterdir()} - {LOCK_NAME}:
             message = f"{target} holds files that were not staged: name another folder with --to, or empty it"
             raise DatasetError(message)
         return None
@@ -182,13 +217,15 @@ def free_on_node(node: int, root: Path = ROOT) -> int | None:
     return None if free is None else free + max(0, (cache or 0) - (shared or 0))
 
 
-def _make_copies(target: Path, record: Staged, machine: Topology, progress: ShowProgress) -> Iterator[Copy]:
+def _make_copies(
+    target: Path, record: Staged, start: Callable[[Copy], "_Copier"], progress: ShowProgress
+) -> Iterator[Copy]:
     """Make all copies: first those with bytes of their own, all at once, then the links."""
     own = [copy for copy in record.copies if not copy.same_as]
     total, done = record.nbytes * len(own), 0
     found: dict[str, dict[str, Any]] = {}
     with ExitStack() as stack:
-        copiers = [stack.enter_context(_copier(target, record, copy, machine)) for copy in own]
+        copiers = [stack.enter_context(start(copy)) for copy in own]
         for copy, copier in zip(own, copiers, strict=True):
             assert copier.stdout is not None
             for event in map(json.loads, copier.stdout):
@@ -204,7 +241,7 @@ def _make_copies(target: Path, record: Staged, machine: Topology, progress: Show
     for copy in record.copies:
         for name in record.files if copy.same_as else ():
             link = target / copy.name / name
-            link.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(link.parent, target)
             link.hardlink_to(target / copy.same_as / name)
         yield _looked_at(target, record, copy, found[copy.same_as or copy.name])
 
@@ -222,16 +259,18 @@ def _looked_at(target: Path, record: Staged, copy: Copy, event: dict[str, Any]) 
     )
 
 
-def _copier(target: Path, record: Staged, copy: Copy, machine: Topology) -> "_Copier":
+def _copier(source: Path, target: Path, record: Staged, machine: Topology, lock: int, copy: Copy) -> "_Copier":
     cores = [core for core in allowed_cores(machine, affinity()) if core.node == copy.node]
     bound = binding(Place(cpus=tuple(cpu for core in cores for cpu in core.cpus), node=copy.node))
-    job = {"source": record.source, "target": str(target / copy.name), "files": list(record.files)}
+    job = {"source": str(source), "target": str(target), "record": record.model_dump(), "copy": copy.name}
     with inherited(bound.cpus):
         copier = _Copier(
             [*bound.prefix, sys.executable, "-m", "inferkit.dataset.staging_copy"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            pass_fds=[lock],  # whoever still copies is still at work
+            start_new_session=True,  # a Ctrl-C is this process's, which then kills it
         )
     assert copier.stdin is not None
     copier.stdin.write(json.dumps(job) + "\n")
@@ -259,36 +298,21 @@ def unstage(target: Path = TARGET) -> tuple[int, list[Path]]:
     Raises
     ------
     DatasetError
-        If nothing was staged there.
+        If nothing was staged there, the folder or its record is another user's, or a stage is under way in it.
     """
-    record = read_record(target)
-    if record is None:
-        message = f"nothing is staged in {target}: {RECORD_NAME} is not there"
-        raise DatasetError(message)
-    removed = sum(_remove(target, record, copy) for copy in record.copies)
-    (target / RECORD_NAME).unlink(missing_ok=True)
-    remove_leftovers(target, RECORD_NAME)
-    folders = [target / copy.name for copy in record.copies]
-    _remove_empty([*(path for folder in folders for path in folder.rglob("*") if path.is_dir()), *folders])
+    check_own(target)
+    if read_record(target) is None:
+        raise _nothing(target)
+    with at_work(target), storage_errors(target, 0):
+        record = read_record(target)
+        if record is None:  # another one was faster
+            raise _nothing(target)
+        removed = remove(target, record)
     if record.made_folder:
-        _remove_empty([target])
-    left = [path for path in target.rglob("*") if path.is_file()] if target.exists() else []
+        remove_empty(target)
+    left = [path for path in target.rglob("*") if path.is_symlink() or not path.is_dir()]
     return removed, sorted(left)
 
 
-def _remove(target: Path, record: Staged, copy: Copy) -> int:
-    """Remove a copy's files, half-made ones too. A file that was replaced meanwhile stays."""
-    removed = 0
-    for name in record.files:
-        path = target / copy.name / name
-        remove_leftovers(path.parent, path.name)
-        if path.is_file() and copy.inodes.get(name, path.stat().st_ino) == path.stat().st_ino:
-            path.unlink()
-            removed += 1
-    return removed
-
-
-def _remove_empty(folders: Iterable[Path]) -> None:
-    for folder in sorted(folders, key=lambda path: len(path.parts), reverse=True):
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+def _nothing(target: Path) -> DatasetError:
+    return DatasetError(f"nothing is staged in {target}: {RECORD_NAME} is not there")

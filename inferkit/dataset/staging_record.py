@@ -5,18 +5,33 @@ History of the format
 1   first version
 """
 
+import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, model_validator
 
+from inferkit.dataset.manifest import inside
 from inferkit.errors import DatasetError
-from inferkit.files import write_whole
+from inferkit.files import read_regular, write_whole
 from inferkit.text import text_table
 from inferkit.units import gigabytes, percent
 
 RECORD_NAME = "staged.json"
+LOCK_NAME = ".staged.lock"
+
+_MOST_BYTES = 1 << 30  # about 100 bytes a file and copy: ten million
+
+
+def _folder_name(name: str) -> str:
+    if "/" in inside(name) or name in (RECORD_NAME, LOCK_NAME):
+        message = f"{name!r} is no name of a folder of its own inside the staging folder"
+        raise ValueError(message)
+    return name
+
+
+Inside = Annotated[str, AfterValidator(inside)]
 
 
 class _Record(BaseModel):
@@ -44,7 +59,7 @@ class Copy(_Record):
         Inode of each file, by its name: only the same file is removed again. Empty: not finished.
     """
 
-    name: str
+    name: Annotated[str, AfterValidator(_folder_name)]
     node: int | None = None
     gpu: int | None = None
     same_as: str = ""
@@ -70,14 +85,30 @@ class Staged(_Record):
 
     schema_version: Literal[1] = 1
     source: str
-    files: dict[str, int]
+    files: Annotated[dict[Inside, NonNegativeInt], Field(min_length=1)]
     made_folder: bool
-    copies: list[Copy]
+    copies: Annotated[list[Copy], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _names_are_told_apart(self) -> Self:
+        own = [copy.name for copy in self.copies if not copy.same_as]
+        if len({copy.name for copy in self.copies}) < len(self.copies):
+            message = "two copies have one name"
+            raise ValueError(message)
+        if lost := [copy.same_as for copy in self.copies if copy.same_as and copy.same_as not in own]:
+            message = f"no copy with bytes of its own is called {lost[0]!r}"
+            raise ValueError(message)
+        return self
 
     @property
     def nbytes(self) -> int:
         """Bytes of one copy."""
         return sum(self.files.values())
+
+    @property
+    def finished(self) -> bool:
+        """Whether all was copied; else the process was killed that did it."""
+        return all(copy.inodes for copy in self.copies)
 
     def table(self, folder: Path) -> str:
         """Return one line per copy: its folder, node and bytes, and what share of its pages lies on the node."""
@@ -91,21 +122,32 @@ class Staged(_Record):
 
 
 def read_record(folder: Path) -> Staged | None:
-    """Read a staging folder's record; None where there is none.
+    """Read a staging folder's record; None where there is none, or only one of another user than the folder's.
 
     Raises
     ------
     DatasetError
-        If there is one that this version cannot read.
+        If there is one that this version cannot read, or that is a link.
     """
     path = folder / RECORD_NAME
     try:
-        return Staged.model_validate_json(path.read_bytes())
+        status = path.lstat()
+        if status.st_uid != folder.stat().st_uid:  # whoever may write to /tmp says nothing of what lies there
+            return None
+        if stat.S_ISLNK(status.st_mode):
+            message = f"{path} is a link, and a record of staging is none: remove it by hand"
+            raise DatasetError(message)
+        return Staged.model_validate_json(read_regular(path, _MOST_BYTES))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValidationError, OSError) as error:
-        message = f"{path} is no record of staging that this inferkit reads ({error}): remove what was staged by hand"
-        raise DatasetError(message) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(step) for step in first["loc"]) or "the whole file"
+        reason = f"{where}: {first['msg']}"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    message = f"{path} is no record of staging that this inferkit reads ({reason}): remove what was staged by hand"
+    raise DatasetError(message)
 
 
 def write_record(folder: Path, record: Staged) -> None:
@@ -114,19 +156,40 @@ def write_record(folder: Path, record: Staged) -> None:
 
 
 def first_copy(folder: Path) -> Path:
-    """Return the first copy in a staging folder. Any other folder is returned as it is."""
+    """Return the first copy in a staging folder. Any other folder is returned as it is.
+
+    Raises
+    ------
+    DatasetError
+        If its record cannot be read, its copies were not finished, or the copy is a link.
+    """
     record = read_record(folder)
-    return folder if record is None else folder / record.copies[0].name
+    return folder if record is None else _copy_folder(folder, record, record.copies[0])
 
 
 def copy_for(folder: Path, record: Staged, node: int | None, gpus: Sequence[int]) -> str:
     """Return the folder of the copy that a rank should read: its GPU's, else its node's, else the first."""
-    for wanted in (
-        [copy for copy in record.copies if copy.gpu is not None and copy.gpu in gpus],
-        [copy for copy in record.copies if copy.node == node and copy.gpu is None],
-        [copy for copy in record.copies if copy.node == node],
-        record.copies,
-    ):
-        if wanted:
-            return str(folder / wanted[0].name)
-    return ""
+    wanted = next(
+        filter(
+            None,
+            (
+                [copy for copy in record.copies if copy.gpu is not None and copy.gpu in gpus],
+                [copy for copy in record.copies if copy.node == node and copy.gpu is None],
+                [copy for copy in record.copies if copy.node == node],
+                record.copies,
+            ),
+        )
+    )
+    return str(_copy_folder(folder, record, wanted[0]))
+
+
+def _copy_folder(folder: Path, record: Staged, copy: Copy) -> Path:
+    """Return a copy's folder. A record, which may be another user's, leads nowhere but into its own folder."""
+    path = folder / copy.name
+    if not record.finished:
+        message = f"{folder} was staged only in part: run `inferkit dataset stage {record.source} --to {folder}` again"
+        raise DatasetError(message)
+    if path.is_symlink():
+        message = f"{path} is a link, and a staged copy is none: name the folder that it leads to, or stage again"
+        raise DatasetError(message)
+    return path

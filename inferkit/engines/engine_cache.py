@@ -12,7 +12,8 @@ from time import sleep
 import xxhash
 
 from inferkit.errors import EngineError
-from inferkit.files import cache_folder, write_whole
+from inferkit.files import cache_folder, open_own, write_whole
+from inferkit.linux.ownership import may_be_trusted, meddler
 
 DIGEST_BYTES = 16
 WAIT_S = 0.2
@@ -24,8 +25,8 @@ PROGRESS = logging.getLogger("inferkit.progress")
 class EngineFile:
     """The file of one built engine (TensorRT calls it a plan): a digest of 16 bytes, then the plan.
 
-    Files lie in ``$XDG_CACHE_HOME/inferkit/engines`` (default ``~/.cache``). The empty, hidden file beside each is
-    its lock, and stays.
+    Files lie in ``$XDG_CACHE_HOME/inferkit/engines`` (default ``~/.cache``), where nobody else may write: an engine is
+    code, which is run. The empty, hidden file beside each is its lock, and stays.
 
     Parameters
     ----------
@@ -46,11 +47,12 @@ class EngineFile:
         Raises
         ------
         EngineError
-            If nothing can be written there.
+            If nothing can be written there, or others can write there too.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self.path.with_name(f".{self.path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            _refuse_meddlers(self.path.parent)
+            lock = open_own(self.path.with_name(f".{self.path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise self._unwritable(error) from error
         try:
@@ -92,7 +94,7 @@ class EngineFile:
             If it cannot be written.
         """
         try:
-            write_whole(self.path, xxhash.xxh3_128_digest(plan), plan)
+            write_whole(self.path, xxhash.xxh3_128_digest(plan), plan, mode=0o600)
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -112,10 +114,17 @@ def read_plan(path: Path) -> bytes | None:
     Raises
     ------
     TornEngineError
-        If the file is damaged.
+        If the file is damaged, or others can write to it.
+    EngineError
+        If others can write to its folder.
     """
+    _refuse_meddlers(path.parent)
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            if not may_be_trusted(os.fstat(file.fileno())):
+                message = f"{path.name} in the cache of engines is another user's, or others may write to it"
+                raise TornEngineError(message)
+            content = file.read()
     except FileNotFoundError:
         return None
     plan = content[DIGEST_BYTES:]
@@ -123,6 +132,16 @@ def read_plan(path: Path) -> bytes | None:
         message = f"{path.name} in the cache of engines was torn or altered"
         raise TornEngineError(message)
     return plan
+
+
+def _refuse_meddlers(folder: Path) -> None:
+    """Refuse a cache into which others could lay an engine."""
+    if who := meddler(folder):
+        message = (
+            f"{folder} keeps engines, which are code, and {who}: let nobody else write there (chmod go-w), or set "
+            "XDG_CACHE_HOME to a folder of your own"
+        )
+        raise EngineError(message)
 
 
 def _taken(lock: int) -> bool:
@@ -134,4 +153,4 @@ def _taken(lock: int) -> bool:
 
 
 class TornEngineError(EngineError):
-    """An engine's file is damaged."""
+    """An engine's file is damaged, or not this user's."""

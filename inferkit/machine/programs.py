@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 
 from inferkit.errors import PeerError
+from inferkit.linux.parent import leashed
 from inferkit.machine.affinity import binding, environment, inherited
 from inferkit.machine.facts import os_release
 from inferkit.records.place import Place
@@ -52,7 +53,7 @@ def output_of(
     descriptors: Sequence[int] = (),
     reason: Callable[[str, str], str] = first_words,
 ) -> str:
-    """Run a program and return its standard output.
+    """Run a program and return its standard output; it ends with this process, however that ends.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ def output_of(
     try:
         with inherited(bound.cpus):
             done = subprocess.run(
-                [*bound.prefix, *command],
+                leashed([*bound.prefix, *command]),
                 capture_output=True,
                 text=True,
                 errors="replace",
@@ -87,7 +88,10 @@ def output_of(
                 env=environment(place) | dict(variables or {}),
                 pass_fds=descriptors,
             )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except subprocess.TimeoutExpired as error:
+        message = f"{command[0]} was ended: it had not finished after {timeout_s:g} s"
+        raise PeerError(message) from error
+    except OSError as error:
         message = f"{command[0]} did not run: {error}"
         raise PeerError(message) from error
     if done.returncode:

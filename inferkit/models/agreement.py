@@ -16,6 +16,7 @@ from inferkit.dataset.sample import sample
 from inferkit.dataset.tensors import Dataset
 from inferkit.errors import ModelError
 from inferkit.files import cache_folder, write_whole
+from inferkit.linux.ownership import may_be_trusted
 from inferkit.models.batching import RUNTIME_ERRORS
 from inferkit.models.cache import ModelFile
 from inferkit.models.quantize import Images
@@ -43,11 +44,11 @@ def top1_agreement(model: ModelFile, reference: ModelFile, images: Images | Data
     content = xxhash.xxh3_128_hexdigest(np.ascontiguousarray(seen).data)
     key = xxhash.xxh3_128_hexdigest(" ".join([model.digest, reference.digest, content, ort.__version__]).encode())
     path = cache_folder("models") / f"{model.path.stem[:100]}-{key}.agreement"
-    if path.is_file():
+    if path.is_file() and may_be_trusted(path.stat()):
         share: float = json.loads(path.read_text())
         return share
     share = float(np.mean(_classes(model, seen) == _classes(reference, seen)))
-    write_whole(path, json.dumps(share).encode())
+    write_whole(path, json.dumps(share).encode(), mode=0o600)
     return share
 
 

@@ -17,6 +17,7 @@ from inferkit.dataset.sample import sample
 from inferkit.dataset.tensors import Dataset
 from inferkit.errors import ModelError
 from inferkit.files import cache_folder, write_whole
+from inferkit.linux.ownership import may_be_trusted
 from inferkit.models.adapt import adapt, files_of, load_model
 from inferkit.models.batching import run_shapes
 from inferkit.models.precision import CALIBRATED, check_precision, convert
@@ -162,9 +163,9 @@ def _cached(name: str, options: dict[str, object], make: Callable[[], onnx.Model
 
 
 def _find(path: Path) -> ModelFile | None:
-    """Return the file at `path` if it is there and undamaged."""
+    """Return the file at `path` if it is there, undamaged, and this user's alone."""
     facts = path.with_suffix(".json")
-    if not (path.is_file() and facts.is_file()):
+    if not all(file.is_file() and may_be_trusted(file.stat()) for file in (path, facts)):
         return None
     try:
         known = json.loads(facts.read_text())
@@ -190,8 +191,8 @@ def _store(path: Path, name: str, precision: str, model: onnx.ModelProto) -> Mod
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, content)
-        write_whole(path.with_suffix(".json"), json.dumps(facts).encode())
+        write_whole(path, content, mode=0o600)
+        write_whole(path.with_suffix(".json"), json.dumps(facts).encode(), mode=0o600)
     except OSError as error:
         message = (
             f"{path}: cannot be written ({error.strerror}); free space there or set XDG_CACHE_HOME to another folder"

@@ -75,7 +75,7 @@ def _with_data(plan: Placement, dataset: Dataset) -> Placement:
     """Give each rank the staged copy on its node, where the data set is one."""
     folder = dataset.folder.parent
     record = read_record(folder)
-    if record is None:
+    if record is None or dataset.folder.name not in {copy.name for copy in record.copies}:
         return plan
     places = (
         place if place.folder else place.model_copy(update={"folder": copy_for(folder, record, place.node, place.gpus)})

@@ -8,12 +8,10 @@ Out: ``{"event": "ready"}``, ``{"event": "progress", …}`` …, ``{"event": "pa
 of several), then ``result`` or ``failure``.
 """
 
-import ctypes
 import gc
 import json
 import logging
 import os
-import signal
 import sys
 import threading
 import traceback
@@ -22,6 +20,7 @@ from time import monotonic_ns, sleep
 from typing import Any, TextIO
 
 from inferkit.errors import InferkitError
+from inferkit.linux.parent import end_with_parent
 from inferkit.machine.affinity import whereabouts
 from inferkit.machine.cpu_monitor import CpuMonitor
 from inferkit.machine.gpu_monitor import GpuMonitor
@@ -36,8 +35,6 @@ SHOWN_UNITS = {"share", "W", "Hz", "°C", "bytes/s"}
 
 
 NOTE_NS = 200_000_000
-PR_SET_PDEATHSIG = 1
-"""Of prctl(2)."""
 
 
 class _Parent:
@@ -108,14 +105,9 @@ class _Parent:
         self.tell("progress", **progress.changed(latest=latest).model_dump())
 
 
-def _end_with_parent() -> None:
-    """Let the kernel kill this process when the thread that started it ends, whatever it is stuck in then."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
-
-
 def main() -> None:
     """Measure the job that comes on standard input."""
-    _end_with_parent()
+    end_with_parent()
     events = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints must not get between the events
     parent = _Parent(sys.stdin, events)

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nbformat
@@ -32,6 +33,7 @@ from inferkit.records.notebooks import load_runs, read_notebook
 from inferkit.records.params import SingleProcess
 from inferkit.records.project import project_root
 from tests.cli.conftest import Executed, WriteConfig, inferkit
+from tests.ownership import give_away, root_only
 from tests.processes import alive, descendants, ranks_below, wait_for
 from tests.verdicts import verdict
 
@@ -298,6 +300,67 @@ def test_what_killed_runs_left_is_removed(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
 
 
+@root_only
+def test_what_another_user_called_like_ours_is_left(tmp_path: Path) -> None:
+    gone = subprocess.run(["sh", "-c", "echo $$"], capture_output=True, text=True, check=True).stdout.strip()
+    planted = tmp_path / f"{execute_module._own_prefix()}{gone}-abc"
+    planted.mkdir()
+    give_away(planted)
+    execute_module._sweep(str(tmp_path))
+    assert planted.exists()
+
+
+def test_a_closed_terminal_is_one_ctrl_c_however_often_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execute_module, "_leave_terminal", lambda: None)
+    relay: Any = execute_module._Relay()
+    with subprocess.Popen(["sleep", "60"]) as kernel, relay.installed():
+        relay._client = SimpleNamespace(km=SimpleNamespace(provisioner=kernel), idle_s=None)
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert kernel.wait(30) == -signal.SIGINT
+        relay._client = None
+    assert relay.presses == 1
+
+
+def test_under_nohup_a_closed_terminal_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    relay = execute_module._Relay()
+    try:
+        with relay.installed():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert relay.presses == 0
+
+
+LEAVES = """
+import os
+from inferkit.cli.execute import _leave_terminal
+_leave_terminal()
+os.write(1, b"gone")
+os.write(2, b"kept")
+"""
+
+
+def test_what_goes_to_a_terminal_that_is_gone_goes_nowhere(tmp_path: Path) -> None:
+    ours, terminal = os.openpty()
+    errors = tmp_path / "errors"
+    with errors.open("wb") as file:
+        done = subprocess.Popen([sys.executable, "-c", LEAVES], stdout=terminal, stderr=file)
+    os.close(terminal)
+    os.close(ours)
+    assert (done.wait(60), errors.read_bytes()) == (0, b"kept")
+
+
+def test_a_notebook_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "a.ipynb"
+    papermill.iorw.write_ipynb(nbformat.v4.new_notebook(), str(path))
+    with path.open() as reader:
+        papermill.iorw.write_ipynb(nbformat.v4.new_notebook(metadata={"a": 1}), str(path))
+        assert "a" not in nbformat.read(reader, as_version=4).metadata  # another file has taken its name
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.ipynb"]
+
+
 def test_a_killed_run_leaves_no_kernel_no_rank_and_no_file_where_it_ran(
     config: WriteConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -323,6 +386,7 @@ def test_a_killed_run_leaves_no_kernel_no_rank_and_no_file_where_it_ran(
         running.kill()
     wait_for(lambda: not [pid for pid in family if alive(pid)], 30)
     assert not list(here.iterdir())
+    assert not list(tmp_path.glob("*.json"))  # the kernel's key lies where the next run sweeps
 
 
 DROPS_CELLS = """

@@ -128,7 +128,7 @@ def test_a_file_beyond_the_last_is_foreign(begun: Path) -> None:
 
 def test_leaving_removes_temporary_files_and_a_journal_of_nothing(tmp_path: Path) -> None:
     with Journal(recipe(tmp_path), overwrite=False):
-        (tmp_path / ".images-00000.tensors.1.part").write_bytes(b"x")
+        (tmp_path / ".images-00000.tensors.1-0123abcd.part").write_bytes(b"x")
     assert contents(tmp_path) == {}
 
 
@@ -146,11 +146,29 @@ def test_storage_without_locks_does_without(begun: Path, monkeypatch: pytest.Mon
     assert finished_in(begun) == {0, 1}
 
 
+def test_temporary_files_that_no_make_wrote_stay(tmp_path: Path) -> None:
+    names = [".notes.part", ".notes.1.part", ".thesis.tex.12-0123abcd.part", ".images-00000.tensors.part"]
+    for name in names:
+        (tmp_path / name).write_text("mine")
+    (tmp_path / ".dataset.json.7-0123abcd.part").mkdir()
+    with Journal(recipe(tmp_path), overwrite=True):
+        (tmp_path / ".dataset.xxh3.7-0123abcd.part").touch()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*names, ".dataset.json.7-0123abcd.part"])
+
+
+def test_a_link_for_a_journal_cuts_nobody_s_file(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("a line without an end")
+    (tmp_path / "dataset.journal").symlink_to("victim")
+    with pytest.raises(DatasetError, match="it is a link"):
+        Journal(recipe(tmp_path), overwrite=True)
+    assert (tmp_path / "victim").read_text() == "a line without an end"
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
         (os.mkfifo, "not seekable"),
-        (lambda path: path.symlink_to("/dev/zero"), "it is a device, not a file"),
+        (lambda path: path.symlink_to("/dev/zero"), "it is a link, and nothing is written through one"),
         (lambda path: os.truncate(os.open(path, os.O_CREAT | os.O_WRONLY), 60_000_000_000), "over the limit"),
     ],
 )

@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -163,7 +164,7 @@ def test_half_made_copies_are_removed_too(source: Path, shm: Path) -> None:
     record = stage(source, shm / "staged", machine=machine())
     folder = shm / "staged" / record.copies[0].name
     name = next(iter(record.files))
-    for left in (folder / f".{name}.1-ab.part", shm / "staged" / f".{RECORD_NAME}.1-ab.part"):
+    for left in (folder / f".{name}.1-0123abcd.part", shm / "staged" / f".{RECORD_NAME}.1-0123abcd.part"):
         left.write_bytes(b"half")
     assert unstage(shm / "staged")[1] == []
 
@@ -191,7 +192,8 @@ def test_gpus_of_unknown_node_have_no_copy_of_their_own(tmp_path: Path) -> None:
 
 def test_a_rank_reads_the_copy_of_its_gpu_or_node(source: Path, shm: Path) -> None:
     record = stage(source, shm / "staged", machine=machine())
-    many = record.model_copy(update={"copies": [*plan_copies(topology(), "node"), record.copies[0]]})
+    nodes = [copy.model_copy(update={"inodes": {"a": 1}}) for copy in plan_copies(topology(), "node")]
+    many = record.model_copy(update={"copies": [*nodes, record.copies[0]]})
     assert copy_for(Path("/s"), many, NODE, ()) == f"/s/{record.copies[0].name}"
     gpus = record.model_copy(
         update={"copies": [record.copies[0].model_copy(update={"gpu": gpu, "name": f"g{gpu}"}) for gpu in (0, 1)]}
@@ -216,8 +218,8 @@ def test_a_file_is_copied_whole(size: int, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(staging_copy, "CHUNK", 4096)
     data = (np.arange(size) * 7 % 251).astype(np.uint8).tobytes()
     (tmp_path / "a").write_bytes(data)
-    assert copy_file(tmp_path / "a", tmp_path / "deep" / "b") == size
-    assert (tmp_path / "deep" / "b").read_bytes() == data
+    assert copy_file(tmp_path / "a", tmp_path / "b", threading.Lock()) == size
+    assert (tmp_path / "b").read_bytes() == data
 
 
 def test_no_half_copy_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,10 +229,10 @@ def test_no_half_copy_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(os, "sendfile", full)
     (tmp_path / "a").write_bytes(b"abc")
     with pytest.raises(OSError, match="No space"):
-        copy_file(tmp_path / "a", tmp_path / "b")
+        copy_file(tmp_path / "a", tmp_path / "b", threading.Lock())
     monkeypatch.setattr(os, "sendfile", lambda *_: 0)
     with pytest.raises(OSError, match="became shorter"):
-        copy_file(tmp_path / "a", tmp_path / "b")
+        copy_file(tmp_path / "a", tmp_path / "b", threading.Lock())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a"]
 
 

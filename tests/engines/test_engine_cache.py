@@ -7,6 +7,7 @@ import pytest
 
 from inferkit.engines.engine_cache import EngineFile, TornEngineError
 from inferkit.errors import EngineError
+from tests.ownership import give_away, root_only
 
 SHAPED_BY = {"model": "0123", "batch_size": 256, "dtype": "uint8", "shape": [3, 224, 224], "gpu": "H100", "driver": "1"}
 PLAN = bytes(k * 7 % 251 for k in range(5000))
@@ -112,3 +113,43 @@ def test_who_waits_for_the_lock_says_so(caplog: pytest.LogCaptureFixture) -> Non
             assert not waiting.done()
         waiting.result(10)
     assert f"waiting for another process that makes {file.path.name}" in caplog.text
+
+
+def test_a_cache_into_which_everybody_may_lay_an_engine_is_refused(cache: Path) -> None:
+    file = stored()
+    cache.chmod(0o777)
+    with pytest.raises(EngineError, match=r"are code, and everybody may write to .*engines: .*chmod go-w"):
+        file.read()
+    with pytest.raises(EngineError, match="everybody may write"), file.locked():
+        pass
+
+
+def test_what_others_could_have_written_is_built_anew(cache: Path) -> None:
+    file = stored()
+    file.path.chmod(0o666)
+    with pytest.raises(TornEngineError, match="others may write to it"):
+        file.read()
+    assert file.read_or_begin() is None
+    assert stored().read() == PLAN
+
+
+@root_only
+def test_another_user_s_engine_is_not_run(cache: Path) -> None:
+    file = stored()
+    give_away(file.path)
+    with pytest.raises(TornEngineError, match="is another user's"):
+        file.read()
+    give_away(cache)
+    with pytest.raises(EngineError, match="belongs to user"):
+        file.read()
+
+
+def test_nobody_else_reads_an_engine_or_its_lock_and_no_link_is_locked(cache: Path, tmp_path: Path) -> None:
+    file = stored()
+    assert {path.stat().st_mode & 0o077 for path in cache.iterdir()} == {0}
+    lock = cache / f".{file.path.name}.lock"
+    lock.unlink()
+    lock.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(EngineError, match="nothing is written through one"), file.locked():
+        pass
+    assert not (tmp_path / "elsewhere").exists()

@@ -1,6 +1,8 @@
 """Other programs: how to get them, how they are asked, and what is told when they fail."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from inferkit.errors import PeerError
 from inferkit.machine import programs
 from inferkit.machine.programs import install, missing, output_of, words
 from inferkit.records.place import Place
+from tests.processes import alive, wait_for
 from tests.stand_ins import StandIn, stand_in
 
 
@@ -77,13 +80,28 @@ def test_a_failure_is_told_with_what_was_said(there: StandIn) -> None:
 
 def test_one_that_hangs_is_ended(there: StandIn) -> None:
     there.answer("", before="exec sleep 60")
-    with pytest.raises(PeerError, match=r"there did not run: .*timed out after 0.2 seconds"):
+    with pytest.raises(PeerError, match=r"^there was ended: it had not finished after 0.2 s$"):
         output_of(["there"], timeout_s=0.2)
 
 
 def test_one_that_is_no_program_did_not_run(tmp_path: Path) -> None:
-    with pytest.raises(PeerError, match="did not run"):
+    with pytest.raises(PeerError, match=r"absent cannot be started: No such file"):
         output_of([str(tmp_path / "absent")], timeout_s=30)
+
+
+ASKS = """
+import sys
+from inferkit.machine.programs import output_of
+output_of(["sh", "-c", "echo $$ > $0; exec sleep 60", sys.argv[1]], timeout_s=60)
+"""
+
+
+def test_one_ends_with_whoever_asked_it(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    with subprocess.Popen([sys.executable, "-c", ASKS, note]) as asking:
+        wait_for(lambda: note.exists() and note.read_text(), 30)
+        asking.kill()
+    wait_for(lambda: not alive(int(note.read_text())), 10)
 
 
 def test_a_call_is_written_as_a_person_would_type_it() -> None:

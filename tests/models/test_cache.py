@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from inferkit.errors import ModelError
 from inferkit.models import cache
 from inferkit.models.cache import ModelFile, model_path
 from inferkit.models.reference import reference_session
+from tests.ownership import give_away, root_only
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +36,17 @@ def user_file(tmp_path: Path) -> Path:
 
 def _identity(path: Path) -> tuple[int, int]:
     return path.stat().st_ino, path.stat().st_mtime_ns
+
+
+@root_only
+@pytest.mark.parametrize("suffix", [".onnx", ".json"])
+def test_a_network_that_others_could_have_written_is_made_anew(user_file: Path, suffix: str) -> None:
+    first = model_path(str(user_file), shape=(3, 8, 6))
+    assert {path.stat().st_mode & 0o077 for path in first.path.parent.iterdir()} == {0}
+    planted = first.path.with_suffix(suffix)
+    give_away(planted)
+    assert model_path(str(user_file), shape=(3, 8, 6)) == first
+    assert planted.stat().st_uid == os.geteuid()
 
 
 class TestZoo:
