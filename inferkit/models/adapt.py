@@ -141,7 +141,8 @@ def _with_input(
     del graph.node[:], graph.value_info[:]
     graph.node.extend(nodes)
     for output in graph.output:
-        output.type.tensor_type.ClearField("shape")
+        if output.type.HasField("tensor_type"):
+            output.type.tensor_type.ClearField("shape")
     return adapted
 
 

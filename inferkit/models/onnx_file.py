@@ -1,4 +1,4 @@
-"""A user's ONNX file, and the files of its external data: none is read that is no file, outside the folder or too large.
+"""A user's ONNX file and its external data: nothing is read that is no file, lies outside its folder or is too large.
 
 Tensors with external data may stand anywhere: among the weights, in attributes of nodes, in the graphs of If and Loop,
 in functions. What lies in another file belongs to the network as much as what lies in this one.

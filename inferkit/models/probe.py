@@ -9,7 +9,7 @@ from onnx import TensorProto
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
 from inferkit.errors import ModelError
-from inferkit.models.shapes import dimensions, infer_shapes
+from inferkit.models.shapes import INVALID, dimensions, infer_shapes
 
 RUNTIME_ERRORS = (
     runtime.EPFail,
@@ -22,8 +22,6 @@ RUNTIME_ERRORS = (
     runtime.RuntimeException,
 )
 """ONNX Runtime's own exceptions derive from Exception alone."""
-INVALID = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
-"""What onnx raises of a graph that contradicts itself or the standard."""
 IMAGES = 2
 """Where the network takes any number."""
 
@@ -57,7 +55,9 @@ def probe(model: onnx.ModelProto) -> Probe:
     try:
         first = _run(model, images)[0]
     except ModelError as error:
-        _check(model)
+        if not _valid(model):
+            message = f"the network does not fit behind an input of these images: {error}"
+            raise ModelError(message) from error
         dims = dimensions(model.graph.output[0])[1:]
         known = tuple(size for size in dims if isinstance(size, int))
         return Probe(known if len(known) == len(dims) else (), str(error))
@@ -79,14 +79,14 @@ def probe(model: onnx.ModelProto) -> Probe:
     return Probe(first.shape[1:])
 
 
-def _check(model: onnx.ModelProto) -> None:
-    """Say what is wrong with a graph, as far as onnx knows its operators."""
+def _valid(model: onnx.ModelProto) -> bool:
+    """Tell whether a graph is what the standard allows, as far as onnx knows its operators."""
     try:
         infer_shapes(model)
         onnx.checker.check_model(model)
-    except (*INVALID, ValueError) as error:  # the latter where a name in the message is no UTF-8
-        message = f"the network does not fit behind an input of these images: {error}"
-        raise ModelError(message) from error
+    except INVALID:
+        return False
+    return True
 
 
 def run_shapes(model: onnx.ModelProto, *, batch: int) -> list[tuple[int, ...]]:

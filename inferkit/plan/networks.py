@@ -4,6 +4,7 @@ The rooms that make them are entered when a network is asked for: ONNX and its b
 and most plans need none.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -134,7 +135,7 @@ def stem(model: str) -> str:
 
 def labels_of(models: Sequence[str]) -> dict[str, str]:
     """Return how points call each model: by its own name, with as many of its folders as tell files apart."""
-    places = {model: resolve(model).parts if model.endswith(SUFFIX) else (model,) for model in models}
+    places = {model: Path(place(model)).parts if model.endswith(SUFFIX) else (model,) for model in models}
     return {model: _apart(own, [other for other in places.values() if other != own]) for model, own in places.items()}
 
 
@@ -156,4 +157,4 @@ def aliases(model: str) -> frozenset[str]:
 
 def place(model: str) -> str:
     """Return where a user's model lies, however its path was written; of the zoo, its name."""
-    return str(resolve(model)) if model.endswith(SUFFIX) else model
+    return os.path.normpath(resolve(model)) if model.endswith(SUFFIX) else model

@@ -37,7 +37,7 @@ HELD = 4
 
 
 class InferChoice(NamedTuple):
-    """One way to infer; an engine that infers nothing has neither model nor precision. Points call a model by ``label``."""
+    """One way to infer; an engine that infers nothing has neither model nor precision. Points have the ``label``."""
 
     engine: str
     model: str
