@@ -30,26 +30,31 @@ def infer_shapes(model: onnx.ModelProto, *, strict: bool = True) -> onnx.GraphPr
     one of :data:`INVALID`
         If `strict` and the graph contradicts itself.
     """
+    try:
+        inferred: onnx.GraphProto = onnx.shape_inference.infer_shapes(
+            _light(model), strict_mode=strict, data_prop=True
+        ).graph
+    except INVALID:
+        if strict:
+            raise
+        return model.graph
+    return inferred
+
+
+def _light(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a model whose large initialisers are inputs."""
     graph = model.graph
     light = helper.make_graph(list(graph.node), graph.name, list(graph.input), list(graph.output))
     light.value_info.extend(graph.value_info)
     known = {value.name for value in graph.input}
     for weight in graph.initializer:
-        if prod(weight.dims) <= _SHAPE_LIKE = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError, ValueError)
-"""What onnx raises of a graph that contradicts itself or the standard; the last where a name is no UTF-8."""
-_SHAPE_LIKE:
+        if prod(weight.dims) <= _SHAPE_LIKE:
             light.initializer.append(weight)
         elif weight.name not in known:
             light.input.append(helper.make_tensor_value_info(weight.name, weight.data_type, weight.dims))
     bare = helper.make_model(light, opset_imports=model.opset_import, functions=list(model.functions))
     bare.ir_version = model.ir_version
-    try:
-        inferred: onnx.GraphProto = onnx.shape_inference.infer_shapes(bare, strict_mode=strict, data_prop=True).graph
-    except INVALID:
-        if strict:
-            raise
-        return light
-    return inferred
+    return bare
 
 
 def dimensions(value: onnx.ValueInfoProto) -> list[int | str | None]:
