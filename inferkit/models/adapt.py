@@ -15,7 +15,7 @@ from inferkit.errors import ModelError
 from inferkit.models.batching import BATCH, follows_batch, free_reshapes, unused_name
 from inferkit.models.image_input import WHOLE, ImageInput, image_input
 from inferkit.models.preprocessing import DTYPES, Preprocessing
-from inferkit.models.shapes import infer_shapes
+from inferkit.models.shapes import INVALID, infer_shapes
 
 OLDEST_OPSET = 7
 """The first that ONNX Runtime runs in full, and in which an operator broadcasts by itself; older ones are converted."""
@@ -95,7 +95,7 @@ def _modern(model: onnx.ModelProto) -> onnx.ModelProto:
     elif opset < OLDEST_OPSET:
         try:
             copied = onnx.version_converter.convert_version(copied, USUAL_OPSET)
-        except (onnx.version_converter.ConvertError, RuntimeError, ValueError) as error:
+        except (onnx.version_converter.ConvertError, *INVALID) as error:
             message = (
                 f"graph {model.graph.name!r} has opset {opset}: {error}; export it with opset {USUAL_OPSET} or later"
             )

@@ -56,11 +56,15 @@ def _constants(model: onnx.ModelProto) -> dict[str, list[int]]:
     for node in model.graph.node:
         if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
             tensors[node.output[0]] = node.attribute[0].t
-    return {
-        n: numpy_helper.to_array(t).tolist()
-        for n, t in tensors.items()
-        if t.data_type == TensorProto.INT64 and len(t.dims) == 1
-    }
+    return {n: _vector(t) for n, t in tensors.items() if t.data_type == TensorProto.INT64 and len(t.dims) == 1}
+
+
+def _vector(tensor: TensorProto) -> list[int]:
+    """Return what a vector holds; nothing if its bytes are not as many as it says."""
+    try:
+        return [int(value) for value in numpy_helper.to_array(tensor)]
+    except ValueError:
+        return []
 
 
 def follows_batch(model: onnx.ModelProto) -> bool:

@@ -187,14 +187,15 @@ def _forked(folder: Path, content: bytes) -> str:
     told = os.memfd_create("told")
     child = os.fork()
     if child == 0:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        for stream in (1, 2):  # libraries print to both
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
         resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         signal.alarm(LONGEST_S)
         os.write(told, _try(folder, content).encode(errors="backslashreplace"))
         os._exit(0)
     _, status = os.waitpid(child, 0)
-    said = os.pread(told, 2**16, 0).decode()
+    said = os.pread(told, 2**16, 0).decode(errors="replace")
     os.close(told)
     return f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else said
 
