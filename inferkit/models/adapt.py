@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import onnx
+import onnx.inliner
 from onnx import TensorProto, helper, numpy_helper
 
 from inferkit.errors import ModelError
@@ -20,7 +21,7 @@ from inferkit.models.shapes import INVALID, infer_shapes
 OLDEST_OPSET = 7
 """The first that ONNX Runtime runs in full, and in which an operator broadcasts by itself; older ones are converted."""
 USUAL_OPSET = 13
-"""The first that has all that precisions are made with (ONNX Runtime's quantiser, per channel)."""
+"""To which older ones are converted: int8 needs it."""
 _MOVES = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Slice")
 """Operators that change no value."""
 
@@ -82,6 +83,8 @@ def adapt(
 def _modern(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a copy as it would be exported today: weights are no inputs (IR version 4), operators not before opset 7.
 
+    Functions are written out, for what converts networks loses them.
+
     Raises
     ------
     ModelError
@@ -89,6 +92,8 @@ def _modern(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     copied = onnx.ModelProto()
     copied.CopyFrom(model)
+    if copied.functions:
+        copied = _without_functions(copied)
     opset = next((own.version for own in model.opset_import if own.domain in ("", "ai.onnx")), None)
     if opset is None:
         copied.opset_import.append(helper.make_opsetid("", USUAL_OPSET))
@@ -106,6 +111,15 @@ def _modern(model: onnx.ModelProto) -> onnx.ModelProto:
     del copied.graph.input[:]
     copied.graph.input.extend(inputs)
     return copied
+
+
+def _without_functions(model: onnx.ModelProto) -> onnx.ModelProto:
+    try:
+        inlined: onnx.ModelProto = onnx.inliner.inline_local_functions(model)
+    except INVALID as error:
+        message = f"the functions of graph {model.graph.name!r} cannot be written out: {error}"
+        raise ModelError(message) from error
+    return inlined
 
 
 def _with_shapes(model: onnx.ModelProto, stated: onnx.GraphProto) -> onnx.ModelProto:

@@ -79,9 +79,10 @@ def _content(path: Path) -> bytes:
 
 def _parsed(path: Path) -> onnx.ModelProto:
     try:
-        return onnx.ModelProto.FromString(_content(path))
+        model: onnx.ModelProto = onnx.ModelProto.FromString(_content(path))
     except DecodeError as error:
         raise _unreadable(path, error) from error
+    return model
 
 
 def _unreadable(path: Path, error: Exception) -> ModelError:

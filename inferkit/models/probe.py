@@ -42,7 +42,7 @@ class Probe(NamedTuple):
 
 
 def probe(model: onnx.ModelProto) -> Probe:
-    """Run a network on black images.
+    """Run a network on black images; outputs whose rank nothing told get the one that came out.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def probe(model: onnx.ModelProto) -> Probe:
     batch = dimensions(model.graph.input[0])[0]
     images = batch if isinstance(batch, int) else IMAGES
     try:
-        first = _run(model, images)[0]
+        outputs = _run(model, images)
     except ModelError as error:
         if not _valid(model):
             message = f"the network does not fit behind an input of these images: {error}"
@@ -61,6 +61,7 @@ def probe(model: onnx.ModelProto) -> Probe:
         dims = dimensions(model.graph.output[0])[1:]
         known = tuple(size for size in dims if isinstance(size, int))
         return Probe(known if len(known) == len(dims) else (), str(error))
+    first = outputs[0]
     found = f"output {model.graph.output[0].name!r}"
     if not isinstance(first, np.ndarray) or first.dtype.kind not in "biuf":
         kind = first.dtype if isinstance(first, np.ndarray) else type(first).__name__
@@ -76,6 +77,9 @@ def probe(model: onnx.ModelProto) -> Probe:
     if not first.size:
         message = f"{found} has shape {list(first.shape)}, which holds no numbers: let another output be the first one"
         raise ModelError(message)
+    for output, values in zip(model.graph.output, outputs, strict=True):
+        if isinstance(values, np.ndarray) and not output.type.tensor_type.HasField("shape"):
+            output.type.tensor_type.shape.dim.extend(onnx.TensorShapeProto.Dimension() for _ in values.shape)
     return Probe(first.shape[1:])
 
 

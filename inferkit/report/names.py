@@ -1,7 +1,7 @@
 """Names that tell apart what is not the same, where records of several notebooks meet.
 
 A network is what its files hold, and a storage is where the data lie: names are labels that people gave, and exporters
-always write ``model.onnx``. What has one name and is not the same gets a name of its own, what is the same gets one name.
+give ``model.onnx`` to all. What has one name and is not the same gets a name of its own, what is the same gets one.
 Of what a record does not tell, as those of earlier versions do not, the label is all that is known.
 """
 

@@ -156,7 +156,8 @@ class TestShape:
     @pytest.mark.parametrize("size", [(None, None), (None, 12), (10, None), (-1, -1)])
     @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
     def test_an_open_height_or_width_is_that_of_the_images(self, size: Any, layout: str) -> None:
-        original = user_model(size=tuple(None if each == -1 else each for each in size), layout=layout)
+        height, width = (None if each == -1 else each for each in size)
+        original = user_model(size=(height, width), layout=layout)
         if -1 in size:  # as Paddle writes them
             for dim in original.graph.input[0].type.tensor_type.shape.dim[1:]:
                 dim.dim_value = dim.dim_value or -1
