@@ -130,6 +130,7 @@ class TestApart:
         path.write_bytes(UNKNOWN_OPERATOR.SerializeToString())
         assert "com.nobody" in model_path(str(path), shape=SHAPE).lacking
 
+    @pytest.mark.slow
     def test_one_that_never_ends_is_given_up(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(apart, "LONGEST_S", 6)
         path = tmp_path / "endless.onnx"
