@@ -4,7 +4,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -349,8 +351,9 @@ def test_the_process_apart_ends_with_the_one_that_asked(tmp_path: Path) -> None:
     children = Path(f"/proc/{asking.pid}/task/{asking.pid}/children")
     while not (found := children.read_text().split()):
         assert asking.poll() is None
+        sleep(0.05)
     asking.kill()
     asking.wait()
-    child = Path(f"/proc/{found[0]}")
-    while child.exists() and "Z" not in (child / "stat").read_text().split()[2]:
-        pass
+    with suppress(FileNotFoundError, ProcessLookupError):
+        while not Path(f"/proc/{found[0]}/stat").read_text().rpartition(") ")[2].startswith("Z"):  # nobody may reap it
+            sleep(0.05)
