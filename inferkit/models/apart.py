@@ -61,7 +61,7 @@ def adapted_apart(asked: Asked) -> ModelFile:
     ModelError
         If it cannot be made, or if the process crashed, took too much memory or did not come to an end.
     """
-    command = [sys.executable, "-m", "inferkit.models.apart"]
+    command = [sys.executable, "-m", "inferkit.models.apart", str(os.getpid())]
     task = json.dumps(asdict(asked), default=os.fspath).encode()
     try:
         ended = subprocess.run(command, input=task, capture_output=True, timeout=LONGEST_S, check=False)
@@ -110,9 +110,12 @@ def _asked(task: dict[str, Any]) -> Asked:
     return Asked(**(task | paths | {"shape": shape, "preprocessing": Preprocessing(**task["preprocessing"])}))
 
 
-def confine() -> None:
+def confine(asking: int) -> None:
     """End with the process that asked; be killed first where memory is short, and take no more than there is."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    if os.getppid() != asking:  # it ended while this process was starting
+        os._exit(1)
+    signal.alarm(2 * LONGEST_S)
     with suppress(OSError):  # there are containers without it
         Path("/proc/self/oom_score_adj").write_text("1000")
     most = max(LEAST_BYTES, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
@@ -125,7 +128,7 @@ def main() -> None:
     """Make the network that standard input asks for; write to standard output why it cannot be made."""
     answer = os.dup(1)
     os.dup2(2, 1)  # what a library prints is no answer
-    confine()
+    confine(int(sys.argv[1]))
     try:
         make(_asked(json.load(sys.stdin.buffer)))
     except ModelError as error:

@@ -4,9 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
-from time import sleep
 from typing import Any
 
 import numpy as np
@@ -36,6 +34,7 @@ from tests.models.odd_networks import (
     weight,
 )
 from tests.models.onnx_fuzz import Trials, mutated, seeds
+from tests.processes import alive, descendants, wait_for
 
 PIXELS = np.random.default_rng(5).integers(0, 256, (4, *SHAPE), dtype=np.uint8)
 
@@ -348,12 +347,8 @@ def test_the_process_apart_ends_with_the_one_that_asked(tmp_path: Path) -> None:
     path.write_bytes(REPEATS.SerializeToString())
     code = f"from inferkit.models.cache import model_path; model_path({str(path)!r}, shape={SHAPE})"
     asking = subprocess.Popen([sys.executable, "-c", code])
-    children = Path(f"/proc/{asking.pid}/task/{asking.pid}/children")
-    while not (found := children.read_text().split()):
-        assert asking.poll() is None
-        sleep(0.05)
+    wait_for(lambda: descendants(asking.pid), 60)
+    (child,) = descendants(asking.pid)
     asking.kill()
     asking.wait()
-    with suppress(FileNotFoundError, ProcessLookupError):
-        while not Path(f"/proc/{found[0]}/stat").read_text().rpartition(") ")[2].startswith("Z"):  # nobody may reap it
-            sleep(0.05)
+    wait_for(lambda: not alive(child), 60)
