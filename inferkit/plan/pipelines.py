@@ -58,7 +58,9 @@ def infer_choices(params: SingleProcess, assumed: Assumed | None = None) -> list
     ParameterError
         If there is no such engine, or how pixels are normalised is said where no network asks for it.
     """
-    if (params.mean or params.std or params.scale != 1.0 or params.layout) and not any(name.endswith(".onnx") for name in params.models):
+    if (params.mean or params.std or params.scale != 1.0 or params.layout) and not any(
+        name.endswith(".onnx") for name in params.models
+    ):
         message = (
             f"mean, std, scale and layout are for ONNX files of yours, and models has none ({', '.join(params.models)}): "
             "built-in networks normalise pixels themselves, leave them out"
