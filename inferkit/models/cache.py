@@ -24,7 +24,7 @@ from inferkit.models.preprocessing import Preprocessing
 from inferkit.models.probe import Probe
 from inferkit.models.quantize import Images
 from inferkit.models.zoo import find_model
-from inferkit.text import printable
+from inferkit.text import plain
 
 _ZOO = "zoo:"
 """Begins the source of a network of the zoo; its name follows."""
@@ -132,5 +132,5 @@ def _versions() -> dict[str, str]:
 
 def _place(name: str, options: dict[str, object]) -> Path:
     key = xxhash.xxh3_128_hexdigest(json.dumps(options, sort_keys=True).encode())
-    shown = printable(name).encode()[:80].decode(errors="ignore")  # a file's name has 255 bytes at the most
+    shown = plain(name).encode()[:80].decode(errors="ignore")  # a file's name has 255 bytes at the most
     return cache_folder("models") / f"{shown}-{options['precision']}-{key}.onnx"

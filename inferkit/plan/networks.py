@@ -14,7 +14,7 @@ from inferkit.errors import ModelError, ParameterError
 from inferkit.plan.assumed import Assumed, engine_traits
 from inferkit.records.params import SingleProcess
 from inferkit.records.project import resolve
-from inferkit.text import printable
+from inferkit.text import plain
 
 if TYPE_CHECKING:
     from inferkit.models.agreement import NetworkPair
@@ -130,7 +130,7 @@ def shape_for(models: Sequence[str]) -> tuple[int, ...]:
 
 def stem(model: str) -> str:
     """Return a model's own name: of the zoo, or the file's without folder and suffix."""
-    return printable(Path(model).name.removesuffix(SUFFIX))
+    return plain(Path(model).name.removesuffix(SUFFIX))
 
 
 def labels_of(models: Sequence[str]) -> dict[str, str]:
@@ -147,7 +147,7 @@ def _apart(own: tuple[str, ...], others: Sequence[tuple[str, ...]]) -> str:
 
     counts = range(1, len(own) + 1)
     least = next((k for k in counts if all(end(own, k) != end(other, k) for other in others)), len(own))
-    return printable(end(own, least))
+    return plain(end(own, least))
 
 
 def aliases(model: str) -> frozenset[str]:

@@ -62,7 +62,8 @@ def infer_choices(params: SingleProcess, assumed: Assumed | None = None) -> list
         name.endswith(".onnx") for name in params.models
     ):
         message = (
-            f"mean, std, scale and layout are for ONNX files of yours, and models has none ({', '.join(params.models)}): "
+            "mean, std, scale and layout are for ONNX files of yours, and models has none "
+            f"({', '.join(params.models)}): "
             "built-in networks normalise pixels themselves, leave them out"
         )
         raise ParameterError(message)
