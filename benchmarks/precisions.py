@@ -24,7 +24,8 @@ from inferkit.devices import open_device
 from inferkit.engines import engine_class
 from inferkit.errors import InferkitError
 from inferkit.machine.facts import facts
-from inferkit.models.cache import ModelFile, model_path
+from inferkit.models.cache import model_path
+from inferkit.models.model_file import ModelFile
 from inferkit.models.reference import reference_session
 from inferkit.plan.networks import DEFAULT_SHAPE, shape_for
 from inferkit.ranks.launch import launch

@@ -23,7 +23,7 @@ from inferkit.linux.procfs import ROOT, fields, kibibytes, text
 from inferkit.machine.affinity import binding, inherited
 from inferkit.machine.topology import Topology, allowed_cores, topology
 from inferkit.records.place import Place
-from inferkit.text import printable
+from inferkit.text import plain
 from inferkit.units import gibibytes
 
 TARGET = Path("/dev/shm/inferkit-staged")
@@ -97,7 +97,7 @@ def stage(
     machine, target = machine or topology(), target.absolute()
     dataset = open_dataset(source)
     record = Staged(
-        source=printable(str(source.resolve())),
+        source=plain(str(source.resolve())),
         files={name: (source / name).stat().st_size for name in _names(dataset)},
         made_folder=False,
         copies=plan_copies(machine, per, separate=separate),

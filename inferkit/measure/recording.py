@@ -13,7 +13,7 @@ from inferkit.plan.reuse import FINGERPRINT
 from inferkit.records.figures import Json, Series
 from inferkit.records.job import Outcome, device_of
 from inferkit.records.params import Parameters, Windows
-from inferkit.records.run import Failure, Run
+from inferkit.records.run import NETWORK, Failure, Run
 from inferkit.records.wellformed import READS_NOTHING
 from inferkit.validity.verdict import Judgement, judge
 
@@ -36,13 +36,18 @@ def about(params: Parameters) -> dict[str, object]:
 
 def _base(plan: Plan, point: Point) -> dict[str, object]:
     """Return what a point's Run says whatever became of it."""
-    facts = {FINGERPRINT: point.fingerprint}
     return about(plan.params) | {
         "measure": point.measure,
         "point": point.axes,
         "scope": _scope(point),
-        "facts": facts,
+        "facts": _told(point),
     }
+
+
+def _told(point: Point) -> dict[str, Json]:
+    """Return what is known of a point before it is measured: what it is, and of which content its network."""
+    network = {NETWORK: point.network.file.source} if point.network and point.network.file.source else {}
+    return {FINGERPRINT: point.fingerprint, **network}
 
 
 def _scope(point: Point) -> str:
@@ -94,7 +99,7 @@ def run_of(
     bottleneck, predicted = predict(ceilings, alone)
     if bottleneck == MEMORY and plan.memory:
         found.warnings.append(f"the ceiling of memory was measured by notebook 02 at {plan.memory.started}")
-    told = outcome.facts | {FINGERPRINT: point.fingerprint} | agreement(point, found) | dict(facts)
+    told = outcome.facts | _told(point) | agreement(point, found) | dict(facts)
     if link := link_of(point.job, told):
         ceilings, predicted = {"link": link}, link
     if per_joule := images_per_joule(measured, told):

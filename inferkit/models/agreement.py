@@ -17,8 +17,8 @@ from inferkit.dataset.tensors import Dataset
 from inferkit.errors import ModelError
 from inferkit.files import cache_folder, write_whole
 from inferkit.linux.ownership import may_be_trusted
-from inferkit.models.batching import RUNTIME_ERRORS
-from inferkit.models.cache import ModelFile
+from inferkit.models.model_file import ModelFile
+from inferkit.models.probe import RUNTIME_ERRORS
 from inferkit.models.quantize import Images
 from inferkit.models.reference import reference_session
 

@@ -3,11 +3,10 @@
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -16,51 +15,19 @@ import xxhash
 from inferkit.dataset.sample import sample
 from inferkit.dataset.tensors import Dataset
 from inferkit.errors import ModelError
-from inferkit.files import cache_folder, write_whole
-from inferkit.linux.ownership import may_be_trusted
-from inferkit.models.adapt import adapt, files_of, load_model
-from inferkit.models.batching import run_shapes
+from inferkit.files import cache_folder
+from inferkit.models.apart import Asked, adapted_apart
+from inferkit.models.model_file import ModelFile, find, store
+from inferkit.models.onnx_file import digest_of
 from inferkit.models.precision import CALIBRATED, check_precision, convert
 from inferkit.models.preprocessing import Preprocessing
+from inferkit.models.probe import Probe
 from inferkit.models.quantize import Images
 from inferkit.models.zoo import find_model
+from inferkit.text import plain
 
-_DTYPES = {onnx.TensorProto.UINT8: "uint8", onnx.TensorProto.FLOAT: "float32"}
-
-
-@dataclass(frozen=True)
-class ModelFile:
-    """A model ready for an engine: one ONNX file without external data.
-
-    Parameters
-    ----------
-    path
-        The file in the cache.
-    name
-        The model's name in the zoo, or the stem of the user's file.
-    digest
-        xxh3-128 of the file, as 32 hexadecimal digits.
-    input_name, input_dtype
-        Name and dtype of the only input: ``"uint8"`` or ``"float32"``.
-    input_shape
-        (channels, height, width).
-    output_shape
-        Shape of the first output, without the batch.
-    precision
-        The precision that it computes in.
-    batch
-        Images in a batch if the graph fixes them; None if it takes any number.
-    """
-
-    path: Path
-    name: str
-    digest: str
-    input_name: str
-    input_dtype: str
-    input_shape: tuple[int, int, int]
-    output_shape: tuple[int, ...]
-    precision: str
-    batch: int | None = None
+_ZOO = "zoo:"
+"""Begins the source of a network of the zoo; its name follows."""
 
 
 def model_path(
@@ -115,11 +82,31 @@ def model_path(
         info = find_model(name_or_path)
         options |= {"name": info.name, "seed": seed}
         build = partial(info.build, dtype=dtype, shape=shape, seed=seed)
-        return _cached(info.name, options, lambda: convert(build(), precision, images))
-    path = Path(name_or_path).expanduser()
-    options |= {"files": [_digest(file) for file in files_of(path)], "preprocessing": asdict(wanted)}
-    build = partial(adapt, dtype=dtype, shape=shape, preprocessing=wanted)
-    return _cached(path.stem, options, lambda: convert(build(load_model(path)), precision, images))
+        path = _place(info.name, options)
+        return find(path) or _convert(path, _ZOO + info.name, build, precision, images)
+    given = Path(name_or_path).expanduser()
+    options |= {"source": digest_of(given), "preprocessing": asdict(wanted)}
+    path = _place(given.stem, options)
+    if found := find(path):
+        return found
+    if precision == "float32":
+        return adapted_apart(Asked(given, path, str(options["source"]), dtype, shape, wanted))
+    plain = _place(given.stem, options | {"precision": "float32", "calibration": None})
+    ours = find(plain) or adapted_apart(Asked(given, plain, str(options["source"]), dtype, shape, wanted))
+    return _convert(path, ours.source, partial(onnx.load, ours.path), precision, images, ours.lacking)
+
+
+def _convert(
+    path: Path,
+    source: str,
+    build: Callable[[], onnx.ModelProto],
+    precision: str,
+    images: Images | None,
+    lacking: str = "",
+) -> ModelFile:
+    model = convert(build(), precision, images)
+    output = model.graph.output[0].type.tensor_type.shape.dim[1:]
+    return store(path, model, source, precision, Probe(tuple(dim.dim_value for dim in output), lacking))
 
 
 def _images(calibration: Images | Dataset | None, dtype: str) -> Images | None:
@@ -143,70 +130,7 @@ def _versions() -> dict[str, str]:
     return {"code": code.hexdigest(), **{library: version(library) for library in ("onnx", "onnxruntime", "spox")}}
 
 
-def _digest(path: Path) -> str:
-    digest = xxhash.xxh3_128()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(2**22):
-                digest.update(block)
-    except OSError as error:
-        message = f"{path}: cannot be read ({error.strerror}); a model's external data must lie beside it"
-        raise ModelError(message) from error
-    return digest.hexdigest()
-
-
-def _cached(name: str, options: dict[str, object], make: Callable[[], onnx.ModelProto]) -> ModelFile:
+def _place(name: str, options: dict[str, object]) -> Path:
     key = xxhash.xxh3_128_hexdigest(json.dumps(options, sort_keys=True).encode())
-    precision = str(options["precision"])
-    path = cache_folder("models") / f"{name[:80]}-{precision}-{key}.onnx"
-    return _find(path) or _store(path, name, precision, make())
-
-
-def _find(path: Path) -> ModelFile | None:
-    """Return the file at `path` if it is there, undamaged, and this user's alone."""
-    facts = path.with_suffix(".json")
-    if not all(file.is_file() and may_be_trusted(file.stat()) for file in (path, facts)):
-        return None
-    try:
-        known = json.loads(facts.read_text())
-    except ValueError:  # damaged: made again
-        return None
-    return _model_file(path, known) if known["digest"] == _digest(path) else None
-
-
-def _store(path: Path, name: str, precision: str, model: onnx.ModelProto) -> ModelFile:
-    """Write the model, then what is known about it; each file appears whole or not at all."""
-    content = model.SerializeToString(deterministic=True)
-    image = model.graph.input[0]
-    batch, *shape = (dim.dim_value or None for dim in image.type.tensor_type.shape.dim)
-    facts = {
-        "name": name,
-        "digest": xxhash.xxh3_128_hexdigest(content),
-        "input_name": image.name,
-        "input_dtype": _DTYPES[image.type.tensor_type.elem_type],
-        "input_shape": shape,
-        "output_shape": _output_shape(model, batch),
-        "precision": precision,
-        "batch": batch,
-    }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, content, mode=0o600)
-        write_whole(path.with_suffix(".json"), json.dumps(facts).encode(), mode=0o600)
-    except OSError as error:
-        message = (
-            f"{path}: cannot be written ({error.strerror}); free space there or set XDG_CACHE_HOME to another folder"
-        )
-        raise ModelError(message) from error
-    return _model_file(path, facts)
-
-
-def _model_file(path: Path, facts: dict[str, Any]) -> ModelFile:
-    shapes = {field: tuple(facts[field]) for field in ("input_shape", "output_shape")}
-    return ModelFile(**(facts | shapes | {"path": path}))
-
-
-def _output_shape(model: onnx.ModelProto, batch: int | None) -> list[int]:
-    """Take the first output's shape from the graph or, if the graph leaves it open, from a run on black images."""
-    dims = [dim.dim_value for dim in model.graph.output[0].type.tensor_type.shape.dim][1:]
-    return dims if dims and all(dims) else list(run_shapes(model, batch=batch or 1)[0][1:])
+    shown = plain(name).encode()[:80].decode(errors="ignore")  # a file's name has 255 bytes at the most
+    return cache_folder("models") / f"{shown}-{options['precision']}-{key}.onnx"

@@ -6,7 +6,7 @@ import onnx
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from inferkit.errors import ModelError
-from inferkit.models.batching import RUNTIME_ERRORS
+from inferkit.models.probe import RUNTIME_ERRORS
 from inferkit.models.quantize import Images, fp8, int8
 
 _FAULTS = (

@@ -9,6 +9,8 @@ from inferkit.errors import ModelError
 from inferkit.models.layers import Float32
 
 LAYOUTS = ("NCHW", "NHWC")
+DTYPES = ("uint8", "float32")
+"""Of images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +42,9 @@ class Preprocessing:
 
     @property
     def changes_pixels(self) -> bool:
-        """Whether pixels are normalised at all."""
-        return (self.scale, self.mean, self.std) != (None, None, None)
+        """Whether pixels are normalised at all: numbers that change nothing are none."""
+        std = np.ravel(1.0 if self.std is None else self.std)
+        return self.scale not in (None, 1) or bool(np.any(self.mean or 0.0)) or bool((std != 1).any())
 
     def per_channel(self, channels: int) -> tuple[Float32, Float32]:
         """Return `a` and `b` of the equivalent ``(pixel - a) * b``, float32, as (1, channels, 1, 1)."""

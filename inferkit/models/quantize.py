@@ -28,6 +28,8 @@ Images = npt.NDArray[Any]
 MULTIPLIED = ("Conv", "MatMul", "Gemm")
 E4M3_MAX = 448.0
 """The largest value of FLOAT8E4M3FN (Micikevicius et al. 2022, arXiv:2209.05433, table 1)."""
+INT8_OPSET = 13
+"""The first that quantises per channel."""
 FP8_OPSET = 19
 """The first opset that quantises to fp8."""
 _BATCH = 8
@@ -82,7 +84,7 @@ def _prepared(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def int8(model: onnx.ModelProto, images: Images) -> onnx.ModelProto:
     """Quantise to int8: symmetric, weights per channel of the output, activations per tensor by `images`."""
-    model = _prepared(model)
+    model = _at_least(INT8_OPSET, _prepared(model))
     with tempfile.TemporaryDirectory(prefix="inferkit-int8-") as folder:
         before, after = Path(folder, "before.onnx"), Path(folder, "after.onnx")
         _save(model, before)
@@ -115,7 +117,7 @@ def fp8(model: onnx.ModelProto, images: Images) -> onnx.ModelProto:
     """Quantise to fp8 (E4M3), weights and activations per tensor, the latter by `images`; the rest stays float32."""
     model = _prepared(model)
     largest = _largest(model, images)
-    quantised: onnx.ModelProto = onnx.version_converter.convert_version(model, max(FP8_OPSET, _opset(model)))
+    quantised = _at_least(FP8_OPSET, model)
     writer = _Fp8(quantised.graph, largest)
     nodes = [each for node in quantised.graph.node for each in writer.quantised(node)]
     del quantised.graph.node[:], quantised.graph.value_info[:]
@@ -127,9 +129,11 @@ def fp8(model: onnx.ModelProto, images: Images) -> onnx.ModelProto:
     return quantised
 
 
-def _opset(model: onnx.ModelProto) -> int:
-    version: int = max(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-    return version
+def _at_least(opset: int, model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a model of that opset or a later one; a copy if it has to be converted."""
+    own = max(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    converted: onnx.ModelProto = model if own >= opset else onnx.version_converter.convert_version(model, opset)
+    return converted
 
 
 def _largest(model: onnx.ModelProto, images: Images) -> dict[str, float]:

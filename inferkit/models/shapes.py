@@ -5,6 +5,8 @@ from math import prod
 import onnx
 from onnx import helper
 
+INVALID = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError, ValueError)
+"""What onnx raises of a graph that contradicts itself or the standard; the last where a name is no UTF-8."""
 _SHAPE_LIKE = 1024  # elements; tensors up to this size may be shapes, axes or sizes that others depend on
 
 
@@ -16,7 +18,7 @@ def infer_shapes(model: onnx.ModelProto, *, strict: bool = True) -> onnx.GraphPr
     model
         It is not changed.
     strict
-        Raise where operators and shapes contradict each other.
+        Raise where operators and shapes contradict each other; else what contradicts itself has no shapes.
 
     Returns
     -------
@@ -25,9 +27,22 @@ def infer_shapes(model: onnx.ModelProto, *, strict: bool = True) -> onnx.GraphPr
 
     Raises
     ------
-    onnx.shape_inference.InferenceError
+    one of :data:`INVALID`
         If `strict` and the graph contradicts itself.
     """
+    try:
+        inferred: onnx.GraphProto = onnx.shape_inference.infer_shapes(
+            _light(model), strict_mode=strict, data_prop=True
+        ).graph
+    except INVALID:
+        if strict:
+            raise
+        return model.graph
+    return inferred
+
+
+def _light(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a model whose large initialisers are inputs."""
     graph = model.graph
     light = helper.make_graph(list(graph.node), graph.name, list(graph.input), list(graph.output))
     light.value_info.extend(graph.value_info)
@@ -39,8 +54,7 @@ def infer_shapes(model: onnx.ModelProto, *, strict: bool = True) -> onnx.GraphPr
             light.input.append(helper.make_tensor_value_info(weight.name, weight.data_type, weight.dims))
     bare = helper.make_model(light, opset_imports=model.opset_import, functions=list(model.functions))
     bare.ir_version = model.ir_version
-    inferred: onnx.GraphProto = onnx.shape_inference.infer_shapes(bare, strict_mode=strict, data_prop=True).graph
-    return inferred
+    return bare
 
 
 def dimensions(value: onnx.ValueInfoProto) -> list[int | str | None]:

@@ -28,12 +28,12 @@ from inferkit.models.inception import inception3, inception4
 from inferkit.models.layers import GraphBuilder
 from inferkit.models.mobilenet import mobilenet_v3_large
 from inferkit.models.overfeat import overfeat
+from inferkit.models.preprocessing import DTYPES
 from inferkit.models.resnet import basic, bottleneck, resnet
 from inferkit.models.small import acoustic_model, deep_mnist, sensor_net, text_cnn
 from inferkit.models.vgg import vgg
 from inferkit.models.vit import vit_b16
 
-DTYPES = ("uint8", "float32")
 _IMAGE = (3, 224, 224)
 _299 = (3, 299, 299)
 

@@ -14,13 +14,14 @@ from difflib import get_close_matches
 from typing import Any
 
 from inferkit.errors import ParameterError
-from inferkit.plan.networks import stem
+from inferkit.plan.networks import place
 from inferkit.records import bounds
 from inferkit.records.figures import Scalar
 from inferkit.records.job import Window
 from inferkit.text import quoted
 
-AXES = ("device", "gpus", "ranks", "batch_size", "engine", "model", "precision", "reader", "threads")
+MODEL = "model"
+AXES = ("device", "gpus", "ranks", "batch_size", "engine", MODEL, "precision", "reader", "threads")
 """What rules can ask for: ``gpus`` and ``ranks`` are numbers of them."""
 KEYS = ("when", "set", "skip")
 SETTINGS: dict[str, type[int] | type[float]] = {"batches": int, "repeats": int, "warmup_s": float, "duration_s": float}
@@ -49,9 +50,13 @@ class Rule:
     settings: Settings = field(default_factory=dict)
     skip: bool | None = None
 
-    def holds(self, axes: Mapping[str, Scalar]) -> bool:
-        """Tell whether the rule is about a point; an axis that the point has not is equal to nothing."""
-        return all(axis in axes and _among(axes[axis], values) for axis, values in self.when.items())
+    def holds(self, axes: Mapping[str, Scalar], aliases: Collection[str] = ()) -> bool:
+        """Tell whether the rule is about a point; an axis that the point has not is equal to nothing.
+
+        ``aliases`` are other names of its model.
+        """
+        own = {axis: [found, *(aliases if axis == MODEL else ())] for axis, found in axes.items()}
+        return all(any(_among(name, values) for name in own.get(axis, ())) for axis, values in self.when.items())
 
 
 def _among(found: Scalar, values: Sequence[Scalar]) -> bool:
@@ -77,12 +82,12 @@ class Grid:
         self._points = [0] * len(self._rules)
         self.skipped = 0
 
-    def settle(self, axes: Mapping[str, Scalar]) -> Settings | None:
-        """Return what the rules set for a point; None if they leave it out."""
+    def settle(self, axes: Mapping[str, Scalar], aliases: Collection[str] = ()) -> Settings | None:
+        """Return what the rules set for a point, whose model has other names too; None if they leave it out."""
         settings: Settings = {}
         skip = False
         for number, rule in enumerate(self._rules):
-            if rule.holds(axes):
+            if rule.holds(axes, aliases):
                 self._points[number] += 1
                 settings |= rule.settings
                 skip = skip if rule.skip is None else rule.skip
@@ -105,49 +110,49 @@ def windowed(window: Window, settings: Mapping[str, float], images_per_batch: in
     return window.changed(**changes)
 
 
-def _rule(place: str, rule: Mapping[str, Any]) -> Rule:
-    _known(place, rule, KEYS)
+def _rule(where: str, rule: Mapping[str, Any]) -> Rule:
+    _known(where, rule, KEYS)
     skip, settings, when = rule.get("skip"), rule.get("set") or {}, rule.get("when") or {}
     if skip is not None and not isinstance(skip, bool):
-        message = f"{place}: skip is {skip!r}; expected true or false"
+        message = f"{where}: skip is {skip!r}; expected true or false"
         raise ParameterError(message)
     for key, value in (("when", when), ("set", settings)):
         if not isinstance(value, Mapping):
-            message = f"{place}: {key} is {value!r}; expected `name: value` pairs"
+            message = f"{where}: {key} is {value!r}; expected `name: value` pairs"
             raise ParameterError(message)
     if (skip is None and not settings) or (skip and settings):
-        message = f"{place} has {'both' if skip else 'neither'} skip: true and set; expected one of them"
+        message = f"{where} has {'both' if skip else 'neither'} skip: true and set; expected one of them"
         raise ParameterError(message)
-    _known(f"{place}, when", when, AXES)
-    _known(f"{place}, set", settings, SETTINGS)
-    values = {axis: _values(f"{place}, when: {axis}", axis, found) for axis, found in when.items()}
-    changes = {name: _setting(f"{place}, set: {name}", name, found) for name, found in settings.items()}
+    _known(f"{where}, when", when, AXES)
+    _known(f"{where}, set", settings, SETTINGS)
+    values = {axis: _values(f"{where}, when: {axis}", axis, found) for axis, found in when.items()}
+    changes = {name: _setting(f"{where}, set: {name}", name, found) for name, found in settings.items()}
     return Rule(values, changes, skip)
 
 
-def _known(place: str, found: Mapping[str, Any], allowed: Collection[str]) -> None:
+def _known(where: str, found: Mapping[str, Any], allowed: Collection[str]) -> None:
     for name in found:
         if name not in allowed:
             near = get_close_matches(str(name), allowed, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"allowed are {', '.join(allowed)}"
-            message = f"{place}: {quoted(name)} is unknown: {hint}"
+            message = f"{where}: {quoted(name)} is unknown: {hint}"
             raise ParameterError(message)
 
 
-def _values(place: str, axis: str, found: object) -> tuple[Scalar, ...]:
+def _values(where: str, axis: str, found: object) -> tuple[Scalar, ...]:
     # The engine is meant: YAML reads a bare null as None.
     values = ["null" if value is None else value for value in (found if isinstance(found, list) else [found])]
     scalars = [value for value in values if isinstance(value, str | int | float)]
     if not values or len(scalars) != len(values):
-        message = f"{place} is {quoted(found)}; expected a value, or a list of values"
+        message = f"{where} is {quoted(found)}; expected a value, or a list of values"
         raise ParameterError(message)
-    return tuple(stem(value) if axis == "model" and isinstance(value, str) else value for value in scalars)
+    return tuple(place(value) if axis == MODEL and isinstance(value, str) else value for value in scalars)
 
 
-def _setting(place: str, name: str, found: object) -> float:
+def _setting(where: str, name: str, found: object) -> float:
     whole = SETTINGS[name] is int
     if isinstance(found, int if whole else int | float) and not isinstance(found, bool) and 0 < found <= MOST[name]:
         return found
     what = "a whole number" if whole else "seconds"
-    message = f"{place} is {quoted(found)}; expected {what} above 0, at most {MOST[name]:,}"
+    message = f"{where} is {quoted(found)}; expected {what} above 0, at most {MOST[name]:,}"
     raise ParameterError(message)

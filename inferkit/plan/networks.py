@@ -4,21 +4,25 @@ The rooms that make them are entered when a network is asked for: ONNX and its b
 and most plans need none.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inferkit.dataset.tensors import Dataset
-from inferkit.errors import ParameterError
+from inferkit.errors import ModelError, ParameterError
 from inferkit.plan.assumed import Assumed, engine_traits
 from inferkit.records.params import SingleProcess
 from inferkit.records.project import resolve
+from inferkit.text import plain
 
 if TYPE_CHECKING:
     from inferkit.models.agreement import NetworkPair
-    from inferkit.models.cache import ModelFile
+    from inferkit.models.model_file import ModelFile
 
 DEFAULT_SHAPE = (3, 224, 224)
+SUFFIX = ".onnx"
+"""Of users' networks; other names are of the zoo."""
 
 
 class Networks:
@@ -50,7 +54,7 @@ class Networks:
         ParameterError
             If the engine has no such precision.
         ModelError
-            If the network does not fit the images.
+            If the network does not fit the images, or the engine has not what it takes.
         """
         if not model:
             return None
@@ -60,13 +64,17 @@ class Networks:
             raise ParameterError(message)
         if (model, precision) not in self._made:
             self._made[model, precision] = self._make(model, precision)
-        return self._made[model, precision]
+        made = self._made[model, precision]
+        if made.file.lacking and engine_traits(engine, self._assumed).is_reference:
+            message = f"{place(model)}: {made.file.lacking}"
+            raise ModelError(message)
+        return made
 
     def _make(self, model: str, precision: str) -> "NetworkPair":
         from inferkit.models.agreement import NetworkPair
         from inferkit.models.precision import CALIBRATED
 
-        if self._assumed is not None and model.endswith(".onnx") and not resolve(model).exists():
+        if self._assumed is not None and model.endswith(SUFFIX) and not resolve(model).exists():
             self._assumed.told.append(f"network {resolve(model)}, which takes such images")
             absent = _absent(model, precision, self._dataset)
             return NetworkPair(absent, absent, self._dataset)
@@ -79,7 +87,7 @@ class Networks:
 def _file(params: SingleProcess, dataset: Dataset, model: str, precision: str) -> "ModelFile":
     from inferkit.models.cache import model_path
 
-    if not model.endswith(".onnx"):
+    if not model.endswith(SUFFIX):
         return model_path(model, precision=precision, dtype=dataset.dtype, shape=dataset.shape, calibration=dataset)
     return model_path(
         str(resolve(model)),
@@ -89,17 +97,18 @@ def _file(params: SingleProcess, dataset: Dataset, model: str, precision: str) -
         mean=params.mean or None,
         std=params.std or None,
         scale=params.scale,
+        layout=params.layout or None,
         calibration=dataset,
     )
 
 
 def _absent(model: str, precision: str, dataset: Dataset) -> "ModelFile":
     """Stand for a network that is not here: nothing is known of it but its name."""
-    from inferkit.models.cache import ModelFile
+    from inferkit.models.model_file import ModelFile
 
     return ModelFile(
         path=resolve(model),
-        name=stem(model),
+        source="",
         digest="",
         input_name="",
         input_dtype=dataset.dtype,
@@ -120,5 +129,32 @@ def shape_for(models: Sequence[str]) -> tuple[int, ...]:
 
 
 def stem(model: str) -> str:
-    """Return a model's name as points have it: of the zoo, or the file's without folder and suffix."""
-    return Path(model).stem
+    """Return a model's own name: of the zoo, or the file's without folder and suffix."""
+    return plain(Path(model).name.removesuffix(SUFFIX))
+
+
+def labels_of(models: Sequence[str]) -> dict[str, str]:
+    """Return how points call each model: by its own name, with as many of its folders as tell files apart."""
+    places = {model: Path(place(model)).parts if model.endswith(SUFFIX) else (model,) for model in models}
+    return {model: _apart(own, [other for other in places.values() if other != own]) for model, own in places.items()}
+
+
+def _apart(own: tuple[str, ...], others: Sequence[tuple[str, ...]]) -> str:
+    """Return the end of a path, as long as no other path has the same."""
+
+    def end(parts: tuple[str, ...], count: int) -> str:
+        return stem("/".join(parts[-count:])) if count == 1 else "/".join((*parts[-count:-1], stem(parts[-1])))
+
+    counts = range(1, len(own) + 1)
+    least = next((k for k in counts if all(end(own, k) != end(other, k) for other in others)), len(own))
+    return plain(end(own, least))
+
+
+def aliases(model: str) -> frozenset[str]:
+    """Return the names under which rules may mean a model, besides its label."""
+    return frozenset({stem(model), place(model)})
+
+
+def place(model: str) -> str:
+    """Return where a user's model lies, however its path was written; of the zoo, its name."""
+    return os.path.normpath(resolve(model)) if model.endswith(SUFFIX) else model

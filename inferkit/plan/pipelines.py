@@ -10,7 +10,7 @@ from inferkit.errors import ParameterError
 from inferkit.plan.assumed import Assumed, engine_traits
 from inferkit.plan.context import Context
 from inferkit.plan.grid import Grid, windowed
-from inferkit.plan.networks import Networks, stem
+from inferkit.plan.networks import Networks, aliases, labels_of
 from inferkit.plan.points import Point
 from inferkit.plan.reading import (
     ReadChoice,
@@ -37,16 +37,17 @@ HELD = 4
 
 
 class InferChoice(NamedTuple):
-    """One way to infer; an engine that infers nothing has neither model nor precision."""
+    """One way to infer; an engine that infers nothing has neither model nor precision. Points have the ``label``."""
 
     engine: str
     model: str
     precision: str
+    label: str
 
     @property
     def axes(self) -> dict[str, Scalar]:
         """How points tell it."""
-        return {**self._asdict(), "model": stem(self.model)}
+        return {"engine": self.engine, "model": self.label, "precision": self.precision}
 
 
 def infer_choices(params: SingleProcess, assumed: Assumed | None = None) -> list[InferChoice]:
@@ -57,19 +58,23 @@ def infer_choices(params: SingleProcess, assumed: Assumed | None = None) -> list
     ParameterError
         If there is no such engine, or how pixels are normalised is said where no network asks for it.
     """
-    if (params.mean or params.std or params.scale != 1.0) and not any(name.endswith(".onnx") for name in params.models):
+    if (params.mean or params.std or params.scale != 1.0 or params.layout) and not any(
+        name.endswith(".onnx") for name in params.models
+    ):
         message = (
-            f"mean, std and scale are for ONNX files of yours, and models has none ({', '.join(params.models)}): "
+            "mean, std, scale and layout are for ONNX files of yours, and models has none "
+            f"({', '.join(params.models)}): "
             "built-in networks normalise pixels themselves, leave them out"
         )
         raise ParameterError(message)
-    choices = []
+    choices, labels = [], labels_of(params.models)
     traits = {name: engine_traits(name, assumed) for name in params.engines}
     for engine in sorted(params.engines, key=lambda name: traits[name].has_ceiling):
         if not traits[engine].has_ceiling:
-            choices.append(InferChoice(engine, "", ""))
+            choices.append(InferChoice(engine, "", "", ""))
         else:
-            choices += [InferChoice(*own) for own in product([engine], params.models, params.precisions)]
+            pairs = product(params.models, params.precisions)
+            choices += [InferChoice(engine, model, precision, labels[model]) for model, precision in pairs]
     return choices
 
 
@@ -225,10 +230,13 @@ def pipeline_points(
     cold = params.device == "cpu" and are_cold(context)  # a GPU's driver loads what it is to copy from beforehand
     for combination in product(settings, infer_choices(params, context.assumed), read_choices(params)):
         pipeline = _Pipeline(context, cold, *combination)
-        changes = grid.settle({"gpus": pipeline.setting.gpus, "ranks": 1, **pipeline.axes})
+        axes = {"gpus": pipeline.setting.gpus, "ranks": 1, **pipeline.axes}
+        changes = grid.settle(axes, aliases(pipeline.infers.model))
         if changes is None:
             continue
-        network = networks.get(*pipeline.infers)
+        infers = pipeline.infers
+        network = networks.get(infers.engine, infers.model, infers.precision)
+        _check_batch(network, pipeline)
         own = {
             stage: feeds.get(point.key) or ceilings.setdefault(point.key, point)
             for stage, point in pipeline.ceilings(network).items()
@@ -241,3 +249,14 @@ def pipeline_points(
         raise ParameterError(message)
     first = sorted(ceilings.values(), key=lambda point: not point.cold)  # nothing may have read the files before
     return [*first, *pipelines], grid.remarks
+
+
+def _check_batch(network: "NetworkPair | None", pipeline: _Pipeline) -> None:
+    """Refuse a batch that a network does not take, before anything runs."""
+    fixed, asked = network.file.batch if network else None, pipeline.reads.batch_size
+    if fixed is not None and fixed != asked:
+        message = (
+            f"batch_sizes: network {pipeline.infers.label} takes batches of {fixed} only, its graph fixes them; asked "
+            f"is {asked}: set batch_sizes: [{fixed}], or export it with a dynamic batch"
+        )
+        raise ParameterError(message)

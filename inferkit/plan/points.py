@@ -62,8 +62,9 @@ class Point:
 
     @property
     def key(self) -> str:
-        """What makes two points the same measurement."""
-        return f"{self.measure} {sorted(self.axes.items())}"
+        """What makes two points the same measurement: of a network its content counts, its name is a label."""
+        network = {"model": self.network.file.source} if self.network and self.network.file.source else {}
+        return f"{self.measure} {sorted((self.axes | network).items())}"
 
 
 @dataclass(frozen=True)

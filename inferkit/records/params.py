@@ -176,6 +176,9 @@ class Networks(Parameters):
     mean: Several[Shift] = Field(default=[], description="subtracted per channel in a user's model; empty: nothing")
     std: Several[Factor] = Field(default=[], description="divisor per channel in a user's model; empty: nothing")
     scale: Factor = Field(default=1.0, description="factor on pixels before mean and std, such as 0.00392156862745098")
+    layout: Literal["", "NCHW", "NHWC"] = Field(
+        default="", description='where a user\'s model has its channels: NCHW or NHWC; "": its shape tells'
+    )
     engine_threads: Cpus = Field(default=0, description="threads of the onnx engine; 0: one per core")
     contexts: Contexts = Field(default=2, description="batches that a GPU infers side by side")
     decoders: Contexts = Field(

@@ -33,6 +33,9 @@ UNSTEADY = "unsteady"
 REUSED = "not measured again: from "
 """Begins the warning of a Run that stands in place of measuring again: then come the notebook and when it began."""
 
+NETWORK = "network"
+"""The fact that tells of which content a network is: ``zoo:`` and its name, or a digest of a user's files."""
+
 DIGITS, FEW_DIGITS = 7, 5
 """Significant digits of floats in a record, and of those of which there are many: finer than any interval here."""
 

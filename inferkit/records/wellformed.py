@@ -72,6 +72,7 @@ class _Facts(_Known):
     top1_agreement: Amount | None = None
     layers_ms: list[Annotated[tuple[str, Amount], Field(strict=False)]] | None = None
     fingerprint: str = ""
+    network: str = ""
     batches: dict[str, Annotated[str, Field(pattern=r"^(\d+\+\d+( \d+\+\d+)*)?$")]] = Field(default_factory=dict)
     images_per_joule: Amount | None = None
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from inferkit.errors import ParameterError, RecordError
 from inferkit.report.judgement import TOLERANCE, Judgement, judge, word_of_best
 from inferkit.report.labels import BATCH, DEVICE, ENGINE, GPU, MODEL, PRECISION, READER, THREADS, axis_text
+from inferkit.report.names import UNNAMED
 from inferkit.report.remarks import grouped
 from inferkit.report.repetitions import Side, begun, best_sides, points, side
 from inferkit.report.store import Row
@@ -21,7 +22,7 @@ EQUAL = ("cpu", "cpus", "gpu", DEVICE, "dtype", "shape", "settings")
 """What has to be equal for the storage alone to make the difference. A value that is unknown counts as equal."""
 MARKED = (
     *("profile", "notebook", "version", "data_bytes"),
-    *(READER, THREADS, BATCH, "ranks", "gpus", GPU, "cores"),
+    *(READER, THREADS, BATCH, "ranks", "gpus", GPU, "cores", "bound"),
 )
 """What may differ between the best points of storages; it is marked."""
 
@@ -147,7 +148,7 @@ def pipelines(rows: Iterable[Row], since: datetime | None = None) -> list[Row]:
 def side_labels(rows: Sequence[Row]) -> list[str]:
     """Name each run's storage, with its machine where there are several."""
     several = len({row["machine"] for row in rows}) > 1
-    storages = [" ".join(row["storage"].split()) or "a storage without a name" for row in rows]
+    storages = [" ".join(row["storage"].split()) or UNNAMED for row in rows]
     places = [f" on {row['machine']}" if several else "" for row in rows]
     return [f"{storage}{place}" for storage, place in zip(storages, places, strict=True)]
 

@@ -41,8 +41,13 @@ def axis_text(name: str, value: Scalar) -> str:
     if isinstance(value, str):
         if name == GPU and value:
             return f"gpus {value}"
-        return Path(value).stem if name == MODEL else value
+        return _model_text(value) if name == MODEL else value
     return gibibytes(value) if name == SIZE else f"{name.replace('_', ' ')} {value:g}"
+
+
+def _model_text(value: str) -> str:
+    """Word a model by its label; records of earlier versions may have a file's whole path."""
+    return Path(value).stem if value.endswith(".onnx") else value
 
 
 def network_text(run: Run) -> str:

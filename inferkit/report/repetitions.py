@@ -17,7 +17,20 @@ from inferkit.stats import repeated
 
 TOGETHER = timedelta(hours=18)
 """Span of repetitions, unless a date is given from which on all of them count: a day of work, but not two nights."""
-POINT = ("storage", "machine", "notebook", "where", "cpu", "cpus", "gpu", "dtype", "shape", "settings", "origin")
+POINT = (
+    "storage",
+    "machine",
+    "notebook",
+    "where",
+    "cpu",
+    "cpus",
+    "gpu",
+    "dtype",
+    "shape",
+    "settings",
+    "origin",
+    "bound",
+)
 """What makes a point."""
 ALIKE = ("version", "data_bytes")
 """What is equal in all repetitions of a point as well; the newest run's counts."""

@@ -10,6 +10,7 @@ from inferkit.records.notebooks import Paths, Stored, Tell, load_runs
 from inferkit.records.run import Run
 from inferkit.report.labels import caveats, gpu_name, point_text
 from inferkit.report.machines import machines
+from inferkit.report.names import told_apart
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +44,8 @@ def table(stored: Iterable[Stored]) -> "pd.DataFrame":
     ceiling_<stage>, and cov of records of schema 1
         Figures; ceilings in images per second.
     machine
-        Which one (:mod:`inferkit.report.machines`).
+        Which one (:mod:`inferkit.report.machines`); of networks and storages too, equal names are the same
+        (:mod:`inferkit.report.names`).
     cpu, cpus, gpu, dtype, shape, settings
         What has to be equal for storages to be compared.
     contexts
@@ -52,6 +54,8 @@ def table(stored: Iterable[Stored]) -> "pd.DataFrame":
         Size of the data set, where the record tells it.
     version, software
         inferkit's version; and all that shapes a figure: kernel, driver, libraries.
+    bound
+        Where ranks were placed on demand; is equal in repetitions.
     origin
         Where the bytes were declared to come from; what is equal in repetitions.
     caveats
@@ -70,7 +74,8 @@ def rows(stored: Iterable[Stored]) -> list[Row]:
     """Return one row per run, with the columns of :func:`table`."""
     kept = list(stored)
     names = machines([run for run, _ in kept])
-    return [{**_row(run, notebook), "machine": name} for (run, notebook), name in zip(kept, names, strict=True)]
+    runs = told_apart([run for run, _ in kept], names)
+    return [{**_row(run, one.notebook), "machine": name} for run, one, name in zip(runs, kept, names, strict=True)]
 
 
 def rows_of(frame: "pd.DataFrame") -> list[Row]:
@@ -90,6 +95,8 @@ SETTINGS = ("overlap", "contexts", "cuda_graph", "slots", "engine_threads", "spl
 """Parameters that make another measurement of the same point."""
 MOST_BYTES = 2**80
 """No data set is as large: what says so tells nothing."""
+BOUND = ("placement", "gpus")
+"""Where ranks run and which GPUs they feed, where somebody said so: in a point they are no more than numbers."""
 ORIGIN = ("source", "evict")
 """What is said of where the bytes come from; storages differ in it by nature, repetitions of a point may not."""
 _MEASURED = ("images_per_s", "bytes_per_s", "half_width", "cov")
@@ -108,6 +115,7 @@ def _row(run: Run, notebook: Path) -> dict[str, Any]:
         "contexts": run.params.get("contexts") if run.point.get("device") == "cuda" else None,
         "settings": _settings(run, SETTINGS),
         "origin": _settings(run, ORIGIN),
+        "bound": _settings(run, [name for name in BOUND if run.params.get(name)]),
         "caveats": "; ".join(caveats(run)),
         "path": str(notebook),
         "machine": "",

@@ -24,7 +24,7 @@ from inferkit.cli.configure import configure
 from inferkit.cli.main import main
 from inferkit.errors import InferkitError, ParameterError
 from inferkit.models.agreement import NetworkPair
-from inferkit.models.cache import ModelFile
+from inferkit.models.model_file import ModelFile
 from inferkit.plan.networks import Networks
 from inferkit.readers.memory import in_memory
 from inferkit.records.host import Host

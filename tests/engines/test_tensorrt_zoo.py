@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from inferkit.errors import EngineError
-from inferkit.models.cache import ModelFile, model_path
+from inferkit.models.cache import model_path
+from inferkit.models.model_file import ModelFile
 from inferkit.models.zoo import MODELS
 
 QUICK = ("resnet18", "googlenet", "mobilenet_v3_large", "text_cnn")

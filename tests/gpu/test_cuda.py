@@ -23,7 +23,8 @@ from inferkit.devices.cpu import POISON
 from inferkit.engines import engine_class
 from inferkit.engines.base import Engine, Options
 from inferkit.errors import DeviceError, EngineError
-from inferkit.models.cache import ModelFile, model_path
+from inferkit.models.cache import model_path
+from inferkit.models.model_file import ModelFile
 from inferkit.pipeline.copies import pattern
 from inferkit.pipeline.timeline import Timeline
 from inferkit.pipeline.workloads import WORKLOADS

@@ -11,7 +11,8 @@ import spox.opset.ai.onnx.v17 as op
 from inferkit.errors import ModelError
 from inferkit.models import agreement
 from inferkit.models.agreement import top1_agreement
-from inferkit.models.cache import ModelFile, model_path
+from inferkit.models.cache import model_path
+from inferkit.models.model_file import ModelFile
 from inferkit.models.reference import reference_session
 from inferkit.readers.memory import in_memory
 

@@ -14,7 +14,9 @@ import xxhash
 
 from inferkit.errors import ModelError
 from inferkit.models import cache
-from inferkit.models.cache import ModelFile, model_path
+from inferkit.models.cache import model_path
+from inferkit.models.model_file import ModelFile
+from inferkit.models.onnx_file import digest_of
 from inferkit.models.reference import reference_session
 from tests.ownership import give_away, root_only
 
@@ -55,7 +57,7 @@ class TestZoo:
         assert file.path.parent == folder
         assert file == ModelFile(
             path=file.path,
-            name="text_cnn",
+            source="zoo:text_cnn",
             digest=xxhash.xxh3_128_hexdigest(file.path.read_bytes()),
             input_name="input",
             input_dtype="uint8",
@@ -168,7 +170,8 @@ class TestDamage:
 class TestUserFile:
     def test_is_adapted_and_described(self, user_file: Path) -> None:
         file = model_path(str(user_file), mean=(1, 2, 3))
-        assert (file.name, file.input_name, file.input_dtype) == ("mine", "input_", "uint8")
+        assert (file.path.name[:5], file.input_name, file.input_dtype) == ("mine-", "input_", "uint8")
+        assert file.source == digest_of(user_file)
         assert (file.input_shape, file.output_shape, file.batch) == ((3, 8, 6), (144,), None)
         x = np.arange(2 * 144, dtype=np.uint8).reshape(2, 3, 8, 6)
         y = ort.InferenceSession(file.path, providers=["CPUExecutionProvider"]).run(None, {"input_": x})[0]

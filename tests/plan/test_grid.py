@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from inferkit.errors import ParameterError
 from inferkit.plan.grid import AXES, Grid, windowed
+from inferkit.plan.networks import aliases
 from inferkit.records.job import Window
 from inferkit.records.params import SingleProcess
 
@@ -29,7 +30,7 @@ def test_without_rules_every_point_is_left() -> None:
         ("{}", True),
         ("{model: resnet50}", True),
         ("{model: resnet18}", False),
-        ("{model: /models/resnet50.onnx}", True),
+        ("{model: /models/resnet50.onnx}", False),
         ("{batch_size: [64, 128]}", True),
         ("{batch_size: ['128']}", False),
         ("{batch_size: 128.0}", False),
@@ -42,6 +43,15 @@ def test_without_rules_every_point_is_left() -> None:
 )
 def test_a_rule_holds_where_all_its_axes_have_one_of_its_values(when: str, holds: bool) -> None:
     assert (settle(f"[{{when: {when}, skip: true}}]") is None) == holds
+
+
+@pytest.mark.parametrize(
+    "name", ["b/net", "net", "/models/b/net.onnx", "/models/a/../b/net.onnx", "/models/a/net.onnx"]
+)
+def test_a_rule_may_name_a_users_model_by_label_stem_or_path(name: str) -> None:
+    rule = yaml.safe_load(f"[{{when: {{model: {name}}}, skip: true}}]")
+    found = Grid(rule).settle(POINT | {"model": "b/net"}, aliases("/models/b/net.onnx"))
+    assert (found is None) == ("/a/net" not in name)
 
 
 def test_later_rules_win() -> None:

@@ -2,13 +2,19 @@
 
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import helper
 
 from inferkit.dataset.synthetic import make_synthetic
-from inferkit.errors import ParameterError
-from inferkit.plan.networks import Networks, shape_for
+from inferkit.errors import ModelError, ParameterError
+from inferkit.plan.build import plan
+from inferkit.plan.networks import Networks, labels_of, shape_for
+from inferkit.plan.points import Point
 from inferkit.readers.memory import in_memory
 from inferkit.records.params import MakeDataset, SingleProcess
+from tests.models.odd_networks import CLASSES, RUN, SHAPE, UNKNOWN_OPERATOR, WEIGHT, image, network, scores, weight
 
 
 @pytest.fixture(autouse=True)
@@ -77,3 +83,91 @@ class TestNetwork:
 )
 def test_images_are_made_in_the_shape_that_all_models_want(models: list[str], shape: tuple[int, ...]) -> None:
     assert shape_for(models) == shape
+
+
+def written(path: Path, model: onnx.ModelProto) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(model.SerializeToString())
+    return str(path)
+
+
+def other_network() -> onnx.ModelProto:
+    """A network that differs in its weights alone."""
+    model = network()
+    model.graph.initializer[0].CopyFrom(weight(value=-WEIGHT))
+    return model
+
+
+class TestUsersNetworks:
+    def planned(self, *models: str, **changes: object) -> list[Point]:
+        params = SingleProcess.check(
+            {"engines": ["onnx"], "models": list(models), "readers": ["memory"], "shape": list(SHAPE), **changes}
+        )
+        return plan(params).points
+
+    def test_two_of_one_file_name_are_two_with_ceilings_of_their_own(self, tmp_path: Path) -> None:
+        paths = [
+            written(tmp_path / "a" / "model.onnx", network()),
+            written(tmp_path / "b" / "model.onnx", other_network()),
+        ]
+        points = self.planned(*paths)
+        alone = [point for point in points if point.measure == "infer"]
+        pipelines = [point for point in points if point.measure == "pipeline"]
+        assert [point.axes["model"] for point in alone] == ["a/model", "b/model"]
+        assert [point.ceilings["infer"].key for point in pipelines] == [point.key for point in alone]
+        assert len({point.network.file.source for point in pipelines if point.network}) == 2
+        assert len({point.fingerprint for point in points}) == len(points)
+
+    def test_one_content_under_two_names_has_one_ceiling(self, tmp_path: Path) -> None:
+        paths = [written(tmp_path / name, network()) for name in ("one.onnx", "other.onnx")]
+        points = self.planned(*paths)
+        assert [point.axes["model"] for point in points if point.measure == "pipeline"] == ["one", "other"]
+        assert [point.axes["model"] for point in points if point.measure == "infer"] == ["one"]
+
+    def test_a_batch_that_the_graph_fixes_is_told_before_anything_runs(self, tmp_path: Path) -> None:
+        bias = weight("bias", np.ones((1, CLASSES), np.float32))
+        reshaped = RUN["a Reshape to the batch of export"]()
+        path = written(tmp_path / "one.onnx", reshaped)
+        assert [point.axes["batch_size"] for point in self.planned(path, batch_sizes=[4]) if point.network] == [4, 4]
+        fixed = network(
+            [
+                helper.make_node("Concat", ["image", "image"], ["twice"], axis=0),
+                helper.make_node("Reshape", ["twice", "shape"], ["flat"]),
+                helper.make_node("Gemm", ["flat", "weight", "bias"], ["scores"]),
+            ],
+            [image((1, *SHAPE))],
+            [scores((1, CLASSES))],
+            [weight(value=np.concatenate([WEIGHT, WEIGHT])), bias, weight("shape", np.array([1, -1], np.int64))],
+        )
+        path = written(tmp_path / "fixed.onnx", fixed)
+        with pytest.raises(ParameterError, match=r"network fixed takes batches of 1 only, .*: set batch_sizes: \[1\]"):
+            self.planned(path, batch_sizes=[1, 32])
+        assert len([point for point in self.planned(path, batch_sizes=[1]) if point.network]) == 2
+
+    def test_an_operator_that_nobody_has_is_told_before_anything_runs(self, tmp_path: Path) -> None:
+        path = written(tmp_path / "gelu.onnx", UNKNOWN_OPERATOR)
+        with pytest.raises(ModelError, match=r"gelu.onnx: ONNX Runtime cannot run .*com.nobody:Gelu"):
+            self.planned(path)
+
+    def test_the_layout_is_a_parameter(self, tmp_path: Path) -> None:
+        path = written(tmp_path / "open.onnx", RUN["names for every size"]())
+        with pytest.raises(ModelError, match="set layout to NCHW or NHWC"):
+            self.planned(path)
+        assert self.planned(path, layout="NCHW")
+
+
+@pytest.mark.parametrize(
+    ("models", "labels"),
+    [
+        (["resnet18", "/x/mine.onnx"], ["resnet18", "mine"]),
+        (["/x/net.v1.onnx", "/x/net.v2.onnx"], ["net.v1", "net.v2"]),
+        (["/a/model.onnx", "/b/model.onnx"], ["a/model", "b/model"]),
+        (["/a/c/model.onnx", "/b/c/model.onnx", "/d/model.onnx"], ["a/c/model", "b/c/model", "d/model"]),
+        (["resnet18", "/x/resnet18.onnx"], ["resnet18", "x/resnet18"]),
+        (["/a/model.onnx", "/b/../a/model.onnx"], ["model", "model"]),
+        (["/model.onnx", "/a/model.onnx"], ["//model", "a/model"]),
+        (["/a/b\nc.onnx"], ["b c"]),
+    ],
+)
+def test_labels_are_as_long_as_they_need_to_be(models: list[str], labels: list[str]) -> None:
+    assert list(labels_of(models).values()) == labels

@@ -57,16 +57,17 @@ def pipelines(points: list[Point]) -> list[Point]:
 def test_an_engine_that_infers_nothing_has_neither_model_nor_precision(data: str) -> None:
     params = asked(data, engines=["null", "onnx"], models=MODELS, precisions=["float32", "int8"])
     assert infer_choices(params) == [
-        InferChoice("null", "", ""),
-        InferChoice("onnx", "sensor_net", "float32"),
-        InferChoice("onnx", "sensor_net", "int8"),
-        InferChoice("onnx", "deep_mnist", "float32"),
-        InferChoice("onnx", "deep_mnist", "int8"),
+        InferChoice("null", "", "", ""),
+        InferChoice("onnx", "sensor_net", "float32", "sensor_net"),
+        InferChoice("onnx", "sensor_net", "int8", "sensor_net"),
+        InferChoice("onnx", "deep_mnist", "float32", "deep_mnist"),
+        InferChoice("onnx", "deep_mnist", "int8", "deep_mnist"),
     ]
 
 
-def test_points_tell_a_model_by_its_stem() -> None:
-    assert InferChoice("onnx", "/models/mine.onnx", "float32").axes["model"] == "mine"
+def test_points_tell_a_model_by_its_stem(data: str) -> None:
+    (choice,) = infer_choices(asked(data, models=["/models/mine.v2.onnx"]))
+    assert choice.axes["model"] == "mine.v2"
 
 
 def test_rules_drop_combinations_before_networks_are_made(data: str, made: list[tuple[str, str, str]]) -> None:
