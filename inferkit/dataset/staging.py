@@ -15,7 +15,7 @@ from inferkit.dataset.staging_record import RECORD_NAME, Copy, Staged, read_reco
 from inferkit.dataset.tensors import Dataset
 from inferkit.errors import DatasetError, ParameterError, UnfinishedError
 from inferkit.files import remove_leftovers
-from inferkit.linux.cgroups import affinity, memory_limit
+from inferkit.linux.cgroups import affinity, group_memory_left
 from inferkit.linux.mounts import existing, filesystem
 from inferkit.linux.procfs import ROOT, fields, kibibytes, text
 from inferkit.machine.affinity import binding, inherited
@@ -158,7 +158,7 @@ def _check_room(target: Path, record: Staged) -> None:
     own = [copy for copy in record.copies if not copy.same_as]
     needed = record.nbytes * len(own)
     status = os.statvfs(existing(target))
-    rooms = {"the file system": status.f_bavail * status.f_frsize, "the control group": memory_limit()}
+    rooms = {"the file system": status.f_bavail * status.f_frsize, "the control group": group_memory_left()}
     rooms["memory"] = kibibytes(fields(text(ROOT / "proc/meminfo")).get("MemAvailable"))
     for what, room in rooms.items():
         if room is not None and needed > room:
