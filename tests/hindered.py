@@ -1,6 +1,6 @@
-"""Commands that run where something is forbidden, limited, full or absent: by the real means, else the test is skipped.
+"""Commands that run where something is forbidden, limited, full or absent: by the real means, else skipped.
 
-``python tests/hindered.py NUMBER=ERRNO… -- COMMAND…`` runs a command whose system calls of these numbers fail (seccomp).
+``python tests/hindered.py NUMBER=ERRNO… -- COMMAND…`` runs a command whose system calls of these numbers fail.
 """
 
 import ctypes

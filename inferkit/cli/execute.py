@@ -281,7 +281,7 @@ class _Engine(NBClientEngine):
         with TemporaryDirectory(prefix=f"{_own_prefix()}{os.getpid()}-", dir=place) as folder:
             client = _Client(nb_man, folder, hear, kernel_name=kernel_name, timeout=None, startup_timeout=60)
             with relay.reaching(client):
-                return client.execute()  # type: ignore[no-untyped-call]
+                return client.execute()
 
 
 def _short_folder() -> str:

@@ -124,6 +124,7 @@ def run(
 
 
 @main.command()
+@refusals
 def schema() -> None:
     """Print the JSON Schema of a record."""
     import json

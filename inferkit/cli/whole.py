@@ -10,7 +10,7 @@ from inferkit.files import say_once, write_whole
 from inferkit.os_errors import explained
 
 
-class WholeNotebooks(LocalHandler):  # type: ignore[misc]
+class WholeNotebooks(LocalHandler):
     """Writes notebooks for papermill, which would write over them in place and stop where the disk is full.
 
     Attributes
@@ -20,7 +20,7 @@ class WholeNotebooks(LocalHandler):  # type: ignore[misc]
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.failure = ""
 
     def write(self, content: str, path: str) -> None:

@@ -52,7 +52,7 @@ def plan_copies(machine: Topology, per: str, *, separate: bool = False) -> list[
         message = f"per gpu: {found}, so nobody knows where its copy should lie: stage per node"
         raise ParameterError(message)
     copies: list[Copy] = []
-    for gpu, part in machine.gpus.items():
+    for gpu, part in machine.whole_gpus.items():
         node = nodes[0] if part.node is None else part.node
         first = next((copy.name for copy in copies if copy.node == node and not copy.same_as), "")
         name = f"gpu{gpu}" if node is None else f"node{node}-gpu{gpu}"

@@ -119,7 +119,7 @@ def first_copy(folder: Path) -> Path:
     return folder if record is None else folder / record.copies[0].name
 
 
-def copy_for(folder: Path, record: Staged, node: int | None, gpus: Sequence[int]) -> str:
+def copy_for(folder: Path, record: Staged, node: int | None, gpus: Sequence[int | str]) -> str:
     """Return the folder of the copy that a rank should read: its GPU's, else its node's, else the first."""
     for wanted in (
         [copy for copy in record.copies if copy.gpu is not None and copy.gpu in gpus],

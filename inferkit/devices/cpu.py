@@ -123,8 +123,8 @@ def _check_room(nbytes: int) -> None:
     left = memory_left() if nbytes >= LEAST_HUGE else None
     if left is not None and nbytes > left:
         message = (
-            f"cannot allocate {gibibytes(nbytes)} of host memory, {gibibytes(max(0, left))} may still be taken here: lower "
-            "host_batches or batch_sizes, or raise the container's limit"
+            f"cannot allocate {gibibytes(nbytes)} of host memory, {gibibytes(max(0, left))} may still be taken here: "
+            "lower host_batches or batch_sizes, or raise the container's limit"
         )
         raise DeviceError(message)
 

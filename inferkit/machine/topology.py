@@ -81,6 +81,11 @@ class Topology(_Facts):
         named = [device for device in self.devices if device.kind == "gpu"]
         return {int(device.name) if device.name.isdigit() else device.name: device for device in named}
 
+    @property
+    def whole_gpus(self) -> dict[int, PciDevice]:
+        """The GPUs by NVML's number, without MIG instances."""
+        return {gpu: device for gpu, device in self.gpus.items() if isinstance(gpu, int)}
+
     def with_instances(self, parents: Mapping[str, int]) -> "Topology":
         """Return the machine with MIG instances, which lie where the GPUs are that they are parts of."""
         there = self.gpus

@@ -10,7 +10,6 @@ from inferkit.plan.assumed import Assumed
 from inferkit.records.figures import Scalar
 from inferkit.records.place import Place
 
-
 Gpu = int | str
 """NVML's number of a GPU, or the UUID of a MIG instance: a part of one that CUDA shows as a device of its own."""
 INSTANCE = "MIG-"
@@ -57,7 +56,8 @@ def _each_once(gpus: Sequence[Gpu]) -> list[Gpu]:
 
 def _uuids() -> dict[int, str]:
     """Return the UUIDs of the GPUs, by number."""
-    serials = facts().identity.serials
+    known = facts().identity
+    serials = known.serials if known else {}
     return {gpu.index: uuid for gpu in facts().gpus if (uuid := serials.get(f"gpu{gpu.index} uuid"))}
 
 
@@ -104,8 +104,8 @@ def _visible(there: list[int]) -> list[Gpu]:
     left = _each_once([gpu for gpu in found if gpu is not None])
     if len(left) < len(names):
         message = (
-            f"CUDA_VISIBLE_DEVICES is {listed!r}, and the GPUs are {there}: name those to use in gpus, as nvidia-smi -L "
-            "writes them, or unset it"
+            f"CUDA_VISIBLE_DEVICES is {listed!r}, and the GPUs are {there}: name those to use in gpus, as nvidia-smi "
+            "-L writes them, or unset it"
         )
         raise ParameterError(message)
     return left

@@ -12,7 +12,7 @@ from inferkit.pipeline.steadiness import drifted, with_error
 from inferkit.ranks.aggregate import Sum, add_up, common_repeats, common_series, common_stages
 from inferkit.records.figures import Figure, Json, Repeat
 from inferkit.records.job import Job, Outcome, ProgressTrace, Window
-from inferkit.records.place import Place, cpu_ranges
+from inferkit.records.place import Place, cpu_ranges, gpu_names
 from inferkit.stats import interval
 from inferkit.units import duration, percent
 from inferkit.validity.io_accounting import shares
@@ -170,9 +170,8 @@ def _placement(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> tuple[list[s
     known = topology().gpus
     lost = {gpu for job in jobs if job.place for gpu in job.place.gpus if gpu not in known or known[gpu].node is None}
     if lost:
-        unverified.append(
-            f"NUMA node of GPU {gpu_names(sorted(lost, key=str))}: unknown, so nobody knows if cores and memory are near"
-        )
+        names = gpu_names(sorted(lost, key=str))
+        unverified.append(f"NUMA node of GPU {names}: unknown, so nobody knows if cores and memory are near")
     return reasons, unverified
 
 

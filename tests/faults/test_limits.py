@@ -5,8 +5,9 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -46,7 +47,13 @@ def failure(run: Run) -> str:
 class Command:
     """What ``inferkit run`` of a tiny point said, and what it left."""
 
-    def __init__(self, folder: Path, prefix: Sequence[str] = (), out: Path | None = None, **variables: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        prefix: Sequence[str] = (),
+        out: Path | None = None,
+        variables: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.out = out or folder / "runs"
         config = folder / "tiny.yaml"
         config.write_text(json.dumps({"engines": ["null"], "data": str(made(folder / "tensors")), **TINY}))
@@ -153,7 +160,7 @@ def test_what_is_made_in_memory_counts_against_the_container(shm: Path) -> None:
     assert not list(shm.rglob("*.tensors"))
 
 
-@pytest.mark.parametrize("name", ["x" * 300, "/".join("x" * 3000)])
+@pytest.mark.parametrize("name", ["x" * 300, "/".join("x" * 3000)], ids=["name", "path"])
 def test_a_path_too_long_is_refused(tmp_path: Path, name: str) -> None:
     command = Command(tmp_path, out=tmp_path / name)
     assert command.code == 2
@@ -189,7 +196,7 @@ READ_ONLY = "mount -t tmpfs -o ro inferkit-test {place}"
 def test_a_place_that_cannot_be_written_to_does_not_matter(tmp_path: Path, variable: str, state: str) -> None:
     place = tmp_path / "p"
     place.mkdir()
-    command = Command(tmp_path, mounting(state.format(place=place, size="16k")), **{variable: str(place)})
+    command = Command(tmp_path, mounting(state.format(place=place, size="16k")), variables={variable: str(place)})
     command.answers()
     assert command.code in (0, 3), command.said + command.warned
     assert len(load_runs(command.out)) == 1
