@@ -163,8 +163,8 @@ def _check_room(target: Path, record: Staged) -> None:
     for what, room in rooms.items():
         if room is not None and needed > room:
             message = (
-                f"{len(own)} copies of {gibibytes(record.nbytes)} need {gibibytes(needed)}, {what} has "
-                f"{gibibytes(room)}: stage fewer copies (without --separate, --per node), or a smaller data set"
+                f"{target}: {len(own)} copies of {gibibytes(record.nbytes)} need {gibibytes(needed)}, {what} has "
+                f"{gibibytes(max(0, room))}: stage fewer copies (without --separate, --per node), or a smaller data set"
             )
             raise DatasetError(message)
     for node in {copy.node for copy in own} - {None}:

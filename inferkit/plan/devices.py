@@ -101,14 +101,14 @@ def _visible(there: list[int]) -> list[Gpu]:
         return list(there)
     names = [name.strip() for name in listed.split(",")]
     found = [_found(int(name) if name.isdigit() else name, there) for name in names if name]
-    left = _each_once([gpu for gpu in found if gpu is not None])
+    left = [gpu for gpu in found if gpu is not None]
     if len(left) < len(names):
         message = (
             f"CUDA_VISIBLE_DEVICES is {listed!r}, and the GPUs are {there}: name those to use in gpus, as nvidia-smi "
             "-L writes them, or unset it"
         )
         raise ParameterError(message)
-    return left
+    return _each_once(left)
 
 
 def device_axes(device: str, gpus: Sequence[Gpu]) -> dict[str, Scalar]:
