@@ -53,11 +53,12 @@ class Command:
         prefix: Sequence[str] = (),
         out: Path | None = None,
         variables: Mapping[str, str] = MappingProxyType({}),
+        only: str = "03a",
     ) -> None:
         self.out = out or folder / "runs"
         config = folder / "tiny.yaml"
         config.write_text(json.dumps({"engines": ["null"], "data": str(made(folder / "tensors")), **TINY}))
-        asked = ["run", str(config), "--only", "03a", "--out", str(self.out)]
+        asked = ["run", str(config), "--only", only, "--out", str(self.out)]
         command = [*prefix, sys.executable, "-m", "inferkit.cli.main", *asked]
         done = subprocess.run(
             command, check=False, capture_output=True, text=True, errors="replace", env={**os.environ, **variables}

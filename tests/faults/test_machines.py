@@ -212,7 +212,7 @@ def test_a_terminal_with_few_letters_is_told_what_it_can_show(variables: dict[st
 
 @pytest.mark.slow
 def test_comparing_without_ipywidgets(tmp_path: Path) -> None:
-    command = Command(tmp_path)
+    command = Command(tmp_path, only="03b")
     command.answers()
     (tmp_path / "blocked").mkdir()
     (tmp_path / "blocked" / "ipywidgets.py").write_text("raise ImportError('not installed')\n")

@@ -35,6 +35,15 @@ SERVER = Host(
 )
 
 
+IMPORT_FAULT = doctor.import_fault
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is installed can be imported; trying takes seconds."""
+    monkeypatch.setattr(doctor, "import_fault", lambda _: "")
+
+
 def change(**facts: Any) -> Host:
     return SERVER.model_copy(update=facts)
 
@@ -184,7 +193,6 @@ def test_tensorrt(
     modules = {name.removesuffix("-cu12").replace("-", "_") for name in installed}
     monkeypatch.setattr(doctor, "find_spec", lambda name: name in modules or None)
     monkeypatch.setattr(doctor, "installed", lambda names: {n: installed[n] for n in names if n in installed})
-    monkeypatch.setattr(doctor, "import_fault", lambda _: "")
     answer = doctor.tensorrt(change(gpus=gpus))
     assert answer.status == status
     assert words in answer.found
@@ -304,6 +312,7 @@ def test_fio_is_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_what_is_installed_and_cannot_be_imported_is_not_present(monkeypatch: pytest.MonkeyPatch) -> None:
     """A module that ends the process, as one does that was built for another CPU, ends no check."""
+    monkeypatch.setattr(doctor, "import_fault", IMPORT_FAULT)
     monkeypatch.setattr(doctor, "installed", lambda names: dict.fromkeys(names, "1.0"))
     for module, told in (("no_such_module", "ModuleNotFoundError"), ("os; os.abort()", "SIGABRT")):
         monkeypatch.setitem(doctor.PURPOSES, "onnxruntime", (module, "measure", "why"))
