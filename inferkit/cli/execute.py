@@ -33,6 +33,7 @@ from inferkit.cli.kernel import OwnKernelClient
 from inferkit.cli.whole import NOTEBOOKS as WRITTEN
 from inferkit.errors import ParameterError, RankError, RecordError
 from inferkit.files import say_once
+from inferkit.linux.limits import check_room
 from inferkit.measure.progress import MIME as PROGRESS_MIME
 from inferkit.measure.progress import Sink
 from inferkit.os_errors import explained
@@ -92,8 +93,9 @@ def execute(
     Raises
     ------
     ParameterError
-        If the folder cannot be made.
+        If the folder cannot be made, or the system allows too few open files or threads.
     """
+    check_room()
     folder = _new_folder(out / configuration.name)
     if feed is not None:
         feed.tell(
