@@ -1,16 +1,21 @@
 """Files that appear whole or not at all, however many processes write the same one; and where the cache is."""
 
 import errno
+import logging
 import os
 import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from secrets import token_hex
 from typing import BinaryIO
 
+from inferkit.os_errors import explained
+
+UNSYNCED = (errno.EINVAL, errno.EROFS, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What file systems answer that do not synchronise such a thing: CIFS a folder, squashfs and erofs anything."""
 _KINDS = (
     (stat.S_ISFIFO, "pipe"),
     (stat.S_ISSOCK, "socket"),
@@ -37,7 +42,10 @@ def obstacle(folder: Path, *, elsewhere: bool = False) -> str:
     elsewhere
         Another machine is to write there: who may do so here does not matter.
     """
-    place = next(path for path in (folder, *folder.parents) if path.is_symlink() or path.exists())
+    try:
+        place = next(path for path in (folder, *folder.parents) if path.is_symlink() or path.exists())
+    except OSError as error:  # a name too long, a mount whose server is gone
+        return explained(error)
     if not place.is_dir():
         return f"{place} is no folder"
     return "" if elsewhere or os.access(place, os.W_OK | os.X_OK) else f"you may not write to {place}"
@@ -67,12 +75,12 @@ def replacing(path: Path, *, sync: bool = False, keep_empty: bool = True, mode: 
             yield file
             if sync:
                 file.flush()
-                os.fsync(file.fileno())
+                synchronise(file.fileno(), path)
             appears = keep_empty or file.tell() > 0
         if appears:
             temporary.replace(path)
             if sync:
-                _sync_folder(path.parent)
+                _synchronise_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -153,9 +161,38 @@ def remove_leftovers(folder: Path, is_ours: Callable[[str], bool]) -> None:
                 Path(entry).unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def synchronise(descriptor: int, path: Path) -> None:
+    """Have a file or folder written to its storage; where the file system has no such call, go on, and say so once.
+
+    Raises
+    ------
+    OSError
+        If the storage fails.
+    """
     try:
-        os.fsync(handle)
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in UNSYNCED:
+            raise
+        kind = "folders" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "files"
+        say_once(f"the file system of {path.parent} does not synchronise {kind}: a power cut may lose what is new")
+
+
+def _synchronise_folder(folder: Path) -> None:
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except PermissionError:  # one may write to a folder that one may not list
+        return
+    try:
+        synchronise(handle, folder)
     finally:
         os.close(handle)
+
+
+@cache
+def say_once(text: str) -> None:
+    """Tell, on standard error, of what does no harm; worker processes leave it to their parent."""
+    from multiprocessing import parent_process  # seldom needed, and every command imports this module
+
+    if parent_process() is None:
+        logging.getLogger("inferkit").warning(text)

@@ -39,6 +39,12 @@ def _escaped(half: re.Match[str]) -> str:
     return f"\\x{name[2:]}" if "\udc80" <= half[0] <= "\udcff" else f"\\u{name}"
 
 
+def spelled(name: str) -> str:
+    r"""Return a file's name so that it can be found again: what is no character to print is written as \x1b or \n."""
+    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in _HALVES.sub(_escaped, name))
+    return "".join(shown)
+
+
 MOST, MOST_LINES = 1000, 200
 """Characters of a line, and lines of a message, that people read; longer ones were made to fill the screen."""
 WIDEST = 300

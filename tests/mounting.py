@@ -53,6 +53,10 @@ class Mounts:
         make(fstype, Path(device))
         return self._mount(name, "-o", options, device)
 
+    def image(self, name: str, file: Path) -> Path:
+        """Mount the image of a file system that is read-only for good."""
+        return self._mount(name, "-o", "loop,ro", str(file))
+
     def zram(self, name: str, nbytes: int = 128 * MEBIBYTE) -> Path:
         if not ZRAM.is_dir():
             pytest.skip("this kernel has no zram")

@@ -3,19 +3,19 @@
 The executed notebooks are the result; what this module knows of them it reads back from their records.
 """
 
-import json
 import os
 import shutil
 import signal
+import sqlite3
 import stat
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import NamedTemporaryFile, TemporaryDirectory, gettempdir
 from time import monotonic, sleep
 from types import FrameType
 from typing import Any
@@ -24,21 +24,24 @@ import nbformat
 import papermill
 from jupyter_core.paths import jupyter_data_dir
 from nbformat.sign import NotebookNotary
-from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
-from papermill.iorw import LocalHandler, papermill_io
-from traitlets.config import Config
 
 from inferkit.cli.configure import Configuration
 from inferkit.cli.feed import Feed
-from inferkit.errors import ParameterError
-from inferkit.files import write_whole
+from inferkit.cli.kernel import OwnKernelClient
+from inferkit.cli.whole import NOTEBOOKS as WRITTEN
+from inferkit.errors import ParameterError, RankError, RecordError
+from inferkit.files import say_once
+from inferkit.linux.limits import check_room
 from inferkit.measure.progress import MIME as PROGRESS_MIME
 from inferkit.measure.progress import Sink
+from inferkit.os_errors import explained
+from inferkit.records.figures import Json
 from inferkit.records.notebooks import read_notebook
 from inferkit.records.params import NOTEBOOKS, Parameters
 from inferkit.records.project import find, project_root, within
+from inferkit.records.run import MIME as RUN_MIME
 from inferkit.records.run import Run
 
 Hear = Callable[[Mapping[str, Any]], None]
@@ -46,6 +49,9 @@ Hear = Callable[[Mapping[str, Any]], None]
 ENGINE = "inferkit"
 LONGEST_FOLDER = 48
 """Characters of the folder for sockets: with the names below it, no more than the 107 of a socket's path."""
+ROOM_BYTES = 1 << 16
+"""A kernel's connection file and its profile of IPython take a part of this."""
+MOST_A_SECOND = 1000
 LOST_S = 5.0
 """A kernel that was interrupted and then has nothing to do for so long has lost the cell that it was given."""
 KILLED_AFTER = 3
@@ -87,14 +93,10 @@ def execute(
     Raises
     ------
     ParameterError
-        If the folder cannot be made.
+        If the folder cannot be made, or the system allows too few open files or threads.
     """
-    folder = out / configuration.name / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        message = f"--out: {folder} cannot be made ({error.strerror}): name a folder that you may write to"
-        raise ParameterError(message) from error
+    check_room()
+    folder = _new_folder(out / configuration.name)
     if feed is not None:
         feed.tell(
             "planned", storage=configuration.name, notebooks=[*configuration.notebooks], skipped=configuration.skipped
@@ -110,17 +112,38 @@ def execute(
             return
 
 
+def _new_folder(parent: Path) -> Path:
+    """Make a folder that is named after this second; a second one of the same second gets a number."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+    for name in (now, *(f"{now}-{number}" for number in range(2, MOST_A_SECOND))):
+        try:
+            (parent / name).mkdir(parents=True)
+        except FileExistsError as error:
+            fault = explained(error)
+        except OSError as error:
+            fault = explained(error)
+            break
+        else:
+            return parent / name
+    message = f"--out: {parent / now} cannot be made: {fault}: name a folder that you may write to"
+    raise ParameterError(message)
+
+
 def execute_notebook(
     notebook: str, params: Parameters, output: Path, sink: Sink | None = None, feed: Feed | None = None
 ) -> Executed:
-    """Execute one of the project's notebooks through papermill, sign it, and read its records back."""
+    """Execute one of the project's notebooks through papermill, sign it, and read its records back.
+
+    Where it cannot be written, or not be read again, the records are those that were heard while it ran.
+    """
     error = ""
+    heard: list[Json] = []
     relay = _Relay()
     try:
         with relay.installed():
             papermill.execute_notebook(
                 literal(find(f"notebooks/{NOTEBOOKS[notebook].file_stem}.ipynb")),
-                literal(output.absolute()),  # so that it is written by _WholeFiles
+                literal(output.absolute()),  # so that it is written by WholeNotebooks (whole.py)
                 parameters=params.model_dump(mode="json", exclude_defaults=True),  # the cell above holds those
                 engine_name=ENGINE,
                 kernel_name="python3",
@@ -128,17 +151,24 @@ def execute_notebook(
                 progress_bar=False,
                 report_mode=True,  # folds the code away, that of the parameters too
                 relay=relay,
-                hear=partial(_hear, notebook, sink, feed),
+                hear=partial(_hear, notebook, sink, feed, heard),
             )
     except PapermillExecutionError as failed:
         error = f"{failed.ename}: {failed.evalue}"
-    except RuntimeError as dead:  # nbclient's DeadKernelError is one; of a kernel that dies as it starts it is bare
-        error = f"the notebook's kernel died: {dead}"
-    compact(output)
+    except (RuntimeError, RankError) as failed:  # nbclient's DeadKernelError is one; our client words them
+        error = str(failed)
+    faults = [text for text in (error, WRITTEN.failure) if text]
+    runs = _heard(heard, faults) if WRITTEN.failure else _read_back(output, faults)
+    return Executed(output, runs, "\n".join(faults), stopped=relay.presses > 0)
+
+
+def _read_back(output: Path, faults: list[str]) -> list[Run]:
+    """Sign what was written, and read its records."""
     _sign(output)
-    faults: list[str] = []
-    runs = read_notebook(output, faults.append)
-    return Executed(output, runs, error or "\n".join(faults), stopped=relay.presses > 0)
+    more: list[str] = []
+    runs = read_notebook(output, more.append)
+    faults += [] if faults else more
+    return runs
 
 
 def literal(path: Path) -> str:
@@ -146,8 +176,21 @@ def literal(path: Path) -> str:
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
-def _hear(notebook: str, sink: Sink | None, feed: Feed | None, data: Mapping[str, Any]) -> None:
-    """Show elsewhere what a notebook displays."""
+def _heard(records: Sequence[Json], faults: list[str]) -> list[Run]:
+    """Return the records that a notebook displayed, each once."""
+    runs: dict[str, Run] = {}
+    for record in records:
+        try:
+            runs.setdefault((run := Run.from_dict(record)).id, run)
+        except RecordError as error:
+            faults.append(str(error))
+    return list(runs.values())
+
+
+def _hear(notebook: str, sink: Sink | None, feed: Feed | None, heard: list[Json], data: Mapping[str, Any]) -> None:
+    """Show elsewhere what a notebook displays, and keep its records."""
+    if RUN_MIME in data:
+        heard.append(data[RUN_MIME])
     if sink is not None and PROGRESS_MIME in data:
         sink.show(data[PROGRESS_MIME]["fraction"], data[PROGRESS_MIME]["text"])
     if feed is not None:
@@ -226,11 +269,11 @@ def _leave_terminal() -> None:
     os.close(null)
 
 
-class _Client(PapermillNotebookClient):
+class _Client(OwnKernelClient):
     """Passes on what a notebook displays, and knows since when its kernel has nothing to do (None: it works)."""
 
-    def __init__(self, nb_man: Any, hear: Hear, **kwargs: Any) -> None:
-        super().__init__(nb_man, **kwargs)  # type: ignore[no-untyped-call]
+    def __init__(self, nb_man: Any, folder: str, hear: Hear, **kwargs: Any) -> None:
+        super().__init__(nb_man, folder, **kwargs)
         self._hear = hear
         self.idle_s: float | None = None
 
@@ -257,11 +300,9 @@ class _Engine(NBClientEngine):
         place = _short_folder()
         _sweep(place)
         with TemporaryDirectory(prefix=f"{_own_prefix()}{os.getpid()}-", dir=place) as folder:
-            own = {"transport": "ipc", "ip": f"{folder}/kernel", "connection_file": f"{folder}/kernel.json"}
-            private = Config({"ConnectionFileMixin": own})
-            client = _Client(nb_man, hear, kernel_name=kernel_name, timeout=None, startup_timeout=60, config=private)
+            client = _Client(nb_man, folder, hear, kernel_name=kernel_name, timeout=None, startup_timeout=60)
             with relay.reaching(client):
-                return client.execute()  # type: ignore[no-untyped-call]
+                return client.execute()
 
 
 def _short_folder() -> str:
@@ -272,14 +313,34 @@ def _short_folder() -> str:
     ParameterError
         If there is none.
     """
-    places = [os.environ.get("XDG_RUNTIME_DIR", ""), gettempdir(), "/tmp"]
+    places = [os.environ.get("XDG_RUNTIME_DIR", ""), _temporary(), "/tmp", "/dev/shm"]
     for place in places:
-        if place and len(place) <= LONGEST_FOLDER and os.access(place, os.W_OK | os.X_OK):
+        if place and len(place) <= LONGEST_FOLDER and _has_room(place):
             return place
     message = (
-        f"none of {', '.join(filter(None, places))} is writable and short enough for sockets: set TMPDIR to one that is"
+        f"none of {', '.join(filter(None, places))} is writable, has room and is short enough for sockets: set TMPDIR "
+        "to one that is"
     )
     raise ParameterError(message)
+
+
+def _temporary() -> str:
+    """Return the folder for temporary files; empty where none can be written to."""
+    try:
+        return gettempdir()
+    except FileNotFoundError:
+        return ""
+
+
+def _has_room(place: str) -> bool:
+    """Tell whether the settings of a kernel can be written to a folder."""
+    try:
+        with NamedTemporaryFile(dir=place) as file:
+            file.write(bytes(ROOM_BYTES))
+            file.flush()
+    except OSError:
+        return False
+    return True
 
 
 def _own_prefix() -> str:
@@ -301,29 +362,18 @@ def _sweep(place: str) -> None:
                     shutil.rmtree(folder, ignore_errors=True)
 
 
-class _WholeFiles(LocalHandler):
-    """Writes notebooks whole or not at all: papermill writes them again and again, and may be killed at that."""
-
-    def write(self, buf: str, path: str) -> None:
-        write_whole(Path(path), buf.encode())
-
-
 papermill_engines.register(ENGINE, _Engine)
-papermill_io.register("/", _WholeFiles())  # type: ignore[no-untyped-call]
-
-
-def compact(notebook: Path) -> None:
-    """Take indentation and cut lines out of an executed notebook's JSON: of many records they are a third of it."""
-    content = json.loads(notebook.read_text(encoding="utf-8"))
-    for output in (output for cell in content["cells"] for output in cell.get("outputs", ())):
-        data = output.get("data", {})
-        data |= {mime: "".join(told) for mime, told in data.items() if mime.startswith("text/")}
-    write_whole(notebook, json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode())
 
 
 def _sign(notebook: Path) -> None:
-    """Sign an executed notebook, so that JupyterLab on this machine shows all of its outputs."""
-    Path(jupyter_data_dir()).mkdir(parents=True, exist_ok=True)
-    notary = NotebookNotary()
-    notary.sign(nbformat.read(notebook, as_version=4))
-    notary.store.close()
+    """Sign an executed notebook, so that JupyterLab on this machine shows all of its outputs; else go on, and say so.
+
+    Where the home cannot be written to nobody opens JupyterLab with it either.
+    """
+    try:
+        Path(jupyter_data_dir()).mkdir(parents=True, exist_ok=True)
+        notary = NotebookNotary()
+        notary.sign(nbformat.read(notebook, as_version=4))
+        notary.store.close()
+    except (OSError, RuntimeError, sqlite3.Error) as error:
+        say_once(f"executed notebooks are not signed ({error}): JupyterLab will ask whether to trust them")

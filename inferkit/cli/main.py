@@ -9,11 +9,20 @@ import click
 
 from inferkit import __version__
 from inferkit.cli.refusals import REFUSED, refusals, say, warn
+from inferkit.cli.surroundings import settle
 from inferkit.errors import InferkitError, RecordError
 from inferkit.text import text_table
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Command(click.Group):
+    """The command, which first makes the best of what it inherits: its help has to be shown as well."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        settle()
+        return super().main(*args, **kwargs)
+
+
+@click.group(cls=_Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="inferkit")
 def main() -> None:
     """Measure how many images a second this server infers from this storage, and name the limit."""
@@ -115,6 +124,7 @@ def run(
 
 
 @main.command()
+@refusals
 def schema() -> None:
     """Print the JSON Schema of a record."""
     import json

@@ -8,6 +8,7 @@ from typing import ParamSpec
 import click
 
 from inferkit.errors import DeviceError, InferkitError, RankError, ReadError, UnfinishedError
+from inferkit.os_errors import explained, system_refusal
 from inferkit.text import plain, readable
 
 OK, FAILED, REFUSED, INVALID = 0, 1, 2, 3
@@ -32,7 +33,8 @@ def warn(text: str) -> None:
 def refusals(command: Callable[P, None]) -> Callable[P, None]:
     """Make a command report our own errors, the lack of what only measuring needs, and paths that cannot be used.
 
-    It exits with code 2, for it was refused; with 1 where something had begun and failed.
+    It exits with code 2, for it was refused; with 1 where something had begun and failed, or the system has no memory
+    or thread for it.
     """
 
     @wraps(command)
@@ -41,6 +43,11 @@ def refusals(command: Callable[P, None]) -> Callable[P, None]:
             return command(*args, **kwargs)
         except BEGUN as error:
             warn(str(error))
+            sys.exit(FAILED)
+        except (MemoryError, RuntimeError) as error:
+            if (told := system_refusal(error)) is None:
+                raise
+            warn(told)
             sys.exit(FAILED)
         except InferkitError as error:
             message = str(error)
@@ -51,7 +58,7 @@ def refusals(command: Callable[P, None]) -> Callable[P, None]:
         except BrokenPipeError:
             raise  # whoever reads has seen enough: click ends without a word
         except OSError as error:  # of a path that was given
-            message = f"{error.filename or click.get_current_context().command_path}: {error.strerror or error}"
+            message = f"{error.filename or click.get_current_context().command_path}: {explained(error)}"
         warn(message)
         sys.exit(REFUSED)
 

@@ -32,7 +32,7 @@ from inferkit.errors import DatasetError, UnfinishedError
 from inferkit.files import read_regular
 from inferkit.linux.cgroups import cpus
 from inferkit.records.params import MakeDataset
-from inferkit.text import plain
+from inferkit.text import plain, spelled
 
 SUFFIXES = (".jpg", ".jpeg")
 
@@ -211,7 +211,7 @@ def _make_file(task: _Task) -> FinishedFile:
                 nbytes += len(data)
                 scale = decoder.decode(data, image)
             except ImageError as error:
-                skipped.append(Skipped(name=plain(name), reason=plain(str(error))))
+                skipped.append(Skipped(name=spelled(name), reason=plain(str(error))))
                 continue
             file.write(image.data)
             hashes.append(image_hash(image))

@@ -19,10 +19,11 @@ from inferkit.dataset.recipe import Recipe
 from inferkit.dataset.tensors import file_hashes
 from inferkit.dataset.writing import storage_errors
 from inferkit.errors import DatasetError, UnfinishedError
-from inferkit.files import check_regular, open_own, remove_leftovers
+from inferkit.files import check_regular, open_own, remove_leftovers, say_once, synchronise
+from inferkit.os_errors import explained
 
-# Some parallel file systems are mounted without locks. A second make then goes unnoticed.
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+"""What parallel file systems answer that are mounted without locks."""
 
 _MOST_BYTES = 1 << 32  # 17 bytes an image and its skipped neighbours: a hundred million images
 
@@ -133,7 +134,7 @@ class Journal:
         with storage_errors(self._path, len(content), UnfinishedError):
             self._file.write(content)
             self._file.flush()
-            os.fsync(self._file.fileno())
+            synchronise(self._file.fileno(), self._path)
 
     def _lock(self) -> None:
         try:
@@ -142,9 +143,13 @@ class Journal:
             raise self._second_make() from error
         except OSError as error:
             if error.errno not in _NO_LOCKS:
-                raise
+                raise self._unlockable(error) from error
+            say_once(f"the file system of {self._recipe.folder} has no locks: do not make this data set twice at once")
         if os.fstat(self._file.fileno()).st_nlink == 0:  # the other finished between our open and our lock
             raise self._second_make()
+
+    def _unlockable(self, error: OSError) -> DatasetError:
+        return DatasetError(f"{self._path} cannot be locked: {explained(error)}")
 
     def _second_make(self) -> DatasetError:
         return DatasetError(f"another make runs in {self._recipe.folder}. Wait for it, or take another folder.")

@@ -17,7 +17,7 @@ from inferkit.dataset.staging_record import LOCK_NAME, RECORD_NAME, Copy, Staged
 from inferkit.dataset.tensors import Dataset
 from inferkit.dataset.writing import storage_errors
 from inferkit.errors import DatasetError, ParameterError, UnfinishedError
-from inferkit.linux.cgroups import affinity, memory_limit
+from inferkit.linux.cgroups import affinity, group_memory_left
 from inferkit.linux.mounts import existing, filesystem
 from inferkit.linux.procfs import ROOT, fields, kibibytes, text
 from inferkit.machine.affinity import binding, inherited
@@ -55,7 +55,7 @@ def plan_copies(machine: Topology, per: str, *, separate: bool = False) -> list[
         message = f"per gpu: {found}, so nobody knows where its copy should lie: stage per node"
         raise ParameterError(message)
     copies: list[Copy] = []
-    for gpu, part in machine.gpus.items():
+    for gpu, part in machine.whole_gpus.items():
         node = nodes[0] if part.node is None else part.node
         first = next((copy.name for copy in copies if copy.node == node and not copy.same_as), "")
         name = f"gpu{gpu}" if node is None else f"node{node}-gpu{gpu}"
@@ -193,13 +193,13 @@ def _check_room(target: Path, record: Staged) -> None:
     own = [copy for copy in record.copies if not copy.same_as]
     needed = record.nbytes * len(own)
     status = os.statvfs(existing(target))
-    rooms = {"the file system": status.f_bavail * status.f_frsize, "the control group": memory_limit()}
+    rooms = {"the file system": status.f_bavail * status.f_frsize, "the control group": group_memory_left()}
     rooms["memory"] = kibibytes(fields(text(ROOT / "proc/meminfo")).get("MemAvailable"))
     for what, room in rooms.items():
         if room is not None and needed > room:
             message = (
-                f"{len(own)} copies of {gibibytes(record.nbytes)} need {gibibytes(needed)}, {what} has "
-                f"{gibibytes(room)}: stage fewer copies (without --separate, --per node), or a smaller data set"
+                f"{target}: {len(own)} copies of {gibibytes(record.nbytes)} need {gibibytes(needed)}, {what} has "
+                f"{gibibytes(max(0, room))}: stage fewer copies (without --separate, --per node), or a smaller data set"
             )
             raise DatasetError(message)
     for node in {copy.node for copy in own} - {None}:

@@ -167,7 +167,7 @@ def first_copy(folder: Path) -> Path:
     return folder if record is None else _copy_folder(folder, record, record.copies[0])
 
 
-def copy_for(folder: Path, record: Staged, node: int | None, gpus: Sequence[int]) -> str:
+def copy_for(folder: Path, record: Staged, node: int | None, gpus: Sequence[int | str]) -> str:
     """Return the folder of the copy that a rank should read: its GPU's, else its node's, else the first."""
     wanted = next(
         filter(

@@ -9,6 +9,8 @@ from typing import BinaryIO
 
 from inferkit.errors import DatasetError, UnfinishedError
 from inferkit.files import replacing
+from inferkit.linux.cgroups import memory_left
+from inferkit.linux.mounts import filesystem
 from inferkit.units import gigabytes
 
 _HINTS = {
@@ -63,12 +65,15 @@ def check_space(folder: Path, nbytes: int) -> None:
     Raises
     ------
     DatasetError
-        If fewer than ``nbytes`` are free.
+        If fewer than ``nbytes`` are free, or, where the folder lies in memory, may be taken of it.
     """
-    free = shutil.disk_usage(folder).free
+    free, where = shutil.disk_usage(folder).free, f"{folder} has"
+    left = memory_left() if filesystem(folder).in_memory else None
+    if left is not None and left < free:
+        free, where = max(0, left), f"{folder} lies in memory, of which this process may take"
     if nbytes > free:
         message = (
-            f"{folder} has {gigabytes(free)} free, but {gigabytes(nbytes)} more are needed ({free:,} and {nbytes:,} "
+            f"{where} {gigabytes(free)} free, but {gigabytes(nbytes)} more are needed ({free:,} and {nbytes:,} "
             "bytes). Free space, take another folder, or make fewer or smaller images."
         )
         raise DatasetError(message)

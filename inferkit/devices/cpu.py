@@ -14,6 +14,7 @@ import numpy as np
 from inferkit.batch import Segment
 from inferkit.devices.base import Bytes, Device, Slot, Span, bytes_at, check_fits
 from inferkit.errors import DeviceError
+from inferkit.linux.cgroups import memory_left
 from inferkit.units import gibibytes
 
 POISON = 0xA5
@@ -98,6 +99,7 @@ class CpuMemory:
 
     def __init__(self, nbytes: int) -> None:
         whole = -(-nbytes // HUGE_PAGE) * HUGE_PAGE if nbytes >= LEAST_HUGE else nbytes
+        _check_room(nbytes)
         try:
             pages = mmap.mmap(-1, whole + HUGE_PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         except OSError as error:
@@ -114,6 +116,17 @@ class CpuMemory:
     def close(self) -> None:
         """Give the memory back as soon as no view of it is left: a traceback may hold a reader's view."""
         self.array = np.empty(0, np.uint8)
+
+
+def _check_room(nbytes: int) -> None:
+    """Refuse what is more than the machine or the container has left: touching it would end the process."""
+    left = memory_left() if nbytes >= LEAST_HUGE else None
+    if left is not None and nbytes > left:
+        message = (
+            f"cannot allocate {gibibytes(nbytes)} of host memory, {gibibytes(max(0, left))} may still be taken here: "
+            "lower host_batches or batch_sizes, or raise the container's limit"
+        )
+        raise DeviceError(message)
 
 
 class _NothingToUndo:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from inferkit.linux.procfs import ROOT, cpu_list, fields, integer, text
+from inferkit.linux.procfs import ROOT, cpu_list, fields, integer, kibibytes, text
 
 
 def affinity(root: Path = ROOT) -> set[int]:
@@ -65,6 +65,38 @@ def memory_limit(root: Path = ROOT) -> int | None:
     """
     files = (group / name for group in _groups("memory", root) for name in ("memory.max", "memory.limit_in_bytes"))
     return min((limit for file in files if (limit := integer(file)) is not None), default=None)
+
+
+def group_memory_left(root: Path = ROOT) -> int | None:
+    """Return the bytes that may still be taken before a control group's limit; None if they set none.
+
+    What is cached of files can be dropped, and counts as free; what lies in tmpfs cannot.
+    """
+    return min((left for group in _groups("memory", root) if (left := _left(group)) is not None), default=None)
+
+
+def _left(group: Path) -> int | None:
+    """Return what a group's limit leaves: version 2 counts ``file``, version 1 ``total_cache``, both with tmpfs."""
+    for limit_name, used_name, cached, shared in (
+        ("memory.max", "memory.current", "file", "shmem"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_cache", "total_shmem"),
+    ):
+        limit, used = integer(group / limit_name), integer(group / used_name)
+        if limit is not None and used is not None:
+            told = dict(line.split(" ", 1) for line in (text(group / "memory.stat") or "").splitlines() if " " in line)
+            return limit - used + max(0, int(told.get(cached, 0)) - int(told.get(shared, 0)))
+    return None
+
+
+def memory_left(root: Path = ROOT) -> int | None:
+    """Return the bytes that may still be taken of the machine's memory and swap, and of the groups' limits.
+
+    None where neither is told.
+    """
+    told = fields(text(root / "proc/meminfo"))
+    available, swap = (kibibytes(told.get(name)) for name in ("MemAvailable", "SwapFree"))
+    machine = None if available is None else available + (swap or 0)
+    return min((left for left in (machine, group_memory_left(root)) if left is not None), default=None)
 
 
 def cpus() -> int:

@@ -17,7 +17,7 @@ _LAST = 0x1
 _ENCODED = 0x8
 _UNWRITTEN = 0x800
 _AT_A_TIME = 256
-_UNSUPPORTED = (errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.ENOSYS)
+_UNSUPPORTED = (errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.ENOSYS, errno.EPERM)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from inferkit.errors import ReadError
+from inferkit.files import UNSYNCED
 from inferkit.linux.procfs import ROOT, fields, text
 
 _WINDOW_BYTES = 1 << 30  # mapped at a time: mincore answers one byte per page, 256 KiB for such a window
@@ -43,13 +44,22 @@ def evict(path: Path) -> None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            os.fsync(descriptor)
+            _write_back(descriptor)
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         finally:
             os.close(descriptor)
     except OSError as error:
         message = f"cannot evict {path} from the page cache: {error.strerror}; expected a readable file"
         raise ReadError(message) from error
+
+
+def _write_back(descriptor: int) -> None:
+    """Write dirty pages back; a file system that is read-only for good (squashfs, erofs) has none, and says EROFS."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in UNSYNCED:
+            raise
 
 
 def evict_all(paths: Iterable[Path]) -> None:

@@ -5,14 +5,17 @@ import importlib
 import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from inferkit.errors import ReadError
+from inferkit.errors import InferkitError, ReadError
 from inferkit.linux.direct_io import direct_io_alignment
 from inferkit.linux.io_uring import ReadQueue
 from inferkit.linux.mounts import Filesystem, existing, filesystem
@@ -21,6 +24,7 @@ from inferkit.machine.checks import Check
 from inferkit.machine.facts import PACKAGES, facts, installed
 from inferkit.machine.holders import Holder, holder
 from inferkit.machine.programs import install
+from inferkit.os_errors import explained, hinted, system_refusal
 from inferkit.records.host import Host
 from inferkit.text import text_table
 from inferkit.units import gigabytes
@@ -31,7 +35,19 @@ WIDTH = 100
 DATASET_BYTES = 100_000 * 3 * 224 * 224
 """A data set of usual size: 100,000 images of 3 × 224 × 224 uint8, 15 GB."""
 
+PURPOSES = {
+    "onnxruntime": ("onnxruntime", "measure", "measuring needs it; reading executed notebooks does not"),
+    "jupyterlab": ("jupyterlab", "lab", "for exploring in JupyterLab; batch runs do without"),
+    "ipywidgets": ("ipywidgets", "lab", "for exploring in JupyterLab; batch runs do without"),
+    "scikit-image": ("skimage.data", "demo", "sample photographs for quickstart"),
+}
+"""Packages: what to import of each, which of inferkit's extras brings it, and why it matters."""
+RUNS_S = 30.0
+"""Longest time that a program may take to say its version, or a package to be imported."""
+CHECK_FAILED = "look at the reason; in a container a seccomp profile or a missing mount (/proc, /sys) may hide it"
+
 _HOPPER = "9.0"
+_TENSORRT_FIX = "pip install 'inferkit[tensorrt]', or 'inferkit[tensorrt-rtx]'"
 _RTX_WITHOUT_HOPPER = (1, 5)
 
 
@@ -42,18 +58,41 @@ def examine(path: Path) -> list[Check]:
     """
     host, folder = facts(), existing(path)
     folder = folder if folder.is_dir() else folder.parent
-    disk = filesystem(folder)
-    extras = {"onnxruntime": "measure", "jupyterlab": "lab", "ipywidgets": "lab", "scikit-image": "demo"}
-    return [
-        *(checks.python(), checks.cpu(host), checks.numa(host), checks.memory(host), checks.governor(host)),
-        *(checks.driver(), checks.gpu(host), tensorrt(host), pycuda(), cuda_bindings()),
-        *(file_system(disk, holder(folder)), direct_io(folder, disk), io_uring(), free_space(folder), shared_memory()),
-        *(checks.locked_memory(), checks.open_files(), checks.page_cache()),
-        *(program("numactl", "binds peers and by-hand runs to a NUMA node"), fio()),
-        program("nvbandwidth", "the peer that copies to GPUs are compared with"),
-        program("trtexec", "the peer that inference with TensorRT is compared with"),
-        *(package(name, extra) for name, extra in extras.items()),
-    ]
+    looks: dict[str, Callable[[], Check]] = {
+        "Python": checks.python,
+        "CPU": partial(checks.cpu, host),
+        "NUMA nodes": partial(checks.numa, host),
+        "memory": partial(checks.memory, host),
+        "CPU governor": partial(checks.governor, host),
+        "NVIDIA driver": checks.driver,
+        "GPUs": partial(checks.gpu, host),
+        "TensorRT": partial(tensorrt, host),
+        "PyCUDA": pycuda,
+        "cuda-bindings": cuda_bindings,
+        "file system": lambda: file_system(filesystem(folder), holder(folder)),
+        "O_DIRECT": lambda: direct_io(folder, filesystem(folder)),
+        "io_uring": io_uring,
+        "free space": partial(free_space, folder),
+        "/dev/shm": shared_memory,
+        "locked memory": checks.locked_memory,
+        "open files": checks.open_files,
+        "page cache": checks.page_cache,
+        "numactl": partial(program, "numactl", "--show", "binds peers and by-hand runs to a NUMA node"),
+        "fio": partial(program, "fio", "--version", "the peer that reads of storage are compared with"),
+        "nvbandwidth": partial(program, "nvbandwidth", "--help", "the peer that copies to GPUs are compared with"),
+        "trtexec": partial(program, "trtexec", "--help", "the peer that inference with TensorRT is compared with"),
+        **{name: partial(package, name) for name in PURPOSES},
+    }
+    return [_looked(name, look) for name, look in looks.items()]
+
+
+def _looked(name: str, look: Callable[[], Check]) -> Check:
+    """Make one check; one that cannot be made ends none of the others."""
+    try:
+        return look()
+    except (InferkitError, OSError, ValueError, LookupError, AttributeError, ImportError) as error:
+        found = f"the check failed: {system_refusal(error) or f'{type(error).__name__}: {error}'}"
+        return Check(name, "unknown", found, "what was not looked at may be lacking", CHECK_FAILED)
 
 
 def table(checks: Iterable[Check]) -> str:
@@ -79,8 +118,7 @@ def tensorrt(host: Host) -> Check:
     why = "engine tensorrt needs one of tensorrt, tensorrt_rtx; engine onnx works without"
     flavour = next((name for name in ("tensorrt", "tensorrt_rtx") if find_spec(name)), None)
     if flavour is None:
-        fix = "pip install 'inferkit[tensorrt]', or 'inferkit[tensorrt-rtx]'"
-        return Check("TensorRT", "absent", "neither tensorrt nor tensorrt_rtx", why, fix)
+        return Check("TensorRT", "absent", "neither tensorrt nor tensorrt_rtx", why, _TENSORRT_FIX)
     base = flavour.replace("_", "-")
     version = next(iter(installed(name for name in PACKAGES if re.fullmatch(rf"{base}(-cu\d+)?", name)).values()), "")
     found = f"{flavour} {version or 'of unknown version'}"
@@ -89,6 +127,8 @@ def tensorrt(host: Host) -> Check:
         found += ", which refuses compute capability 9.0 (from 1.5 on); 1.4.0.76 runs there"
         fix = "pip install 'inferkit[tensorrt]', or 'tensorrt-rtx==1.4.0.76'"
         return Check("TensorRT", "limited", found, why, fix)
+    if fault := import_fault(flavour):
+        return Check("TensorRT", "limited", f"{found}, but import fails: {fault}", why, _TENSORRT_FIX)
     return Check("TensorRT", "present", found, why)
 
 
@@ -118,6 +158,9 @@ def cuda_bindings() -> Check:
     version = installed(["cuda-bindings"]).get("cuda-bindings")
     if version is None:
         return Check("cuda-bindings", "absent", "not installed", why, "pip install 'inferkit[tensorrt]'")
+    if fault := import_fault("cuda.bindings.driver"):
+        fix = "pip install --force-reinstall cuda-bindings"
+        return Check("cuda-bindings", "limited", f"{version}, but import fails: {fault}", why, fix)
     return Check("cuda-bindings", "present", version, why)
 
 
@@ -198,32 +241,47 @@ def _space(name: str, folder: Path, why: str, fix: str) -> Check:
     return Check(name, "limited", f"{found}; 100,000 images take {gigabytes(DATASET_BYTES)}", why, fix)
 
 
-def program(name: str, why: str) -> Check:
-    """Check that a program is on the path."""
+def program(name: str, asked: str, why: str) -> Check:
+    """Check that a program is on the path, and runs if it is ``asked`` for something harmless."""
     place = shutil.which(name)
-    return Check(name, "present", place, why) if place else Check(name, "absent", "not on PATH", why, install(name))
+    if place is None:
+        return Check(name, "absent", "not on PATH", why, install(name))
+    told, fault = _run([place, asked])
+    if fault:
+        return Check(name, "limited", f"{place} does not run: {fault}", why, install(name))
+    return Check(name, "present", told.strip() if asked == "--version" else place, why)
 
 
-def fio() -> Check:
-    """Check fio and its version."""
-    check = program("fio", "the peer that reads of storage are compared with")
-    if check.status == "absent":
-        return check
-    try:
-        told = subprocess.run([check.found, "--version"], capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError) as error:
-        return Check("fio", "limited", f"{check.found} does not run: {error}", check.why, install("fio"))
-    return Check("fio", "present", told.stdout.strip(), check.why)
-
-
-def package(name: str, extra: str) -> Check:
-    """Check a package that one of inferkit's extras brings."""
-    purposes = {
-        "measure": "measuring needs it; reading executed notebooks does not",
-        "lab": "for exploring in JupyterLab; batch runs do without",
-        "demo": "sample photographs for quickstart",
-    }
+def package(name: str) -> Check:
+    """Check that a package is installed and can be imported."""
+    module, extra, why = PURPOSES[name]
     version = installed([name]).get(name)
     if version is None:
-        return Check(name, "absent", "not installed", purposes[extra], f"pip install 'inferkit[{extra}]'")
-    return Check(name, "present", version, purposes[extra])
+        return Check(name, "absent", "not installed", why, f"pip install 'inferkit[{extra}]'")
+    if fault := import_fault(module):
+        fix = f"pip install --force-reinstall {name}"
+        return Check(name, "limited", f"{version}, but import fails: {fault}", why, fix)
+    return Check(name, "present", version, why)
+
+
+def import_fault(module: str) -> str:
+    """Import a module in a process of its own, which it may end; return why that fails, empty if it does not."""
+    return _run([sys.executable, "-c", f"import {module}"])[1]
+
+
+def _run(command: Sequence[str]) -> tuple[str, str]:
+    """Run a program; return what it said, and why it failed: its last line, or the signal that ended it."""
+    quiet = subprocess.DEVNULL
+    try:
+        done = subprocess.run(
+            command, stdin=quiet, capture_output=True, text=True, errors="replace", timeout=RUNS_S, check=False
+        )
+    except OSError as error:
+        return "", explained(error)
+    except subprocess.TimeoutExpired:
+        return "", f"no answer within {RUNS_S:.0f} s"
+    if not done.returncode:
+        return done.stdout, ""
+    ended = signal.Signals(-done.returncode).name if done.returncode < 0 else f"exit code {done.returncode}"
+    said = (done.stderr or done.stdout).strip().splitlines()
+    return "", f"{ended}: {hinted(said[-1])}" if said else ended

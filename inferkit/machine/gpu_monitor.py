@@ -16,6 +16,7 @@ from inferkit.closing import Closing
 from inferkit.errors import DeviceError
 from inferkit.linux.procfs import stat
 from inferkit.machine.gpu_processes import users_of
+from inferkit.machine.gpus import instances
 from inferkit.machine.nvml import nvml
 from inferkit.machine.samples import Samples
 from inferkit.records.figures import Json
@@ -64,10 +65,10 @@ class GpuMonitor(Closing):
     Parameters
     ----------
     gpus
-        NVML's indices.
+        NVML's indices, or UUIDs of MIG instances: then the GPUs that these are parts of are read.
     """
 
-    def __init__(self, gpus: Sequence[int]) -> None:
+    def __init__(self, gpus: Sequence[int | str]) -> None:
         self.missing = ""
         self._handles: dict[int, Any] = {}
         self._by_mps: dict[int, bool] = {}
@@ -76,7 +77,9 @@ class GpuMonitor(Closing):
         try:
             with ExitStack() as opening:
                 self._nvml = opening.enter_context(nvml())
-                self._handles = {gpu: self._nvml.nvmlDeviceGetHandleByIndex(gpu) for gpu in gpus}
+                parents = instances() if any(isinstance(gpu, str) for gpu in gpus) else {}
+                numbers = dict.fromkeys(parents.get(gpu) if isinstance(gpu, str) else gpu for gpu in gpus)
+                self._handles = {gpu: self._nvml.nvmlDeviceGetHandleByIndex(gpu) for gpu in numbers if gpu is not None}
                 self._open = opening.pop_all()
         except DeviceError as error:
             self.missing = str(error)

@@ -1,6 +1,6 @@
 """The NVIDIA GPUs of a machine, as NVML reports them, otherwise /proc and /sys. No CUDA context is made."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,23 @@ Serials = dict[str, str]
 def detect(root: Path = ROOT) -> list[tuple[Gpu, Serials]]:
     """Return each GPU and its serial numbers, from NVML if it answers (it knows only this machine's own root)."""
     return (_from_nvml(root) if root == ROOT else []) or _from_proc(root)
+
+
+def instances() -> dict[str, int]:
+    """Return the MIG instances by their UUIDs, and the number of the GPU that each is a part of; none without NVML."""
+    found: dict[str, int] = {}
+    with suppress(DeviceError), nvml() as library:
+        for index in range(library.nvmlDeviceGetCount()):
+            found |= dict.fromkeys(_instances_of(library, index), index)
+    return found
+
+
+def _instances_of(library: Any, index: int) -> Iterator[str]:
+    with suppress(library.NVMLError, AttributeError):  # a GPU or a driver without MIG, bindings that do not know it
+        whole = library.nvmlDeviceGetHandleByIndex(index)
+        for place in range(library.nvmlDeviceGetMaxMigDeviceCount(whole)):
+            with suppress(library.NVMLError):  # no instance there
+                yield _words(library.nvmlDeviceGetUUID(library.nvmlDeviceGetMigDeviceHandleByIndex(whole, place)))
 
 
 def driver_version(root: Path = ROOT) -> str | None:

@@ -7,31 +7,33 @@ is known. Physical cores are shared out before their hyper-threads, and no two r
 from collections.abc import Iterable, Sequence
 
 from inferkit.machine.topology import Core, PciDevice, Topology, allowed_cores, topology
-from inferkit.records.place import Place, Placement, cpu_ranges
+from inferkit.records.place import Place, Placement, gpu_names
+
+Gpu = int | str
+"""NVML's number of a GPU, or the UUID of a MIG instance."""
 
 
-def spread(machine: Topology, ids: Sequence[int]) -> list[int]:
+def spread(machine: Topology, ids: Sequence[Gpu]) -> list[Gpu]:
     """Order GPUs so that the first few always lie as far apart as possible: by socket, then by node, then by switch."""
-    left, chosen = list(ids), list[int]()
+    left, chosen = list(ids), list[Gpu]()
     while left:
-        best = min(left, key=lambda gpu: _crowding(machine, gpu, chosen))
+        best = min(left, key=lambda gpu: (*_crowding(machine, gpu, chosen), str(gpu).rjust(9)))
         chosen.append(best)
         left.remove(best)
     return chosen
 
 
-def _crowding(machine: Topology, gpu: int, chosen: Sequence[int]) -> tuple[int, int, int, int]:
+def _crowding(machine: Topology, gpu: Gpu, chosen: Sequence[Gpu]) -> tuple[int, int, int]:
     """Count the chosen GPUs that share a GPU's socket, node and bridges."""
     own = machine.gpus.get(gpu)
     others = [device for other in chosen if (device := machine.gpus.get(other))]
     if own is None:
-        return 0, 0, 0, gpu
+        return 0, 0, 0
     socket = machine.socket_of(own.node)
     return (
         sum(socket is not None and machine.socket_of(device.node) == socket for device in others),
         sum(own.node is not None and device.node == own.node for device in others),
         sum(len(set(own.bridges) & set(device.bridges)) for device in others),
-        gpu,
     )
 
 
@@ -39,7 +41,7 @@ def place_ranks(
     machine: Topology,
     ranks: int,
     *,
-    gpus: Sequence[int] = (),
+    gpus: Sequence[Gpu] = (),
     cpus: Iterable[int],
     cores: int = 0,
 ) -> Placement:
@@ -76,7 +78,7 @@ def place_ranks(
     return Placement(places=tuple(places), remarks=tuple(dict.fromkeys(remarks)))
 
 
-def _gpu_shares(machine: Topology, ranks: int, gpus: Sequence[int]) -> list[tuple[int, ...]]:
+def _gpu_shares(machine: Topology, ranks: int, gpus: Sequence[Gpu]) -> list[tuple[Gpu, ...]]:
     """Share out GPUs so that those of one rank lie near each other."""
     if not gpus:
         return [()] * ranks
@@ -86,16 +88,21 @@ def _gpu_shares(machine: Topology, ranks: int, gpus: Sequence[int]) -> list[tupl
     return [tuple(near[rank * len(near) // ranks : (rank + 1) * len(near) // ranks]) for rank in range(ranks)]
 
 
-def _neighbourhood(machine: Topology, device: PciDevice | None, gpu: int) -> tuple[float, float, tuple[str, ...], int]:
+def _neighbourhood(machine: Topology, device: PciDevice | None, gpu: Gpu) -> tuple[float, float, tuple[str, ...], str]:
     if device is None:
-        return float("inf"), float("inf"), (), gpu
+        return float("inf"), float("inf"), (), str(gpu).rjust(9)
     socket = machine.socket_of(device.node)
     far = float("inf")
-    return far if socket is None else socket, far if device.node is None else device.node, device.bridges, gpu
+    return (
+        far if socket is None else socket,
+        far if device.node is None else device.node,
+        device.bridges,
+        str(gpu).rjust(9),
+    )
 
 
 def _node_shares(
-    machine: Topology, usable: Sequence[Core], gpus: Sequence[tuple[int, ...]], remarks: list[str]
+    machine: Topology, usable: Sequence[Core], gpus: Sequence[tuple[Gpu, ...]], remarks: list[str]
 ) -> list[tuple[int | None, ...]]:
     """Return each rank's nodes: those of its GPUs if known, otherwise an even share of the nodes that have cores."""
     have_cores = list(dict.fromkeys(core.node for core in usable))
@@ -107,7 +114,7 @@ def _node_shares(
             shares.append(tuple(sorted(node for node in found if node is not None)))
             continue
         if own and len(have_cores) > 1:
-            remarks.append(f"GPU {cpu_ranges(own)}: its node is unknown or has no cores, so cores are not near it")
+            remarks.append(f"GPU {gpu_names(own)}: its node is unknown or has no cores, so cores are not near it")
         low, high = rank * len(have_cores) // ranks, (rank + 1) * len(have_cores) // ranks
         shares.append(tuple(have_cores[low : max(high, low + 1)]))
     return shares

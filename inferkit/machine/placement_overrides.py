@@ -76,7 +76,7 @@ def _values(line: str, wanted: Mapping[str, str], machine: Topology, allowed: se
 
 
 def _have(machine: Topology, allowed: Collection[int]) -> dict[str, set[int]]:
-    return {"gpus": set(machine.gpus), "cpus": set(allowed), "node": set(machine.nodes)}
+    return {"gpus": set(machine.whole_gpus), "cpus": set(allowed), "node": set(machine.nodes)}
 
 
 def elsewhere(

@@ -5,7 +5,7 @@ None, which reads "unknown". Nothing is guessed, even if there is only one node.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -76,9 +76,21 @@ class Topology(_Facts):
     devices: tuple[PciDevice, ...] = ()
 
     @property
-    def gpus(self) -> dict[int, PciDevice]:
-        """The GPUs by NVML's number."""
-        return {int(device.name): device for device in self.devices if device.kind == "gpu"}
+    def gpus(self) -> dict[int | str, PciDevice]:
+        """The GPUs by NVML's number, and those MIG instances that were added by their UUIDs."""
+        named = [device for device in self.devices if device.kind == "gpu"]
+        return {int(device.name) if device.name.isdigit() else device.name: device for device in named}
+
+    @property
+    def whole_gpus(self) -> dict[int, PciDevice]:
+        """The GPUs by NVML's number, without MIG instances."""
+        return {gpu: device for gpu, device in self.gpus.items() if isinstance(gpu, int)}
+
+    def with_instances(self, parents: Mapping[str, int]) -> "Topology":
+        """Return the machine with MIG instances, which lie where the GPUs are that they are parts of."""
+        there = self.gpus
+        added = [there[gpu].model_copy(update={"name": name}) for name, gpu in parents.items() if gpu in there]
+        return self.model_copy(update={"devices": (*self.devices, *added)})
 
     def socket_of(self, node: int | None) -> int | None:
         """Return the socket of a node's cores; None if it has no cores or the machine does not say."""

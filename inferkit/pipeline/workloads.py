@@ -57,6 +57,7 @@ def read(job: ReadJob, begin: Begin) -> Outcome:
         source.start(job.place, in_flight=BUFFERS_ALONE, threads=True)
         clock = _Clock(job, begin, source.workers, stack)
         timeline = clock.begin(source.stages)
+        source.reader.begin()
         read_only(source.batches, timeline, source.verifier)
         outcome = clock.outcome(timeline, source.facts)
         return outcome if source.reader.capabilities.has_ceiling else _times_alone(outcome)
@@ -106,6 +107,7 @@ def pipeline(job: PipelineJob, begin: Begin) -> Outcome:
         lanes = source.workers | _lanes(workers, {arrives: feeders, "infer": job.inference.contexts})
         clock = _Clock(job, begin, lanes, stack)
         timeline = clock.begin((*source.stages, arrives, "infer", "out"))
+        source.reader.begin()
 
         def stream(at: DeviceWorker) -> None:
             loop = Loop(source.batches, *at, overlap=job.overlap, feeders=feeders)

@@ -37,7 +37,8 @@ def gpus_named(notebooks: Iterable[Parameters]) -> int:
     counts = [1]
     for params in notebooks:
         counts += getattr(params, "gpu_counts", [])
-        counts += [number + 1 for number in getattr(params, "gpus", [])]
+        named = getattr(params, "gpus", [])
+        counts += [len(named), *(number + 1 for number in named if isinstance(number, int))]
     return max(counts)
 
 

@@ -9,7 +9,7 @@ from inferkit.linux.cgroups import affinity, memory_nodes
 from inferkit.machine.topology import allowed_cores, topology
 from inferkit.plan.assumed import Assumed
 from inferkit.plan.context import batch_log_of
-from inferkit.plan.devices import chosen_gpus, device_axes
+from inferkit.plan.devices import chosen_gpus, device_axes, place_of_instance
 from inferkit.plan.points import Point
 from inferkit.plan.settings import job_at
 from inferkit.records.figures import Scalar
@@ -44,7 +44,7 @@ def copy_points(params: HostToDevice, assumed: Assumed | None = None) -> tuple[l
     gpus = chosen_gpus(params.device, params.gpus, assumed)
     points = [
         _point(params, own, memory, direction, nbytes)
-        for own in [*([gpu] for gpu in gpus), *([gpus] if len(gpus) > 1 else [])]
+        for own in [*([gpu] for gpu in gpus), *([gpus] if len(gpus) > 1 and not _instances(gpus) else [])]
         for direction in params.directions
         for memory in memories
         for nbytes in params.transfer_bytes
@@ -57,17 +57,23 @@ def copy_points(params: HostToDevice, assumed: Assumed | None = None) -> tuple[l
     return points, remarks
 
 
-def _point(params: HostToDevice, gpus: Sequence[int], memory: str, direction: str, nbytes: int) -> Point:
+def _point(params: HostToDevice, gpus: Sequence[int | str], memory: str, direction: str, nbytes: int) -> Point:
+    numbers = tuple(gpu for gpu in gpus if isinstance(gpu, int))
     job = CopyJob(
         window=window_of(params),
         batch_log=batch_log_of(params),
-        device=DeviceOptions(kind=params.device, numbers=tuple(gpus)),
+        device=DeviceOptions(kind=params.device, numbers=numbers or (0,)),
         nbytes=nbytes,
         host_memory=memory,
         direction=direction,
     )
     axes: dict[str, Scalar] = {"memory": memory, "direction": direction, "transfer_bytes": nbytes}
-    return Point("copy", {**device_axes(params.device, gpus), **axes}, (job,))
+    own = job_at(job, place_of_instance(gpus)) if _instances(gpus) else job
+    return Point("copy", {**device_axes(params.device, gpus), **axes}, (own,))
+
+
+def _instances(gpus: Sequence[int | str]) -> bool:
+    return any(isinstance(gpu, str) for gpu in gpus)
 
 
 def _nodes() -> tuple[dict[int, tuple[int, ...]], tuple[str, ...]]:
@@ -83,7 +89,7 @@ def _nodes() -> tuple[dict[int, tuple[int, ...]], tuple[str, ...]]:
     return usable, (remark,) if lacking else ()
 
 
-def _by_node(point: Point, gpu: int, nodes: Mapping[int, tuple[int, ...]]) -> Iterator[Point]:
+def _by_node(point: Point, gpu: int | str, nodes: Mapping[int, tuple[int, ...]]) -> Iterator[Point]:
     """Yield a GPU's copies from each NUMA node: in a process whose cores and memory are bound there."""
     for node, cpus in nodes.items():
         job = job_at(point.job, Place(gpus=(gpu,), cpus=cpus, node=node))

@@ -3,12 +3,12 @@
 from inferkit.dataset.staging_record import copy_for, read_record
 from inferkit.dataset.tensors import Dataset
 from inferkit.errors import ParameterError
-from inferkit.linux.cgroups import affinity
+from inferkit.linux.cgroups import affinity, cpus
 from inferkit.machine.placement import place_ranks, spread
 from inferkit.machine.placement_overrides import elsewhere, overridden
 from inferkit.machine.topology import allowed_cores, topology
 from inferkit.plan.assumed import Assumed
-from inferkit.plan.devices import chosen_gpus
+from inferkit.plan.devices import chosen_gpus, parents_of
 from inferkit.records.params import MultiProcess
 from inferkit.records.place import Placement, cpu_ranges
 
@@ -24,7 +24,7 @@ def placements(params: MultiProcess, dataset: Dataset, assumed: Assumed | None =
     ParameterError
         If it cannot be done on this machine, or the data set is too small to be shared out.
     """
-    machine, allowed = topology(), affinity()
+    machine, allowed = topology().with_instances(parents_of(params.gpus)), affinity()
     gpus = chosen_gpus(params.device, params.gpus, assumed)
     named, usable = machine, set(allowed)
     if assumed is not None:
@@ -33,7 +33,7 @@ def placements(params: MultiProcess, dataset: Dataset, assumed: Assumed | None =
     apart = spread(machine, gpus) if params.device == "cuda" else []
     plans = []
     for count in _gpu_counts(params, len(apart)):
-        for ranks in params.ranks or _auto(count or min(MOST_RANKS, len(allowed_cores(machine, allowed)))):
+        for ranks in params.ranks or _auto(count or min(MOST_RANKS, len(allowed_cores(machine, allowed)), cpus())):
             plan = place_ranks(machine, ranks, gpus=apart[:count], cpus=allowed, cores=params.cores)
             plan = overridden(plan, params.placement, named, usable)
             plans.append(_with_data(plan, dataset))

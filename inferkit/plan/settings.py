@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from inferkit.errors import ParameterError
 from inferkit.plan.assumed import Assumed
-from inferkit.plan.devices import chosen_gpus, device_axes
+from inferkit.plan.devices import chosen_gpus, device_axes, place_of_instance
 from inferkit.readers import reader_class
 from inferkit.records.figures import Scalar
 from inferkit.records.job import DeviceOptions, Job, PipelineJob, ReadJob, ReadOptions
@@ -76,9 +76,15 @@ def of_one_process(params: SingleProcess, assumed: Assumed | None = None) -> lis
         message = f"gpu_counts is {params.gpu_counts}, but {there}: lower it, or leave it empty"
         raise ParameterError(message)
     sets = [gpus[:count] for count in params.gpu_counts] or [gpus]
-    return [
-        Setting(DeviceOptions(kind=params.device, numbers=tuple(own)), device_axes(params.device, own)) for own in sets
-    ]
+    return [_of_devices(params.device, own) for own in sets]
+
+
+def _of_devices(kind: str, gpus: Sequence[int | str]) -> Setting:
+    axes = device_axes(kind, gpus)
+    numbers = tuple(gpu for gpu in gpus if isinstance(gpu, int))
+    if len(numbers) == len(gpus):
+        return Setting(DeviceOptions(kind=kind, numbers=numbers), axes)
+    return Setting(DeviceOptions(kind=kind), axes, (place_of_instance(gpus),))
 
 
 def of_ranks(params: MultiProcess, placements: Sequence[Placement]) -> list[Setting]:

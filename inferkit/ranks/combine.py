@@ -12,7 +12,7 @@ from inferkit.pipeline.steadiness import drifted, with_error
 from inferkit.ranks.aggregate import Sum, add_up, common_repeats, common_series, common_stages
 from inferkit.records.figures import Figure, Json, Repeat
 from inferkit.records.job import Job, Outcome, ProgressTrace, Window
-from inferkit.records.place import Place, cpu_ranges
+from inferkit.records.place import Place, cpu_ranges, gpu_names
 from inferkit.stats import interval
 from inferkit.units import duration, percent
 from inferkit.validity.io_accounting import shares
@@ -168,11 +168,10 @@ def _placement(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> tuple[list[s
             reasons += bad
             unverified += unknown
     known = topology().gpus
-    lost = sorted(
-        {gpu for job in jobs if job.place for gpu in job.place.gpus if gpu not in known or known[gpu].node is None}
-    )
+    lost = {gpu for job in jobs if job.place for gpu in job.place.gpus if gpu not in known or known[gpu].node is None}
     if lost:
-        unverified.append(f"NUMA node of GPU {cpu_ranges(lost)}: unknown, so nobody knows if cores and memory are near")
+        names = gpu_names(sorted(lost, key=str))
+        unverified.append(f"NUMA node of GPU {names}: unknown, so nobody knows if cores and memory are near")
     return reasons, unverified
 
 
@@ -197,7 +196,7 @@ def _taking_turns(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> Iterator[
     """Say where ranks computed on one GPU in turn, which they need not."""
     ranks = Counter(gpu for job in jobs if job.place for gpu in job.place.gpus)
     told = {gpu: own for outcome in outcomes for gpu, own in outcome.facts.get("gpus", {}).items() if gpu != "missing"}
-    for gpu, count in sorted(ranks.items()):
+    for gpu, count in sorted(ranks.items(), key=str):
         if count > 1 and told.get(str(gpu), {}).get("mps") is False:
             yield (
                 f"{count} ranks took turns on GPU {gpu}: NVIDIA's MPS lets them compute at the same time "

@@ -50,7 +50,7 @@ class Group(Closing):
         with ExitStack() as stack:
             stack.callback(self.close)
             for job in self.jobs:
-                self.ranks.append(_start(job))
+                self.ranks.append(launch(job))
             stack.pop_all()
 
     @property
@@ -213,11 +213,3 @@ class _Pace:
         self.longest_s = max(self.longest_s, silent)
         self._seen, self._since = progress, now
         return 0.0
-
-
-def _start(job: Job) -> Handle:
-    try:
-        return launch(job)
-    except OSError as error:
-        message = f"{job.place or 'the rank'} cannot start: {error}"
-        raise RankFailure(message, type(error).__name__, "") from error

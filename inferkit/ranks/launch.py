@@ -5,10 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from time import monotonic, monotonic_ns
 from typing import IO, Any
@@ -16,6 +15,7 @@ from typing import IO, Any
 from inferkit.closing import Closing
 from inferkit.errors import InferkitError, RankError
 from inferkit.machine.affinity import Binding, binding, environment, inherited
+from inferkit.os_errors import hinted, system_refusal
 from inferkit.ranks import watchdog
 from inferkit.readers import find_dataset
 from inferkit.records.job import Job, Outcome, ProgressTrace, RankProgress, reading_of
@@ -51,21 +51,29 @@ class Handle(Closing):
         self._ready = threading.Event()
         self._passed: ProgressTrace | None = None
         self.binding = binding(job.place) if job.place else Binding()
-        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the handle; it has no name
+        self._stderr: IO[bytes] = os.fdopen(os.memfd_create("last words"), "r+b")  # needs no disk that has room
+        with ExitStack() as undo:
+            undo.callback(self._stderr.close)
+            self._process = self._started()
+            undo.callback(self._process.kill)
+            self._listener = threading.Thread(target=self._listen, name="rank events", daemon=True)
+            self._listener.start()
+            undo.pop_all()
+        self._watchdog = watchdog.Watchdog(partial(watchdog.signs, self.pid))
+        self._say(job.model_dump_json())
+
+    def _started(self) -> "subprocess.Popen[str]":
+        place = self.job.place or Place()
         with inherited(self.binding.cpus):
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 [*self.binding.prefix, sys.executable, "-m", "inferkit.ranks.rank"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
                 text=True,
                 start_new_session=True,
-                env={**environment(job.place or Place()), **NO_PLUGINS},
+                env={**environment(place), **NO_PLUGINS},
             )
-        self._watchdog = watchdog.Watchdog(partial(watchdog.signs, self.pid))
-        self._listener = threading.Thread(target=self._listen, name="rank events", daemon=True)
-        self._listener.start()
-        self._say(job.model_dump_json())
 
     @property
     def pid(self) -> int:
@@ -190,10 +198,14 @@ class Handle(Closing):
         elif code < 0:
             name = signal.Signals(-code).name
             hint = {"SIGKILL": "out of memory?", "SIGBUS": self._damage()}.get(name)
-            message = f"rank {self.pid} was killed by {name}" + (f" ({hint})" if hint else "")
+            message = f"rank {self.pid} was killed by {name}" + (f" ({hint})" if hint else self._said())
         else:
-            message = f"rank {self.pid} ended with exit code {code} and no result"
+            message = f"rank {self.pid} ended with exit code {code} and no result{self._said()}"
         return RankFailure(message, "RankError", self.last_words())
+
+    def _said(self) -> str:
+        words = self.last_words().splitlines()
+        return f": {hinted(words[-1])}" if words else ""
 
     def _damage(self) -> str:
         """Say which file is not what it was when its pages were mapped."""
@@ -241,5 +253,17 @@ class RankFailure(RankError):
 
 
 def launch(job: Job) -> Handle:
-    """Start a rank for a job and return at once."""
-    return Handle(job)
+    """Start a rank for a job and return at once.
+
+    Raises
+    ------
+    RankFailure
+        If the system has no process, thread, memory or open file for it.
+    """
+    try:
+        return Handle(job)
+    except (OSError, RuntimeError, MemoryError) as error:
+        if (why := system_refusal(error)) is None:
+            raise
+        message = f"{job.place or 'the rank'} cannot start: {why}"
+        raise RankFailure(message, type(error).__name__, "") from error

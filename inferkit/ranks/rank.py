@@ -20,11 +20,13 @@ from time import monotonic_ns, sleep
 from typing import Any, TextIO
 
 from inferkit.errors import InferkitError
+from inferkit.linux.limits import end_first_without_memory, raise_open_files
 from inferkit.linux.parent import end_with_parent
 from inferkit.machine.affinity import whereabouts
 from inferkit.machine.cpu_monitor import CpuMonitor
 from inferkit.machine.gpu_monitor import GpuMonitor
 from inferkit.machine.monitor import SOURCES, Monitor
+from inferkit.os_errors import system_refusal
 from inferkit.pipeline.timeline import Timeline
 from inferkit.pipeline.workloads import WORKLOADS
 from inferkit.ranks.group_timeline import GroupTimeline
@@ -108,6 +110,8 @@ class _Parent:
 def main() -> None:
     """Measure the job that comes on standard input."""
     end_with_parent()
+    end_first_without_memory()
+    raise_open_files()
     events = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints must not get between the events
     parent = _Parent(sys.stdin, events)
@@ -127,9 +131,10 @@ def main() -> None:
         if parent.timeline is not None:
             facts = outcome.facts | {"whereabouts": parent.found}
             outcome = outcome.model_copy(update={"trace": parent.timeline.trace(), "facts": facts})
-    except (InferkitError, OSError, MemoryError) as error:
+    except (InferkitError, OSError, MemoryError, RuntimeError) as error:
         first = _first(error)
-        parent.tell("failure", error=type(first).__name__, message=str(first), detail=traceback.format_exc())
+        message = system_refusal(first) or str(first)
+        parent.tell("failure", error=type(first).__name__, message=message, detail=traceback.format_exc())
     else:
         parent.tell("result", outcome=outcome.model_dump(mode="json"))
     finally:

@@ -157,6 +157,9 @@ class Reader(Closing):
         """What the record should tell of how this reader reads."""
         return {}
 
+    def begin(self) -> None:
+        """Take note that reading begins now: what others do to the files from here on disturbs it."""
+
     def check_unchanged(self) -> None:
         """Check, after the last batch, that no file was replaced, cut or written to while it was read.
 

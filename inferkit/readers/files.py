@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from inferkit.dataset.tensors import Dataset
 from inferkit.errors import ReadError
+from inferkit.os_errors import explained
 
 OPEN_FILES_PER_THREAD = 16
 LARGEST_READ = 0x7FFFF000
@@ -38,10 +39,9 @@ def identity(file: Path | int) -> FileIdentity:
 
 
 def cannot(error: OSError, what: str, path: object, offset: int | None = None) -> ReadError:
-    """Return what to raise when the storage refuses: with file, offset and errno."""
+    """Return what to raise when the storage refuses: with file, offset, errno and what that errno means."""
     place = "" if offset is None else f" at byte {offset}"
-    hint = "" if offset is not None else "; is the storage still mounted?"
-    return ReadError(f"cannot {what} {path}{place}: {error.strerror} (errno {error.errno}){hint}")
+    return ReadError(f"cannot {what} {path}{place}: {explained(error)}")
 
 
 class KnownFiles:
@@ -52,7 +52,7 @@ class KnownFiles:
     dataset
         Whose files.
     times
-        False leaves out when they were written to: mapping pages for a GPU, in any process, counts as writing.
+        False leaves out when they were written to: making pages known to a GPU, in any process, counts as writing.
     """
 
     def __init__(self, dataset: Dataset, *, times: bool = True) -> None:

@@ -20,7 +20,7 @@ from inferkit.readers.base import Allocator, Capabilities, DecodingReader, Reade
 from inferkit.readers.files import cannot
 from inferkit.records.figures import Json
 from inferkit.records.job import ReadOptions
-from inferkit.text import plain
+from inferkit.text import plain, spelled
 
 if TYPE_CHECKING:  # reading tensors must not wait for image libraries
     from inferkit.dataset.decode import Decoder
@@ -120,7 +120,9 @@ class JpegFiles(Reader):
         try:
             self._decoder().decode(data, out)
         except self._decoding.ImageError as error:
-            message = f"{self.dataset.path(file)} {error}: move it out of the folder; stage 01 lists all such"
+            message = (
+                f"{spelled(str(self.dataset.path(file)))} {error}: move it out of the folder; stage 01 lists all such"
+            )
             raise ReadError(plain(message)) from error
 
     def _decoder(self) -> "Decoder":
@@ -190,7 +192,7 @@ def _nbytes(path: Path) -> int:
         status = path.stat()
         check_regular(status, MAX_BYTES)
     except OSError as error:
-        message = f"{path} cannot be read: {error.strerror}. Move it out of the folder; stage 01 lists all such."
+        message = f"{spelled(str(path))} cannot be read: {error.strerror}. Move it out of the folder; stage 01 lists all such."
         raise ReadError(plain(message)) from error
     return status.st_size
 

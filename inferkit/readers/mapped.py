@@ -70,7 +70,8 @@ class MappedReader(Reader):
         paths = [dataset.path(k) for k in range(len(dataset.files))]
         in_memory = all(own.holder.reader in IN_MEMORY for own in holders(paths))
         writable = in_memory and all(os.access(path, os.W_OK) for path in paths)
-        self._known = KnownFiles(dataset, times=False)
+        self._replaced = KnownFiles(dataset, times=False)  # to make pages known to a GPU is to write to them
+        self._written: KnownFiles | None = None
         self._files: list[_MappedFile] = []
         with ExitStack() as undo:
             undo.callback(self.close)
@@ -90,9 +91,15 @@ class MappedReader(Reader):
             for file, start, count, first in pieces
         )
 
+    def begin(self) -> None:
+        """Note when the files were written to last: all processes that measure have mapped them by now."""
+        self._written = KnownFiles(self.dataset)
+
     def check_unchanged(self) -> None:
-        """Check that no file changed."""
-        self._known.check_all()
+        """Check that no file was replaced since it was mapped, or written to since reading began."""
+        self._replaced.check_all()
+        if self._written is not None:
+            self._written.check_all()
 
     def close(self) -> None:
         """Undo registrations and mappings."""

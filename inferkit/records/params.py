@@ -23,6 +23,7 @@ from inferkit.records.values import (
     FilePath,
     Gpu,
     GpuCount,
+    GpuName,
     Images,
     ImagesOfFile,
     Label,
@@ -65,8 +66,13 @@ class Group(BaseModel):
             If a value is refused, or if a literal lies there under a name that no notebook declares.
         """
         known = {name for model in NOTEBOOKS.values() for name in model.model_fields}
+        begun_with = _begun_with(namespace)
         for name, value in namespace.items():
-            if _is_literal(name, value) and name not in known:
+            if (
+                _is_literal(name, value)
+                and name not in known
+                and not (name in begun_with and begun_with[name] is value)
+            ):
                 raise ParameterError(unknown_parameter(name, known, f"notebook {cls.file_stem}"))
         return cls.check({name: namespace[name] for name in cls.model_fields if name in namespace})
 
@@ -160,7 +166,9 @@ class Hardware(Parameters):
     """Which device receives the images."""
 
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="cpu or cuda")
-    gpus: Several[Gpu] = Field(default=[], description="ids of the GPUs to use; empty: all")
+    gpus: Several[Gpu | GpuName] = Field(
+        default=[], description="numbers or UUIDs of the GPUs, or MIG instances, to use; empty: all"
+    )
 
 
 class Networks(Parameters):
@@ -298,6 +306,12 @@ MEASURING: dict[str, type[Parameters]] = {
 }
 """The notebooks that write records, in the order in which they are run."""
 NOTEBOOKS: dict[str, type[Group]] = {**MEASURING, Compare.notebook: Compare}
+
+
+def _begun_with(namespace: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what IPython's start-up files had put into a notebook's namespace before its first cell ran."""
+    shell = namespace["get_ipython"]() if callable(namespace.get("get_ipython")) else None
+    return getattr(shell, "user_ns_hidden", {})
 
 
 def _is_literal(name: str, value: object) -> bool:

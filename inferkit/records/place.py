@@ -15,7 +15,7 @@ class Place(BaseModel):
     rank, ranks
         Which of how many.
     gpus
-        NVML's numbers of the GPUs that it sees.
+        NVML's numbers of the GPUs that it sees, or UUIDs of MIG instances.
     cpus
         Logical CPUs that it is bound to, physical cores first; empty: not bound.
     node
@@ -27,14 +27,14 @@ class Place(BaseModel):
     model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
     rank: int = 0
     ranks: int = 1
-    gpus: tuple[int, ...] = ()
+    gpus: tuple[int | str, ...] = ()
     cpus: tuple[int, ...] = ()
     node: int | None = None
     folder: str = ""
 
     def __str__(self) -> str:
         """Name the rank by where it is: ``rank 1 (GPU 1, CPUs 8-15, node 1)``."""
-        where = [f"GPU {cpu_ranges(self.gpus)}"] if self.gpus else []
+        where = [f"GPU {gpu_names(self.gpus)}"] if self.gpus else []
         where += [f"CPUs {cpu_ranges(self.cpus)}"] if self.cpus else []
         where += [] if self.node is None else [f"node {self.node}"]
         return f"rank {self.rank}" + (f" ({', '.join(where)})" if where else "")
@@ -56,7 +56,14 @@ class Placement(BaseModel):
 
 def _row(place: Place) -> list[str]:
     node = "not bound" if place.node is None else str(place.node)
-    return [str(place.rank), cpu_ranges(place.gpus) or "–", cpu_ranges(place.cpus) or "all", node, place.folder or "–"]
+    return [str(place.rank), gpu_names(place.gpus) or "–", cpu_ranges(place.cpus) or "all", node, place.folder or "–"]
+
+
+def gpu_names(gpus: Iterable[int | str]) -> str:
+    """Write numbers of GPUs as the kernel does, and MIG instances behind them."""
+    named = list(gpus)
+    numbers = cpu_ranges(gpu for gpu in named if isinstance(gpu, int))
+    return ",".join(filter(None, [numbers, *(gpu for gpu in named if isinstance(gpu, str))]))
 
 
 def cpu_ranges(cpus: Iterable[int]) -> str:

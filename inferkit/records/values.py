@@ -22,6 +22,8 @@ Length = Annotated[int, Field(gt=0, le=bounds.IMAGE_ELEMENTS)]
 Threads = Annotated[int, Field(gt=0, le=bounds.CPUS)]
 Cpus = Annotated[int, Field(ge=0, le=bounds.CPUS)]
 Gpu = Annotated[int, Field(ge=0, lt=bounds.GPUS)]
+# As nvidia-smi -L writes them; CUDA takes their beginning too, and MIG-GPU-…/1/0 of older drivers.
+GpuName = Annotated[str, Field(pattern=r"^(GPU|MIG)-[0-9A-Za-z/-]{1,80}$")]
 GpuCount = Annotated[int, Field(gt=0, le=bounds.GPUS)]
 Ranks = Annotated[int, Field(gt=0, le=bounds.RANKS)]
 Contexts = Annotated[int, Field(gt=0, le=bounds.CONTEXTS)]

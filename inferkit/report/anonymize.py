@@ -231,10 +231,10 @@ class Anonymizer:
     def _chart(self, drawn: dict[str, Any] | None, data: dict[str, Any], kind: str) -> str | None:
         if drawn is None or kind != "image/png" or drawn in data.values():
             return self._picture(kind, joined(data[kind]), searched=drawn is not None)
-        from inferkit.report.display import png  # altair
+        from inferkit.report.display import may_draw, png  # altair
 
         try:
-            return base64.b64encode(png(drawn)).decode("ascii")
+            return base64.b64encode(png(drawn)).decode("ascii") if may_draw() else None
         except ValueError:  # what cannot be drawn is no chart of ours
             return None
 

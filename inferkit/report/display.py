@@ -6,6 +6,7 @@ to version 5. Nothing is loaded from a network. A PNG of 32 colours is about a s
 
 import base64
 import io
+import sys
 from typing import Any
 
 import altair as alt
@@ -24,10 +25,19 @@ _VEGALITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
 
 
 def chart_bundle(chart: alt.TopLevelMixin) -> dict[str, Any]:
-    """Return the MIME bundle of a chart: its spec, a PNG in base64 and its text."""
+    """Return the MIME bundle of a chart: its spec, a PNG in base64 (where one can be drawn) and its text."""
     spec = rounded(chart.to_dict())
-    image = base64.b64encode(png(spec)).decode("ascii")
-    return {VEGALITE_MIME: spec, "image/png": image, "text/plain": spec.get("description", "chart")}
+    image = {"image/png": base64.b64encode(png(spec)).decode("ascii")} if may_draw() else {}
+    return {VEGALITE_MIME: spec, **image, "text/plain": spec.get("description", "chart")}
+
+
+def may_draw() -> bool:
+    """Tell whether a PNG can be drawn: V8 ends the process where its address space is limited (ulimit -v 40000000)."""
+    if sys.platform == "win32":
+        return True
+    import resource
+
+    return resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY
 
 
 def png(spec: dict[str, Any]) -> bytes:

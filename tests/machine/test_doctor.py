@@ -4,6 +4,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -32,6 +33,15 @@ SERVER = Host(
     gpus=[Gpu(index=0, name="NVIDIA H100", memory_bytes=80 * GIB, numa_node=1, compute_capability="9.0")],
     governor="performance",
 )
+
+
+IMPORT_FAULT = doctor.import_fault
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is installed can be imported; trying takes seconds."""
+    monkeypatch.setattr(doctor, "import_fault", lambda _: "")
 
 
 def change(**facts: Any) -> Host:
@@ -290,17 +300,42 @@ def test_page_cache_when_the_kernel_does_not_tell(monkeypatch: pytest.MonkeyPatc
 def test_fio_is_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program = tmp_path / "fio"
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert doctor.fio().status == "absent"
+    fio = partial(doctor.program, "fio", "--version", "why")
+    assert fio().status == "absent"
     program.write_text("#!/bin/sh\necho fio-3.99\n")
     program.chmod(0o755)
-    assert doctor.fio().found == "fio-3.99"
-    program.write_text("#!/bin/sh\nexit 3\n")
-    broken = doctor.fio()
-    assert (broken.status, "exit status 3" in broken.found) == ("limited", True)
+    assert fio().found == "fio-3.99"
+    program.write_text("#!/bin/sh\necho no library >&2\nexit 3\n")
+    broken = fio()
+    assert (broken.status, "exit code 3: no library" in broken.found) == ("limited", True)
 
 
-def test_absent_package_names_its_extra() -> None:
-    assert doctor.package("no-such-package", "demo").fix == "pip install 'inferkit[demo]'"
+def test_what_is_installed_and_cannot_be_imported_is_not_present(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that ends the process, as one does that was built for another CPU, ends no check."""
+    monkeypatch.setattr(doctor, "import_fault", IMPORT_FAULT)
+    monkeypatch.setattr(doctor, "installed", lambda names: dict.fromkeys(names, "1.0"))
+    for module, told in (("no_such_module", "ModuleNotFoundError"), ("os; os.abort()", "SIGABRT")):
+        monkeypatch.setitem(doctor.PURPOSES, "onnxruntime", (module, "measure", "why"))
+        broken = doctor.package("onnxruntime")
+        assert (broken.status, told in broken.found, "reinstall" in broken.fix) == ("limited", True, True)
+
+
+@pytest.mark.parametrize("error", [OSError(1, "not permitted"), ValueError("x"), KeyError("y"), ReadError("z")])
+def test_a_check_that_fails_ends_no_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception) -> None:
+    def fail(*_: object) -> Check:
+        raise error
+
+    names = [check.name for check in examine(tmp_path)]
+    monkeypatch.setattr(checks, "cpu", fail)
+    monkeypatch.setattr(doctor, "direct_io", fail)
+    found = examine(tmp_path)
+    assert [check.name for check in found] == names
+    assert [check.name for check in found if "the check failed" in check.found] == ["CPU", "O_DIRECT"]
+
+
+def test_absent_package_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "installed", lambda _: {})
+    assert doctor.package("scikit-image").fix == "pip install 'inferkit[demo]'"
 
 
 def test_release_numbers() -> None:

@@ -156,7 +156,7 @@ def test_odd_files_are_decoded_as_stage_01_does(images: Path, tmp_path: Path, de
 
 def test_what_is_no_file_is_named_before_anything_is_read(images: Path) -> None:
     os.mkfifo(images / "zzz\n.jpg")
-    with pytest.raises(ReadError, match=r"zzz\\n\.jpg cannot be read: it is a pipe, not a file\. Move it out"):
+    with pytest.raises(ReadError, match=r"zzz\\n\.jpg cannot be read: it is a pipe, not a file: move it out"):
         found(images)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from nbclient import NotebookClient
 
-from inferkit.cli.execute import compact
+from inferkit.cli.whole import WholeNotebooks
 from inferkit.measure.recording import kept_series
 from inferkit.pipeline.batch_sample import SAMPLE
 from inferkit.pipeline.durations import Durations
@@ -120,8 +120,7 @@ def executed(path: Path, runs: list[Run], stem: str) -> Path:
                 f"runs = answer.show_all(map(Run.from_dict, json.loads(Path({str(records)!r}).read_text())))"
             )
     NotebookClient(notebook, kernel_name="python3", timeout=600).execute()
-    nbformat.write(notebook, path)
-    compact(path)
+    WholeNotebooks().write(nbformat.writes(notebook), str(path))
     return path
 
 

@@ -1,0 +1,46 @@
+"""Executed notebooks appear whole: beside, then renamed. What cannot be written ends no measurement."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from papermill.iorw import LocalHandler, papermill_io
+
+from inferkit.files import say_once, write_whole
+from inferkit.os_errors import explained
+
+
+class WholeNotebooks(LocalHandler):
+    """Writes notebooks for papermill, which would write over them in place and stop where the disk is full.
+
+    Attributes
+    ----------
+    failure
+        Why the last write failed; empty if it did not.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.failure = ""
+
+    def write(self, content: str, path: str) -> None:
+        """Write a notebook; if that fails, the one that was there stays."""
+        self.failure = ""
+        try:
+            write_whole(Path(path), compact(json.loads(content)))
+        except OSError as error:
+            self.failure = f"{path} cannot be written: {explained(error)}"
+            say_once(f"{self.failure}; measuring goes on")
+
+
+def compact(content: dict[str, Any]) -> bytes:
+    """Return a notebook's JSON without indentation and cut lines: of many records they are a third of it."""
+    for output in (output for cell in content["cells"] for output in cell.get("outputs", ())):
+        data = output.get("data", {})
+        data |= {mime: "".join(told) for mime, told in data.items() if mime.startswith("text/")}
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+
+
+NOTEBOOKS = WholeNotebooks()
+"""Writes every notebook whose path is absolute, as all of ours are."""
+papermill_io.register("/", NOTEBOOKS)
