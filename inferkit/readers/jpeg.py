@@ -120,10 +120,7 @@ class JpegFiles(Reader):
         try:
             self._decoder().decode(data, out)
         except self._decoding.ImageError as error:
-            message = (
-                f"{spelled(str(self.dataset.path(file)))} {error}: move it out of the folder; stage 01 lists all such"
-            )
-            raise ReadError(plain(message)) from error
+            raise _unusable(self.dataset.path(file), str(error)) from error
 
     def _decoder(self) -> "Decoder":
         decoder: Decoder | None = getattr(self._mine, "decoder", None)
@@ -186,14 +183,18 @@ def changed(path: object, expected: int, found: int) -> ReadError:
     return ReadError(f"{path} had {expected} bytes when reading began, now {found} were read: it was replaced or cut")
 
 
+def _unusable(path: Path, why: str) -> ReadError:
+    """Return what to raise of a file that is no image."""
+    return ReadError(f"{spelled(str(path))} {plain(why)}: move it out of the folder; stage 01 lists all such")
+
+
 def _nbytes(path: Path) -> int:
     """Return a file's size; refuse what is no file before anything is measured."""
     try:
         status = path.stat()
         check_regular(status, MAX_BYTES)
     except OSError as error:
-        message = f"{spelled(str(path))} cannot be read: {error.strerror}. Move it out of the folder; stage 01 lists all such."
-        raise ReadError(plain(message)) from error
+        raise _unusable(path, f"cannot be read: {error.strerror}") from error
     return status.st_size
 
 
