@@ -19,6 +19,9 @@ P = ParamSpec("P")
 @click.group()
 def dataset() -> None:
     """Make and check data sets of raw tensors."""
+    from inferkit.linux.limits import raise_open_files
+
+    raise_open_files()
 
 
 def _bar(name: str) -> Any:

@@ -33,7 +33,7 @@ from inferkit.cli.kernel import OwnKernelClient
 from inferkit.cli.whole import NOTEBOOKS as WRITTEN
 from inferkit.errors import ParameterError, RankError, RecordError
 from inferkit.files import say_once
-from inferkit.linux.limits import check_room
+from inferkit.linux.limits import check_room, raise_open_files
 from inferkit.measure.progress import MIME as PROGRESS_MIME
 from inferkit.measure.progress import Sink
 from inferkit.os_errors import explained
@@ -95,6 +95,7 @@ def execute(
     ParameterError
         If the folder cannot be made, or the system allows too few open files or threads.
     """
+    raise_open_files()
     check_room()
     folder = _new_folder(out / configuration.name)
     if feed is not None:

@@ -1,4 +1,4 @@
-"""What the command inherits from whoever starts it, made usable: the terminal's letters, the umask, open files."""
+"""What the command inherits from whoever starts it, made usable: the terminal's letters, the umask."""
 
 import io
 import os
@@ -12,14 +12,9 @@ def settle() -> None:
     """Make the best of what this process and all that it starts inherit.
 
     A terminal may know few letters: others are shown as question marks, for an answer must not fail on a dash. A umask
-    that takes files from their owner would make them unreadable to the next process. The limit of open files is raised
-    to what is allowed.
+    that takes files from their owner would make them unreadable to the next process.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     os.umask(os.umask(OWNER) & ~OWNER)
-    if sys.platform == "linux":
-        from inferkit.linux.limits import raise_open_files
-
-        raise_open_files()

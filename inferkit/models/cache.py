@@ -84,7 +84,19 @@ def model_path(
         build = partial(info.build, dtype=dtype, shape=shape, seed=seed)
         path = _place(info.name, options)
         return find(path) or _convert(path, _ZOO + info.name, build, precision, images)
-    given = Path(name_or_path).expanduser()
+    return _users(Path(name_or_path).expanduser(), options, wanted, dtype, shape, precision, images)
+
+
+def _users(
+    given: Path,
+    options: dict[str, object],
+    wanted: Preprocessing,
+    dtype: str,
+    shape: tuple[int, ...] | None,
+    precision: str,
+    images: Images | None,
+) -> ModelFile:
+    """Return the file of a user's network: adapted to the images, then converted to the precision."""
     options |= {"source": digest_of(given), "preprocessing": asdict(wanted)}
     path = _place(given.stem, options)
     if found := find(path):
