@@ -25,6 +25,8 @@ LEAST = 2
 _TELLING = re.compile(r"\d|[^\w\s]")
 _HOMES = re.compile(r"(?:/home|/Users|\\Users|/users|/run/media|pytest-of)(?:/|\\{1,2}|-)([^\s/\\\"'`<>:;,)\]}]+)")
 _MAILS = re.compile(r"(?<![\w.+-])([\w.+-]{2,})@([\w-]+(?:\.[\w-]+)*)")
+_HOST = re.compile(r"^\w+://|:\d+$")
+"""What stands beside the host in an endpoint."""
 _SERVERS = re.compile(r"(?<![\w./:-])([A-Za-z][\w.-]+):/[\w.-]|://(?:[^\s/@\"'<>]*@)?([A-Za-z][\w.-]+)")
 
 
@@ -63,7 +65,7 @@ def _recorded(record: Json) -> Iterator[Known]:
 def _store(params: Json) -> Iterator[Known]:
     """Yield what names an object store, and whose credentials it was read with."""
     if isinstance(params, dict):
-        yield Known("host", str(params.get("s3_endpoint") or "").partition("://")[2].rpartition(":")[0])
+        yield Known("host", _HOST.sub("", str(params.get("s3_endpoint") or "")))
         yield Known("user", str(params.get("s3_profile") or ""))
 
 
