@@ -5,6 +5,10 @@
     - DatasetError     files or manifest are not what they should be
         - UnfinishedError  a data set's making or copying was begun and could not be finished
     - ReadError        storage did not deliver the bytes
+        - ThrottledError   an object store wanted fewer requests, again and again
+        - BrokenTransferError  a connection ended amid an answer, or an answer has another length, again and again
+        - ReplacedError    an object is another one than when reading began
+    - CredentialError  an object store does not take the credentials, or they have expired
     - DeviceError      memory, a copy, a stream or an event failed
     - ModelError       an ONNX graph cannot be built or adapted
     - EngineError      inference cannot start or failed
@@ -34,6 +38,22 @@ class UnfinishedError(DatasetError):
 
 class ReadError(InferkitError):
     """Storage failed to deliver the bytes that a batch needs."""
+
+
+class ThrottledError(ReadError):
+    """An object store answered that it wants fewer requests, to every attempt."""
+
+
+class BrokenTransferError(ReadError):
+    """A connection ended amid an answer, or the answer has another length than what was asked for, at every attempt."""
+
+
+class ReplacedError(ReadError):
+    """An object was replaced while it was read."""
+
+
+class CredentialError(InferkitError):
+    """Credentials are missing, refused or expired. No message holds any of them."""
 
 
 class DeviceError(InferkitError):

@@ -19,9 +19,11 @@ from inferkit.cli.init import lay_out
 from inferkit.cli.main import main
 from inferkit.dataset.staging import TARGET
 from inferkit.dataset.synthetic import make_synthetic
+from inferkit.objects.place import ObjectPath
 from inferkit.plan.grid import Grid
 from inferkit.records.notebooks import read_notebook
 from inferkit.records.params import MakeDataset, SingleProcess
+from tests.object_store import shared_store
 from tests.report.conftest import notebook_of
 
 ROOT = Path(__file__).parents[1]
@@ -55,6 +57,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(3):
         Image.new("RGB", (40, 30), (number * 50, 90, 10)).save(folder / "photos" / f"{number}.jpg")
     make_synthetic(MakeDataset(data=str(folder / "storage" / "set"), limit=9, shape=[3, 8, 8]))
+    for path in (folder / "storage" / "set").iterdir():
+        shared_store().put(ObjectPath("bucket", f"set/{path.name}"), path.read_bytes())
     executed = folder / "runs" / "nvme" / "now"
     executed.mkdir(parents=True)
     shutil.copy(EXECUTED, executed)
@@ -77,6 +81,7 @@ def here(command: str, place: Path) -> list[str]:
         ("/mnt/nvme/set", f"{place}/storage/{made}"),
         ("/mnt/nvme", f"{place}/storage"),
         ("/photos", f"{place}/photos"),
+        ("http://10.0.0.7:9000", shared_store().url),
         ("runs/nvme/…", "runs/nvme/now"),
     ):
         command = command.replace(there, instead)
@@ -102,7 +107,9 @@ def run(words: list[str], cwd: Path) -> None:
 
 
 @pytest.mark.parametrize("command", commands())
-def test_a_command_of_the_readme_works(command: str, place: Path) -> None:
+def test_a_command_of_the_readme_works(command: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", shared_store().url)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(place / "cache"))
     words = here(command, place)
     if words[0] in {"pip", "conda"}:
         pytest.skip("downloads")

@@ -2,17 +2,19 @@
 
 import difflib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from inferkit.cli.plain_yaml import MOST_BYTES, plain_yaml
+from inferkit.dataset.contents import contents
 from inferkit.dataset.record import check_sources, check_target, counted, expected, holds_images, lies_there
 from inferkit.dataset.target import target
 from inferkit.dataset.tensors import Dataset
-from inferkit.errors import InferkitError, ParameterError
+from inferkit.errors import CredentialError, InferkitError, ParameterError, ReadError
 from inferkit.files import obstacle, read_regular
+from inferkit.objects.place import is_url
 from inferkit.plan.assumed import Assumed, gpus_named
 from inferkit.plan.build import plan
 from inferkit.plan.networks import DEFAULT_SHAPE, shape_for
@@ -144,7 +146,8 @@ def planned(
         values.setdefault("earlier", str(target))
     values = _shape_of_models(values) | values
     params = _check(place, values, models)
-    skipped = {} if only else {notebook: why for notebook, p in params.items() if (why := _does_not_apply(p, values))}
+    unfit = {notebook: _does_not_apply(its_params, values, dry) for notebook, its_params in params.items() if not only}
+    skipped = {notebook: why for notebook, why in unfit.items() if why}
     notebooks = {notebook: params[notebook] for notebook in MEASURING if notebook in params and notebook not in skipped}
     plans: dict[str, Plan] = {}
     assumed = Assumed(gpus_named(notebooks.values())) if dry else None
@@ -170,11 +173,21 @@ def _pending(
     if assumed is None or not any(isinstance(params, Reading) for params in notebooks.values()):
         return None
     maker = MakeDataset.check(_declared(MakeDataset, values), where=where)
-    if not maker.data or target(maker).exists():
+    if not maker.data or _answers(contents(target(maker)).exists, dry=True):
         return None
     check_target(target(maker), elsewhere=True)
     assumed.told.append(f"data set {target(maker)}, as notebook 01 would make it")
     return counted(maker)
+
+
+def _answers(asked: Callable[[], bool], dry: bool) -> bool:
+    """Return what a folder or a store answers; for a dry run a store that cannot be asked holds nothing."""
+    try:
+        return asked()
+    except (CredentialError, ReadError):
+        if not dry:
+            raise
+        return False
 
 
 def _parameter_file(config: str) -> tuple[Path, Path]:
@@ -268,20 +281,20 @@ def _check(where: str, values: Mapping[str, Any], models: Mapping[str, type[Para
 def _shape_of_models(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the shape of random images for models that want others than photographs; nothing where none are made."""
     models, data = values.get("models"), values.get("data")
-    there = bool(data) and isinstance(data, str) and holds_images(resolve(data))
+    there = isinstance(data, str) and bool(data) and (is_url(data) or holds_images(resolve(data)))
     if there or values.get("images") or "size" in values or not isinstance(models, list):
         return {}
     shape = shape_for(models)
     return {} if shape == DEFAULT_SHAPE else {"shape": list(shape)}
 
 
-def _does_not_apply(params: Parameters, values: Mapping[str, Any]) -> str:
+def _does_not_apply(params: Parameters, values: Mapping[str, Any], dry: bool) -> str:
     """Return why a notebook has nothing to do with such parameters; empty if it has something to do."""
     readers = values.get("readers", [])
     if isinstance(params, MakeDataset):
         if readers and not any(READERS[r].capabilities.has_files for r in readers if r in READERS):
             return f"reader {', '.join(readers)} needs no data set"
-        if not params.images and lies_there(params):
+        if not params.images and _answers(lambda: lies_there(params), dry):
             return f"{target(params)} holds a data set already, and no images are named"
     if isinstance(params, StorageToHost) and not any(
         READERS[r].capabilities.has_ceiling for r in params.readers if r in READERS

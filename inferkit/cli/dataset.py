@@ -7,13 +7,16 @@ from typing import Any, ParamSpec, get_args
 
 import click
 
-from inferkit.cli.refusals import FAILED, OK, REFUSED, refusals, say, warn
-from inferkit.errors import UnfinishedError
-from inferkit.records.params import MakeDataset
+from inferkit.cli.refusals import BEGUN, FAILED, OK, REFUSED, refusals, say, warn
+from inferkit.errors import ParameterError
+from inferkit.objects.place import Folder, is_url
+from inferkit.records.params import MakeDataset, ObjectStores
 from inferkit.text import shortened
 from inferkit.units import gigabytes, rate
 
 P = ParamSpec("P")
+_BEGUN = {kind.__name__ for own in BEGUN for kind in (own, *own.__subclasses__())}
+"""The names of what goes wrong only once something runs."""
 
 
 @click.group()
@@ -39,9 +42,25 @@ def _option(flag: str, **settings: Any) -> Callable[[Callable[P, None]], Callabl
     return click.option(flag, **told | settings)
 
 
+def _store_options(command: Callable[P, None]) -> Callable[P, None]:
+    """Declare how to speak to an object store; of credentials there is no option."""
+    for flag in ("--s3-profile", "--s3-region", "--s3-endpoint"):
+        described = MakeDataset.model_fields[flag[2:].replace("-", "_")].description
+        command = _option(flag, help=f"For s3://…: {described}")(command)
+    words = "For s3://…: address objects as endpoint/bucket/key, or as bucket.endpoint/key."
+    return click.option("--s3-path-style/--s3-host-style", default=True, show_default=True, help=words)(command)
+
+
+def _place(text: str, options: dict[str, Any]) -> Folder:
+    """Return the folder, or the objects, that an argument names."""
+    given = {name: value for name, value in options.items() if value is not None}
+    store = ObjectStores.check(given, where=click.get_current_context().command_path)
+    return store.place(text) if is_url(text) else Path(text)
+
+
 @dataset.command("make")
 @click.argument("images")
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out")
 @_option("--size", help="Height and width in pixels.")
 @click.option("--shape", default="", help="Of random images, such as 1,28,28 (default: 3,size,size).")
 @_option("--dtype", show_default="uint8")
@@ -53,26 +72,30 @@ def _option(flag: str, **settings: Any) -> Callable[[Callable[P, None]], Callabl
 @_option("--images-per-file")
 @_option("--workers", help="Processes; 0: one per core.")
 @click.option("--overwrite", is_flag=True, help="Replace a data set that was made with other options.")
+@_store_options
 @refusals
-def make(images: str, out: Path, *, shape: str, overwrite: bool, **options: Any) -> None:
-    """Make a data set in OUT from the JPEG files in IMAGES ("demo": scikit-image's photographs, "": random images)."""
+def make(images: str, out: str, *, shape: str, overwrite: bool, **options: Any) -> None:
+    """Make a data set in OUT from the JPEG files in IMAGES ("demo": scikit-image's photographs, "": random images).
+
+    Both may be s3://bucket/prefix.
+    """
     from inferkit.dataset.record import check_sources, make_dataset
 
     lengths = [int(part) if part.isdecimal() and len(part) < 20 else part for part in shape.split(",") if part]
-    source = images if images in ("", "demo") else str(Path(images).absolute())
+    source = images if images in ("", "demo") or is_url(images) else str(Path(images).absolute())
     given = {name: value for name, value in options.items() if value is not None}
-    given |= {"shape": lengths, "images": source, "data": str(out.absolute())}
+    given |= {"shape": lengths, "images": source, "data": out if is_url(out) else str(Path(out).absolute())}
     params = MakeDataset.check(given, where="inferkit dataset make")
     check_sources(params)
     with _bar("make") as progress:
         made = make_dataset(params, progress.making, overwrite=overwrite)
     if made.failure is not None:
         warn(made.failure.message)
-        sys.exit(FAILED if made.failure.kind == UnfinishedError.__name__ else REFUSED)
+        sys.exit(FAILED if made.failure.kind in _BEGUN else REFUSED)
     for name, reason in made.facts["skipped"].items():
         say(f"skipped {name}: {reason}", err=True)
     if (more := made.facts["skipped_count"] - len(made.facts["skipped"])) > 0:
-        say(f"skipped {more} more: {out / 'dataset.json'} lists all", err=True)
+        say(f"skipped {more} more: {out}/dataset.json lists all", err=True)
     speed = f", {rate(made.measured.images_per_s)}" if made.measured and made.measured.images_per_s else ""
     say(
         f"{out}: {made.facts['images']} images, {gigabytes(made.facts['dataset_bytes'])}, "
@@ -81,14 +104,38 @@ def make(images: str, out: Path, *, shape: str, overwrite: bool, **options: Any)
 
 
 @dataset.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("url", metavar="s3://BUCKET/PREFIX")
+@click.option("--overwrite", is_flag=True, help="Replace another data set that lies there.")
+@_store_options
 @refusals
-def verify(folder: Path) -> None:
-    """Hash every image of FOLDER and compare the hashes with those written when it was made."""
+def push(source: Path, url: str, *, overwrite: bool, **options: Any) -> None:
+    """Copy the data set (or the JPEG files) in SOURCE to an object store; an interrupted push goes on where it stopped.
+
+    Credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or from a profile.
+    """
+    from inferkit.dataset.push import push as push_dataset
+
+    place = _place(url, options)
+    if isinstance(place, Path):
+        message = f"{url} is no s3://bucket/prefix: to copy to a folder, use cp"
+        raise ParameterError(message)
+    with _bar("push") as progress:
+        pushed = push_dataset(source, place, progress.staging, overwrite=overwrite)
+    now = f"{pushed.sent_files} of {pushed.files} files ({gigabytes(pushed.sent_bytes)}) sent now"
+    say(f"{place}: {gigabytes(pushed.nbytes)}, {now}, the rest was there")
+
+
+@dataset.command()
+@click.argument("folder")
+@_store_options
+@refusals
+def verify(folder: str, **options: Any) -> None:
+    """Hash every image of FOLDER (or s3://bucket/prefix) and compare with the hashes written when it was made."""
     from inferkit.dataset.format import open_dataset
     from inferkit.dataset.format import verify as verify_dataset
 
-    opened = open_dataset(folder)
+    opened = open_dataset(_place(folder, options))
     with _bar("verify") as progress:
         report = verify_dataset(opened, progress.making)
     for name, index in report.altered:
@@ -98,17 +145,18 @@ def verify(folder: Path) -> None:
 
 
 @dataset.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder")
+@_store_options
 @refusals
-def info(folder: Path) -> None:
-    """Show what a data set holds."""
+def info(folder: str, **options: Any) -> None:
+    """Show what a data set in FOLDER (or s3://bucket/prefix) holds."""
     import yaml
 
     from inferkit.dataset.format import open_dataset
     from inferkit.dataset.manifest import read_manifest
 
-    opened = open_dataset(folder)
-    manifest = read_manifest(folder)
+    opened = open_dataset(_place(folder, options))
+    manifest = read_manifest(opened.folder)
     size = f"{gigabytes(opened.nbytes)} in {len(opened.files)} files"
     say(f"{folder}: {opened.images} images {opened.dtype} {opened.shape}, {size}")
     if manifest is not None:

@@ -4,15 +4,14 @@ This module needs no image library: measuring processes read data sets but do no
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from io import BytesIO
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import get_args
 
-from inferkit.dataset.folders import search
+from inferkit.dataset.contents import Contents, contents
 from inferkit.dataset.manifest import HASHES_NAME, JOURNAL_NAME, MANIFEST_NAME, DType, Manifest, read_manifest
-from inferkit.dataset.tensors import DTYPES, Dataset, TensorFile, file_hashes, image_bytes
+from inferkit.dataset.tensors import DTYPES, Dataset, TensorFile, hashes_of, image_bytes
 from inferkit.errors import DatasetError, ParameterError
+from inferkit.objects.place import Folder
 
 _OF_IMAGES = (".JPEG", ".jpeg", ".JPG", ".jpg")
 """Other programs name an image's tensor after the JPEG file that it was made of, one image a file."""
@@ -21,7 +20,7 @@ ShowProgress = Callable[[int, int], None]
 """Called with how much is done and how much there is in all: images, or bytes when a data set is staged."""
 
 
-def open_dataset(folder: Path, *, dtype: str | None = None, shape: tuple[int, ...] | None = None) -> Dataset:
+def open_dataset(folder: Folder, *, dtype: str | None = None, shape: tuple[int, ...] | None = None) -> Dataset:
     """Open a folder of tensor files and check that every file is what it should be.
 
     Parameters
@@ -39,16 +38,17 @@ def open_dataset(folder: Path, *, dtype: str | None = None, shape: tuple[int, ..
         If dtype or shape make no sense.
     """
     _check_request(dtype, shape)
-    if not folder.is_dir():
+    there = contents(folder)
+    if not there.exists():
         message = f"{folder} is not a folder. Make the data set first, or correct the path."
         raise DatasetError(message)
     manifest = read_manifest(folder)
     if manifest is not None:
-        return _open_described(folder, manifest, dtype, shape)
-    if (folder / JOURNAL_NAME).exists():
+        return _open_described(folder, there, manifest, dtype, shape)
+    if there.size(JOURNAL_NAME) is not None:
         message = f"{folder} is half made ({JOURNAL_NAME} is there, {MANIFEST_NAME} is not). Run the same make again."
         raise DatasetError(message)
-    return _open_undescribed(folder, dtype, shape)
+    return _open_undescribed(folder, there, dtype, shape)
 
 
 def _check_request(dtype: str | None, shape: tuple[int, ...] | None) -> None:
@@ -60,26 +60,20 @@ def _check_request(dtype: str | None, shape: tuple[int, ...] | None) -> None:
         raise ParameterError(message)
 
 
-def tensor_names(folder: Path) -> list[str]:
+def tensor_names(folder: Folder) -> list[str]:
     """List ``*.tensors`` files under ``folder``, links followed, as sorted posix paths relative to it.
 
     Raises
     ------
-    DatasetError
-        If a sub-folder cannot be listed.
+    InferkitError
+        If a sub-folder, or the store, cannot be listed.
     """
-    return _files(folder, (".tensors",))
+    return contents(folder).names((".tensors",))
 
 
-def _files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
-    files, unlisted = search(folder)
-    if unlisted and folder.is_dir():
-        message = f"{folder / unlisted[0]} cannot be listed ({len(unlisted)} such folders): may you read it?"
-        raise DatasetError(message)
-    return [name for name in files if name.endswith(suffixes) and (folder / name).is_file()]
-
-
-def _open_described(folder: Path, manifest: Manifest, dtype: str | None, shape: tuple[int, ...] | None) -> Dataset:
+def _open_described(
+    folder: Folder, there: Contents, manifest: Manifest, dtype: str | None, shape: tuple[int, ...] | None
+) -> Dataset:
     for what, asked, found in (("dtype", dtype, manifest.dtype), ("shape", shape, manifest.shape)):
         if asked is not None and asked != found:
             message = (
@@ -87,26 +81,28 @@ def _open_described(folder: Path, manifest: Manifest, dtype: str | None, shape: 
                 f"a data set of {what} {asked} in another folder."
             )
             raise DatasetError(message)
-    files = tuple(TensorFile(entry.name, entry.images, entry.nbytes) for entry in manifest.files)
-    dataset = Dataset(folder, manifest.dtype, manifest.shape, files, described=True)
-    for file in files:
-        _check_size(dataset, file)
+    listed = tuple(TensorFile(entry.name, entry.images, entry.nbytes) for entry in manifest.files)
+    dataset = Dataset(folder, manifest.dtype, manifest.shape, listed, described=True)
+    for file in listed:
+        _check_size(dataset, file, there.size(file.name))
+    files = tuple(replace(file, etag=there.etag(file.name)) for file in listed)
+    dataset = replace(dataset, files=files)
     if manifest.images != dataset.images:
         message = f"{folder / MANIFEST_NAME} says {manifest.images:,} images, its files add up to {dataset.images:,}"
         raise DatasetError(message)
-    foreign = set(tensor_names(folder)) - {file.name for file in files}
+    foreign = set(there.names((".tensors",))) - {file.name for file in files}
     if foreign:
         message = f"{folder / min(foreign)} is not listed in {MANIFEST_NAME} ({len(foreign)} such). Move it elsewhere."
         raise DatasetError(message)
     return dataset
 
 
-def _check_size(dataset: Dataset, file: TensorFile) -> None:
+def _check_size(dataset: Dataset, file: TensorFile, size: int | None) -> None:
     path = dataset.folder / file.name
     expected = file.images * dataset.image_bytes
-    if not path.is_file():
+    if size is None:
         found = "is missing"
-    elif (size := path.stat().st_size) != expected or file.nbytes != expected:
+    elif size != expected or file.nbytes != expected:
         found = f"holds {size:,} bytes"
     else:
         return
@@ -117,8 +113,8 @@ def _check_size(dataset: Dataset, file: TensorFile) -> None:
     raise DatasetError(message)
 
 
-def _open_undescribed(folder: Path, dtype: str | None, shape: tuple[int, ...] | None) -> Dataset:
-    names = tensor_names(folder) or _named_after_images(folder)
+def _open_undescribed(folder: Folder, there: Contents, dtype: str | None, shape: tuple[int, ...] | None) -> Dataset:
+    names = there.names((".tensors",)) or _named_after_images(there)
     if not names:
         message = f"{folder} holds neither {MANIFEST_NAME} nor *.tensors files. Make a data set, or correct the path."
         raise DatasetError(message)
@@ -126,25 +122,27 @@ def _open_undescribed(folder: Path, dtype: str | None, shape: tuple[int, ...] | 
         message = f"{folder} has no {MANIFEST_NAME}: say dtype and shape, such as dtype='uint8', shape=(3, 224, 224)"
         raise DatasetError(message)
     one = image_bytes(dtype, shape)
-    files = tuple(TensorFile(name, *_whole_images(folder / name, one, dtype, shape)) for name in names)
+    sizes = {name: there.size(name) or 0 for name in names}
+    files = tuple(
+        TensorFile(name, _whole_images(folder / name, size, one, dtype, shape), size, there.etag(name))
+        for name, size in sizes.items()
+    )
     return Dataset(folder, dtype, shape, files, described=False)
 
 
-def _named_after_images(folder: Path) -> list[str]:
-    names = _files(folder, _OF_IMAGES)
-    with (folder / names[0]).open("rb") if names else BytesIO() as first:
-        return [] if first.read(2) == b"\xff\xd8" else names  # they are photographs
+def _named_after_images(there: Contents) -> list[str]:
+    names = there.names(_OF_IMAGES)
+    return [] if not names or there.begins(names[0], 2) == b"\xff\xd8" else names  # they are photographs
 
 
-def _whole_images(path: Path, one: int, dtype: str, shape: tuple[int, ...]) -> tuple[int, int]:
-    size = path.stat().st_size
+def _whole_images(path: Folder, size: int, one: int, dtype: str, shape: tuple[int, ...]) -> int:
     if size == 0 or size % one:
         message = (
             f"{path} holds {size:,} bytes, which is no whole number of {dtype} images of shape {shape} ({one:,} bytes "
             "each). It is truncated, or dtype and shape are not those it was made with."
         )
         raise DatasetError(message)
-    return size // one, size
+    return size // one
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +188,7 @@ def verify(dataset: Dataset, progress: ShowProgress | None = None) -> VerifyRepo
     altered: list[tuple[str, int]] = []
     done = 0
     for index, file in enumerate(dataset.files):
-        for position, found in enumerate(file_hashes(dataset.path(index), dataset.image_bytes, file.images)):
+        for position, found in enumerate(hashes_of(dataset, index)):
             if found != expected[done + position]:
                 altered.append((file.name, position))
         done += file.images

@@ -8,14 +8,15 @@ from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import xxhash
 
+from inferkit.dataset.contents import Contents, contents
 from inferkit.dataset.decode import Decoder, ImageError
-from inferkit.dataset.folders import search
+from inferkit.dataset.folders import Found, search
 from inferkit.dataset.format import ShowProgress
 from inferkit.dataset.journal import FinishedFile, sidecar_hex
 from inferkit.dataset.make import MakeReport, make
@@ -23,7 +24,7 @@ from inferkit.dataset.manifest import Skipped
 from inferkit.dataset.markers import MAX_BYTES
 from inferkit.dataset.recipe import Recipe
 from inferkit.dataset.sources import decoded_shape, photographs_folder
-from inferkit.dataset.target import dtype_of, target
+from inferkit.dataset.target import dtype_of, where
 from inferkit.dataset.tensors import DTYPES, image_hash
 from inferkit.dataset.workers import Places, noting, run_alone
 from inferkit.dataset.workers import processes as _processes
@@ -31,6 +32,8 @@ from inferkit.dataset.writing import new_file
 from inferkit.errors import DatasetError, UnfinishedError
 from inferkit.files import read_regular
 from inferkit.linux.cgroups import cpus
+from inferkit.objects.client import Client
+from inferkit.objects.place import Folder, ObjectPath, Store
 from inferkit.records.params import MakeDataset
 from inferkit.text import plain, spelled
 
@@ -72,7 +75,7 @@ def make_from_images(
     sources = find_images(images, shuffle=params.shuffle, seed=params.seed, limit=params.limit)
     chosen = params.model_dump(include={"seed", "resize", "fast", "shuffle", "limit"})
     recipe = Recipe(
-        folder=target(params),
+        **where(params),
         dtype=dtype_of(params),
         shape=decoded_shape(params),
         count=len(sources),
@@ -80,10 +83,10 @@ def make_from_images(
         facts={"source": "images", "exif": "applied"} | chosen,
         sources=_digest(images, sources),
     )
-    return make(recipe, partial(_make_files, recipe, params, images, sources), overwrite=overwrite, progress=progress)
+    return make(recipe, partial(_make_files, params, images, sources), overwrite=overwrite, progress=progress)
 
 
-def find_images(folder: Path, *, shuffle: bool = False, seed: int = 0, limit: int = 0) -> list[str]:
+def find_images(folder: Folder, *, shuffle: bool = False, seed: int = 0, limit: int = 0) -> list[str]:
     """List JPEG files under ``folder`` as posix paths relative to it: sorted, shuffled if asked, then limited.
 
     Links to folders are followed. A folder that cannot be listed is in the list itself, so that it is skipped with the
@@ -94,10 +97,11 @@ def find_images(folder: Path, *, shuffle: bool = False, seed: int = 0, limit: in
     DatasetError
         If there are none.
     """
-    files, unlisted = search(folder)
+    there = contents(folder)
+    files, unlisted = search(folder) if isinstance(folder, Path) else Found(there.names(("",)), [])
     found = sorted([*(name for name in files if name.lower().endswith(SUFFIXES)), *unlisted])
-    if not found or not folder.is_dir():
-        state = "holds no .jpg or .jpeg files" if folder.is_dir() else "is not a folder"
+    if not found or not there.exists():
+        state = "holds no .jpg or .jpeg files" if there.exists() else "is not a folder"
         message = f"{folder} {state}. Give the folder of photographs; sub-folders are searched."
         raise DatasetError(message)
     if shuffle:
@@ -105,16 +109,19 @@ def find_images(folder: Path, *, shuffle: bool = False, seed: int = 0, limit: in
     return found[: limit or None]
 
 
-def _digest(folder: Path, sources: list[str]) -> str:
+def _digest(folder: Folder, sources: list[str]) -> str:
     digest = xxhash.xxh3_128()
+    there = contents(folder)
     for name in sources:
-        digest.update(os.fsencode(f"{name}\0{_size(folder / name)}\0"))
+        digest.update(os.fsencode(f"{name}\0{_size(there, folder / name, name)}\0"))
     return digest.hexdigest()
 
 
-def _size(path: Path) -> int:
+def _size(there: Contents, place: Folder, name: str) -> int:
+    if isinstance(place, ObjectPath):
+        return there.size(name) or 0
     try:
-        return path.stat().st_size
+        return place.stat().st_size
     except OSError:
         return -1  # a dangling link: reading it fails, and it is then skipped with the reason
 
@@ -139,7 +146,7 @@ class _Task:
 
     index: int
     path: Path
-    images: Path
+    images: Folder
     sources: tuple[str, ...]
     params: MakeDataset
     places: str
@@ -147,7 +154,7 @@ class _Task:
 
 
 def _make_files(
-    recipe: Recipe, params: MakeDataset, images: Path, sources: list[str], missing: list[int]
+    params: MakeDataset, images: Folder, sources: list[str], recipe: Recipe, missing: list[int]
 ) -> Generator[FinishedFile]:
     """Make tensor files in worker processes. A source file that ends its worker is found, and skipped next time."""
     workers = params.workers or cpus()
@@ -188,7 +195,7 @@ def _deadly(task: _Task, place: int) -> dict[str, str]:
     return {name: f"it ends the decoder ({f'signal {-code}' if code < 0 else f'exit code {code}'})"} if code else {}
 
 
-def _decode_alone(path: Path, params: MakeDataset) -> None:
+def _decode_alone(path: Folder, params: MakeDataset) -> None:
     with suppress(ImageError):
         _decoder(params).decode(_read(path), np.empty(decoded_shape(params), DTYPES[dtype_of(params)]))
 
@@ -235,9 +242,17 @@ def _decoder(params: MakeDataset) -> Decoder:
     return Decoder(params.size, resize=params.resize, fast=params.fast)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Folder) -> bytes:
     try:
-        return read_regular(path, MAX_BYTES)
+        return (
+            _client(path.store).read(path, MAX_BYTES) if isinstance(path, ObjectPath) else read_regular(path, MAX_BYTES)
+        )
     except OSError as error:
         message = f"cannot be read: {error.strerror}"
         raise ImageError(message) from error
+
+
+@cache
+def _client(store: Store) -> Client:
+    """Return a worker process's client, which keeps its connection from one image to the next."""
+    return Client(store)

@@ -4,10 +4,13 @@ The journal beside the tensor files says which files are finished; a make of the
 ``dataset.json`` is written last, and the journal then removed.
 """
 
+import shutil
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import xxhash
 
 from inferkit.dataset.format import ShowProgress, open_dataset
 from inferkit.dataset.journal import FinishedFile, Journal
@@ -20,11 +23,16 @@ from inferkit.dataset.manifest import (
     Skipped,
     read_manifest,
 )
+from inferkit.dataset.push import push
 from inferkit.dataset.recipe import Recipe
 from inferkit.dataset.tensors import Dataset
 from inferkit.dataset.writing import check_space, new_file, storage_errors
 from inferkit.errors import DatasetError, UnfinishedError
+from inferkit.files import cache_folder
+from inferkit.objects.place import Folder, ObjectPath
 from inferkit.records.bounds import FILES
+
+MakeFiles = Callable[[Recipe, list[int]], Generator[FinishedFile]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +70,7 @@ class MakeReport:
 
 def make(
     recipe: Recipe,
-    make_files: Callable[[list[int]], Generator[FinishedFile]],
+    make_files: MakeFiles,
     *,
     overwrite: bool,
     progress: ShowProgress | None,
@@ -74,7 +82,8 @@ def make(
     recipe
         What to make.
     make_files
-        Called with the indices of missing files. Makes them in any order and yields each once it has its final name.
+        Called with the recipe and the indices of missing files. Makes them in any order and yields each once it has its
+        final name.
     overwrite
         Remove an earlier data set from the folder first, whatever its recipe.
     progress
@@ -87,19 +96,21 @@ def make(
     UnfinishedError
         If the storage failed later, or no image could be used.
     """
+    if recipe.place is not None:
+        return _made_and_pushed(recipe, recipe.place, make_files, overwrite=overwrite, progress=progress)
     started = time.perf_counter()
     if recipe.files > FILES:
         message = f"it would be {recipe.files:,} files, at most {FILES:,} are possible: raise images_per_file"
         raise DatasetError(message)
     with storage_errors(recipe.folder / MANIFEST_NAME, recipe.count * recipe.image_bytes):
         recipe.folder.mkdir(parents=True, exist_ok=True)
-    if not overwrite and (manifest := _same_recipe(recipe)) is not None:
+    if not overwrite and (manifest := _same_recipe(recipe, recipe.folder)) is not None:
         return _kept(recipe, manifest, started)
     with Journal(recipe, overwrite=overwrite) as journal:
         kept = journal.images
         missing = [index for index in range(recipe.files) if index not in journal.finished]
         check_space(recipe.folder, sum(len(recipe.span(index)) for index in missing) * recipe.image_bytes)
-        with closing(make_files(missing)) as files:
+        with closing(make_files(recipe, missing)) as files:
             now = list(_recorded(recipe, journal, files, progress))
         manifest = _finish(recipe, journal)
         journal.remove()
@@ -113,11 +124,28 @@ def make(
     )
 
 
-def _same_recipe(recipe: Recipe) -> Manifest | None:
-    manifest = read_manifest(recipe.folder)
+def _made_and_pushed(
+    recipe: Recipe, place: ObjectPath, make_files: MakeFiles, *, overwrite: bool, progress: ShowProgress | None
+) -> MakeReport:
+    """Make a data set in the cache and push it, each of which goes on where it stopped; then it leaves the cache."""
+    started = time.perf_counter()
+    if not overwrite and (manifest := _same_recipe(recipe, place)) is not None:
+        dataset = open_dataset(place)
+        seconds = time.perf_counter() - started
+        return MakeReport(dataset=dataset, made=0, resumed=dataset.images, skipped=manifest.skipped, seconds=seconds)
+    where = xxhash.xxh3_64_hexdigest(f"{place.store} {place} {recipe.fingerprint}".encode())
+    here = replace(recipe, folder=cache_folder("made") / where, place=None)
+    report = make(here, make_files, overwrite=False, progress=progress)
+    push(here.folder, place, overwrite=overwrite)
+    shutil.rmtree(here.folder)
+    return replace(report, dataset=open_dataset(place), seconds=time.perf_counter() - started)
+
+
+def _same_recipe(recipe: Recipe, folder: Folder) -> Manifest | None:
+    manifest = read_manifest(folder)
     if manifest is not None and manifest.job != recipe.fingerprint:
         message = (
-            f"{recipe.folder} holds a data set that was made otherwise: {manifest.images:,} {manifest.dtype} images "
+            f"{folder} holds a data set that was made otherwise: {manifest.images:,} {manifest.dtype} images "
             f"{manifest.shape}, source {manifest.source}, seed {manifest.seed}; sources or options differ from what is "
             "asked now. Take another folder, or replace it (`inferkit dataset make --overwrite`)."
         )

@@ -6,13 +6,14 @@ History of the format
 """
 
 from collections import Counter
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from inferkit.dataset.contents import contents
 from inferkit.errors import DatasetError
-from inferkit.files import read_regular
+from inferkit.objects.place import Folder
 from inferkit.records.bounds import COUNTER, FILES, IMAGES, PATH
 from inferkit.records.values import FilePath, Lengths, Seed
 from inferkit.records.values import Images as Limit
@@ -150,7 +151,7 @@ class Manifest(_Record):
         return self.model_dump_json(indent=2, by_alias=True, exclude_none=True).encode() + b"\n"
 
 
-def read_manifest(folder: Path) -> Manifest | None:
+def read_manifest(folder: Folder) -> Manifest | None:
     """Read ``dataset.json`` in ``folder``; None where there is none.
 
     Raises
@@ -159,13 +160,9 @@ def read_manifest(folder: Path) -> Manifest | None:
         If it cannot be read, is not JSON, or breaks the schema.
     """
     path = folder / MANIFEST_NAME
+    content = contents(folder).read(MANIFEST_NAME, _MOST_BYTES)
     try:
-        return Manifest.model_validate_json(read_regular(path, _MOST_BYTES))
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        message = f"{path} cannot be read: {error.strerror}"
-        raise DatasetError(message) from error
+        return None if content is None else Manifest.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = shortened(".".join(str(step) for step in first["loc"]), 80) or "the whole file"

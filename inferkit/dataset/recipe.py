@@ -8,6 +8,7 @@ import xxhash
 
 from inferkit.dataset.manifest import SCHEMA, DType
 from inferkit.dataset.tensors import image_bytes
+from inferkit.objects.place import ObjectPath
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,8 @@ class Recipe:
         Fields of the manifest that say how images are made, such as source and seed.
     sources
         Digest of the source images' names and sizes.
+    place
+        The objects that it becomes once it is made; None: it stays in the folder.
     """
 
     folder: Path
@@ -37,6 +40,7 @@ class Recipe:
     images_per_file: int
     facts: dict[str, Any]
     sources: str = ""
+    place: ObjectPath | None = None
 
     @property
     def fingerprint(self) -> str:

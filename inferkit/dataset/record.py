@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from inferkit.dataset.format import ShowProgress, tensor_names
+from inferkit.dataset.contents import contents
+from inferkit.dataset.format import ShowProgress
 from inferkit.dataset.images import find_images, make_from_images
 from inferkit.dataset.make import MakeReport
 from inferkit.dataset.manifest import JOURNAL_NAME, MANIFEST_NAME
@@ -12,13 +13,14 @@ from inferkit.dataset.sources import DEMO, PHOTOGRAPHS, decoded_shape, named_fol
 from inferkit.dataset.synthetic import SYNTHETIC_IMAGES, make_synthetic
 from inferkit.dataset.target import dtype_of, shape_of, target
 from inferkit.dataset.tensors import Dataset
-from inferkit.errors import DatasetError, ParameterError
+from inferkit.errors import InferkitError, ParameterError
 from inferkit.files import obstacle
 from inferkit.linux.cgroups import cpus
 from inferkit.machine.facts import facts
+from inferkit.objects.place import Folder, ObjectPath
 from inferkit.records.figures import Figure, Json, Stage
 from inferkit.records.params import MakeDataset
-from inferkit.records.project import project_root, resolve
+from inferkit.records.project import project_root
 from inferkit.records.run import Failure, Run
 from inferkit.records.wellformed import NOTHING_MADE
 
@@ -38,7 +40,7 @@ def counted(params: MakeDataset) -> Dataset:
     if not params.images:
         return described
     folder = named_folder(params)
-    there = len(find_images(folder)) if folder.is_dir() else PHOTOGRAPHS if params.images == DEMO else None
+    there = len(find_images(folder)) if contents(folder).exists() else PHOTOGRAPHS if params.images == DEMO else None
     limited = [number for number in (there, params.limit or None) if number is not None]
     return replace(described, awaited=min(limited, default=None))
 
@@ -48,9 +50,10 @@ def lies_there(params: MakeDataset) -> bool:
     return holds_images(target(params))
 
 
-def holds_images(folder: Path) -> bool:
+def holds_images(folder: Folder) -> bool:
     """Tell whether a folder is a finished data set."""
-    return folder.is_dir() and bool(tensor_names(folder)) and not (folder / JOURNAL_NAME).exists()
+    there = contents(folder)
+    return there.exists() and bool(there.names((".tensors",))) and there.size(JOURNAL_NAME) is None
 
 
 def check_sources(params: MakeDataset, assumed: list[str] | None = None) -> None:
@@ -70,8 +73,9 @@ def check_sources(params: MakeDataset, assumed: list[str] | None = None) -> None
     """
     folder = target(params)
     check_target(folder, elsewhere=assumed is not None)
-    if params.images == DEMO and (why := obstacle(named_folder(params), elsewhere=assumed is not None)):
-        message = f"images: {named_folder(params)} cannot be made, {why}: start in a folder that you may write to"
+    photographs = named_folder(params) if params.images == DEMO else None
+    if isinstance(photographs, Path) and (why := obstacle(photographs, elsewhere=assumed is not None)):
+        message = f"images: {photographs} cannot be made, {why}: start in a folder that you may write to"
         raise ParameterError(message)
     for name, lacking, fix in _missing_folders(params, folder):
         if assumed is None or lacking.exists():
@@ -86,7 +90,7 @@ def check_sources(params: MakeDataset, assumed: list[str] | None = None) -> None
         raise ParameterError(message)
 
 
-def check_target(folder: Path, *, elsewhere: bool = False) -> None:
+def check_target(folder: Folder, *, elsewhere: bool = False) -> None:
     """Refuse a folder in which no data set lies, and none can be made (see :func:`inferkit.files.obstacle`).
 
     Raises
@@ -94,15 +98,20 @@ def check_target(folder: Path, *, elsewhere: bool = False) -> None:
     ParameterError
         Naming what stands there.
     """
+    if isinstance(folder, ObjectPath):
+        return  # only the store knows who may write there
     if not holds_images(folder) and (why := obstacle(folder, elsewhere=elsewhere)):
         message = f"data: {folder} cannot be made, {why}: name a folder that you may write to"
         raise ParameterError(message)
 
 
-def _missing_folders(params: MakeDataset, folder: Path) -> Iterator[tuple[str, Path, str]]:
+def _missing_folders(params: MakeDataset, folder: Folder) -> Iterator[tuple[str, Path, str]]:
     """Yield the parameter, the folder that it needs, and what to do."""
-    if params.images not in ("", DEMO) and not resolve(params.images).is_dir():
-        yield "images", resolve(params.images), ": name one that holds JPEG files, or demo"
+    images = named_folder(params) if params.images not in ("", DEMO) else folder
+    if isinstance(images, Path) and images != folder and not images.is_dir():
+        yield "images", images, ": name one that holds JPEG files, or demo"
+    if isinstance(folder, ObjectPath):
+        return
     if not folder.is_relative_to(project_root()) and not folder.parent.is_dir():
         yield "data", folder.parent, ", so nothing can be made in it: mount the storage, or set data"
 
@@ -125,7 +134,7 @@ def make_dataset(params: MakeDataset, progress: ShowProgress | None = None, *, o
     }
     try:
         report = _make(params, progress, overwrite)
-    except (DatasetError, ParameterError) as error:
+    except InferkitError as error:
         return Run.model_validate(
             base | {"verdict": "FAILED", "failure": Failure(kind=type(error).__name__, message=str(error))}
         )

@@ -3,14 +3,15 @@
 from pathlib import Path
 
 from inferkit.errors import ParameterError
+from inferkit.objects.place import Folder
 from inferkit.records.params import Photographs
-from inferkit.records.project import project_root, resolve
+from inferkit.records.project import project_root
 
 DEMO = "demo"
 PHOTOGRAPHS = 400
 
 
-def named_folder(params: Photographs) -> Path:
+def named_folder(params: Photographs) -> Folder:
     """Return the folder of JPEG files that the parameters name, whether or not it is there.
 
     Raises
@@ -21,10 +22,10 @@ def named_folder(params: Photographs) -> Path:
     if not params.images:
         message = "images is empty, but reader jpeg decodes JPEG files: name their folder, or demo"
         raise ParameterError(message)
-    return project_root() / "data" / "photographs" if params.images == DEMO else resolve(params.images)
+    return project_root() / "data" / "photographs" if params.images == DEMO else params.place(params.images)
 
 
-def photographs_folder(params: Photographs) -> Path:
+def photographs_folder(params: Photographs) -> Folder:
     """Return the folder of JPEG files that the parameters name. ``demo`` makes photographs unless they are there.
 
     Raises
@@ -38,6 +39,7 @@ def photographs_folder(params: Photographs) -> Path:
     if params.images == DEMO:
         from inferkit.dataset.photographs import make_photographs
 
+        assert isinstance(folder, Path)
         make_photographs(folder, count=PHOTOGRAPHS)
     return folder
 

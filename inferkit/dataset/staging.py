@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from inferkit.dataset.contents import contents
 from inferkit.dataset.format import ShowProgress, open_dataset
 from inferkit.dataset.manifest import HASHES_NAME, MANIFEST_NAME
 from inferkit.dataset.staging_folder import at_work, check_own, make_folders, remove, remove_empty
@@ -154,7 +155,7 @@ def _clear_unfinished(target: Path) -> bool:
 
 def _names(dataset: Dataset) -> list[str]:
     """Return the files of a data set: its tensors, manifest and hashes."""
-    beside = [name for name in (MANIFEST_NAME, HASHES_NAME) if (dataset.folder / name).is_file()]
+    beside = [name for name in (MANIFEST_NAME, HASHES_NAME) if contents(dataset.folder).size(name) is not None]
     return [*(file.name for file in dataset.files), *beside]
 
 

@@ -12,7 +12,7 @@ from inferkit.dataset.journal import FinishedFile, sidecar_hex
 from inferkit.dataset.make import MakeReport, make
 from inferkit.dataset.manifest import MANIFEST_NAME, DType
 from inferkit.dataset.recipe import Recipe
-from inferkit.dataset.target import dtype_of, shape_of, synthetic_folder, target
+from inferkit.dataset.target import dtype_of, shape_of, synthetic_folder, where
 from inferkit.dataset.tensors import DTYPES, Dataset, image_hash
 from inferkit.dataset.writing import new_file
 from inferkit.records.params import MakeDataset
@@ -37,14 +37,14 @@ def make_synthetic(params: MakeDataset, *, overwrite: bool = False, progress: Sh
         If the folder holds something else, or the storage refuses or has too little space.
     """
     recipe = Recipe(
-        folder=target(params),
+        **where(params),
         dtype=dtype_of(params),
         shape=shape_of(params),
         count=params.limit or SYNTHETIC_IMAGES,
         images_per_file=params.images_per_file,
         facts={"source": "synthetic", "seed": params.seed},
     )
-    return make(recipe, partial(_make_files, recipe, params.seed), overwrite=overwrite, progress=progress)
+    return make(recipe, partial(_make_files, params.seed), overwrite=overwrite, progress=progress)
 
 
 def make_default(dtype: DType, shape: tuple[int, ...]) -> Dataset:
@@ -66,7 +66,7 @@ def random_image(seed: int, index: int, shape: tuple[int, ...], dtype: str) -> n
     return values.astype(DTYPES[dtype], copy=False)
 
 
-def _make_files(recipe: Recipe, seed: int, missing: list[int]) -> Generator[FinishedFile]:
+def _make_files(seed: int, recipe: Recipe, missing: list[int]) -> Generator[FinishedFile]:
     for index in missing:
         hashes = []
         with new_file(recipe.path(index), len(recipe.span(index)) * recipe.image_bytes) as file:

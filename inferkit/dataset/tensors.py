@@ -11,10 +11,17 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from inferkit.dataset.contents import contents
 from inferkit.dataset.manifest import HASHES_NAME
 from inferkit.errors import DatasetError, ParameterError, UnfinishedError
+from inferkit.objects.client import Client
+from inferkit.objects.fetch import cut, fetch
+from inferkit.objects.place import Folder, ObjectPath
 
 DTYPES: dict[str, np.dtype[Any]] = {"uint8": np.dtype("u1"), "float32": np.dtype("<f4")}
+
+LANES, PART_BYTES = 4, 8 << 20
+"""Connections over which an object is read that is not being measured, and bytes of one request."""
 
 IN_MEMORY = Path("(memory)")
 """Stands for the folder of images that exist in memory alone."""
@@ -32,11 +39,14 @@ class TensorFile:
         Images in the file, back to back from its first byte.
     nbytes
         Bytes of the file.
+    etag
+        Of an object: the store's mark of its content.
     """
 
     name: str
     images: int
     nbytes: int
+    etag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +56,7 @@ class Dataset:
     Attributes
     ----------
     folder
-        Where the files lie.
+        Where the files lie: in a folder, or as objects of a store.
     dtype
         ``uint8`` or ``float32`` (little-endian).
     shape
@@ -61,7 +71,7 @@ class Dataset:
         Images of a data set that has yet to be made and has no files; None where nobody knows how many.
     """
 
-    folder: Path
+    folder: Folder
     dtype: str
     shape: tuple[int, ...]
     files: tuple[TensorFile, ...]
@@ -90,7 +100,12 @@ class Dataset:
         return sum(file.nbytes for file in self.files)
 
     def path(self, index: int) -> Path:
-        """Path of file ``index``."""
+        """Path of file ``index``, where it is no object."""
+        assert isinstance(self.folder, Path)
+        return self.folder / self.files[index].name
+
+    def where(self, index: int) -> Folder:
+        """Tell where file ``index`` lies, be it a file or an object."""
         return self.folder / self.files[index].name
 
     def read_images(self, start: int, count: int) -> npt.NDArray[Any]:
@@ -130,16 +145,17 @@ class Dataset:
         DatasetError
             If the sidecar does not hold one hash per image.
         """
-        path = self.folder / HASHES_NAME
-        if not self.described or not path.is_file():
+        there = contents(self.folder)
+        nbytes = there.size(HASHES_NAME) if self.described else None
+        if nbytes is None:
             return None
-        if path.stat().st_size != self.images * 8:
+        if nbytes != self.images * 8:
             message = (
-                f"{path} holds {path.stat().st_size:,} bytes; {self.images:,} images need {self.images * 8:,}. "
-                "Copy it again, or make the data set again."
+                f"{self.folder / HASHES_NAME} holds {nbytes:,} bytes; {self.images:,} images need "
+                f"{self.images * 8:,}. Copy it again, or make the data set again."
             )
             raise DatasetError(message)
-        return np.fromfile(path, "<u8").astype(np.uint64, copy=False)
+        return np.frombuffer(there.read(HASHES_NAME, nbytes) or b"", "<u8").astype(np.uint64, copy=False)
 
     def _pieces(self, start: int, count: int) -> Iterator[tuple[int, int, int]]:
         """Yield (file index, first image in the file, images) that cover ``count`` images from ``start``."""
@@ -153,6 +169,10 @@ class Dataset:
     def _read_piece(self, index: int, first: int, count: int) -> npt.NDArray[Any]:
         items = math.prod(self.shape)
         offset = first * self.image_bytes
+        if isinstance(self.folder, ObjectPath):
+            data = bytearray(count * self.image_bytes)
+            read_object(self.folder / self.files[index].name, self.files[index].etag, offset, memoryview(data))
+            return np.frombuffer(data, DTYPES[self.dtype]).reshape(count, *self.shape)
         flat = np.fromfile(self.path(index), DTYPES[self.dtype], count * items, offset=offset)
         if flat.size != count * items:
             message = (
@@ -173,6 +193,18 @@ def image_hash(image: bytes | bytearray | memoryview | npt.NDArray[Any]) -> int:
     return xxhash.xxh3_64_intdigest(image.data if isinstance(image, np.ndarray) else image)
 
 
+def read_object(place: ObjectPath, etag: str, offset: int, target: memoryview) -> None:
+    """Read consecutive bytes of an object into memory, over a few connections.
+
+    Raises
+    ------
+    InferkitError
+        If they do not come; see :func:`inferkit.objects.fetch.fetch`.
+    """
+    with Client(place.store) as client:
+        fetch(client, cut(place, etag, offset, target, PART_BYTES), LANES)
+
+
 def file_hashes(path: Path, one: int, images: int) -> Iterator[int]:
     """Yield the xxh3-64 of each of the first ``images`` images of ``one`` bytes in a file.
 
@@ -188,3 +220,23 @@ def file_hashes(path: Path, one: int, images: int) -> Iterator[int]:
                 message = f"{path} has become shorter: it ends inside image {position} of {images}"
                 raise UnfinishedError(message)
             yield image_hash(buffer)
+
+
+def hashes_of(dataset: Dataset, index: int) -> Iterator[int]:
+    """Yield the xxh3-64 of each image of a file, or of an object as it is now.
+
+    Raises
+    ------
+    InferkitError
+        If it ends before, or an object does not come.
+    """
+    file, one = dataset.files[index], dataset.image_bytes
+    if not isinstance(dataset.folder, ObjectPath):
+        yield from file_hashes(dataset.path(index), one, file.images)
+        return
+    most = max(1, LANES * PART_BYTES // one)
+    buffer = memoryview(bytearray(min(most, file.images) * one))
+    for start in range(0, file.images, most):
+        count = min(most, file.images - start)
+        read_object(dataset.folder / file.name, file.etag, start * one, buffer[: count * one])
+        yield from (image_hash(buffer[at * one : (at + 1) * one]) for at in range(count))

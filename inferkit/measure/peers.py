@@ -10,6 +10,7 @@ from inferkit.errors import PeerError, RankError
 from inferkit.linux.page_cache import evict_all
 from inferkit.measure import fio, nvbandwidth, trtexec
 from inferkit.measure.metrics import measured_of
+from inferkit.objects.place import is_url
 from inferkit.readers import READERS, find_dataset
 from inferkit.readers.split import split
 from inferkit.records.figures import Figure
@@ -161,8 +162,8 @@ def _place(job: Job) -> Place:
 
 def _fio(job: ReadJob, _outcome: Outcome) -> Rival:
     capabilities = READERS[job.reading.reader].capabilities
-    if not capabilities.has_ceiling or capabilities.decodes:
-        does = "decodes" if capabilities.decodes else "reads nothing"
+    if not capabilities.has_ceiling or capabilities.decodes or is_url(job.reading.folder):
+        does = "decodes" if capabilities.decodes else "reads objects" if capabilities.has_ceiling else "reads nothing"
         message = f"reader {job.reading.reader} {does}, which fio cannot do"
         raise PeerError(message)
     if why := fio.missing():

@@ -17,6 +17,7 @@ from inferkit.records.job import Images, ReadOptions
 from inferkit.records.place import Place
 from inferkit.validity.checksums import Verifier
 from inferkit.validity.io_accounting import IoAccounting
+from inferkit.validity.object_accounting import ObjectAccounting
 
 LOOKED_AHEAD = 100_000
 """Images from whose batches is told how much a reader asks the storage for beyond what it delivers."""
@@ -49,7 +50,7 @@ class Source:
         self.reader = stack.enter_context(reader_class(options.reader).open(options, device))
         self.batches: Ring | ResidentSource | HeldSource
         self._ring: Ring | None = None
-        self._accounting: IoAccounting | None = None
+        self._accounting: IoAccounting | ObjectAccounting | None = None
 
     @property
     def images(self) -> Images:
@@ -84,8 +85,11 @@ class Source:
         shares = self._shares(place or Place())
         if reader.capabilities.has_files and not options.held:
             epoch = (pieces for share in shares for pieces in batches(share, options.batch_size, 1))
-            self._accounting = IoAccounting(
-                reader.dataset, reader.rounding(islice(epoch, LOOKED_AHEAD // options.batch_size + 1))
+            asked = islice(epoch, LOOKED_AHEAD // options.batch_size + 1)
+            self._accounting = (
+                IoAccounting(reader.dataset, reader.rounding(asked))
+                if reader.received is None
+                else ObjectAccounting(reader.dataset, reader.received)
             )
         if options.held:
             self.batches = self._stack.enter_context(HeldSource(reader, self._device, shares, options))

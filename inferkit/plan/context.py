@@ -1,12 +1,13 @@
 """What all points of a notebook share: found once, before its points are made."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Generic, TypeVar
 
+from inferkit.dataset.contents import contents
 from inferkit.dataset.sources import decoded_shape, named_folder, photographs_folder
 from inferkit.dataset.tensors import Dataset
 from inferkit.errors import ParameterError
+from inferkit.objects.place import Folder
 from inferkit.plan.assumed import Assumed
 from inferkit.plan.data import dataset_for
 from inferkit.readers import reader_class
@@ -59,13 +60,13 @@ class Context(Generic[P]):
 
     def file_bytes(self, reader: str) -> int:
         """Return the mean size of the files of a reader that decodes; of files that are not here yet, a guess."""
-        folder = Path(self.folder(reader))
-        if self.assumed is not None and not folder.is_dir():
+        folder = self._photographs(reader)
+        if self.assumed is not None and not contents(folder).exists():
             return self.dataset.image_bytes // USUAL
         found = reader_class(reader).find(folder, "uint8", decoded_shape(self.params))
         return found.nbytes // len(found.files)
 
-    def _photographs(self, reader: str) -> Path:
+    def _photographs(self, reader: str) -> Folder:
         params, shape = self.params, self.dataset.shape
         if shape != decoded_shape(params):
             message = (

@@ -1,5 +1,8 @@
 """The data set that parameters name, or the small one that is made where they name none."""
 
+from pathlib import Path
+
+from inferkit.dataset.contents import contents
 from inferkit.dataset.format import open_dataset
 from inferkit.dataset.manifest import MANIFEST_NAME
 from inferkit.dataset.sources import DEMO, PHOTOGRAPHS, decoded_shape, named_folder, photographs_folder
@@ -8,12 +11,12 @@ from inferkit.dataset.synthetic import SYNTHETIC_IMAGES, make_default
 from inferkit.dataset.target import synthetic_folder
 from inferkit.dataset.tensors import Dataset
 from inferkit.errors import DatasetError
+from inferkit.objects.place import Folder, ObjectPath
 from inferkit.plan.assumed import Assumed
 from inferkit.plan.networks import shape_for
 from inferkit.readers import reader_class
 from inferkit.readers.memory import in_memory
 from inferkit.records.params import Reading, SingleProcess
-from inferkit.records.project import resolve
 
 
 def dataset_for(params: Reading, pending: Dataset | None = None, assumed: Assumed | None = None) -> Dataset:
@@ -35,10 +38,12 @@ def dataset_for(params: Reading, pending: Dataset | None = None, assumed: Assume
     """
     dtype, shape = params.dtype, tuple(params.shape)
     readers = [reader_class(name) for name in params.readers]
+    for reader in readers:
+        reader.check_place(params.images if reader.capabilities.decodes else params.data)
     decoding = [reader for reader in readers if reader.capabilities.decodes]
     resident = [reader for reader in readers if not reader.capabilities.has_files]
     if decoding and len(decoding) + len(resident) == len(readers):
-        if assumed is not None and not named_folder(params).is_dir():
+        if assumed is not None and not contents(named_folder(params)).exists():
             return _assumed_photographs(params, assumed)
         return decoding[0].find(photographs_folder(params), dtype, decoded_shape(params))
     if params.data and len(resident) < len(readers):
@@ -56,16 +61,23 @@ def dataset_for(params: Reading, pending: Dataset | None = None, assumed: Assume
 
 def _named(params: Reading, pending: Dataset | None) -> Dataset:
     """Open the data set that parameters name."""
-    if pending is not None and pending.folder == resolve(params.data):
+    if pending is not None and pending.folder == params.place(params.data):
         return pending
-    folder = resolve(params.data)
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    folder = params.place(params.data)
+    if _is_empty(folder):
         message = (
             f"data: {folder} holds no data set: run stage 01 first (`papermill notebooks/01_dataset.ipynb 01.ipynb` "
             "with these parameters, or `inferkit run`, which runs all stages), mount the storage, or correct the path"
         )
         raise DatasetError(message)
-    return open_dataset(first_copy(folder), dtype=params.dtype or None, shape=tuple(params.shape) or None)
+    copy = first_copy(folder) if isinstance(folder, Path) else folder
+    return open_dataset(copy, dtype=params.dtype or None, shape=tuple(params.shape) or None)
+
+
+def _is_empty(folder: Folder) -> bool:
+    if isinstance(folder, ObjectPath):
+        return not contents(folder).exists()
+    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
 
 
 def _assumed_photographs(params: Reading, assumed: Assumed) -> Dataset:

@@ -13,10 +13,12 @@ import xxhash
 from inferkit.dataset.format import tensor_names
 from inferkit.dataset.manifest import HASHES_NAME, MANIFEST_NAME
 from inferkit.dataset.tensors import Dataset
-from inferkit.errors import DatasetError
+from inferkit.errors import CredentialError, DatasetError, ReadError
 from inferkit.linux.disks import storage_identity
 from inferkit.linux.procfs import ROOT, text
 from inferkit.machine.facts import facts
+from inferkit.objects.client import Client
+from inferkit.objects.place import ObjectPath
 from inferkit.plan.points import Point
 from inferkit.readers import reader_class
 from inferkit.records.host import Host
@@ -74,8 +76,11 @@ class Fingerprints:
         decodes = reader_class(reading.reader).capabilities.decodes
         key = (reading.folder, decodes)
         if key not in self._data:
-            folder = Path(reading.folder)
-            self._data[key] = files_digest(folder, _photographs(folder) if decodes else self._tensors(folder))
+            folder = reading.place
+            if isinstance(folder, ObjectPath):
+                self._data[key] = objects_digest(folder)
+            else:
+                self._data[key] = files_digest(folder, _photographs(folder) if decodes else self._tensors(folder))
         return self._data[key]
 
     def _tensors(self, folder: Path) -> list[str]:
@@ -99,6 +104,17 @@ def _photographs(folder: Path) -> list[str]:
     with suppress(DatasetError):
         return find_images(folder)
     return []
+
+
+def objects_digest(folder: ObjectPath) -> str:
+    """Return a digest of the names, sizes and marks of content of everything that lies in a folder of a store.
+
+    Of a store that cannot be asked nothing was ever measured: any digest is as good.
+    """
+    with Client(folder.store) as client, suppress(CredentialError, ReadError):
+        told = [f"{name} {entry.nbytes} {entry.etag}" for name, entry in client.entries(folder).items()]
+        return xxhash.xxh3_128_hexdigest("\n".join([client.address, str(folder), *told]).encode())
+    return "not reached"
 
 
 def files_digest(folder: Path, names: Iterable[str]) -> str:

@@ -1,5 +1,7 @@
 """The plans of ranks that notebook 03c compares: one for each number of GPUs and of processes."""
 
+from pathlib import Path
+
 from inferkit.dataset.staging_record import copy_for, read_record
 from inferkit.dataset.tensors import Dataset
 from inferkit.errors import ParameterError
@@ -73,6 +75,8 @@ def _refuse_small(dataset: Dataset, ranks: int, threads: int) -> None:
 
 def _with_data(plan: Placement, dataset: Dataset) -> Placement:
     """Give each rank the staged copy on its node, where the data set is one."""
+    if not isinstance(dataset.folder, Path):
+        return plan
     folder = dataset.folder.parent
     record = read_record(folder)
     if record is None or dataset.folder.name not in {copy.name for copy in record.copies}:

@@ -65,6 +65,7 @@ def read_options(context: Context[P], choice: ReadChoice, gpus: int = 1) -> Read
     return ReadOptions(
         reader=choice.reader,
         folder=context.folder(choice.reader),
+        store=params.store,
         dtype=dataset.dtype,
         shape=dataset.shape,
         batch_size=choice.batch_size,

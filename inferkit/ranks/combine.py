@@ -1,7 +1,7 @@
 """From what several ranks answered to one outcome: their sum, what each did, and what speaks against the figure."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -138,14 +138,20 @@ def _storage(told: Sequence[dict[str, Json]]) -> dict[str, Json]:
         begins, ends = zip(*(own[name] for own in told), strict=True)
         return [None if None in begins else min(begins), None if None in ends else max(ends)]
 
-    summed = ("delivered_bytes", "read_bytes", "whole_bytes", "process_read_bytes")
+    summed = ["delivered_bytes", "read_bytes", "whole_bytes", "process_read_bytes"]
+    summed += [name for name in ("requests", "connections") if name in told[0]]
     facts = {
         **told[0],
+        **({"retries": _added(own["retries"] for own in told)} if "retries" in told[0] else {}),
         **{name: put_together(name, sum) for name in summed},
         **{name: first_and_last(name) for name in ("disk_counter", "wire_counter")},
         "resident_before": put_together("resident_before", min),
     }
     return facts | shares(facts)
+
+
+def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    return dict(sum(map(Counter, counts), Counter[str]()))
 
 
 def _reasons(total: Sum, window: Window, repeats: Sequence[Any]) -> Iterator[str]:

@@ -1,7 +1,5 @@
 """Readers: bytes from storage into batches. To add one: a file, a test and a line here."""
 
-from pathlib import Path
-
 from inferkit.dataset.tensors import Dataset
 from inferkit.errors import ParameterError
 from inferkit.readers.base import Reader
@@ -11,6 +9,7 @@ from inferkit.readers.jpeg import JpegReader
 from inferkit.readers.mapped import MappedReader
 from inferkit.readers.memory import MemoryReader
 from inferkit.readers.nvjpeg import NvJpegDirectReader, NvJpegReader, NvJpegUringReader
+from inferkit.readers.s3 import S3Reader
 from inferkit.readers.uring import UringReader
 from inferkit.records.job import ReadOptions
 
@@ -26,6 +25,7 @@ READERS: dict[str, type[Reader]] = {
         NvJpegReader,
         NvJpegDirectReader,
         NvJpegUringReader,
+        S3Reader,
     )
 }
 
@@ -52,4 +52,4 @@ def find_dataset(options: ReadOptions) -> Dataset:
     ParameterError, DatasetError, ReadError
         If there is no such reader, or the folder holds nothing for it.
     """
-    return reader_class(options.reader).find(Path(options.folder), options.dtype, options.shape)
+    return reader_class(options.reader).find(options.place, options.dtype, options.shape)

@@ -4,7 +4,6 @@ import mmap
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
 from numpy.typing import NDArray
@@ -14,6 +13,9 @@ from inferkit.closing import Closing
 from inferkit.dataset.format import open_dataset
 from inferkit.dataset.tensors import Dataset
 from inferkit.devices.base import Decoding, HostMemory, Registration
+from inferkit.errors import ParameterError
+from inferkit.objects.client import Counts
+from inferkit.objects.place import Folder, is_url
 from inferkit.records.figures import Json
 from inferkit.records.job import ReadOptions
 
@@ -39,6 +41,8 @@ class Capabilities:
     ----------
     has_files
         Whether its images lie in files of a data set; else they are random ones in memory.
+    reads
+        What holds its images: ``files`` of a mounted file system, ``objects`` of a store.
     has_ceiling
         Whether reading takes time of its own: a mapped file or images in memory are not read at all.
     can_evict
@@ -55,6 +59,7 @@ class Capabilities:
     """
 
     has_files: bool = True
+    reads: tuple[str, ...] = ("files",)
     has_ceiling: bool = True
     can_evict: bool = False
     passes_cache: bool = False
@@ -97,7 +102,7 @@ class Reader(Closing):
         self.evict = evict
 
     @classmethod
-    def find(cls, folder: Path, dtype: str, shape: tuple[int, ...]) -> Dataset:
+    def find(cls, folder: Folder, dtype: str, shape: tuple[int, ...]) -> Dataset:
         """Open what this reader reads: here a folder of tensor files, whose images are as they were made.
 
         Parameters
@@ -115,6 +120,21 @@ class Reader(Closing):
         return open_dataset(folder, dtype=dtype or None, shape=shape or None)
 
     @classmethod
+    def check_place(cls, folder: str) -> None:
+        """Refuse objects where this reader reads files, and files where it reads objects.
+
+        Raises
+        ------
+        ParameterError
+            Naming what it reads.
+        """
+        found = "objects" if is_url(folder) else "files"
+        if cls.capabilities.has_files and found not in cls.capabilities.reads:
+            fix = "use reader s3 (or jpeg)" if found == "objects" else "name s3://bucket/prefix, or use reader direct"
+            message = f"readers: {cls.name} reads {' and '.join(cls.capabilities.reads)}, {folder!r} are {found}: {fix}"
+            raise ParameterError(message)
+
+    @classmethod
     def open(cls, options: ReadOptions, allocator: Allocator) -> Self:
         """Find the data set that a job reads, and make a reader of it.
 
@@ -123,7 +143,8 @@ class Reader(Closing):
         DatasetError, ReadError, DeviceError
             If there is no such data set, or this reader cannot read it here.
         """
-        dataset = cls.find(Path(options.folder), options.dtype, options.shape)
+        cls.check_place(options.folder)
+        dataset = cls.find(options.place, options.dtype, options.shape)
         return cls(dataset, allocator, evict=options.evict)
 
     @classmethod
@@ -151,6 +172,11 @@ class Reader(Closing):
     def file_bytes(self, pieces: Sequence[Piece]) -> int:
         """Return how many bytes of files the pieces are; here those of their images."""
         return sum(piece.images for piece in pieces) * self.dataset.image_bytes
+
+    @property
+    def received(self) -> Counts | None:
+        """What came over connections of its own, from an object store; None where the kernel reads."""
+        return None
 
     @property
     def facts(self) -> dict[str, Json]:

@@ -19,6 +19,11 @@ class BufferedReader(Reader):
 
     With ``evict`` all files are synced and dropped from the page cache when the reader is opened, and then the pages
     behind each batch: every epoch is read from the storage, the first one too.
+
+    Notes
+    -----
+    ``RWF_DONTCACHE`` (Linux 6.14) in place of the calls that drop pages left as few on ext4, namely none, and took no
+    less CPU time (0.35 s/GB either way with one thread, 0.40 against 0.34 with four): it is not used.
     """
 
     name = "buffered"

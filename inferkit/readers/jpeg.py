@@ -1,26 +1,23 @@
 """Read JPEG files and decode them on the fly: what stage 01 does beforehand, done while measuring."""
 
-import os
 import threading
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from numpy.typing import NDArray
 
 from inferkit.batch import Piece, Segment
 from inferkit.dataset.manifest import Resize
-from inferkit.dataset.markers import MAX_BYTES
-from inferkit.dataset.tensors import DTYPES, Dataset, TensorFile
+from inferkit.dataset.tensors import DTYPES, Dataset
 from inferkit.devices.base import HostMemory
 from inferkit.errors import ReadError
-from inferkit.files import check_regular, open_regular
 from inferkit.linux.page_cache import evict_all
+from inferkit.objects.client import Counts
+from inferkit.objects.place import Folder
 from inferkit.readers.base import Allocator, Capabilities, DecodingReader, Reader
-from inferkit.readers.files import cannot
+from inferkit.readers.encoded import encoded, listed, unusable
 from inferkit.records.figures import Json
 from inferkit.records.job import ReadOptions
-from inferkit.text import plain, spelled
 
 if TYPE_CHECKING:  # reading tensors must not wait for image libraries
     from inferkit.dataset.decode import Decoder
@@ -65,13 +62,13 @@ class JpegFiles(Reader):
             evict_all(dataset.path(k) for k in range(len(dataset.files)))
 
     @classmethod
-    def find(cls, folder: Path, dtype: str, shape: tuple[int, ...]) -> Dataset:
+    def find(cls, folder: Folder, dtype: str, shape: tuple[int, ...]) -> Dataset:
         """List the JPEG files under ``folder``, sub-folders included, as stage 01 does: one image a file.
 
         Parameters
         ----------
         folder
-            Holds ``.jpg`` and ``.jpeg`` files.
+            Holds ``.jpg`` and ``.jpeg`` files, or objects of such names.
         dtype, shape
             Of one decoded image: 3 channels, height and width alike.
 
@@ -89,13 +86,14 @@ class JpegFiles(Reader):
                 f"shape is {shape}, but JPEG files are decoded to (3, size, size): set size, and leave shape empty"
             )
             raise ReadError(message)
-        files = tuple(TensorFile(name, 1, _nbytes(folder / name)) for name in find_images(folder))
+        files = listed(folder, find_images(folder))
         return Dataset(folder, dtype or "uint8", shape, files, described=False, encoded=True)
 
     @classmethod
     def open(cls, options: ReadOptions, allocator: Allocator) -> Self:
         """Find the files that a job reads, and make a reader that decodes them as it says."""
-        dataset = cls.find(Path(options.folder), options.dtype, options.shape)
+        cls.check_place(options.folder)
+        dataset = cls.find(options.place, options.dtype, options.shape)
         return cls(dataset, allocator, evict=options.evict, resize=options.resize, fast=options.fast)
 
     @property
@@ -120,7 +118,7 @@ class JpegFiles(Reader):
         try:
             self._decoder().decode(data, out)
         except self._decoding.ImageError as error:
-            raise _unusable(self.dataset.path(file), str(error)) from error
+            raise unusable(self.dataset.where(file), str(error)) from error
 
     def _decoder(self) -> "Decoder":
         decoder: Decoder | None = getattr(self._mine, "decoder", None)
@@ -131,21 +129,46 @@ class JpegFiles(Reader):
 
 
 class JpegReader(JpegFiles, DecodingReader):
-    """Reads the batch's files through the page cache, then decodes each into its place in the batch buffer.
+    """Reads the batch's files, through the page cache or as objects, then decodes each into its place in the buffer.
 
     The pixels are those that stage 01 writes. Threads do it: libjpeg and the resizing run without Python's lock.
     """
 
     name = "jpeg"
-    capabilities = Capabilities(can_evict=True, decodes=True, memory_passes=None)
+    capabilities = Capabilities(reads=("files", "objects"), can_evict=True, decodes=True, memory_passes=None)
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        allocator: Allocator,
+        *,
+        evict: bool = False,
+        resize: str = "stretch",
+        fast: bool = False,
+    ) -> None:
+        super().__init__(dataset, allocator, evict=evict, resize=resize, fast=fast)
+        self._encoded = encoded(dataset, evict=evict)
+
+    @property
+    def received(self) -> Counts | None:
+        """What a client of a store counted."""
+        return self._encoded.received
+
+    def rounding(self, batches: Iterable[Sequence[Piece]]) -> float:
+        """Return 1 of objects, which are asked for in bytes; files are read in whole pages."""
+        return super().rounding(batches) if self.received is None else 1.0
+
+    def close(self) -> None:
+        """Close connections."""
+        self._encoded.close()
 
     def buffer_bytes(self, batch_size: int) -> int:
         """Return the size of the decoded batch."""
         return batch_size * self.dataset.image_bytes
 
     def load(self, pieces: Sequence[Piece]) -> Sequence[bytes]:
-        """Read the files, whole, one after another."""
-        return [self._read(piece.file) for piece in pieces]
+        """Read the files, whole: one after another, or several objects at a time."""
+        return self._encoded.load([piece.file for piece in pieces])
 
     def decode(
         self, encoded: Sequence[bytes], pieces: Sequence[Piece], buffer: HostMemory | None
@@ -160,53 +183,3 @@ class JpegReader(JpegFiles, DecodingReader):
             self.decode_one(data, piece.file, images[index])
             segments.append(Segment("ring", buffer.address + index * size, size, piece.first, 1, piece.file))
         return tuple(segments)
-
-    def _read(self, file: int) -> bytes:
-        path, expected = self.dataset.path(file), self.dataset.files[file].nbytes
-        try:
-            descriptor = open_regular(path, MAX_BYTES)
-        except OSError as error:
-            raise cannot(error, "open", path) from error
-        try:
-            data = _read_to_end(descriptor, expected, path)
-            if self.evict:
-                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        finally:
-            os.close(descriptor)
-        if len(data) != expected:
-            raise changed(path, expected, len(data))
-        return data
-
-
-def changed(path: object, expected: int, found: int) -> ReadError:
-    """Return what to raise when a file has not as many bytes as it had."""
-    return ReadError(f"{path} had {expected} bytes when reading began, now {found} were read: it was replaced or cut")
-
-
-def _unusable(path: Path, why: str) -> ReadError:
-    """Return what to raise of a file that is no image."""
-    return ReadError(f"{spelled(str(path))} {plain(why)}: move it out of the folder; stage 01 lists all such")
-
-
-def _nbytes(path: Path) -> int:
-    """Return a file's size; refuse what is no file before anything is measured."""
-    try:
-        status = path.stat()
-        check_regular(status, MAX_BYTES)
-    except OSError as error:
-        raise _unusable(path, f"cannot be read: {error.strerror}") from error
-    return status.st_size
-
-
-def _read_to_end(descriptor: int, expected: int, path: Path) -> bytes:
-    """Read a file in one call where it has as many bytes as expected; one more is asked for, to see whether it grew."""
-    data = b""
-    while len(data) <= expected:
-        try:
-            more = os.read(descriptor, expected + 1 - len(data))
-        except OSError as error:
-            raise cannot(error, "read", path, len(data)) from error
-        data = data + more if data else more
-        if not more or len(data) == expected:
-            break
-    return data

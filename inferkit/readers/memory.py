@@ -1,13 +1,13 @@
 """Read nothing and store nothing: random images that always lie in host memory (the synthetic case)."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from inferkit.batch import Piece, Segment
 from inferkit.dataset.tensors import IN_MEMORY, Dataset, TensorFile
 from inferkit.devices.base import HostMemory
+from inferkit.objects.place import Folder
 from inferkit.readers.base import Allocator, Capabilities, Reader
 
 SYNTHETIC_BYTES = 256 * 2**20
@@ -43,7 +43,7 @@ class MemoryReader(Reader):
             self.region.array.view(np.float32)[:] = random.random(dataset.nbytes // 4, np.float32) * np.float32(255)
 
     @classmethod
-    def find(cls, folder: Path, dtype: str, shape: tuple[int, ...]) -> Dataset:
+    def find(cls, folder: Folder, dtype: str, shape: tuple[int, ...]) -> Dataset:
         """Describe the images; no folder is looked at."""
         return in_memory(shape, dtype)
 

@@ -19,8 +19,9 @@ from inferkit.devices.base import Decoding, HostMemory, bytes_at
 from inferkit.errors import ReadError
 from inferkit.readers.base import Allocator, Capabilities, EncodedReader, whole
 from inferkit.readers.direct import Blocks, DirectReader
+from inferkit.readers.encoded import changed
 from inferkit.readers.files import cannot
-from inferkit.readers.jpeg import JpegFiles, changed
+from inferkit.readers.jpeg import JpegFiles
 from inferkit.readers.uring import UringReader
 from inferkit.records.figures import Json
 
@@ -59,7 +60,7 @@ class NvJpegReader(JpegFiles, EncodedReader):
             message = f"reader {self.name} delivers uint8, not {dataset.dtype}: set dtype: uint8, or use reader jpeg"
             raise ReadError(message)
         super().__init__(dataset, allocator, evict=evict, resize=resize)  # hardware knows no faster transform
-        self._paths = [os.path.join(dataset.folder, file.name) for file in dataset.files]  # noqa: PTH118 - ten times faster
+        self._paths = [os.path.join(str(dataset.folder), file.name) for file in dataset.files]  # noqa: PTH118 - ten times faster
         self._files = self._through(dataset, allocator) if self._through else None
         self._block = self._files.block if self._files else ALIGNED
         self._reasons: list[str] = []

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from inferkit.objects.place import without_user
 from inferkit.text import quoted, shortened
 
 NAMED = 60
@@ -56,7 +57,7 @@ def faults(values: Mapping[str, Any], models: Iterable[type[BaseModel]]) -> dict
             for detail in error.errors():
                 item = "".join(f"item {part + 1}: " for part in detail["loc"][1:2] if isinstance(part, int))
                 number = " (write 1000000, not 1e6)" if _reads_as_number(detail["input"]) else ""
-                said = f"{item}{quoted(detail['input'])}: {_told(detail)}{number}"
+                said = f"{item}{_shown(detail['input'])}: {_told(detail)}{number}"
                 found.setdefault(str(detail["loc"][0]), {})[said] = None
     return {name: list(texts) for name, texts in found.items()}
 
@@ -67,6 +68,11 @@ def _reads_as_number(found: object) -> bool:
 
 def _name(detail: ErrorDetails) -> str:
     return ".".join(shortened(str(part), NAMED) for part in detail["loc"])
+
+
+def _shown(found: object) -> str:
+    """Quote a value, without the password that may stand in a URL."""
+    return quoted(without_user(found) if isinstance(found, str) else found)
 
 
 def _told(detail: ErrorDetails) -> str:
@@ -81,7 +87,7 @@ def _refusal(place: str, detail: ErrorDetails) -> str:
         hint = f": write {_as_list(_name(detail), found, place)}"
     elif isinstance(found, str) and not detail["type"].startswith(("string", "value", "literal")):
         hint = " (text: YAML reads 1e6 as text, write 1.0e+6 or 1000000; papermill -p passes text, use -y)"
-    return f"{quoted(found)}: {_told(detail)}{hint}"
+    return f"{_shown(found)}: {_told(detail)}{hint}"
 
 
 def _as_list(name: str, value: object, place: str) -> str:

@@ -1,9 +1,11 @@
 """What a rank is told, what it tells while it works, and what it answers."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from inferkit.objects.place import Folder, Store, is_url, object_path
 from inferkit.records.figures import Figure, Json, Record, Repeat, Series, Stage
 from inferkit.records.params import Windows
 from inferkit.records.place import Place
@@ -92,7 +94,9 @@ class ReadOptions(Images):
     reader
         Its name in ``READERS``.
     folder
-        The data set; empty for a reader whose images lie in memory.
+        The data set, or the JPEG files; empty for a reader whose images lie in memory.
+    store
+        Whose objects they are, where the folder is ``s3://bucket/prefix``.
     threads
         Reader threads of the process.
     split
@@ -115,6 +119,7 @@ class ReadOptions(Images):
 
     reader: str = "memory"
     folder: str = ""
+    store: Store = Store()
     threads: int = 1
     split: str = "uniform"
     evict: bool = False
@@ -125,6 +130,11 @@ class ReadOptions(Images):
     host_batches: int = 0
     verify_batches: int = 0
     seed: int = 0
+
+    @property
+    def place(self) -> Folder:
+        """Where it is read."""
+        return object_path(self.folder, self.store) if is_url(self.folder) else Path(self.folder)
 
 
 class DeviceOptions(_Part):

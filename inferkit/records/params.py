@@ -5,12 +5,14 @@ for any of them. Types are strict: papermill's YAML reads ``1e6`` as text, and `
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from inferkit.errors import ParameterError
+from inferkit.objects.place import Folder, Store, check_endpoint, is_url, object_path
 from inferkit.records.faults import refusals, unknown_parameter
+from inferkit.records.project import resolve
 from inferkit.records.values import (
     Batch,
     Batches,
@@ -108,10 +110,44 @@ class Parameters(Group):
     )
 
 
-class Tensors(Parameters):
+class ObjectStores(Parameters):
+    """How to speak to a store where ``data`` or ``images`` is ``s3://bucket/prefix``; credentials are no parameters."""
+
+    s3_endpoint: Annotated[Text, AfterValidator(check_endpoint)] = Field(
+        default="", description='such as http://10.0.0.7:9000; "": $AWS_ENDPOINT_URL, else Amazon\'s'
+    )
+    s3_region: Text = Field(
+        default="", description='region of the bucket; "": $AWS_REGION or the profile\'s, else us-east-1'
+    )
+    s3_path_style: bool = Field(
+        default=True, description="address objects as endpoint/bucket/key, not bucket.endpoint/key"
+    )
+    s3_profile: Text = Field(
+        default="", description='section of ~/.aws/credentials; "": $AWS_ACCESS_KEY_ID …, else default'
+    )
+
+    @property
+    def store(self) -> Store:
+        """The store that these name."""
+        return Store(self.s3_endpoint, self.s3_region, self.s3_path_style, self.s3_profile)
+
+    def place(self, text: str) -> Folder:
+        """Return the folder that a parameter names, or the objects.
+
+        Raises
+        ------
+        ParameterError
+            If it is a URL that names no bucket.
+        """
+        return object_path(text, self.store) if is_url(text) else resolve(text)
+
+
+class Tensors(ObjectStores):
     """A folder of raw tensors, and the seed by which it is made and read."""
 
-    data: FilePath = Field(default="", description='folder of *.tensors files; "": a small set of random images')
+    data: FilePath = Field(
+        default="", description='folder of *.tensors files, or s3://bucket/prefix; "": a small set of random images'
+    )
     dtype: Literal["", "uint8", "float32"] = Field(
         default="", description='uint8 or float32; "": as the manifest says, uint8 if made here'
     )
@@ -129,11 +165,12 @@ class Data(Tensors):
     )
 
 
-class Photographs(Parameters):
+class Photographs(ObjectStores):
     """JPEG files, and how they become images: beforehand (stage 01), or on the fly (reader jpeg)."""
 
     images: FilePath = Field(
-        default="", description='folder of JPEG files; "demo": photographs that scikit-image ships; "": random images'
+        default="",
+        description='folder of JPEG files, or s3://bucket/prefix; "demo": some that are shipped; "": random images',
     )
     size: Side = Field(default=224, description="height and width that JPEG files are resized to")
     resize: Literal["stretch", "crop"] = Field(

@@ -1,13 +1,13 @@
 """Images read back from a data set's tensors, side by side: the eye sees swapped channels and torn rows at once."""
 
 import io
-from pathlib import Path
 
 import numpy as np
 from IPython.display import Image as Picture
 from PIL import Image
 
 from inferkit.dataset.format import open_dataset
+from inferkit.records.params import MakeDataset
 from inferkit.records.run import Run
 
 COLUMNS, ROWS = 8, 3
@@ -29,7 +29,8 @@ def contact_sheet(run: Run) -> Picture | str:
     """
     if run.verdict == "FAILED":
         return "no data set was made, so there is nothing to show"
-    dataset = open_dataset(Path(run.params["data"]))
+    params = MakeDataset.check({name: run.params[name] for name in MakeDataset.model_fields if name in run.params})
+    dataset = open_dataset(params.place(params.data))
     count = min(dataset.images, COLUMNS * ROWS)
     rows = -(-count // COLUMNS)
     sheet = Image.new("RGB", (COLUMNS * SIDE, rows * SIDE), "white")

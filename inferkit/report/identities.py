@@ -25,6 +25,8 @@ LEAST = 2
 _TELLING = re.compile(r"\d|[^\w\s]")
 _HOMES = re.compile(r"(?:/home|/Users|\\Users|/users|/run/media|pytest-of)(?:/|\\{1,2}|-)([^\s/\\\"'`<>:;,)\]}]+)")
 _MAILS = re.compile(r"(?<![\w.+-])([\w.+-]{2,})@([\w-]+(?:\.[\w-]+)*)")
+_HOST = re.compile(r"^\w+://|:\d+$")
+"""What stands beside the host in an endpoint."""
 _SERVERS = re.compile(r"(?<![\w./:-])([A-Za-z][\w.-]+):/[\w.-]|://(?:[^\s/@\"'<>]*@)?([A-Za-z][\w.-]+)")
 
 
@@ -51,12 +53,20 @@ def _recorded(record: Json) -> Iterator[Known]:
         serials = own.get("serials")
         yield from (Known("id", text) for text in texts(list(serials.values()) if isinstance(serials, dict) else []))
     params = record.get("params") if isinstance(record, dict) else None
+    yield from _store(params)
     for name in ("data", "images"):
         if not isinstance(params, dict):
             return
         folder = str(params.get(name) or "").rstrip("/")
-        if folder.startswith(("/", "~")) or folder[1:3] == ":\\":
+        if folder.startswith(("/", "~", "s3://")) or folder[1:3] == ":\\":
             yield Known("data folder", folder)
+
+
+def _store(params: Json) -> Iterator[Known]:
+    """Yield what names an object store, and whose credentials it was read with."""
+    if isinstance(params, dict):
+        yield Known("host", _HOST.sub("", str(params.get("s3_endpoint") or "")))
+        yield Known("user", str(params.get("s3_profile") or ""))
 
 
 def texts(value: Json) -> Iterator[str]:

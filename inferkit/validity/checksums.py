@@ -43,7 +43,7 @@ class Verifier:
             for image in range(segment.first, segment.first + segment.images):
                 if xxhash.xxh3_64_intdigest(view[cursor : cursor + size]) != self._hashes[image]:
                     message = (
-                        f"image {image} ({self._dataset.path(segment.file)}) did not arrive as it was made: "
+                        f"image {image} ({self._dataset.where(segment.file)}) did not arrive as it was made: "
                         "run `inferkit dataset verify` to see whether the file or the way is at fault"
                     )
                     raise ReadError(message)

@@ -12,12 +12,24 @@ FROM_STORAGE = 0.9
 """Least share of the read bytes that must have come from the storage for a run that declares so."""
 SAID = 0.01
 """Share of the bytes from which on is said that they were not what was declared."""
+HEADERS = 0.05
+"""Share of an interface's bytes that are headers: 66 and 14 of 1,514, and TLS."""
 OTHERS = 0.05
 """Share of a disk's or mount's reads by others from which on is said so; a system reads a little all the time."""
 SMALL_BYTES = 1e9
 """What caches in drives, in their controllers and under virtual machines hold with ease, and so serve instead."""
 MANY_TIMES = 10
 """Times that a small data set must have been read for it to matter that a device's cache may have served it."""
+
+
+CAUSES = {
+    "throttled": "the store wanted fewer (503, SlowDown)",
+    "server": "the store failed (5xx)",
+    "connection": "the connection broke",
+    "length": "another length came",
+    "expired": "the credentials had expired",
+}
+"""Why a request is repeated, in words; see :class:`inferkit.objects.client.Counts`."""
 
 
 class Finding(NamedTuple):
@@ -43,6 +55,15 @@ def weigh(source: str, reading: ReadOptions, storage: dict[str, Json] | None) ->
         yield from _storage(reading, storage)
     elif storage is not None:
         yield from _memory(reading, storage)
+    yield from _repeated(storage or {})
+
+
+def _repeated(storage: dict[str, Json]) -> Iterator[Finding]:
+    """Say how many requests to an object store were repeated, and why: they took time that no stage shows."""
+    if retries := storage.get("retries"):
+        causes = ", ".join(f"{CAUSES.get(cause, cause)} {count:,}" for cause, count in sorted(retries.items()))
+        told = f"{sum(retries.values()):,} of {storage['requests']:,} requests were repeated"
+        yield Finding("warning", f"{told}: {causes}")
 
 
 def _memory(reading: ReadOptions, storage: dict[str, Json]) -> Iterator[Finding]:
@@ -109,6 +130,8 @@ def _nearly(reading: ReadOptions, storage: dict[str, Json], share: float | None)
     elif share < 1 - SAID:
         cause, _ = _cause(reading, storage)
         yield Finding("warning", f"only {percent(share)} of the bytes came from storage, {cause}")
+    if any(own["kind"] == "local store" for own in storage.get("holders", [])):
+        yield Finding("unverified", "that a network was measured: the object store answers on this machine (loopback)")
     if any(own["kind"] == "unresolved" for own in storage.get("holders", [])):
         where = _which(reading, storage, "unresolved")
         yield Finding("unverified", f"that disks were read: {where}, and nobody can tell what is underneath")
@@ -145,9 +168,12 @@ def _again_and_again(storage: dict[str, Json]) -> Iterator[Finding]:
 def _others(storage: dict[str, Json]) -> Iterator[Finding]:
     """Say where a disk or mount delivered more than this run asked for."""
     process = storage.get("process_read_bytes")
-    for name, what in (("disk_bytes", "disk"), ("wire_bytes", "mount")):
+    if any(own["kind"] == "local store" for own in storage.get("holders", [])):
+        return  # the store itself speaks over loopback
+    objects = "interface" in storage
+    for name, what in (("disk_bytes", "disk"), ("wire_bytes", "interface" if objects else "mount")):
         everybody = storage.get(name)
-        if process is not None and everybody and 1 - process / everybody > OTHERS:
+        if process is not None and everybody and 1 - process / everybody > OTHERS + objects * HEADERS:
             others = percent(1 - process / everybody)
             also = f", or {_chain(storage)} reads more than it is asked for" if storage.get("stacked") else ""
             yield Finding("warning", f"{others} of the {what}'s reads were not ours: another program read it{also}")

@@ -19,6 +19,8 @@ LOOKED_AT = 64
 """Files of which pages and extents are looked at: asking about every page of a large data set takes seconds."""
 ASKED_ABOUT = 10_000
 """Files that are asked on which device they lie: a call each, which a network file system may send to its server."""
+_COUNTED = ("nfs", "s3")
+"""What crosses a network and is counted by process: by the kernel, or by our own client."""
 LEAST_COUNTED = 0.1
 """Share of the bytes read from which on a count is taken for that of a client, or of a disk, that counts."""
 
@@ -43,6 +45,7 @@ class IoAccounting:
     """
 
     def __init__(self, dataset: Dataset, rounding: float = 1.0) -> None:
+        assert isinstance(dataset.folder, Path)
         asked = [dataset.path(k) for k in _spread(len(dataset.files), ASKED_ABOUT)]
         self._held = holders(asked)
         self._system = self._held[0].system
@@ -97,13 +100,13 @@ class IoAccounting:
         """
         before, after = self._before, self._sample()
         read = delivered if read is None else read
-        memory = _memory()
+        available = memory()
         facts = {
             **self._about,
             "resident_before": before.resident,
             "resident_after": after.resident,
             "dataset_bytes": self._nbytes,
-            "dataset_to_memory": self._nbytes / memory if memory else None,
+            "dataset_to_memory": self._nbytes / available if available else None,
             "delivered_bytes": delivered,
             "read_bytes": read,
             "whole_bytes": round(read * self._rounding),
@@ -133,6 +136,8 @@ def shares(facts: Mapping[str, Json]) -> dict[str, Json]:
         own = wire
     elif not facts["stacked"] and disk is not None and disk < LEAST_COUNTED * own:
         disk = None  # a plain disk delivers what it is asked for: this one does not count
+    if own is not None and facts["filesystem"] == "s3" and wire is not None and wire < LEAST_COUNTED * own:
+        wire = None  # what arrived came through some other interface, or this one does not count
     counted = None if own is None else min(count for count in (own, disk, wire) if count is not None)
     whole = facts["whole_bytes"]
     share = None if counted is None or not whole else min(1.0, counted / whole)
@@ -147,7 +152,7 @@ def _counted_by_process(facts: Mapping[str, Json]) -> int | None:
     fs/nfs/direct.c, task_io_account_read).
     """
     process: int | None = facts["process_read_bytes"]
-    uncounted = facts["fuse"] or (facts["network"] and not str(facts["filesystem"]).startswith("nfs"))
+    uncounted = facts["fuse"] or (facts["network"] and not str(facts["filesystem"]).startswith(_COUNTED))
     return None if uncounted and (process or 0) < LEAST_COUNTED * facts["read_bytes"] else process
 
 
@@ -188,7 +193,7 @@ def _sum(counts: Iterable[int | None]) -> int | None:
     return sum(count for count in known if count is not None) if known and None not in known else None
 
 
-def _memory() -> int | None:
+def memory() -> int | None:
     """Return the bytes of memory that this process may use, its page cache included; None where not told."""
     machine = kibibytes(fields(text(ROOT / "proc/meminfo")).get("MemTotal"))
     return min((size for size in (machine, memory_limit()) if size is not None), default=None)

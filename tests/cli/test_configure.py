@@ -102,8 +102,9 @@ def test_where_everything_goes_is_told_in_a_line_before_it_runs(own: Path, away:
     assert not list(away.iterdir())
 
 
-@pytest.mark.parametrize("name", ["hps", "nas", "nvme", "shm", "synthetic", "quickstart", "examples/recipe_grid"])
-def test_a_dry_run_plans_whatever_is_not_here(name: str, away: Path) -> None:
+@pytest.mark.parametrize("name", ["hps", "nas", "nvme", "s3", "shm", "synthetic", "quickstart", "examples/recipe_grid"])
+def test_a_dry_run_plans_whatever_is_not_here(name: str, away: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://no.host.invalid")
     changes = {"engines": ["null", "tensorrt"], "precisions": ["float32"], "models": ["sensor_net"]}
     configured = configure(name, changes=changes | {"grid": [], "shape": [1, 1, 784], "images": ""}, dry=True)
     assert all(plan.points for stage, plan in configured.plans.items() if stage != "01")

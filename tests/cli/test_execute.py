@@ -40,14 +40,15 @@ from tests.verdicts import verdict
 NAMES = sorted(path.stem for path in (project_root() / "parameters").glob("*.yaml"))
 
 
-def test_all_six_parameter_files_are_there() -> None:
-    assert NAMES == ["hps", "nas", "nvme", "quickstart", "shm", "synthetic"]
+def test_all_seven_parameter_files_are_there() -> None:
+    assert NAMES == ["hps", "nas", "nvme", "quickstart", "s3", "shm", "synthetic"]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_parameter_file_is_valid_whatever_this_machine_has(name: str) -> None:
     """Take the hardware away from each: on the CPU, with a data folder that can be made, every file can be planned."""
     there = {"device": "cpu", "engines": ["null"], "data": "data/nothing-yet", "images": "", "source": "memory"}
+    there |= {"readers": ["buffered"]} if name == "s3" else {}
     configuration = configure(name, changes=there)
     assert configuration.name == name
     assert all(plan.points for stage, plan in configuration.plans.items() if stage != "01")

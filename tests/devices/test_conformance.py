@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from inferkit.batch import Batch, Piece, Segment
+from inferkit.dataset.format import open_dataset
 from inferkit.devices.base import Device, HostMemory, Registration, Slot, Span, bytes_at
 from inferkit.devices.cpu import CpuDevice
 from inferkit.engines.base import Engine
@@ -30,6 +31,7 @@ from inferkit.records.job import Window
 from inferkit.validity.checksums import Verifier
 from tests.conftest import Known, Pixels, write_dataset
 from tests.devices.conftest import KINDS, SETTINGS, open_or_skip
+from tests.object_store import shared_store
 
 FOREVER = Window(warmup_s=3600.0)
 # 105 bytes: many images in a page; 4551: a page and a bit, so that segments begin anywhere; 12288: whole pages.
@@ -144,6 +146,9 @@ class Bench:
             reader = MemoryReader(in_memory(shape, "uint8", images=sum(files)), self.allocating)
             return reader, Known(reader.dataset, reader.region.array.reshape(sum(files), -1).copy())
         known = write_dataset(self.folder, files, shape)
+        if READERS[name].capabilities.reads == ("objects",):
+            objects = open_dataset(shared_store().publish(self.folder), dtype="uint8", shape=shape)
+            return READERS[name](objects, self.allocating), known
         if READERS[name].capabilities.passes_cache:
             try:
                 direct_io_block(known.dataset.path(0))

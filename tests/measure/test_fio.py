@@ -80,7 +80,7 @@ def test_the_block_is_the_batch_in_whole_pages(known: Known) -> None:
 
 def test_what_is_asked_for() -> None:
     dataset = write_dataset(Path("/dev/shm") / "inferkit-test-fio", (1,), (4096,)).dataset
-    shutil.rmtree(dataset.folder)
+    shutil.rmtree(dataset.path(0).parent)
     deep = command(Task(dataset, [[]], 1, True, 30.0, "io_uring", 8))
     assert {"--direct=1", "--ioengine=io_uring", "--iodepth=8", "--time_based", "--runtime=30000ms"} <= set(deep)
     once = command(Task(dataset, [[]], 1, False, 30.0, once=True))
@@ -104,7 +104,7 @@ def test_names_with_colons_and_long_lists(tmp_path: Path) -> None:
     known = write_dataset(tmp_path / "a:b", (1,), (8,))
     (tmp_path / "a:b" / "images-00.tensors").rename(tmp_path / "a:b" / "x:y.tensors")
     asked = command(Task(write_dataset(tmp_path / "a:b", (1,), (8,)).dataset, [[]], 8, False, 1.0))
-    assert known.dataset.folder.name == "a:b"
+    assert known.dataset.path(0).parent.name == "a:b"
     assert f"--directory={tmp_path}/a\\:b" in asked
 
 
@@ -179,7 +179,8 @@ def test_fio_reads_what_it_is_told(known: Known, threads: int, once: bool) -> No
     assert result.bytes_per_s > 0
     assert result.cpu_s_per_gb >= 0
     assert [known.dataset.path(k).read_bytes() for k in range(4)] == before
-    assert {path.name for path in known.dataset.folder.iterdir()} == {f"images-{k:02d}.tensors" for k in range(4)}
+    names = {path.name for path in known.dataset.path(0).parent.iterdir()}
+    assert names == {f"images-{k:02d}.tensors" for k in range(4)}
 
 
 @needs_fio

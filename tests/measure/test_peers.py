@@ -100,9 +100,11 @@ def test_reader_and_fio_take_turns(folder: Path, turns: list[str]) -> None:
 
 
 def test_fewer_files_than_the_reader_has_are_told(tmp_path: Path, turns: list[str]) -> None:
-    folder = make_synthetic(
-        MakeDataset(data=str(tmp_path / "many"), limit=500, shape=[1, 16, 16], images_per_file=1)
-    ).dataset.folder
+    folder = (
+        make_synthetic(MakeDataset(data=str(tmp_path / "many"), limit=500, shape=[1, 16, 16], images_per_file=1))
+        .dataset.path(0)
+        .parent
+    )
 
     def again(jobs: Sequence[Job]) -> Outcome:
         return outcome(90).model_copy(update={"repeats": outcome(90).repeats[::2]})

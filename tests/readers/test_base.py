@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from inferkit.batch import Piece
+from inferkit.dataset.contents import contents
 from inferkit.dataset.tensors import Dataset
 from inferkit.devices.cpu import CpuDevice
 from inferkit.errors import DatasetError, ParameterError, ReadError
@@ -16,6 +17,7 @@ from inferkit.readers.direct import direct_io_block
 from inferkit.records.job import ReadOptions
 from tests.conftest import MakeTensors, write_dataset
 from tests.dataset.pictures import folder_of
+from tests.object_store import shared_store
 
 SIZE = 24
 SHAPE = (3, SIZE, SIZE)
@@ -25,10 +27,11 @@ CAPABILITIES = {
     "direct": Capabilities(passes_cache=True),
     "uring": Capabilities(passes_cache=True),
     "mapped": Capabilities(has_ceiling=False, memory_passes=0),
-    "jpeg": Capabilities(can_evict=True, decodes=True, memory_passes=None),
     "nvjpeg": Capabilities(can_evict=True, decodes=True, on_device=True, memory_passes=None),
     "nvjpeg-direct": Capabilities(passes_cache=True, decodes=True, on_device=True, memory_passes=None),
     "nvjpeg-uring": Capabilities(passes_cache=True, decodes=True, on_device=True, memory_passes=None),
+    "jpeg": Capabilities(reads=("files", "objects"), can_evict=True, decodes=True, memory_passes=None),
+    "s3": Capabilities(reads=("objects",), passes_cache=True, memory_passes=2),
 }
 every_reader = pytest.mark.parametrize("name", READERS)
 
@@ -43,6 +46,9 @@ def options(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReadO
         folder_of(folder, 5)
     elif reader.has_files:
         write_dataset(folder, (3, 2), SHAPE)
+    if reader.reads == ("objects",):
+        place = shared_store().publish(folder)
+        return ReadOptions(reader=name, folder=str(place), store=place.store, dtype="uint8", shape=SHAPE, batch_size=2)
     if reader.passes_cache:
         try:
             direct_io_block(next(file for file in folder.rglob("*") if file.is_file()))
@@ -99,14 +105,16 @@ def test_what_a_reader_can_do_is_fixed() -> None:
 def test_only_what_has_files_looks_for_some(name: str, options: ReadOptions, dataset: Dataset, tmp_path: Path) -> None:
     nowhere = options.changed(folder=str(tmp_path / "nowhere"))
     if READERS[name].capabilities.has_files:
-        assert dataset.folder == Path(options.folder)
+        assert dataset.folder == options.place
         assert dataset.images == 5
-        assert all(dataset.path(k).is_file() for k in range(len(dataset.files)))
+        there = contents(dataset.folder)
+        assert all(there.size(file.name) == file.nbytes for file in dataset.files)
+        nowhere = options.changed(folder=f"{options.folder}/nowhere")
         with pytest.raises(DatasetError, match="nowhere"):
             find_dataset(nowhere)
     else:
         assert find_dataset(nowhere) == dataset
-        assert not dataset.folder.exists()
+        assert not contents(dataset.folder).exists()
 
 
 def test_reader_memory_needs_no_folder(make_dataset: MakeTensors) -> None:

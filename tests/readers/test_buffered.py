@@ -101,7 +101,7 @@ def test_vanished_file(make_dataset: MakeTensors, device: CpuDevice) -> None:
 def test_vanished_folder(make_dataset: MakeTensors, device: CpuDevice) -> None:
     known = make_dataset()
     with BufferedReader(known.dataset, device) as reader:
-        shutil.rmtree(known.dataset.folder)
+        shutil.rmtree(known.dataset.path(0).parent)
         with pytest.raises(ReadError, match="No such file"):
             reader.read([Piece(0, 0, 1, 0)], device.allocate(105))
     with pytest.raises(ReadError, match=r"cannot examine .*images-00.*No such file"):
@@ -174,7 +174,7 @@ def test_evict_drops_the_pages_behind_each_batch(
     make_dataset: MakeTensors, device: CpuDevice, shape: tuple[int, ...]
 ) -> None:
     known = make_dataset((96, 32), shape)
-    if filesystem(known.dataset.folder).in_memory:
+    if filesystem(known.dataset.path(0)).in_memory:
         pytest.skip(f"{known.dataset.folder} lies in memory: nothing can be evicted")
     paths = [known.dataset.path(k) for k in range(2)]
     with BufferedReader(known.dataset, device) as reader:

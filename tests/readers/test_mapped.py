@@ -57,7 +57,7 @@ def test_registers_each_file_once_and_undoes_it(make_dataset: MakeTensors, shm: 
         reader.close()
         assert device.registered == {}
         reader.close()
-    assert known.dataset.folder.name not in Path("/proc/self/maps").read_text()
+    assert known.dataset.path(0).parent.name not in Path("/proc/self/maps").read_text()
 
 
 def test_pages_in_memory_are_writable_and_those_of_a_disk_are_not(

@@ -14,7 +14,7 @@ from inferkit.records.project import project_root, resolve
 MODELS = list(NOTEBOOKS.values())
 HEADINGS = (
     *("Data", "Reading", "Device", "Copies", "Processes", "Networks", "Peers", "How long"),
-    *("Measured before", "Rarely changed"),
+    *("Measured before", "Object store", "Rarely changed"),
 )
 
 

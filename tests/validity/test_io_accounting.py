@@ -21,7 +21,7 @@ from tests.mounting import Mounts
 @pytest.fixture
 def on_disk(make_dataset: MakeTensors) -> Known:
     known = make_dataset((40, 20), (3, 64, 64))
-    if filesystem(known.dataset.folder).in_memory:
+    if filesystem(known.dataset.path(0)).in_memory:
         pytest.skip(f"{known.dataset.folder} lies in memory: nothing can be evicted")
     if process_read_bytes() is None:
         pytest.skip("the kernel does not count this process's reads")
@@ -150,7 +150,7 @@ def test_the_smallest_count_is_the_most_that_can_be_true(change: dict[str, Any],
 
 def test_an_nfs_mount_tells_what_crossed_the_wire(make_dataset: MakeTensors, monkeypatch: pytest.MonkeyPatch) -> None:
     known = make_dataset()
-    system = dataclasses.replace(filesystem(known.dataset.folder), fstype="nfs4", network=True, block_device=None)
+    system = dataclasses.replace(filesystem(known.dataset.path(0)), fstype="nfs4", network=True, block_device=None)
     held = [Held(Holder("network", ("nfs4",)), system, (0, 1, 2))]
     monkeypatch.setattr(proof_module, "holders", lambda paths: held)
     wire = iter([0, 1000, 1900])
@@ -169,7 +169,7 @@ def test_an_nfs_mount_tells_what_crossed_the_wire(make_dataset: MakeTensors, mon
 
 def test_tiny_files_cost_whole_pages(make_dataset: MakeTensors, device: CpuDevice, on_disk: Known) -> None:
     # 768 bytes a file, and 80 of 100 files kept in memory by a process that has them mapped: 4096 / 768 hid that.
-    known = make_dataset((1,) * 100, (1, 16, 48), folder=on_disk.dataset.folder / "tiny")
+    known = make_dataset((1,) * 100, (1, 16, 48), folder=on_disk.dataset.path(0).parent / "tiny")
     with ExitStack() as stack:
         for k in range(80):
             file = stack.enter_context(known.dataset.path(k).open("rb"))
@@ -190,13 +190,13 @@ def test_a_second_name_is_no_second_file(make_dataset: MakeTensors) -> None:
 
 
 def test_a_loop_device_whose_file_is_cached(make_dataset: MakeTensors, mounts: Mounts, on_disk: Known) -> None:
-    image = mounts.loop("image", on_disk.dataset.folder)
+    image = mounts.loop("image", on_disk.dataset.path(0).parent)
     known = make_dataset((40, 20), (3, 64, 64), folder=image / "data")
     read(known)
     for k in range(2):
         evict(known.dataset.path(k))
-    evict(on_disk.dataset.folder / "image.img")
-    warmed = (on_disk.dataset.folder / "image.img").read_bytes()
+    evict(on_disk.dataset.path(0).parent / "image.img")
+    warmed = (on_disk.dataset.path(0).parent / "image.img").read_bytes()
     proof = IoAccounting(known.dataset)
     facts = proof.facts(read(known))
     assert len(warmed) > facts["process_read_bytes"] >= facts["dataset_bytes"]
@@ -205,9 +205,9 @@ def test_a_loop_device_whose_file_is_cached(make_dataset: MakeTensors, mounts: M
 
 
 def test_files_that_lie_elsewhere(make_dataset: MakeTensors, on_disk: Known, shm: Path) -> None:
-    known = make_dataset((5, 5), (3, 64, 64), folder=on_disk.dataset.folder / "linked")
-    known.dataset.path(1).rename(on_disk.dataset.folder / "moved")
-    (shm / "elsewhere").write_bytes((on_disk.dataset.folder / "moved").read_bytes())
+    known = make_dataset((5, 5), (3, 64, 64), folder=on_disk.dataset.path(0).parent / "linked")
+    known.dataset.path(1).rename(on_disk.dataset.path(0).parent / "moved")
+    (shm / "elsewhere").write_bytes((on_disk.dataset.path(0).parent / "moved").read_bytes())
     known.dataset.path(1).symlink_to(shm / "elsewhere")
     facts = IoAccounting(known.dataset).facts(1)
     assert facts["in_memory"]
@@ -219,7 +219,7 @@ def test_files_that_lie_elsewhere(make_dataset: MakeTensors, on_disk: Known, shm
 
 
 def test_holes_are_told(make_dataset: MakeTensors, on_disk: Known) -> None:
-    known = make_dataset((64,), (3, 64, 64), folder=on_disk.dataset.folder / "holes")
+    known = make_dataset((64,), (3, 64, 64), folder=on_disk.dataset.path(0).parent / "holes")
     with known.dataset.path(0).open("r+b") as file:
         file.truncate(32 * 12288)
         file.truncate(64 * 12288)
