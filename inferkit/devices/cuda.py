@@ -179,7 +179,8 @@ class CudaDevice(Device):
         if self._closed:
             message = f"{doing}: {self.name} was closed before; keep the device open until its work is done"
             raise DeviceError(message)
-        with _explained(doing) if getattr(self._attached, "here", False) else self._context.pushed(doing):
+        own = self._partition.current(self._partition.inferring) if self._partition else nullcontext()
+        with _explained(doing) if getattr(self._attached, "here", False) else self._context.pushed(doing), own:
             yield
 
     @contextmanager
