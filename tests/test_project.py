@@ -139,14 +139,8 @@ UNCLEAR = "?"
 """Stands for an import whose name is no text in the source."""
 
 ONLY_THERE = {
-    "pycuda": {"devices/cuda.py", "devices/nvjpeg.py", "machine/doctor.py"},
-    "cuda": {
-        "devices/cuda.py",
-        "devices/graphs.py",
-        "devices/nvjpeg.py",
-        "devices/partition.py",
-        "devices/pinned.py",
-    },
+    "pycuda": {"devices/cuda.py", "machine/doctor.py"},
+    "cuda": {"devices/cuda.py", "devices/graphs.py", "devices/nvjpeg.py", "devices/pinned.py"},
     "nvidia": {"devices/nvjpeg.py"},
     "tensorrt": {"engines/tensorrt_library.py"},
     "tensorrt_rtx": {"engines/tensorrt_library.py"},

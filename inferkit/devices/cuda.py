@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +20,6 @@ try:
     import pycuda.driver as drv
     from cuda.bindings import driver as bindings
 
-    from inferkit.devices.partition import Partition
     from inferkit.devices.pinned import PORTABLE, READ_ONLY, CudaRegistration, PinnedMemory, checked
 except ImportError as _error:
     message = f"{_error}: device cuda needs pycuda, cuda-bindings and NVIDIA's driver; run `inferkit doctor`"
@@ -150,7 +149,6 @@ class CudaDevice(Device):
         self._gpu = gpu
         self._takes_read_only = _takes_read_only(gpu)
         self._decoder: NvJpegDecoder | None = None
-        self._partition: Partition | None = None
         self._slots: list[CudaSlot] = []
         self._more: list[Any] = []
         self._attached = threading.local()
@@ -179,8 +177,7 @@ class CudaDevice(Device):
         if self._closed:
             message = f"{doing}: {self.name} was closed before; keep the device open until its work is done"
             raise DeviceError(message)
-        own = self._partition.current(self._partition.inferring) if self._partition else nullcontext()
-        with _explained(doing) if getattr(self._attached, "here", False) else self._context.pushed(doing), own:
+        with _explained(doing) if getattr(self._attached, "here", False) else self._context.pushed(doing):
             yield
 
     @contextmanager
@@ -219,16 +216,8 @@ class CudaDevice(Device):
             self.synchronize()
             with self.pushed("closing the JPEG decoder"):
                 self._decoder.close()
-        elif self._partition is None:
-            self._share_out()
-        self._decoder = NvJpegDecoder(self, self._gpu, decoding, self._partition)
+        self._decoder = NvJpegDecoder(self, self._gpu, decoding)
         return self._decoder
-
-    def _share_out(self) -> None:
-        """Keep inference off some multiprocessors, where the driver can; engines built later use the others."""
-        with suppress(DeviceError), self.pushed("sharing out the GPU"):
-            self._partition = Partition(self._gpu)
-            self.compute = self._stream()
 
     def prepare(self, segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
         """Let the decoder look at encoded images."""
@@ -288,14 +277,8 @@ class CudaDevice(Device):
     def new_stream(self) -> Any:
         """Make another compute stream, for an engine that infers several batches side by side."""
         with self.pushed("making a stream"):
-            self._more.append(self._stream())
+            self._more.append(drv.Stream(int(bindings.CUstream_flags.CU_STREAM_NON_BLOCKING)))
         return self._more[-1]
-
-    def _stream(self) -> Any:
-        """Make a stream for inference, on the multiprocessors that it may use."""
-        flags = int(bindings.CUstream_flags.CU_STREAM_NON_BLOCKING)
-        with self._partition.current(self._partition.inferring) if self._partition else nullcontext():
-            return drv.Stream(flags)
 
     def read_back(self, slot: Slot, nbytes: int) -> Bytes:
         """Return a copy of the slot's first bytes as they are now; wait for the slot's work before."""
@@ -319,8 +302,6 @@ class CudaDevice(Device):
             self._stopwatch.close()
             self.compute = self._copies = self._out = None
             self._more.clear()
-            if self._partition is not None:
-                self._partition.close()
         self._closed = True
         self._context.drop()
 

@@ -3,20 +3,18 @@
 import base64
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pycuda.driver as drv
 from cuda.bindings import driver as bindings
 from numpy.typing import NDArray
 
 from inferkit.batch import COLUMNS_REVERSED, ROWS_REVERSED, TRANSPOSED, Segment
 from inferkit.devices import why_no_decoder
 from inferkit.devices.base import Decoding, Slot, bytes_at
-from inferkit.devices.partition import Partition
 from inferkit.devices.pinned import checked
 from inferkit.devices.spans import CudaSpan
 from inferkit.errors import DeviceError
@@ -62,8 +60,6 @@ class NvJpegDecoder:
         Whose decoder, and its number as CUDA counts.
     decoding
         What to make of the files, and how many lanes there are.
-    partition
-        The multiprocessors that it may use; None: all.
 
     Raises
     ------
@@ -71,30 +67,23 @@ class NvJpegDecoder:
         If nvImageCodec or NVRTC is not there or does not work.
     """
 
-    def __init__(self, device: "CudaDevice", gpu: int, decoding: Decoding, partition: Partition | None) -> None:
+    def __init__(self, device: "CudaDevice", gpu: int, decoding: Decoding) -> None:
         self._library = library = _library()
-        self._multiprocessors = partition.multiprocessors[0] if partition else None
-        own = partition.current(partition.decoding) if partition else nullcontext()
         self._lanes: SimpleQueue[_Lane] = SimpleQueue()
         self._own = []
-        with device.pushed("opening the JPEG decoder"), own:
+        with device.pushed("opening the JPEG decoder"):
             self._kernel = _kernel(device.compute_capability)
             self._backend, backends = _backends(library, gpu)
             for _ in range(decoding.lanes):
                 decoder = library.Decoder(gpu, 1, backends)
-                self._own.append(_Lane(device, decoder, _params(library), self._kernel, decoding, partition))
+                self._own.append(_Lane(device, decoder, _params(library), self._kernel, decoding))
                 self._lanes.put(self._own[-1])
 
     @property
     def facts(self) -> dict[str, Json]:
         """What decoded: ``hardware``, or ``cuda`` where the GPU has no decoder; images that it took and refused."""
         counts = {name: sum(getattr(lane, name) for lane in self._own) for name in ("decoded", "refused")}
-        return {
-            "backend": self._backend,
-            "lanes": len(self._own),
-            "multiprocessors": self._multiprocessors,
-            **counts,
-        }
+        return {"backend": self._backend, "lanes": len(self._own), **counts}
 
     def prepare(self, segments: Sequence[Segment]) -> Prepared:
         """Look at the headers of encoded images; reader threads do so, side by side.
@@ -169,23 +158,14 @@ class _Images:
 class _Lane:
     """A decoder with a stream and memory of its own."""
 
-    def __init__(
-        self,
-        device: "CudaDevice",
-        decoder: Any,
-        params: Any,
-        kernel: "_Kernel",
-        decoding: Decoding,
-        partition: Partition | None,
-    ) -> None:
+    def __init__(self, device: "CudaDevice", decoder: Any, params: Any, kernel: "_Kernel", decoding: Decoding) -> None:
         self._device = device
         self._decoder = decoder
         self._params = params
         self._kernel: _Kernel | None = kernel
         self._decoding = decoding
         self._nbytes = 3 * decoding.size * decoding.size
-        self._partition = partition
-        self._stream: Any = drv.Stream(int(bindings.CUstream_flags.CU_STREAM_NON_BLOCKING))
+        self._stream = device.new_stream()
         self._sets = [_Images() for _ in range(SETS)]
         self._table: Slot | None = None
         self.decoded = self.refused = 0
@@ -195,8 +175,7 @@ class _Lane:
             message = f"{len(prepared)} images of {self._nbytes} bytes do not fit a slot of {slot.nbytes}: enlarge it"
             raise DeviceError(message)
         pixels = prepared.rows[:, 0] * prepared.rows[:, 1]
-        own = self._partition.current(self._partition.decoding) if self._partition else nullcontext()
-        with self._device.span(self._stream) as span, own:
+        with self._device.span(self._stream) as span:
             for part in _parts(pixels.tolist()) if prepared.streams else ():
                 self._decode(prepared, part, pixels[part], slot)
             if len(prepared.streams) < len(prepared):
