@@ -104,6 +104,9 @@ def _facts(
     verified = [outcome.facts.get("verified_images") for outcome in outcomes]
     if None not in verified:
         facts["verified_images"] = sum(verified) if all(verified) else 0
+    if "decoders" in facts:
+        facts["decoders"] = [own for outcome in outcomes for own in outcome.facts["decoders"]]
+        facts["reader"] = _files([outcome.facts["reader"] for outcome in outcomes])
     storage = [outcome.facts["storage"] for outcome in outcomes if "storage" in outcome.facts]
     if storage:
         facts["storage"] = _storage(storage)
@@ -122,6 +125,14 @@ def _rank(job: Job, outcome: Outcome, trace: ProgressTrace, rates: Any) -> dict[
         "found": outcome.facts.get("whereabouts"),
         **{name: outcome.facts[name] for name in OWN if name in outcome.facts},
     }
+
+
+def _files(told: Sequence[dict[str, Json]]) -> dict[str, Json]:
+    """Add up how many files the ranks have seen, and how many of them were decoded in software; the rest is alike."""
+    software: Counter[str] = Counter()
+    for own in told:
+        software.update(own["files_in_software"])
+    return {**told[0], "files_seen": sum(own["files_seen"] for own in told), "files_in_software": dict(software)}
 
 
 def _storage(told: Sequence[dict[str, Json]]) -> dict[str, Json]:

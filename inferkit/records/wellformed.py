@@ -63,12 +63,35 @@ class _Reading(_Known):
     thread_cpu_s_per_gb: Amount | None = None
 
 
+class _Files(_Known):
+    bytes_per_file: Positive | None = None
+    files_seen: Count = 0
+    files_in_software: dict[str, Count] = Field(default_factory=dict)
+
+
+class _Decoder(_Known):
+    backend: str
+    lanes: Count = 1
+    multiprocessors: Count | None = None
+    decoded: Count = 0
+    refused: Count = 0
+
+
+class _Pixels(_Known):
+    images: Count
+    mean: Amount
+    largest: Amount
+
+
 class _Facts(_Known):
     images: Count = 0
     skipped: Count | list[Any] | dict[str, Any] | None = None
     dtype: str | None = None
     shape: list[Positive] | None = None
     reading: _Reading | None = None
+    reader: _Files | None = None
+    decoders: list[_Decoder] = Field(default_factory=list)
+    pixels: dict[str, _Pixels] = Field(default_factory=dict)
     top1_agreement: Amount | None = None
     layers_ms: list[Annotated[tuple[str, Amount], Field(strict=False)]] | None = None
     fingerprint: str = ""

@@ -40,6 +40,7 @@ from inferkit.report.labels import (
 from inferkit.report.reference import normal_text
 from inferkit.report.remarks import by_network, flawed, grouped, taken_over, told_once, warnings_of
 from inferkit.report.scaling import winners
+from inferkit.report.storing import answers
 from inferkit.text import plain, shortened
 from inferkit.units import bandwidth, gibibytes
 
@@ -93,6 +94,7 @@ def conclude(runs: Iterable[Run]) -> Conclusion:
     for (_, measure), group in grouped(kept, [(run.notebook, run.measure) for run in kept]):
         sentences += starmap(Sentence, winners(group))
         sentences += sentences_of(measure, group)
+        sentences += starmap(Sentence, answers(group))
     return Conclusion([*sentences, *_remarks(kept)])
 
 

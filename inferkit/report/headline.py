@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from inferkit.records.host import Host
 from inferkit.records.run import STAGES, Run
+from inferkit.report.decoding import decoder_text
 from inferkit.report.labels import (
     BATCH,
     DEVICE,
@@ -39,16 +40,14 @@ from inferkit.report.labels import (
 from inferkit.report.scaling import GPUS, RANKS
 from inferkit.units import bandwidth, gibibytes
 
-AT_ONCE = {"feed": "reading and copying at once", "memory": "the bandwidth of the host's memory"}
 ROOM = {
-    "read": "reading could feed",
-    "decode": "decoding could feed",
-    "copy": "copying could feed",
-    "infer": "inference could take",
-    "out": "copying results back could take",
+    "read": ("reading", "feed"),
+    "decode": ("decoding", "feed"),
+    "copy": ("copying", "feed"),
+    "infer": ("inference", "take"),
+    "out": ("copying results back", "take"),
 }
-
-
+"""What each stage does, and to what it is that it could do more."""
 LONGEST = 400
 """Characters of a sentence that says why there is no figure."""
 
@@ -170,13 +169,13 @@ def _limit(run: Run) -> Iterator[str]:
     yield f"{' or '.join(words)} {verb} the bottleneck"
     ours = rate_of(run)
     others = [stage for stage in STAGES if stage in run.ceilings and stage not in limits]
-    stage = "read" if "read" in others else next(iter(reversed(others)), None)
-    ceiling = run.ceilings[stage].images_per_s if stage else None
-    if stage and ours and ceiling and ceiling / ours >= 1.1:
-        times = ceiling / ours
-        yield (
-            f"{ROOM[stage]} {times:,.0f} times as many" if times >= 100 else f"{ROOM[stage]} {times:.1f} times as many"
-        )
+    for stage in [stage for stage in ("read", "decode") if stage in others] or others[-1:]:
+        ceiling = run.ceilings[stage].images_per_s
+        if ours and ceiling and ceiling / ours >= 1.1:
+            times = ceiling / ours
+            doing, verb = ROOM[stage]
+            by = f" by {decoder_text(run)}" if stage == "decode" else ""
+            yield f"{doing}{by} could {verb} {f'{times:,.0f}' if times >= 100 else f'{times:.1f}'} times as many"
 
 
 def stage_text(stage: str, run: Run) -> str:
@@ -189,8 +188,22 @@ def stage_text(stage: str, run: Run) -> str:
         return "the storage" if run.params.get("source") == "storage" else "reading"
     if stage == "copy":
         return "the link to the GPUs" if on_gpu and several else "the link to the GPU" if on_gpu else "copying"
-    names = AT_ONCE | {"decode": "decoding JPEG", "out": "copying results back", "cpu": "the time of the CPU cores"}
+    names = {
+        "decode": f"decoding JPEG by {decoder_text(run)}",
+        "feed": f"{_at_once(run)} at once",
+        "out": "copying results back",
+        "cpu": "the time of the CPU cores",
+        "memory": "the bandwidth of the host's memory",
+    }
     return names.get(stage, stage)
+
+
+def _at_once(run: Run) -> str:
+    """Word what fills a slot: a device that decodes makes no copy of its own."""
+    decodes = "decode" in run.stages
+    own = [stage for stage in ("read", "decode", "copy") if stage in run.stages] if decodes else ["read", "copy"]
+    *lead, last = [ROOM[stage][0] for stage in own]
+    return f"{', '.join(lead)} and {last}" if lead else last
 
 
 def _read(run: Run) -> str:

@@ -8,6 +8,7 @@ from inferkit.errors import RecordError
 from inferkit.records.figures import Json, Repeat, Stage
 from inferkit.records.run import MIME, Peer, Run, rounded
 from inferkit.report import tables
+from inferkit.report.decoding import decoding_rows
 from inferkit.report.labels import (
     DEMO_REASON,
     NOT_FOR_QUOTING,
@@ -26,7 +27,7 @@ from inferkit.report.palette import VERDICT_COLOURS, stage_order
 from inferkit.text import text_table
 from inferkit.units import bandwidth, duration
 
-TOLD = ("batches", "layers_ms", "reading", "top1_agreement", "fingerprint")
+TOLD = ("batches", "layers_ms", "reading", "decoders", "pixels", "top1_agreement", "fingerprint")
 """Facts that a chart or a row of the summary tells, and one that says nothing to people."""
 
 
@@ -74,6 +75,7 @@ def summary_rows(run: Run) -> list[tuple[str, str]]:
         rows.append(("bottleneck", run.bottleneck))
     if reading := _reading(run.facts.get("reading") or {}):
         rows.append(("reader threads", reading))
+    rows += decoding_rows(run)
     if run.cores is not None:
         rows.append(("CPU", f"{run.cores:.2f} cores"))
     if "top1_agreement" in run.facts:

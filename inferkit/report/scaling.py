@@ -23,8 +23,7 @@ from inferkit.report.labels import (
     share_text,
     sort_key,
 )
-from inferkit.report.tables import html_table
-from inferkit.text import text_table
+from inferkit.report.tables import Table
 from inferkit.units import duration
 
 RANKS, GPUS, CORES = "ranks", "gpus", "cores"
@@ -95,41 +94,23 @@ def smallest_of(runs: Sequence[Run]) -> Run:
     return min(runs, key=lambda run: (rate_of(run) is None, resources(run), int(run.point[RANKS])))
 
 
-class ScalingTable:
-    """A table that a notebook shows as HTML and a terminal as text."""
-
-    def __init__(self, head: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
-        self.head, self.rows, self._empty = list(head), [list(row) for row in rows], empty
-
-    def _numbers(self) -> list[int]:
-        return [i for i, name in enumerate(self.head) if name not in {"work", "setting", "verdict"}]
-
-    def __str__(self) -> str:
-        return "\n".join(text_table(self.rows, self.head, numbers=self._numbers())) if self.rows else self._empty
-
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        """Return what a notebook shows (the name is IPython's)."""
-        html = html_table(self.rows, self.head, numbers=self._numbers()) if self.rows else f"<p>{self._empty}</p>"
-        return {"text/html": html, "text/plain": str(self)}
-
-
-def weak_scaling(runs: Sequence[Run]) -> ScalingTable:
+def weak_scaling(runs: Sequence[Run]) -> Table:
     """Return, for each batch size, what each number of processes reaches: batch time, rate, speedup, efficiency."""
     rows = []
     for (name, batch), group in grouped(multi(runs), lambda run: (work(run), int(run.point[BATCH]))):
         rows += [[name, f"{batch}", *_row(run, smallest_of(group), batch)] for run in group]
     head = ["work", "batch per process", *_COLUMNS]
-    return ScalingTable(head, rows, "weak scaling: no run of several processes")
+    return Table(head, rows, "weak scaling: no run of several processes")
 
 
-def strong_scaling(runs: Sequence[Run]) -> ScalingTable:
+def strong_scaling(runs: Sequence[Run]) -> Table:
     """Return what each number of processes reaches with the same number of images under way."""
     rows = []
     for (name, total), group in grouped(multi(runs), lambda run: (work(run), int(run.point[BATCH]) * workers(run))):
         if len({workers(run) for run in group}) > 1:
             rows += [[name, f"{total}", *_row(run, smallest_of(group), total // workers(run))] for run in group]
     head = ["work", "images under way", *_COLUMNS]
-    return ScalingTable(
+    return Table(
         head,
         rows,
         "strong scaling: set batch_sizes such as [32, 64, 128]; settings are compared where processes × batch is equal",
@@ -147,7 +128,7 @@ def _row(run: Run, smallest: Run, batch: int) -> list[str]:
     return [setting(run), batch_time, images_text(run.measured), speedup, share_text(gain.efficiency), verdict]
 
 
-def exploration(runs: Sequence[Run]) -> ScalingTable:
+def exploration(runs: Sequence[Run]) -> Table:
     """Return images per second of every batch size and setting; the best, and what is not apart from it, are marked."""
     kept = multi(runs)
     settings = list(dict.fromkeys(map(setting, kept)))
@@ -157,7 +138,7 @@ def exploration(runs: Sequence[Run]) -> ScalingTable:
         for batch, own in grouped(group, lambda run: int(run.point[BATCH])):
             by_setting = {setting(run): run for run in own}
             rows.append([name, f"{batch}", *(_cell(by_setting.get(name), best) for name in settings)])
-    return ScalingTable(["work", "batch per process", *settings], rows, "exploration: no run of several processes")
+    return Table(["work", "batch per process", *settings], rows, "exploration: no run of several processes")
 
 
 def _cell(run: Run | None, best: Sequence[Run]) -> str:

@@ -18,6 +18,7 @@ from inferkit.report.labels import (
 )
 from inferkit.report.remarks import best_of, flawed, grouped, taken_over, told_once, warnings_of
 from inferkit.report.scaling import winners
+from inferkit.report.storing import answers
 from inferkit.text import plain, wrapped
 
 MOST_REMARKS = 5
@@ -48,7 +49,7 @@ def _storage_block(storage: str, runs: Sequence[Run]) -> Iterator[str]:
             yield from _network(run)
         if not pipelines and len(own) > 1:
             yield from _sentences(own)
-        for lead, rest in winners(own):
+        for lead, rest in (*winners(own), *answers(own)):
             yield from _wrapped(f"{lead}: {rest}", "    ")
         yield from _notes(own, pipelines or own)
 

@@ -7,6 +7,8 @@ styles and ``<details>`` survive.
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from inferkit.text import text_table
+
 CELL = "text-align:left"
 HEAD = f"{CELL};border-bottom:1px solid #999999;font-weight:600"
 
@@ -46,3 +48,25 @@ def badge(text: str, colour: str) -> str:
 def folded(summary: str, html: str) -> str:
     """Return HTML that opens on a click."""
     return f'<details style="margin:2px 0"><summary>{escape(summary)}</summary>{html}</details>'
+
+
+WORDS = {"network", "reader", "work", "setting", "stored as", "verdict"}
+"""Columns that hold words; all others hold numbers, and are aligned to the right."""
+
+
+class Table:
+    """A table that a notebook shows as HTML and a terminal as text; ``empty`` stands in place of one without rows."""
+
+    def __init__(self, head: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
+        self.head, self.rows, self._empty = list(head), [list(row) for row in rows], empty
+
+    def _numbers(self) -> list[int]:
+        return [i for i, name in enumerate(self.head) if name not in WORDS]
+
+    def __str__(self) -> str:
+        return "\n".join(text_table(self.rows, self.head, numbers=self._numbers())) if self.rows else self._empty
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """Return what a notebook shows (the name is IPython's)."""
+        html = html_table(self.rows, self.head, numbers=self._numbers()) if self.rows else f"<p>{self._empty}</p>"
+        return {"text/html": html, "text/plain": str(self)}

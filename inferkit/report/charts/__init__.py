@@ -8,6 +8,7 @@ from inferkit.report.charts.over_time import machine_over_time
 from inferkit.report.charts.pipeline import ceilings, comparison, stage_times, throughput, time_series
 from inferkit.report.charts.scaling import scaling, speedup
 from inferkit.report.charts.settings import batch_sizes, energy
+from inferkit.report.charts.storing import jpeg_or_tensors
 from inferkit.report.charts.sweeps import copy_matrix, read_sweep, transfer_sweep
 from inferkit.report.charts.theme import Chart
 from inferkit.report.charts.trend import trend
@@ -17,6 +18,7 @@ CHARTS: dict[str, Callable[..., Chart]] = {
     for chart in (
         *(throughput, ceilings, stage_times, time_series, machine_over_time, transfer_sweep, copy_matrix, read_sweep),
         *(layer_times, scaling, speedup, comparison, timeline, batch_times, batch_sizes, energy, trend),
+        jpeg_or_tensors,
     )
 }
 """Every chart by name; ``comparison`` takes the table of all records, the others take runs."""
