@@ -37,7 +37,8 @@ def declared() -> dict[str, str]:
 def test_all_that_the_project_is_built_on_is_declared() -> None:
     built_on = {"jupyterlab", "papermill", "ipywidgets", "tensorrt", "pycuda", "numpy", "pandas", "altair"}
     assert built_on <= set(declared())
-    assert set(PROJECT["optional-dependencies"]) == {"measure", "lab", "demo", "tensorrt", "tensorrt-rtx", "dev"}
+    extras = {"measure", "lab", "demo", "tensorrt", "tensorrt-rtx", "nvjpeg", "dev"}
+    assert set(PROJECT["optional-dependencies"]) == extras
 
 
 def test_environment_yml_holds_the_same_as_pyproject() -> None:

@@ -20,7 +20,7 @@ def named_folder(params: Photographs) -> Folder:
         If none is named.
     """
     if not params.images:
-        message = "images is empty, but reader jpeg decodes JPEG files: name their folder, or demo"
+        message = "images is empty, but readers jpeg and nvjpeg read JPEG files: name their folder, or demo"
         raise ParameterError(message)
     return project_root() / "data" / "photographs" if params.images == DEMO else params.place(params.images)
 

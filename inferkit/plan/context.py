@@ -14,6 +14,7 @@ from inferkit.readers import reader_class
 from inferkit.records.job import Window, window_of
 from inferkit.records.params import SingleProcess, StorageToHost, Windows
 from inferkit.records.project import resolve
+from inferkit.units import gigabytes
 
 USUAL = 3
 """Photographs of ImageNet's sizes take about a third of the 150 kB of the images that they become."""
@@ -62,7 +63,9 @@ class Context(Generic[P]):
         """Return the mean size of the files of a reader that decodes; of files that are not here yet, a guess."""
         folder = self._photographs(reader)
         if self.assumed is not None and not contents(folder).exists():
-            return self.dataset.image_bytes // USUAL
+            nbytes = self.dataset.image_bytes // USUAL
+            self.assumed.told.append(f"JPEG files of {gigabytes(nbytes)}")
+            return nbytes
         found = reader_class(reader).find(folder, "uint8", decoded_shape(self.params))
         return found.nbytes // len(found.files)
 
