@@ -53,7 +53,7 @@ def compare_pixels(device: Device, reader: EncodedReader, slot: Slot, batches: i
         If an image is another than stage 01's: with the file.
     """
     found: dict[str, list[Difference]] = defaultdict(list)
-    pieces = spread(reader, min(MOST, batches * batch_size))
+    pieces = spread(reader, min(MOST, batches * batch_size, len(reader.dataset.files)))  # none twice
     for first in range(0, len(pieces), batch_size):
         part = pieces[first : first + batch_size]
         there = copy_to_slot(device, reader, slot, part).reshape(len(part), *reader.dataset.shape)

@@ -111,6 +111,21 @@ def test_a_dry_run_plans_whatever_is_not_here(name: str, away: Path, monkeypatch
     assert not list(away.iterdir())
 
 
+def test_a_dry_run_compares_ways_to_store_without_gpu_photographs_and_libraries(away: Path) -> None:
+    configured = configure("jpeg", changes={"engines": ["null"]}, dry=True)
+    points = configured.plans["03b"].points
+    pipelines = [(point.axes["reader"], point.axes["threads"]) for point in points if point.measure == "pipeline"]
+    assert pipelines == [("jpeg", 16), ("nvjpeg", 4), ("direct", 4), ("mapped", 1)]
+    assert [point.measure for point in points].count("decode") == 1
+    assert {"folder /mnt/nvme/photographs, for images", "JPEG files of 50.2 kB"} <= set(configured.assumed)
+    assert not list(away.iterdir())
+
+
+def test_a_device_without_a_decoder_is_refused_by_a_dry_run_too(away: Path) -> None:
+    with pytest.raises(InferkitError, match=r"readers: nvjpeg leave decoding to the device, but device is cpu"):
+        configure("jpeg", changes={"engines": ["null"], "device": "cpu"}, dry=True)
+
+
 def test_what_is_assumed_is_told(away: Path) -> None:
     nvme = configure("nvme", only=["01", "02", "03a"], dry=True)
     assert nvme.assumed == ("folder /mnt/nvme, for data", "1 GPU, of which none is here")

@@ -40,8 +40,8 @@ from tests.verdicts import verdict
 NAMES = sorted(path.stem for path in (project_root() / "parameters").glob("*.yaml"))
 
 
-def test_all_seven_parameter_files_are_there() -> None:
-    assert NAMES == ["hps", "nas", "nvme", "quickstart", "s3", "shm", "synthetic"]
+def test_all_parameter_files_are_there() -> None:
+    assert NAMES == ["hps", "jpeg", "nas", "nvme", "quickstart", "s3", "shm", "synthetic"]
 
 
 @pytest.mark.parametrize("name", NAMES)

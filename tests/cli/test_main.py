@@ -187,7 +187,7 @@ def test_run_alone_lists_what_can_be_run() -> None:
     assert done.exit_code == 0
     lines = [line.split("  ") for line in done.output.splitlines()]
     names = [name for name, *_ in lines]
-    assert names == ["hps", "nas", "nvme", "quickstart", "s3", "shm", "synthetic", "examples/recipe_grid"]
+    assert names == ["hps", "jpeg", "nas", "nvme", "quickstart", "s3", "shm", "synthetic", "examples/recipe_grid"]
     assert all(about for *_, about in lines)
 
 

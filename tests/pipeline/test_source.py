@@ -1,5 +1,6 @@
 """A job's reader at work: who reads what, and what is told of it afterwards."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,6 +11,7 @@ from inferkit.dataset.synthetic import make_synthetic
 from inferkit.devices.base import HostMemory
 from inferkit.devices.cpu import CpuDevice
 from inferkit.errors import ReadError
+from inferkit.pipeline.held_source import HeldSource
 from inferkit.pipeline.loop import read_only
 from inferkit.pipeline.resident_source import ResidentSource
 from inferkit.pipeline.ring import Ring
@@ -261,3 +263,38 @@ def test_the_stack_closes_the_ring_before_its_reader(
         watch("ring", source.batches)
     assert closed == ["ring", "reader"]
     assert source.batches.get() is None
+
+
+@pytest.mark.parametrize("reader", ["buffered", "jpeg"])
+def test_held_batches_are_read_before_and_delivered_again_and_again(
+    options: ReadOptions, jpegs: ReadOptions, device: CpuDevice, stack: ExitStack, reader: str
+) -> None:
+    given = {"buffered": options, "jpeg": jpegs}[reader].changed(held=3, batch_size=2, threads=2)
+    source = Source(given, device, stack)
+    source.start(None, in_flight=2, threads=True)
+    assert isinstance(source.batches, HeldSource)
+    assert source.workers == {}
+    if reader == "jpeg":
+        shutil.rmtree(given.folder)  # nothing is read any more
+    first = [tuple(epoch_of(source, 1)) for _ in range(3)]
+    assert len({image for batch in first for image in batch}) == (6 if reader == "buffered" else 5)
+    assert [tuple(epoch_of(source, 1)) for _ in range(6)] == first * 2
+
+
+def test_held_batches_come_from_no_storage_and_have_no_reading(
+    options: ReadOptions, device: CpuDevice, stack: ExitStack
+) -> None:
+    source = Source(options.changed(held=2, batch_size=2), device, stack)
+    source.start(None, in_flight=1, threads=True)
+    facts = source.facts(ran(source))
+    assert list(facts) == ["dtype", "shape", "verified_images"]
+
+
+def test_every_rank_holds_batches_of_its_own_share(options: ReadOptions, device: CpuDevice) -> None:
+    seen = []
+    for rank in range(2):
+        with ExitStack() as stack:
+            source = Source(options.changed(held=4, batch_size=2), device, stack)
+            source.start(Place(rank=rank, ranks=2), in_flight=1, threads=True)
+            seen.append(set(epoch_of(source, 4)))
+    assert not seen[0] & seen[1]

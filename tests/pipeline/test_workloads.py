@@ -6,8 +6,10 @@ import pytest
 
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.dataset.tensors import Dataset
+from inferkit.devices.base import Device
 from inferkit.engines.onnx import OnnxEngine
 from inferkit.errors import DatasetError, DeviceError, ParameterError, RankError, ReadError
+from inferkit.pipeline import workloads
 from inferkit.pipeline.workloads import WORKLOADS
 from inferkit.records.job import (
     CopyJob,
@@ -22,6 +24,8 @@ from inferkit.records.job import (
     ReadOptions,
 )
 from inferkit.records.params import MakeDataset
+from tests.dataset.pictures import folder_of
+from tests.devices.decoding import DecodingDevice
 from tests.engines.conftest import MakeModel
 from tests.pipeline.conftest import SHORT, begin
 
@@ -185,3 +189,66 @@ def test_reading_that_ends_early_has_no_figure(dataset: Dataset, monkeypatch: py
     monkeypatch.setattr("inferkit.pipeline.source.split", lambda *arguments, **options: [[]])
     with pytest.raises(RankError, match="ended after 0 of 3 windows"):
         run(ReadJob(window=SHORT, reading=reading(dataset)))
+
+
+SIZE = 8
+
+
+@pytest.fixture
+def photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReadOptions:
+    """Photographs, and devices that decode."""
+
+    def opened(kind: str, number: int = 0) -> Device:
+        return DecodingDevice()
+
+    monkeypatch.setattr(workloads, "open_device", opened)
+    folder = folder_of(tmp_path / "photographs", 5)
+    return ReadOptions(reader="nvjpeg", folder=str(folder), dtype="uint8", shape=(3, SIZE, SIZE), batch_size=4)
+
+
+def decoded(job: PipelineJob) -> Outcome:
+    outcome = run(job)
+    assert all(repeat.images == 4 * repeat.batches for repeat in outcome.repeats[1:])
+    assert outcome.facts["reader"]["files_seen"] == 5
+    assert outcome.facts["reader"]["files_in_software"] == {}
+    return outcome
+
+
+def test_a_device_that_decodes_has_decode_for_its_copy(photographs: ReadOptions) -> None:
+    outcome = decoded(pipeline(photographs.changed(threads=2, verify_batches=2)))
+    assert list(outcome.stages) == ["read", "decode"]
+    assert (outcome.stages["read"].workers, outcome.stages["decode"].workers) == (2, 1)
+    assert set(outcome.facts["batches"]) == {"read", "decode"}
+    (decoder,) = outcome.facts["decoders"]
+    assert decoder["backend"] == "hardware"
+    assert decoder["decoded"] >= sum(repeat.images for repeat in outcome.repeats)
+    assert sum(own["images"] for own in outcome.facts["pixels"].values()) == 5
+    assert {own["mean"] for own in outcome.facts["pixels"].values()} == {0.0}
+    encoded = outcome.repeats[1].nbytes / outcome.repeats[1].images
+    assert encoded != 3 * SIZE * SIZE  # the files as they are
+
+
+def test_decoding_alone_reads_nothing(photographs: ReadOptions) -> None:
+    outcome = decoded(pipeline(photographs.changed(held=3)))
+    assert list(outcome.stages) == ["decode"]
+    assert not {"reading", "storage", "pixels"} & set(outcome.facts)
+
+
+def test_decoding_side_by_side_and_inferring(photographs: ReadOptions, make_model: MakeModel) -> None:
+    model = make_model(shape=photographs.shape)
+    job = pipeline(photographs.changed(decoders=2, verify_batches=1), engine="onnx", model=model, threads=1, slots=4)
+    outcome = decoded(job)
+    assert list(outcome.stages) == ["read", "decode", "infer"]
+    assert outcome.stages["decode"].workers == 2
+    assert outcome.facts["outputs"]["different_images"] == 4
+
+
+def test_each_device_has_a_decoder(photographs: ReadOptions) -> None:
+    job = pipeline(photographs).changed(device=DeviceOptions(kind="cpu", numbers=(0, 1)))
+    assert len(decoded(job).facts["decoders"]) == 2
+
+
+def test_a_file_that_is_no_image_fails_the_run_by_name(photographs: ReadOptions) -> None:
+    next(Path(photographs.folder).rglob("*.jpg")).write_bytes(b"GIF89a")
+    with pytest.raises(ReadError, match=r"\.jpg .*GIF"):
+        run(pipeline(photographs))

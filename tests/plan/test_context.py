@@ -6,11 +6,12 @@ import pytest
 
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.errors import DatasetError, ParameterError
-from inferkit.plan.context import batch_log_of, context_of
+from inferkit.plan.assumed import Assumed
+from inferkit.plan.context import USUAL, batch_log_of, context_of
 from inferkit.readers import READERS
 from inferkit.records.job import window_of
 from inferkit.records.params import MakeDataset, StorageToHost
-from tests.dataset.pictures import folder_of
+from tests.dataset.pictures import contents, folder_of
 
 SIZE = 24
 OF_FILES = [name for name, reader in READERS.items() if "files" in reader.capabilities.reads]
@@ -38,6 +39,15 @@ def test_what_is_decoded_must_look_like_the_data_set(both: dict[str, object]) ->
     assert found.folder("buffered") == both["data"]
     with pytest.raises(ParameterError, match=r"size is 32, so reader jpeg decodes to \(3, 32, 32\), but"):
         found.folder("jpeg")
+
+
+def test_the_mean_size_of_the_files_is_known_or_guessed_of_what_is_not_here(both: dict[str, object]) -> None:
+    sizes = [len(data) for data in contents(Path(str(both["images"]))).values()]
+    assert context_of(StorageToHost.check(both), None).file_bytes("nvjpeg") == sum(sizes) // len(sizes)
+    assumed = Assumed()
+    gone = StorageToHost.check({**both, "images": f"{both['images']}/gone"})
+    assert context_of(gone, None, assumed).file_bytes("nvjpeg") == 3 * SIZE * SIZE // USUAL
+    assert "JPEG files of 576 B" in assumed.told
 
 
 def test_the_window_is_the_profile_s_and_the_log_has_a_folder(both: dict[str, object], tmp_path: Path) -> None:

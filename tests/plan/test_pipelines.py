@@ -5,18 +5,21 @@ from typing import Any
 
 import pytest
 
+from inferkit import devices
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.errors import ParameterError
 from inferkit.linux.page_cache import evict, resident_share
 from inferkit.models.agreement import NetworkPair
+from inferkit.plan.assumed import Assumed
 from inferkit.plan.context import context_of
 from inferkit.plan.networks import Networks
-from inferkit.plan.pipelines import InferChoice, infer_choices, pipeline_points
+from inferkit.plan.pipelines import HELD, InferChoice, infer_choices, pipeline_points
 from inferkit.plan.points import Point
 from inferkit.plan.settings import Setting, of_one_process
 from inferkit.records.job import DeviceOptions, InferJob, InferOptions, PipelineJob, reading_of
 from inferkit.records.params import MakeDataset, SingleProcess
 from inferkit.records.place import Place
+from tests.dataset.pictures import contents, folder_of
 
 MODELS = ["sensor_net", "deep_mnist"]
 
@@ -205,3 +208,83 @@ def test_files_that_are_used_where_they_lie_and_are_cold_must_be_read_first(data
     assert (reading.reader, reading.threads, reading.evict) == ("buffered", 1, True)
     assert (read.axes["reader"], read.axes["cold"]) == ("buffered", True)
     assert set(ceilings("warm")) == {"copy"}
+
+
+NVJPEG = ["nvjpeg", "nvjpeg-direct", "nvjpeg-uring"]
+GPU = [Setting(DeviceOptions(kind="cuda"), {"device": "cuda", "gpu": 0})]
+
+
+@pytest.fixture
+def photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Photographs and their tensors, and a library that decodes on a GPU."""
+    monkeypatch.setattr(devices, "find_spec", lambda name: True)
+    make_synthetic(MakeDataset(data=str(tmp_path / "tensors"), limit=12, shape=[3, 32, 32]))
+    return {
+        "data": str(tmp_path / "tensors"),
+        "images": str(folder_of(tmp_path / "photographs", 3)),
+        "size": 32,
+        "device": "cuda",
+        "engines": ["null"],
+        "batch_sizes": [3],
+        "readers": NVJPEG,
+    }
+
+
+def test_readers_whose_files_the_device_decodes_share_what_is_behind_reading(photographs: dict[str, Any]) -> None:
+    points = planned(SingleProcess.check(photographs), GPU)
+    assert [point.measure for point in points] == ["read", "decode", "copy", "read", "read", *["pipeline"] * 3]
+    alone = [point.ceilings for point in pipelines(points)]
+    assert [list(own) for own in alone] == [["read", "decode", "copy"]] * 3
+    assert len({id(own["decode"]) for own in alone}) == len({id(own["copy"]) for own in alone}) == 1
+    assert [own["read"].axes["reader"] for own in alone] == NVJPEG
+
+
+def test_decoding_alone_is_of_files_that_are_in_memory_already(photographs: dict[str, Any]) -> None:
+    settings = [Setting(DeviceOptions(kind="cuda", numbers=(0, 1)), {"device": "cuda", "gpu": "0+1"})]
+    params = SingleProcess.check({**photographs, "readers": ["nvjpeg-direct"], "decoders": 2, "slots": 3})
+    (point,) = pipelines(planned(params, settings))
+    decode = point.ceilings["decode"]
+    assert isinstance(decode.job, PipelineJob)
+    assert isinstance(point.job, PipelineJob)
+    reading = decode.job.reading
+    assert (reading.reader, reading.held, reading.decoders) == ("nvjpeg", 2 * HELD, 2)
+    assert (point.job.reading.reader, point.job.reading.held, point.job.reading.decoders) == ("nvjpeg-direct", 0, 2)
+    assert reading.folder == point.job.reading.folder == photographs["images"]
+    assert decode.job.inference.slots == point.job.inference.slots == 4  # one more for the second decoder
+    assert decode.axes == {"device": "cuda", "gpu": "0+1", "batch_size": 3}
+
+
+def test_what_is_copied_are_the_files_as_they_are(photographs: dict[str, Any]) -> None:
+    sizes = [len(data) for data in contents(Path(photographs["images"])).values()]
+    points = planned(SingleProcess.check({**photographs, "readers": ["nvjpeg", "buffered", "jpeg"]}), GPU)
+    copies = {str(point.axes["reader"]): point.ceilings["copy"] for point in pipelines(points)}
+    encoded, decoded = copies["nvjpeg"], copies["buffered"]
+    assert copies["jpeg"] is decoded
+    assert encoded.axes["image_bytes"] == sum(sizes) // len(sizes)
+    assert "image_bytes" not in decoded.axes
+    shapes = [point.job.reading.shape for point in (encoded, decoded) if isinstance(point.job, PipelineJob)]
+    assert shapes == [(sum(sizes) // len(sizes),), (3, 32, 32)]
+    assert not [point for point in pipelines(points) if "decode" in point.ceilings and point.axes["reader"] != "nvjpeg"]
+
+
+def test_a_network_s_feed_is_all_but_the_network(photographs: dict[str, Any]) -> None:
+    params = SingleProcess.check({**photographs, "engines": ["onnx"], "models": ["resnet18"], "readers": ["nvjpeg"]})
+    points, _ = pipeline_points(context_of(params, None, Assumed()), GPU)
+    (point,) = pipelines(points)
+    assert list(point.ceilings) == ["read", "decode", "copy", "feed", "infer"]
+    feed = point.ceilings["feed"].job
+    assert isinstance(feed, PipelineJob)
+    assert (feed.reading, feed.inference.engine) == (reading_of(point.job), "null")
+
+
+def test_a_device_or_a_machine_that_cannot_decode_is_refused(
+    photographs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = SingleProcess.check(photographs)
+    with pytest.raises(ParameterError, match=r"readers: nvjpeg, nvjpeg-direct, nvjpeg-uring .* device is cpu"):
+        planned(SingleProcess.check({**photographs, "device": "cpu"}))
+    monkeypatch.setattr(devices, "find_spec", lambda name: None)
+    with pytest.raises(ParameterError, match=r"pip install 'inferkit\[nvjpeg\]'; reader jpeg needs neither"):
+        planned(params, GPU)
+    points, _ = pipeline_points(context_of(params, None, Assumed()), GPU)  # a dry run plans for another machine
+    assert len(pipelines(points)) == 3

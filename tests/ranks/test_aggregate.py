@@ -256,6 +256,17 @@ def test_what_came_from_storage_is_added_up() -> None:
     assert storage(told(100, 100, (0, 1)), told(None, 300, (0, 1)))["from_storage"] is None
 
 
+def test_decoders_of_all_ranks_are_told_and_their_files_added_up() -> None:
+    files = [
+        {"bytes_per_file": 9, "files_seen": 5, "files_in_software": why} for why in ({"CMYK": 1}, {"CMYK": 2, "x": 1})
+    ]
+    decoders = [[{"backend": "hardware", "decoded": count}] for count in (10, 20)]
+    told = [{"reader": own, "decoders": by} for own, by in zip(files, decoders, strict=True)]
+    facts = combine(jobs(2), [outcome(trace(900.0), facts=own) for own in told], {}).facts
+    assert [own["decoded"] for own in facts["decoders"]] == [10, 20]
+    assert facts["reader"] == {"bytes_per_file": 9, "files_seen": 10, "files_in_software": {"CMYK": 3, "x": 1}}
+
+
 def test_windows_that_demand_images_last_until_every_rank_has_them() -> None:
     own = WINDOW.changed(images=100)
     traces = [trace(100.0, ended=9.0), trace(50.0, ended=8.5)]

@@ -184,6 +184,36 @@ def make_read(make_run: MakeRun) -> MakeRun:
     return make
 
 
+DECODERS = [{"backend": "hardware", "lanes": 1, "multiprocessors": 8, "decoded": 9000, "refused": 0}]
+BYTES_PER_FILE = 110_000
+
+
+@pytest.fixture
+def make_way(make_run: MakeRun) -> MakeRun:
+    """Build a pipeline on a GPU that reads JPEG files (readers jpeg …, nvjpeg …) or tensors of 3 × 224 × 224."""
+
+    def make(reader: str, rate: float, ceilings: dict[str, float], **changes: Any) -> Run:
+        facts: dict[str, Any] = {"dtype": "uint8", "shape": [3, 224, 224], "storage": {}}
+        if "jpeg" in reader:
+            facts["reader"] = {"bytes_per_file": BYTES_PER_FILE, "files_seen": 1000, "files_in_software": {}}
+        if reader.startswith("nvjpeg"):
+            facts["decoders"] = DECODERS
+        point = {"engine": "tensorrt", "model": "resnet50", "precision": "float16", "reader": reader}
+        own = {
+            "point": point | changes.pop("axes", {}),
+            "params": {"device": "cuda", "source": "storage", "data": "/mnt/nvme/set"},
+            "measured": Figure(images_per_s=rate, half_width=0.01, block_s=0.25),
+            "predicted": Figure(images_per_s=min(ceilings.values())),
+            "ceilings": {name: Figure(images_per_s=value) for name, value in ceilings.items()},
+            "bottleneck": min(ceilings, key=lambda name: ceilings[name]),
+            "facts": facts | changes.pop("facts", {}),
+            "stages": {name: stage(value) for name, value in ceilings.items() if name != "feed"},
+        }
+        return make_run(rate, **own | changes)
+
+    return make
+
+
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> CapturingDisplayPublisher:
     """Stand in for a notebook: what is displayed lies in its ``outputs``."""

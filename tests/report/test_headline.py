@@ -57,6 +57,40 @@ def test_the_limit_is_named_by_the_part_of_the_machine(
     assert ("4 GPUs" in sentence) == (point.get("gpus") == 4)
 
 
+@pytest.mark.parametrize(
+    ("reader", "backend", "by"),
+    [
+        ("nvjpeg", "hardware", "the GPU's decoder"),
+        ("nvjpeg", "cuda", "the GPU's cores"),
+        ("jpeg", "", "the CPU's threads"),
+    ],
+)
+def test_who_decodes_is_said(reader: str, backend: str, by: str, make_way: MakeRun) -> None:
+    facts = {"decoders": [{"backend": backend}]} if backend else {}
+    limited = make_way(reader, 58, {"read": 600, "decode": 60, "copy": 900, "infer": 300}, facts=facts)
+    assert (
+        f"decoding JPEG by {by} is the bottleneck; reading could feed 10.3 times as many."
+        in headline([limited]).sentence
+    )
+    other = make_way(reader, 58, {"read": 600, "decode": 120, "copy": 900, "infer": 60}, facts=facts)
+    room = f"reading could feed 10.3 times as many; decoding by {by} could feed 2.1 times as many."
+    assert f"the GPU is the bottleneck; {room}" in headline([other]).sentence
+
+
+@pytest.mark.parametrize(
+    ("reader", "stages", "said"),
+    [
+        ("nvjpeg", ["read", "decode", "infer"], "reading and decoding at once"),
+        ("jpeg", ["read", "decode", "copy", "infer"], "reading, decoding and copying at once"),
+        ("direct", ["read", "copy", "infer"], "reading and copying at once"),
+        ("mapped", ["copy", "infer"], "reading and copying at once"),
+    ],
+)
+def test_what_is_done_at_once_is_named(reader: str, stages: list[str], said: str, make_way: MakeRun) -> None:
+    run = make_way(reader, 58, {"feed": 60, **dict.fromkeys(stages, 900)})
+    assert f"{said} is the bottleneck" in headline([run]).sentence
+
+
 def test_ceilings_that_are_not_apart_are_both_named_and_no_room_is_told(make_run: MakeRun) -> None:
     ceilings = {name: Figure(images_per_s=60, half_width=0.01) for name in ("read", "infer")}
     sentence = headline([make_run(58, ceilings=ceilings)]).sentence

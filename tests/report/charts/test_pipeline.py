@@ -77,7 +77,7 @@ def mixed(make_run: MakeRun, failed: Run) -> list[Run]:
 
 
 @pytest.fixture
-def drawn(mixed: list[Run], make_copy: MakeRun, make_read: MakeRun) -> dict[str, Any]:
+def drawn(mixed: list[Run], make_copy: MakeRun, make_read: MakeRun, make_way: MakeRun) -> dict[str, Any]:
     copies = [make_copy(size, kind, 1e9) for size in (65536, 1 << 20) for kind in ("pinned", "pageable")]
     nodes = [
         run.model_copy(update={"point": run.point | {"gpu": gpu, "node": node}})
@@ -108,6 +108,11 @@ def drawn(mixed: list[Run], make_copy: MakeRun, make_read: MakeRun) -> dict[str,
         "scaling": several,
         "speedup": several,
         "timeline": told,
+        "jpeg_or_tensors": [
+            make_way("jpeg", 7100, {"read": 60_000, "decode": 7400, "infer": 11_000}),
+            make_way("nvjpeg", 9800, {"read": 20_000, "decode": 11_500, "feed": 10_000, "infer": 11_000}),
+            make_way("direct", 10_900, {"read": 46_000, "copy": 350_000, "infer": 11_000}),
+        ],
         "energy": told,
     }
     return {**dict.fromkeys(RUN_CHARTS, mixed), **known}
