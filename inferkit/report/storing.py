@@ -98,9 +98,8 @@ def _way(run: Run) -> Way | None:
     nbytes = encoded or _image_bytes(run)
     if not nbytes or not (run.measured and run.measured.images_per_s):
         return None
-    read = run.ceilings.get("read")
-    alone = read and read.images_per_s and not _serial(run)
-    reads = read.images_per_s * nbytes if alone else None
+    alone = None if _serial(run) or "read" not in run.ceilings else run.ceilings["read"].images_per_s
+    reads = alone * nbytes if alone else None
     return Way(run, JPEG if encoded else TENSORS, nbytes, _unlimited(run), reads)
 
 
