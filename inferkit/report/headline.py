@@ -209,7 +209,8 @@ def _at_once(run: Run) -> str:
 def _read(run: Run) -> str:
     axes = ", ".join(filter(None, [axis_text(READER, run.point.get(READER, "")), *_threads(run), *_details(run)]))
     peers = [f"{peer.ratio:.2f} times what {peer.name} reads" for peer in run.peers if peer.ratio is not None]
-    told = [f"This server reads {measured_text(run)} from {source_text(run)} ({axes})", *peers]
+    does = "reads and decodes" if "decode" in run.stages else "reads"
+    told = [f"This server {does} {measured_text(run)} from {source_text(run)} ({axes})", *peers]
     return "; ".join(told) + "."
 
 

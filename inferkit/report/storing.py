@@ -7,17 +7,21 @@ from typing import NamedTuple
 from inferkit.records.run import Run
 from inferkit.report.decoding import decoder_text
 from inferkit.report.labels import (
+    BATCH,
     ENGINE,
     NULL,
     READER,
+    THREADS,
     axis_text,
     best_valid,
     images_text,
     network_text,
     number_text,
+    point_text,
     rate_text,
 )
 from inferkit.report.remarks import by_network, grouped
+from inferkit.report.scaling import GPUS, RANKS
 from inferkit.report.tables import Table
 from inferkit.units import bandwidth, gigabytes
 
@@ -25,6 +29,8 @@ JPEG, TENSORS = "JPEG", "tensors"
 ITEM_BYTES = {"uint8": 1, "float32": 4}
 EXPLAINED = 0.9
 """From this share of the reading alone on, reading is what holds reading and copying at once back."""
+LARGEST = 1e12
+"""Bytes that no image takes: a record that says so was made up."""
 ALIKE = 0.975
 """Ceilings that differ by less are called the same: a figure of profile quick has so wide an interval."""
 MISSING = (
@@ -96,7 +102,7 @@ def _way(run: Run) -> Way | None:
     """Return a pipeline as a way to store; None where the record tells no images, or not what one takes."""
     encoded = (run.facts.get("reader") or {}).get("bytes_per_file")
     nbytes = encoded or _image_bytes(run)
-    if not nbytes or not (run.measured and run.measured.images_per_s):
+    if not 0 < nbytes < LARGEST or not (run.measured and run.measured.images_per_s):
         return None
     alone = None if _serial(run) or "read" not in run.ceilings else run.ceilings["read"].images_per_s
     reads = alone * nbytes if alone else None
@@ -156,8 +162,8 @@ def stored(runs: Sequence[Run]) -> Table:
 
 
 _HEAD = (
-    *("network", "stored as", "bytes per image", "images per GB", "images/s"),
-    *("cores", "images/s per core", "images per joule"),
+    *("network", "stored as", "setting", "bytes per image", "images per GB", "images/s"),
+    *("cores", "images/s per core", "images per joule of the GPUs"),
 )
 
 
@@ -165,4 +171,5 @@ def _row(network: str, way: Way) -> list[str]:
     cores, joules = way.run.cores, way.run.facts.get("images_per_joule")
     size = [gigabytes(way.nbytes), f"{1e9 / way.nbytes:,.0f}", images_text(way.run.measured)]
     used = ["–", "–"] if cores is None else [f"{cores:.2f}", number_text(way.rate / cores) if cores else "–"]
-    return [network, way.name, *size, *used, "–" if joules is None else f"{joules:.3g}"]
+    setting = point_text(way.run, [THREADS, BATCH, RANKS, GPUS])
+    return [network, way.name, setting, *size, *used, "–" if joules is None else f"{joules:.3g}"]

@@ -145,6 +145,13 @@ def test_reads_name_reader_threads_and_peer(make_read: MakeRun) -> None:
     assert "0.50 times what fio psync reads" in sentence
 
 
+def test_a_reader_that_decodes_says_so(make_read: MakeRun, make_way: MakeRun) -> None:
+    stages = make_way("jpeg", 58, {"read": 900, "decode": 60}).stages
+    assert headline([make_read("jpeg", 2, 32, 1e9, stages=stages)]).sentence.startswith(
+        "This server reads and decodes "
+    )
+
+
 def test_copies_name_the_gpu_or_that_there_is_none(make_copy: MakeRun) -> None:
     assert headline([make_copy(1 << 20, "pinned", 9e9)]).sentence.startswith("Copies within host memory reach 9.0")
     on_gpu = make_copy(1 << 26, "pinned", 5e10, "cuda", host=H100, ceilings={"link": Figure(bytes_per_s=63e9)})

@@ -81,7 +81,7 @@ def test_one_way_to_store_is_no_comparison(kept: slice, runs: list[Run]) -> None
 
 def test_what_a_record_lacks_leaves_its_pipeline_out(make_way: MakeRun, runs: list[Run]) -> None:
     ceilings = {"read": 46_000, "infer": 11_000}
-    for facts in ({"shape": None}, {"dtype": "complex"}):
+    for facts in ({"shape": None}, {"dtype": "complex"}, {"shape": [10**9] * 99}):
         assert ways([runs[0], make_way("direct", 10_900, ceilings, facts=facts)]) == {}
     random = make_way("memory", 10_900, ceilings)
     del random.facts["storage"]
@@ -144,10 +144,12 @@ def test_the_answer_is_that_of_the_curves(
 
 def test_images_are_counted_by_byte_core_and_joule(make_way: MakeRun, runs: list[Run]) -> None:
     windows = [Repeat(start_s=k, seconds=1, images=9, nbytes=9, batches=3, cpu_s=2.0, warmup=not k) for k in range(3)]
-    runs[1] = make_way("nvjpeg", 9800, {"decode": 10_000}, repeats=windows, facts={"images_per_joule": 16.3333})
+    runs[1] = make_way(
+        "nvjpeg", 9800, {"decode": 10_000}, repeats=windows, facts={"images_per_joule": 16.3333}, axes={"ranks": 2}
+    )
     table = stored(runs)
     (row,) = [row for row in table.rows if "nvjpeg" in row[1]]
-    assert row[2:] == ["110 kB", "9,091", "9,800 ± 98", "2.00", "4,900", "16.3"]
+    assert row[2:] == ["ranks 2", "110 kB", "9,091", "9,800 ± 98", "2.00", "4,900", "16.3"]
     unknown = next(row for row in table.rows if "mapped" in row[1])
-    assert unknown[5:] == ["–", "–", "–"]
+    assert unknown[6:] == ["–", "–", "–"]
     assert "images per joule" in table._repr_mimebundle_()["text/html"]
