@@ -72,7 +72,6 @@ class _Files(_Known):
 class _Decoder(_Known):
     backend: str
     lanes: Count = 1
-    multiprocessors: Count | None = None
     decoded: Count = 0
     refused: Count = 0
 

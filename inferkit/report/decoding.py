@@ -32,12 +32,10 @@ def decoding_rows(run: Run) -> Iterator[tuple[str, str]]:
 def _decoded(decoders: list[Json], by: str) -> str:
     images, refused = (sum(own.get(name, 0) for own in decoders) for name in ("decoded", "refused"))
     lanes = max(own.get("lanes", 1) for own in decoders)
-    parts = {own.get("multiprocessors") for own in decoders} - {None}
     words = [
         f"{images:,} images by {by}",
         f"{len(decoders)} GPUs" if len(decoders) > 1 else "",
         f"{lanes} batches at a time" if lanes > 1 else "",
-        f"{max(parts)} multiprocessors kept for it" if parts else "",
         f"{refused:,} refused, which a CPU decoded" if refused else "none refused",
     ]
     return ", ".join(filter(None, words))

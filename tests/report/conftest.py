@@ -184,7 +184,7 @@ def make_read(make_run: MakeRun) -> MakeRun:
     return make
 
 
-DECODERS = [{"backend": "hardware", "lanes": 1, "multiprocessors": 8, "decoded": 9000, "refused": 0}]
+DECODERS = [{"backend": "hardware", "lanes": 1, "decoded": 9000, "refused": 0}]
 BYTES_PER_FILE = 110_000
 
 

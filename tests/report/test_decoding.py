@@ -24,13 +24,13 @@ def test_without_photographs_nothing_is_said(make_run: MakeRun, make_way: MakeRu
 
 def test_a_decoder_tells_what_it_did(make_way: MakeRun) -> None:
     assert told(make_way("nvjpeg", 58, CEILINGS)) == {
-        "decoded": "9,000 images by the GPU's decoder, 8 multiprocessors kept for it, none refused",
+        "decoded": "9,000 images by the GPU's decoder, none refused",
         "in software": "0 of 1,000 files",
     }
 
 
 def test_several_gpus_are_added_up(make_way: MakeRun) -> None:
-    decoders = [own | {"lanes": 2, "refused": 3, "multiprocessors": None} for own in DECODERS * 2]
+    decoders = [own | {"lanes": 2, "refused": 3} for own in DECODERS * 2]
     run = make_way("nvjpeg", 58, CEILINGS, facts={"decoders": decoders})
     words = "18,000 images by the GPU's decoder, 2 GPUs, 2 batches at a time, 6 refused, which a CPU decoded"
     assert told(run)["decoded"] == words
