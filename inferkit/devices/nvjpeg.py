@@ -358,9 +358,10 @@ def _kernel(compute_capability: str) -> _Kernel:
         message = f"{error}: {doing}"
         raise DeviceError(message) from error
     # Without fused operations: OpenCV's weights are rounded after each.
-    options = [f"--gpu-architecture=compute_{compute_capability.replace('.', '')}".encode(), b"--fmad=false"]
+    options = [f"--gpu-architecture=sm_{compute_capability.replace('.', '')}".encode(), b"--fmad=false"]
     checked(nvrtc.nvrtcCompileProgram(program, len(options), options), doing)
-    compiled = b" " * checked(nvrtc.nvrtcGetPTXSize(program), doing)
-    checked(nvrtc.nvrtcGetPTX(program, compiled), doing)
+    # For this GPU alone: a driver that is older than NVRTC would refuse its PTX.
+    compiled = b" " * checked(nvrtc.nvrtcGetCUBINSize(program), doing)
+    checked(nvrtc.nvrtcGetCUBIN(program, compiled), doing)
     checked(nvrtc.nvrtcDestroyProgram(program), doing)
     return _Kernel(compiled)
