@@ -5,6 +5,7 @@ where Selenium needs one more package of the very same version. Screenshots go t
 ``INFERKIT_SCREENSHOTS`` names, else to the test's own.
 """
 
+import json
 import os
 import shutil
 import socket
@@ -44,6 +45,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int, Pa
     folder = tmp_path_factory.mktemp("lab")
     for part in ("notebooks", "parameters"):
         shutil.copytree(project_root() / part, folder / "project" / part)
+    quiet = folder / "config" / "labconfig" / "default_setting_overrides.json"
+    quiet.parent.mkdir(parents=True)
+    quiet.write_text(json.dumps({"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -66,6 +70,15 @@ def answers(address: str) -> bool:
         with urllib.request.urlopen(address, timeout=5) as answer:
             return bool(answer.status == 200)
     except OSError:
+        return False
+
+
+def connected(address: str) -> bool:
+    """Tell whether a page holds a kernel that is idle. What JupyterLab shows of it is "idle" before there is one."""
+    try:
+        with urllib.request.urlopen(f"{address}/api/kernels", timeout=30) as answer:
+            return any(kernel["connections"] and kernel["execution_state"] == "idle" for kernel in json.load(answer))
+    except OSError:  # it fails where it lists a kernel that is about to be there
         return False
 
 

@@ -41,8 +41,13 @@ def test_all_that_the_project_is_built_on_is_declared() -> None:
     assert set(PROJECT["optional-dependencies"]) == extras
 
 
+CONDA = re.compile(r"^(playwright)-python\b")
+"""conda-forge's `playwright` is the one for Node."""
+
+
 def test_environment_yml_holds_the_same_as_pyproject() -> None:
     dependencies = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    dependencies = [CONDA.sub(r"\1", entry) if isinstance(entry, str) else entry for entry in dependencies]
     (from_pip,) = [entry["pip"] for entry in dependencies if isinstance(entry, dict)]
     entries = [entry for entry in [*dependencies, *from_pip] if isinstance(entry, str) and entry != "-e ."]
     names = {name_of(entry) for entry in entries} - {"python", "pip", "numactl"}

@@ -202,7 +202,8 @@ class _Relay:
     """Sends each Ctrl-C on to the kernel, which lives in a session of its own; a third one kills it.
 
     While a notebook measures, the first lets the point under way be finished and the second ends it. A terminal that is
-    closed is one, however often that is told: shell and kernel both do. Under ``nohup`` it is none.
+    closed is one, however often that is told: shell and kernel both do. Under ``nohup`` it is none. A kernel that has
+    not said a word yet is killed at once: interrupted while it starts, it may neither answer nor end.
 
     Attributes
     ----------
@@ -247,7 +248,9 @@ class _Relay:
         kernel = getattr(getattr(getattr(self._client, "km", None), "provisioner", None), "pid", None)
         if kernel is None:
             raise KeyboardInterrupt
-        os.kill(kernel, signal.SIGINT if self.presses < KILLED_AFTER else signal.SIGKILL)
+        patient = self._client is not None and self._client.heard and self.presses < KILLED_AFTER
+        with suppress(ProcessLookupError):  # it has ended by itself, and is being cleaned up after
+            os.kill(kernel, signal.SIGINT if patient else signal.SIGKILL)
         if self.presses == 1:
             threading.Thread(target=self._look_after, args=(self._client, kernel), name="relay", daemon=True).start()
 
@@ -271,14 +274,16 @@ def _leave_terminal() -> None:
 
 
 class _Client(OwnKernelClient):
-    """Passes on what a notebook displays, and knows since when its kernel has nothing to do (None: it works)."""
+    """Passes on what a notebook displays; knows if its kernel spoke, and since when it idles (None: it works)."""
 
     def __init__(self, nb_man: Any, folder: str, hear: Hear, **kwargs: Any) -> None:
         super().__init__(nb_man, folder, **kwargs)
         self._hear = hear
+        self.heard = False
         self.idle_s: float | None = None
 
     def process_message(self, *args: Any, **kwargs: Any) -> Any:
+        self.heard = True
         content = args[0]["content"]
         if "execution_state" in content:
             self.idle_s = monotonic() if content["execution_state"] == "idle" else None

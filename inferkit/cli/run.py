@@ -89,10 +89,13 @@ def execute_all(planned: list[Any], feed: Any = None) -> int:
         if done and done[-1].stopped:
             break
     runs = [run for executed in done for run in executed.runs]
+    left = [f"{own.name} {notebook}" for own in planned for notebook in own.notebooks][len(done) :]
     say("\n" + screen(runs))
+    if left:
+        say(f"\nStopped: {', '.join(left)} did not run.")
     folders = sorted({str(executed.notebook.parent) for executed in done})
     say(
-        "\nExecuted notebooks: " + ", ".join(folders) + "\nOpen them with `make lab`, or share them as they are.\n"
+        "\nExecuted notebooks: " + ", ".join(folders) + "\nOpen them in JupyterLab, or share them as they are.\n"
         "Without names and paths: inferkit export NOTEBOOK… --to ipynb --anonymize"
     )
     noisy = sum(run.noisy for run in runs)

@@ -8,6 +8,8 @@ from papermill.iorw import LocalHandler, papermill_io
 
 from inferkit.files import say_once, write_whole
 from inferkit.os_errors import explained
+from inferkit.records.notebooks import change_records
+from inferkit.records.packed import pack
 
 
 class WholeNotebooks(LocalHandler):
@@ -34,10 +36,11 @@ class WholeNotebooks(LocalHandler):
 
 
 def compact(content: dict[str, Any]) -> bytes:
-    """Return a notebook's JSON without indentation and cut lines: of many records they are a third of it."""
+    """Return a notebook's JSON, its records packed, without indentation and cut lines: else they are most of it."""
     for output in (output for cell in content["cells"] for output in cell.get("outputs", ())):
         data = output.get("data", {})
         data |= {mime: "".join(told) for mime, told in data.items() if mime.startswith("text/")}
+    change_records(content, pack)
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 

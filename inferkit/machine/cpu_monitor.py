@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from time import monotonic, process_time
 from typing import NamedTuple
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 from inferkit.linux.cgroups import throttle_files, throttled_s
 from inferkit.linux.procfs import cpu_times, swapped_pages
 from inferkit.machine.contention import Process, other_ranks, process_s, processes, share_on, took
-from inferkit.machine.samples import Samples, later
-from inferkit.records.figures import Json
+from inferkit.machine.monitor import PERIOD_S
+from inferkit.machine.samples import Rows, Samples, later
+from inferkit.records.figures import FOREIGN_CPU, Json, Series
 from inferkit.records.place import cpu_ranges
 
 FULL = 0.1
@@ -104,6 +106,21 @@ class CpuMonitor:
             "other_runs": sorted(self._other_runs | other_ranks(self.cpus)),
         }
 
+    def series(self, start_s: float, end_s: float, kernel: float) -> dict[str, Series]:
+        """Return what others had in each second between two instants (``CLOCK_MONOTONIC``).
+
+        Parameters
+        ----------
+        kernel
+            The share of our CPUs' time that the kernel's own threads had (of :meth:`facts`).
+        """
+        step_s = float(ceil(self._counts.each * PERIOD_S))
+        whole = max(1, int((end_s - start_s) / step_s))  # in what is left over, ticks of 10 ms are all there is
+        edges = np.minimum(start_s + np.arange(whole + 1) * step_s, end_s)
+        others = foreign_between(self._counts.rows(), edges, len(self.cpus), kernel)
+        of_all = len(self.cpus) / (os.cpu_count() or len(self.cpus))
+        return {FOREIGN_CPU: Series(unit="share", step_s=step_s, values=(others * of_all).tolist())}
+
     def _others(self, spent: dict[int, Process], shares: dict[int, float]) -> list[Json]:
         family = {*self._beside, os.getpid(), os.getppid()}
         theirs = [pid for pid in spent if not spent[pid].kernel and pid not in family]
@@ -141,6 +158,13 @@ def shares_of(table: NDArray[np.float64], start_s: float, end_s: float, cpus: in
         "throttled": ran.throttled / (ran.throttled + ran.ours) if ran.throttled else 0.0,
         "swapped_pages": ran.swapped,
     }
+
+
+def foreign_between(table: NDArray[np.float64], edges: NDArray[np.float64], cpus: int, kernel: float) -> Rows:
+    """Return the share of the CPUs' time that went to others between each two instants, as :func:`shares_of` does."""
+    ran = Counts(*(np.diff(np.interp(edges, table[:, 0], column)) for column in table.T))
+    cpu_s = np.maximum(np.diff(edges), 1e-9) * cpus
+    return np.maximum(0.0, (ran.work - ran.ours) / cpu_s - kernel)
 
 
 def _contended(table: NDArray[np.float64], start_s: float, end_s: float, cpus: int, kernel: float) -> float:

@@ -13,10 +13,7 @@ from inferkit.measure.watch import Show, run_point
 from inferkit.plan.points import Plan, Point
 from inferkit.plan.reuse import shown_again
 from inferkit.ranks.launch import RankFailure
-from inferkit.records.run import Failure, Run
-
-STOPPED = "KeyboardInterrupt"
-"""The kind of failure of what was not measured because the user stopped."""
+from inferkit.records.run import STOPPED, Failure, Run
 
 
 def measure(plan: Plan, show: Show | None = None) -> Iterator[Run]:

@@ -91,7 +91,7 @@ def _live(status: "Status") -> Live:
 
 
 def _waiting(status: "Status") -> str:
-    return "measuring" if status.fraction else status.note or "starting"
+    return "measuring" if 0 < status.fraction < 1 else status.note or "starting"
 
 
 class TerminalSink:

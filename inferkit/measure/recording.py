@@ -18,9 +18,10 @@ from inferkit.records.wellformed import READS_NOTHING
 from inferkit.validity.verdict import Judgement, judge
 
 MEASURED = ("images_per_s", "bytes_per_s")
-MOST_BINS, ALL_BINS, LEAST_BINS = 40, 96, 6
-"""Bins of a series in a record: of what was measured; of what the machine did meanwhile, all of it together, and each
-at the least. As fine as a chart can show, and few enough that a notebook of a hundred points stays small."""
+MOST_BINS, ALONE_BINS, ALL_BINS, LEAST_BINS = 40, 20, 96, 5
+"""Bins of a series in a record: of what was measured, of a pipeline and of a stage alone; of what the machine did under
+a pipeline, all of it together, and each at the least. As fine as a chart can show, and so few that a notebook of a
+hundred points stays small."""
 
 
 def about(params: Parameters) -> dict[str, object]:
@@ -124,9 +125,13 @@ def run_of(
 
 
 def kept_series(series: Mapping[str, Series], measure: str) -> dict[str, Series]:
-    """Return series with as many bins as a record has room for; the machine's are drawn of pipelines alone."""
-    fair = ALL_BINS // len(series) if series and measure == "pipeline" else LEAST_BINS
-    machine = min(MOST_BINS, max(LEAST_BINS, fair))
+    """Return series with as many bins as a record has room for; the machine's of pipelines alone: only they are drawn.
+
+    What the machine did under a stage alone is summarised among the facts.
+    """
+    if measure != "pipeline":
+        return {name: each.thinned(ALONE_BINS) for name, each in series.items() if name in MEASURED}
+    machine = min(MOST_BINS, max(LEAST_BINS, ALL_BINS // max(1, len(series))))
     return {name: each.thinned(MOST_BINS if name in MEASURED else machine) for name, each in series.items()}
 
 

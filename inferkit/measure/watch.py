@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic, sleep
 
 from inferkit.errors import RankError
@@ -15,6 +16,7 @@ READY_S = 900.0
 STALL_S = 120.0
 """A rank that completes no batch for so long hangs."""
 PERIOD_S = 0.1
+AGAIN = "measuring once more what it is held against"
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Status:
     stopping
         Whether this point is the last because the user interrupted.
     note
-        What a rank is preparing, such as a build of an engine.
+        What a rank is preparing, such as a build of an engine; or that a point that is done waits for something that
+        is measured again for its sake, which moves neither ``fraction`` nor ``seconds_left``.
     """
 
     index: int
@@ -60,16 +63,21 @@ def run_point(plan: Plan, index: int, show: Show | None, others: Sequence[Job] =
     """Measure one point in a rank, or ranks, of its own; or other jobs in the point's place."""
     jobs = others or plan.todo[index].jobs
     with Group(jobs) if jobs[0].place else launch(jobs[0]) as rank:
-        _prepare(rank, plan, index, show)
+        tell = partial(_tell_again if others else _tell, rank, plan, index, show or _nobody)
+        _prepare(rank, tell)
         rank.start()
-        _watch(rank, plan, index, show)
+        _watch(rank, tell)
         return rank.result(timeout_s=STALL_S)
 
 
-def _prepare(rank: Handle | Group, plan: Plan, index: int, show: Show | None) -> None:
+def _nobody(status: Status) -> None:
+    """Nobody looks."""
+
+
+def _prepare(rank: Handle | Group, tell: Callable[[], None]) -> None:
     end = monotonic() + READY_S
     while not rank.ready() and monotonic() < end:
-        _show(rank, plan, index, show)
+        tell()
         sleep(PERIOD_S / 5)
     if not rank.ready():
         rank.stop()
@@ -77,7 +85,7 @@ def _prepare(rank: Handle | Group, plan: Plan, index: int, show: Show | None) ->
         raise RankError(message)
 
 
-def _watch(rank: Handle | Group, plan: Plan, index: int, show: Show | None) -> None:
+def _watch(rank: Handle | Group, tell: Callable[[], None]) -> None:
     """Show progress until the rank has answered; stop it if it makes none."""
     seen, since = rank.progress, monotonic()
     while not rank.answered():
@@ -87,13 +95,18 @@ def _watch(rank: Handle | Group, plan: Plan, index: int, show: Show | None) -> N
             rank.stop()
             message = f"no batch was completed for {STALL_S:.0f} s: storage, GPU or engine hangs; the rank was stopped"
             raise RankFailure(message, "RankError", rank.last_words())
-        _show(rank, plan, index, show)
+        tell()
         sleep(PERIOD_S)
 
 
-def _show(rank: Handle | Group, plan: Plan, index: int, show: Show | None) -> None:
-    if show is None:
-        return
+def _tell_again(rank: Handle | Group, plan: Plan, index: int, show: Show) -> None:
+    """Tell what a point's neighbours do, while the point itself is done."""
+    now, todo = rank.progress, plan.todo
+    latest, left = now.latest if now else Latest(), seconds_of(todo[index + 1 :])
+    show(Status(index, len(todo), todo[index], fraction=1.0, latest=latest, seconds_left=left, note=AGAIN))
+
+
+def _tell(rank: Handle | Group, plan: Plan, index: int, show: Show) -> None:
     now = rank.progress
     fraction = now.fraction if now else 0.0
     todo = plan.todo

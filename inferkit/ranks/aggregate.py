@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from inferkit.records.figures import Histogram, Quantiles, Repeat, Series, Stage
+from inferkit.records.figures import FOREIGN_CPU, Histogram, Quantiles, Repeat, Series, Stage
 from inferkit.records.job import Outcome, ProgressTrace, Window
 from inferkit.stats import MOST_PARTS, Floats
 
@@ -110,13 +110,17 @@ def common_repeats(outcomes: Sequence[Outcome], traces: Sequence[ProgressTrace],
 
 
 def common_series(outcomes: Sequence[Outcome], traces: Sequence[ProgressTrace], window: Window) -> dict[str, Series]:
-    """Return the throughput of all ranks over time, and what the first rank sampled of the machine.
+    """Return the throughput of all ranks over time, and what they sampled of the machine.
 
-    The bins are those of the rank whose batches take longest.
+    The bins are those of the rank whose batches take longest. The machine's are the first rank's, a GPU's its own
+    rank's; what others had of the ranks' CPUs is added.
     """
     series = dict(outcomes[0].series)
     for outcome in outcomes:
         series |= {name: own for name, own in outcome.series.items() if name.startswith("gpu")}
+    if others := [outcome.series[FOREIGN_CPU] for outcome in outcomes if FOREIGN_CPU in outcome.series]:
+        added = [sum(map(float, values)) for values in zip(*(each.values for each in others), strict=False)]
+        series[FOREIGN_CPU] = others[0].model_copy(update={"values": added})
     for name, field in (("images_per_s", "images"), ("bytes_per_s", "nbytes")):
         own = series.pop(name, None)
         step_s = max((other.series[name].step_s for other in outcomes if name in other.series), default=1.0)

@@ -164,7 +164,9 @@ def _with_samples(
     windows = [repeat for repeat in outcome.repeats if not repeat.warmup]
     span = start_s + windows[0].start_s, start_s + windows[-1].start_s + windows[-1].seconds
     series = {name: own for name, own in monitor.series(start_s, span[1]).items() if own.unit in SHOWN_UNITS}
-    facts = outcome.facts | {"cpus": cpus.facts(*span) | {"stopped_s": monitor.stopped_s(*span)}}
+    shares = cpus.facts(*span)
+    series |= cpus.series(start_s, span[1], shares["kernel"])
+    facts = outcome.facts | {"cpus": shares | {"stopped_s": monitor.stopped_s(*span)}}
     if watch is not None:
         facts["gpus"] = watch.facts(monitor.samples, *span)
     return outcome.model_copy(update={"series": outcome.series | series, "facts": facts})

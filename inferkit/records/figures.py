@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 OUTPUTS = "outputs: "
 """Begins a warning that a network or engine may not compute what it should."""
 
+FOREIGN_CPU = "foreign_cpu"
+"""The series of what other programs had of a rank's CPUs, as a share of all the machine's: those of ranks add up."""
 Scalar = str | int | float | bool
 Json = Any
 

@@ -13,6 +13,7 @@ from warnings import warn
 from inferkit.errors import RecordError
 from inferkit.files import read_regular
 from inferkit.records.figures import Json
+from inferkit.records.packed import unpack
 from inferkit.records.run import MIME, Run
 
 Paths = Path | str | Iterable[Path | str]
@@ -175,6 +176,8 @@ def bundles(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def read_content(notebook: Path) -> dict[str, Any]:
     """Read one notebook: its cells are a list of objects, and so are their outputs; nothing else is known of it.
 
+    Its records are whole, packed or not.
+
     Raises
     ------
     RecordError
@@ -195,7 +198,15 @@ def read_content(notebook: Path) -> dict[str, Any]:
     if fault:
         message = f"{notebook}: is not a notebook of format 4 ({fault}): execute it again or move it away"
         raise RecordError(message)
+    change_records(content, unpack)
     return dict(content)
+
+
+def change_records(content: dict[str, Any], change: Callable[[Iterable[Json]], list[Json]]) -> None:
+    """Put changed records in the places of those in a notebook's content, all of them at once."""
+    holders = [data for data in bundles(content) if MIME in data]
+    for data, record in zip(holders, change([data[MIME] for data in holders]), strict=True):
+        data[MIME] = record
 
 
 def _fault(content: Json) -> str:

@@ -5,6 +5,8 @@ History of the schema (a Run of an unknown version is refused by name):
 1   2026-11: first version. Still read: :func:`_from_schema_1` says what became of it.
 2   2026-11: ``stage`` is ``notebook``, ``binding`` is ``bottleneck``, and among the facts ``together`` is ``group``; a
     figure is the mean over its windows, and ``half_width`` (a 95 % interval) takes the place of ``cov``.
+3   2026-11: schema 2 packed, in notebooks alone (records/packed.py): what an earlier record of the notebook has as well
+    stands there only. Whoever reads the notebook gets records of schema 2.
 """
 
 import json
@@ -22,6 +24,7 @@ from inferkit.records.wellformed import check, first_fault
 from inferkit.text import quoted
 
 SCHEMA = 2
+PACKED = 3
 MIME = "application/vnd.inferkit.run+json"
 STAGES = ("read", "decode", "copy", "infer", "out")
 """The stages in the order in which a batch meets them; an open list."""
@@ -32,6 +35,8 @@ UNSTEADY = "unsteady"
 """How a reason begins that speaks against a figure because it varied too much."""
 REUSED = "not measured again: from "
 """Begins the warning of a Run that stands in place of measuring again: then come the notebook and when it began."""
+STOPPED = "KeyboardInterrupt"
+"""The kind of failure of what was not measured because the user stopped."""
 
 NETWORK = "network"
 """The fact that tells of which content a network is: ``zoo:`` and its name, or a digest of a user's files."""
@@ -194,8 +199,7 @@ class Run(Record):
         if version == 1:
             data = _from_schema_1(data)
         elif version != SCHEMA:
-            message = f"record has schema {quoted(version)}, this inferkit reads 1 and {SCHEMA}: upgrade inferkit"
-            raise RecordError(message)
+            raise RecordError(_unknown(data))
         try:
             run = cls.model_validate(data)
         except ValidationError as error:
@@ -207,6 +211,16 @@ class Run(Record):
             message = f"record {quoted(run.id)} is not well-formed: {error}"
             raise RecordError(message) from error
         return run
+
+
+def _unknown(data: Mapping[str, Json]) -> str:
+    """Say why a record of another schema cannot be read."""
+    if data.get("schema") != PACKED:
+        return f"record has schema {quoted(data.get('schema'))}, this inferkit reads 1 to {PACKED}: upgrade inferkit"
+    return (
+        f"record {quoted(data.get('id'))} says that another one of its notebook has the same machine or parameters, but it "
+        "is not there: take the notebook as it was executed"
+    )
 
 
 def _from_schema_1(data: Mapping[str, Json]) -> dict[str, Json]:

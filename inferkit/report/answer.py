@@ -10,7 +10,7 @@ from html import escape
 
 from IPython.display import DisplayHandle, display
 
-from inferkit.records.run import Run
+from inferkit.records.run import STOPPED, Run
 from inferkit.report.charts.pipeline import ceilings
 from inferkit.report.charts.sweeps import read_sweep, transfer_sweep
 from inferkit.report.charts.theme import Chart, Nothing
@@ -24,6 +24,7 @@ from inferkit.report.tables import badge
 
 WAITING = "Nothing is measured yet. Run all cells to fill in the answer here."
 NO_ANSWER = "no answer"
+STOPPED_LEAD = "Stopped before the end. So far: "
 EMPTY = {"text/plain": ""}
 
 
@@ -52,14 +53,14 @@ class Answer:
             All of them.
         """
         kept: list[Run] = []
-        lead = "Stopped before the end. So far: "
+        ended = False
         try:
             for run in runs:
                 kept.append(show(run))
                 self._fill(kept, "So far: ")
-            lead = ""
+            ended = not any(run.failure and run.failure.kind == STOPPED and not run.taken_from for run in kept)
         finally:
-            self._fill(kept, lead, done=True)
+            self._fill(kept, "" if ended else STOPPED_LEAD, done=True)
         return kept
 
     def _fill(self, runs: Sequence[Run], lead: str, *, done: bool = False) -> None:

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from warnings import warn
 
 from inferkit.errors import RecordError
 from inferkit.files import write_whole
-from inferkit.records.notebooks import Stored, Tell, load_content, runs_in
+from inferkit.records.notebooks import Stored, Tell, change_records, load_content, runs_in
+from inferkit.records.packed import pack
 from inferkit.records.run import Run
 
 Format = Literal["html", "pdf", "csv", "json", "ipynb"]
@@ -142,7 +144,9 @@ def _pdf(shown: _Shown) -> bytes:
 
 
 def _ipynb(shown: _Shown) -> bytes:
-    return _text(json.dumps(shown.content, indent=1, ensure_ascii=False) + "\n")
+    content = deepcopy(shown.content)
+    change_records(content, pack)
+    return _text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def _valid(shown: _Shown) -> dict[str, Any]:

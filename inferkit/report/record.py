@@ -9,6 +9,7 @@ from inferkit.records.figures import Json, Repeat, Stage
 from inferkit.records.run import MIME, Peer, Run, rounded
 from inferkit.report import tables
 from inferkit.report.decoding import decoding_rows
+from inferkit.report.gpus import gpus_text
 from inferkit.report.labels import (
     DEMO_REASON,
     NOT_FOR_QUOTING,
@@ -27,7 +28,7 @@ from inferkit.report.palette import VERDICT_COLOURS, stage_order
 from inferkit.text import text_table
 from inferkit.units import bandwidth, duration
 
-TOLD = ("batches", "layers_ms", "reading", "decoders", "pixels", "top1_agreement", "fingerprint")
+TOLD = ("batches", "layers_ms", "reading", "decoders", "pixels", "top1_agreement", "gpus", "fingerprint")
 """Facts that a chart or a row of the summary tells, and one that says nothing to people."""
 
 
@@ -78,6 +79,8 @@ def summary_rows(run: Run) -> list[tuple[str, str]]:
     rows += decoding_rows(run)
     if run.cores is not None:
         rows.append(("CPU", f"{run.cores:.2f} cores"))
+    if gpus := gpus_text(run.facts.get("gpus")):
+        rows.append(("GPUs", gpus))
     if "top1_agreement" in run.facts:
         share = share_text(run.facts["top1_agreement"])
         rows.append(("as in float32", f"same class for {share} of images not used for calibration (ONNX Runtime)"))
@@ -115,7 +118,8 @@ def _line(run: Run) -> str:
 
 
 def _html(run: Run) -> str:
-    mark = f'<b style="color:{VERDICT_COLOURS[run.verdict]}">{run.verdict}</b>'
+    style = f"color:#fff;background:{VERDICT_COLOURS[run.verdict]};padding:0 4px"  # readable in any theme
+    mark = f'<b style="{style}">{run.verdict}</b>'
     words = " · ".join(filter(None, (run.measure, point_text(run), measured_text(run) if run.measured else "")))
     inside = "\n\n".join("\n".join(lines) for lines in _parts(run))
     return f"<details><summary>{mark} {escape(words)}</summary><pre>{escape(inside, quote=False)}</pre></details>"
@@ -133,7 +137,7 @@ def _parts(run: Run) -> Iterator[list[str]]:
         yield text_table([_peer_row(peer) for peer in run.peers], ("peer", "figure", "ours ÷ peer", "command"))
     if run.repeats:
         yield list(_windows(run.repeats))
-    own = {"id": run.id, "started": run.started, "scope": run.scope, "ceilings_from": run.ceilings_from}
+    own = {"id": run.id, "started": run.started, "scope": run.scope}
     facts = own | {name: fact for name, fact in run.facts.items() if name not in TOLD}
     yield [f"{name}: {json.dumps(rounded(fact), ensure_ascii=False)}" for name, fact in facts.items()]
 

@@ -17,7 +17,7 @@ from inferkit.text import text_table, wrapped
 
 HEAD = (
     *("storage", "images/s", "n", "faster by", "judgement", "point", "profile", "date", "machine"),
-    *("verdict", "bottleneck", "predicted", "reached", "ceilings", "beside"),
+    *("verdict", "bottleneck", "predicted", "reached"),
 )
 RIGHT = (1, 2, 3, 11, 12)
 
@@ -138,7 +138,7 @@ class View:
         """Return the answer and one table a network, with inline styles only."""
         items = "".join(f"<li><b>{escape(lead)}</b>: {escape(rest)}</li>" for lead, rest in answers(self.comparison))
         tables = "".join(
-            f"<p><b>{escape(group.network)}</b></p>{html_table(_cells(group), HEAD, numbers=RIGHT)}"
+            f"<p><b>{escape(group.network)}</b></p>{html_table(_cells(group), HEAD, numbers=RIGHT)}{_below(group)}"
             for group in self.comparison.groups
         )
         notes = "".join(f"<p>{escape(text)}</p>" for text in remarks(self.comparison))
@@ -183,5 +183,15 @@ def _cells(group: Group) -> Iterator[Sequence[str]]:
             *(group.labels[place], rate_text(own), str(own.n), _behind(group, place), group.word(place) or "–"),
             *(_point(row), row["profile"], date_text(own), row["machine"], row["verdict"]),
             *(row.get("bottleneck") or "–", number_text(row.get("predicted_images_per_s"))),
-            *(share_text(row.get("reached")), _ceilings(row), "; ".join(_about(group, place))),
+            share_text(row.get("reached")),
         )
+
+
+def _below(group: Group) -> str:
+    """Return what is too long for a cell as a list below a network's table: ceilings, and what qualifies a figure."""
+    items = []
+    for place, own in enumerate(group.sides):
+        alone = f"alone: {_ceilings(own.row)}" if _ceilings(own.row) else ""
+        told = "; ".join(filter(None, [alone, *_about(group, place)]))
+        items += [f"<li>{escape(group.labels[place])}: {escape(told)}</li>"] if told else []
+    return f"<ul>{''.join(items)}</ul>" if items else ""

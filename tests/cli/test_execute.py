@@ -390,6 +390,23 @@ def test_a_killed_run_leaves_no_kernel_no_rank_and_no_file_where_it_ran(
     assert not list(tmp_path.glob("*.json"))  # the kernel's key lies where the next run sweeps
 
 
+def kernels_below(pid: int) -> list[int]:
+    told = {child: Path(f"/proc/{child}/cmdline") for child in descendants(pid)}
+    return [child for child, path in told.items() if path.exists() and b"ipykernel" in path.read_bytes()]
+
+
+def test_a_kernel_is_not_waited_for_that_was_interrupted_while_it_starts(config: WriteConfig, tmp_path: Path) -> None:
+    with start("run", config(threads=[1]), "--only", "03a", "--out", tmp_path / "runs") as running:
+        wait_for(lambda: kernels_below(running.pid), 60)
+        for _ in range(2):
+            os.killpg(running.pid, signal.SIGINT)
+            time.sleep(0.2)
+        out, _ = running.communicate(timeout=60)
+    assert running.returncode == 1, out
+    assert "Traceback" not in out
+    assert "the notebook's kernel" in out
+
+
 DROPS_CELLS = """
 def interrupted(*_):
     raise KeyboardInterrupt

@@ -9,7 +9,7 @@ import pytest
 
 from inferkit.cockpit.process import TWICE_S
 from inferkit.records.notebooks import load_runs
-from tests.browser import CHROMIUM, LONG_MS, MARKS, dark, shoot
+from tests.browser import CHROMIUM, LONG_MS, MARKS, connected, dark, shoot
 from tests.cli.conftest import write_data
 from tests.processes import alive, descendants, ranks_below, wait_for
 
@@ -27,7 +27,7 @@ def opened(playwright: Any, lab: str, theme: str, width: int) -> Iterator[Any]:
         page.keyboard.press("Control+b")  # the side bar
         if theme == "dark":
             dark(page)
-        page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=LONG_MS)  # the kernel
+        wait_for(lambda: connected(lab), LONG_MS / 1000)  # a cell that is run before that is passed over in silence
         page.locator(".jp-Notebook .jp-MarkdownCell").click()
         page.keyboard.press("Shift+Enter")
         page.wait_for_selector(".jp-CodeCell.jp-mod-active", timeout=LONG_MS)
@@ -86,14 +86,21 @@ def test_from_an_empty_form_to_a_result(
         shoot(page, f"cockpit-{theme}-done", tmp_path)
 
 
-def test_stop_twice_ends_the_run_at_once(playwright: Any, lab: tuple[str, int, Path], tmp_path: Path) -> None:
-    with opened(playwright, lab[0], "light", 1200) as page:
+@contextmanager
+def measuring(playwright: Any, lab: str, tmp_path: Path, seconds: float) -> Iterator[tuple[Any, Any]]:
+    """Open the cockpit, fill the form, press Start, and give page and cockpit once batches are read."""
+    with opened(playwright, lab, "light", 1200) as page:
         cockpit = page.locator(".inferkit-cockpit")
-        fill(cockpit, tmp_path, 300.0)
+        fill(cockpit, tmp_path, seconds)
         start = cockpit.get_by_role("button", name="Start", exact=True)
         wait_for(lambda: enabled(start), 60)
         start.click()
         cockpit.get_by_text("being read").wait_for(timeout=LONG_MS)
+        yield page, cockpit
+
+
+def test_stop_twice_ends_the_run_at_once(playwright: Any, lab: tuple[str, int, Path], tmp_path: Path) -> None:
+    with measuring(playwright, lab[0], tmp_path, 300.0) as (page, cockpit):
         family = ranks_below(lab[1])
         cockpit.get_by_role("button", name="Stop after this point").click()
         cockpit.get_by_text("the last point, press Stop again").wait_for(timeout=LONG_MS)
@@ -106,13 +113,7 @@ def test_stop_twice_ends_the_run_at_once(playwright: Any, lab: tuple[str, int, P
 def test_a_kernel_that_is_shut_down_takes_its_run_along(
     playwright: Any, lab: tuple[str, int, Path], tmp_path: Path
 ) -> None:
-    with opened(playwright, lab[0], "light", 1200) as page:
-        cockpit = page.locator(".inferkit-cockpit")
-        fill(cockpit, tmp_path, 1.0)
-        start = cockpit.get_by_role("button", name="Start", exact=True)
-        wait_for(lambda: enabled(start), 60)
-        start.click()
-        cockpit.get_by_text("being read").wait_for(timeout=LONG_MS)
+    with measuring(playwright, lab[0], tmp_path, 1.0) as (page, _):
         family = descendants(lab[1])
         assert ranks_below(lab[1])
         page.get_by_role("menuitem", name="Kernel", exact=True).click()

@@ -9,7 +9,7 @@ import pytest
 
 from inferkit.machine import cpu_monitor
 from inferkit.machine.contention import process_s
-from inferkit.machine.cpu_monitor import Counts, CpuMonitor, shares_of
+from inferkit.machine.cpu_monitor import Counts, CpuMonitor, foreign_between, shares_of
 from tests.machines import busy_loop
 
 
@@ -67,6 +67,14 @@ def test_what_the_hypervisor_took_is_told_apart() -> None:
     assert (found["steal"], found["foreign"]) == pytest.approx((0.2, 0.0))
 
 
+def test_what_others_had_is_told_over_time() -> None:
+    counts = table((1.5, 0.5, 1.0), (1.0, 1.0, 1.0), (2.0, 0.0, 0.0))
+    edges = np.array([100.0, 101.0, 102.0, 103.0])
+    assert foreign_between(counts, edges, 2, 0.0).tolist() == pytest.approx([0.25, 0.0, 1.0])
+    assert foreign_between(counts, edges, 2, 0.3).tolist() == pytest.approx([0.0, 0.0, 0.7])
+    assert foreign_between(counts, edges[::3], 2, 0.0).tolist() == pytest.approx([1.25 / 3])
+
+
 def test_all_of_it_on_this_machine() -> None:
     counting = CpuMonitor()
     counting.look()
@@ -77,6 +85,8 @@ def test_all_of_it_on_this_machine() -> None:
     assert found["seconds"] == pytest.approx(0.1)
     assert all(found[name] >= 0 for name in ("foreign", "contended", "kernel", "idle", "steal", "throttled_s"))
     assert all(set(other) == {"pid", "name", "share"} for other in found["others"])
+    (series,) = counting.series(begin, begin + 2.5, found["kernel"]).values()
+    assert [0 <= share <= 1 for share in series.values if share is not None] == [True, True]
 
 
 def beside(pid: int, ours: list[int]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.measure.measure import measure
-from inferkit.measure.watch import Status
+from inferkit.measure.watch import AGAIN, Status
 from inferkit.plan.build import plan
 from inferkit.records.job import ReadJob
 from inferkit.records.params import MakeDataset, SingleProcess, StorageToHost
@@ -170,6 +170,17 @@ def test_the_time_left_is_that_of_the_points_still_to_measure(folder: Path) -> N
     assert [status.seconds_left for status in seen] == sorted((s.seconds_left for s in seen), reverse=True)
     last = planned.points[1].job.window.seconds
     assert {round(status.seconds_left, 6) for status in seen if (status.index, status.fraction) == (1, 0.0)} == {last}
+
+
+def test_progress_never_goes_back_when_a_ceiling_is_measured_again(folder: Path) -> None:
+    asked = {"data": str(folder), "earlier": str(folder), "engines": ["null"], "batch_sizes": [8], "threads": [1]}
+    seen: list[Status] = []
+    runs = list(measure(plan(SingleProcess.check({**asked, "duration_s": 0.2, "warmup_s": 0.05})), seen.append))
+    assert runs[-1].facts["ceilings_again"]
+    assert any(status.note == AGAIN for status in seen)
+    done = [(status.index + status.fraction) / status.total for status in seen]
+    assert done == sorted(done)
+    assert [status.seconds_left for status in seen] == sorted((s.seconds_left for s in seen), reverse=True)
 
 
 def test_a_network_of_less_precision_is_held_against_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,12 +137,14 @@ def test_series_are_sums_and_the_machine_s_are_told_once() -> None:
         "images_per_s": Series(unit="images/s", values=[1.0]),
         "bytes_per_s": Series(unit="bytes/s", values=[1.0]),
         "host_cpu": Series(unit="share", values=[0.5]),
+        "foreign_cpu": Series(unit="share", values=[0.125, 0.25]),
     }
     gpu = {"gpu1_power_w": Series(unit="W", values=[300.0])}
     outcomes = [outcome(traces[0], series=own), outcome(traces[1], series=own | gpu)]
     found = common_series(outcomes, traces, WINDOW)
     assert found["images_per_s"].values == pytest.approx([120.0] * 7)
     assert found["host_cpu"].values == [0.5]
+    assert found["foreign_cpu"].values == [0.25, 0.5]  # each of its own CPUs
     assert found["gpu1_power_w"].values == [300.0]
 
 

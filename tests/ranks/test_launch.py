@@ -66,7 +66,7 @@ def test_result(make_dataset: MakeTensors) -> None:
         assert rank.answered()
     assert [repeat.warmup for repeat in outcome.repeats] == [True, False, False]
     assert outcome.repeats[1].images > 0
-    assert set(outcome.series) <= {"images_per_s", "bytes_per_s", "host_cpu"}
+    assert set(outcome.series) <= {"images_per_s", "bytes_per_s", "host_cpu", "foreign_cpu"}
     assert gone(rank.pid)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from IPython.core.displaypub import CapturingDisplayPublisher
 
-from inferkit.records.run import MIME, Run
+from inferkit.records.run import MIME, STOPPED, Failure, Run
 from inferkit.report.answer import NO_ANSWER, WAITING, Answer
 from tests.report.conftest import ExecuteCells, MakeRun
 from tests.report.test_record import SURVIVES, Html
@@ -83,6 +83,14 @@ def test_an_interrupt_leaves_what_was_measured_and_says_so(execute: ExecuteCells
     cells = execute([make_run(58), make_run(99)], STOP, raises=True)
     assert head_of(cells).startswith("Stopped before the end. So far: This server infers 58.00 ± 0.58 images/s")
     assert "image/png" in cells[0].outputs[2].data
+
+
+def test_a_first_interrupt_finishes_its_point_and_the_answer_says_that_the_rest_lacks(
+    execute: ExecuteCells, make_run: MakeRun, failed: Run
+) -> None:
+    failure = Failure(kind=STOPPED, message="stopped by the user: 2 points were not measured")
+    rest = failed.model_copy(update={"measure": "plan", "failure": failure})
+    assert head_of(execute([make_run(58), rest], SHOW)).startswith("Stopped before the end. So far: This server infers")
 
 
 def test_without_records_the_answer_says_so(execute: ExecuteCells) -> None:

@@ -76,6 +76,12 @@ def batch_times(runs: Sequence[Run]) -> Chart:
     return styled(chart, "How long do batches take in each stage?", what, "dashed: median", demo_note([run]))
 
 
+def _ms(seconds: float) -> str:
+    """Word a time in the unit of the axis."""
+    milliseconds = seconds * 1e3
+    return f"{milliseconds:,.0f} ms" if milliseconds >= 1000 else f"{milliseconds:.3g} ms"
+
+
 def _shares(run: Run) -> Iterator[dict[str, Any]]:
     """Yield one row per stage and bin of its histogram, in milliseconds."""
     for stage in stage_order(run.stages):
@@ -83,7 +89,7 @@ def _shares(run: Run) -> Iterator[dict[str, Any]]:
         if histogram is None or times is None or not sum(histogram.counts):
             continue
         total = sum(histogram.counts)
-        panel = f"{stage}: half below {times.p50_s * 1e3:.3g} ms, 99 % below {times.p99_s * 1e3:.3g} ms"
+        panel = f"{stage}: half below {_ms(times.p50_s)}, 99 % below {_ms(times.p99_s)}"
         edges = [max(edge, 1e-9) * 1e3 for edge in histogram.edges_s]
         for low, high, count in zip(edges, edges[1:], histogram.counts, strict=False):
             own = {"panel": panel, "stage": stage, "p50": max(times.p50_s, 1e-9) * 1e3}

@@ -6,13 +6,17 @@ from typing import NamedTuple
 
 import altair as alt
 
+from inferkit.records.figures import FOREIGN_CPU
 from inferkit.records.run import Run
 from inferkit.report.charts.theme import WIDTH, Chart, Nothing, Rows, base, demo_note, series_scale, styled
 from inferkit.report.headline import best_pipeline
 from inferkit.report.labels import labels, share_text
+from inferkit.report.palette import SERIES_COLOURS
 
 HEIGHT = 70
 HOST = "all together"
+HOST_CPU = "host_cpu"
+FOREIGN_COLOUR = SERIES_COLOURS[5]
 
 
 class _Panel(NamedTuple):
@@ -25,7 +29,7 @@ class _Panel(NamedTuple):
 
 _PANELS = {
     "images_per_s": _Panel("images/s"),
-    "host_cpu": _Panel("host CPU (%)", 0.01, 100),
+    HOST_CPU: _Panel("host CPU (%)", 0.01, 100),
     "busy": _Panel("GPU busy (%)", 0.01, 100),
     "power_w": _Panel("power (W)"),
     "clock_hz": _Panel("SM clock (GHz)", 1e9),
@@ -57,27 +61,33 @@ def machine_over_time(runs: Sequence[Run]) -> Chart:
 
 
 def _foreign(run: Run) -> str:
-    """Word what of the host's CPUs others had, which the line of the host counts as well."""
+    """Word what of the host's CPUs others had, which the line of the host counts as well; and how it is drawn."""
     cpus = run.facts.get("cpus")
     share = cpus.get("foreign") if isinstance(cpus, dict) else None
-    return f"other programs had {share_text(share)} of the CPUs' time" if isinstance(share, int | float) else ""
+    drawn = "filled, below host CPU: " if HOST_CPU in run.series and FOREIGN_CPU in run.series else ""
+    return f"{drawn}other programs had {share_text(share)} of the CPUs' time" if isinstance(share, int | float) else ""
 
 
 def _rows(run: Run) -> Rows:
     """Return one row per bin and series that has a panel."""
     rows: Rows = []
-    for key, series in run.series.items():
+    for key in run.series:
         gpu = re.fullmatch(r"gpu(\d+)_(.+)", key)
         name = gpu[2] if gpu else key
         if name in _PANELS:
             place = f"GPU {gpu[1]}" if gpu else HOST
-            times = [series.start_s + (k + 0.5) * series.step_s for k in range(len(series.values))]
-            rows += [
-                {"name": name, "series": place, "t": t, "value": value / _PANELS[name].scale}
-                for t, value in zip(times, series.values, strict=True)
-                if value is not None
-            ]
+            rows += [{"name": name, "series": place, **bin_} for bin_ in _bins(run, key, _PANELS[name].scale)]
     return rows
+
+
+def _bins(run: Run, key: str, scale: float) -> Rows:
+    """Return time and value of each bin of a series that is known; none where there is no such series."""
+    series = run.series.get(key)
+    if series is None:
+        return []
+    times = [series.start_s + (k + 0.5) * series.step_s for k in range(len(series.values))]
+    known = [(t, value) for t, value in zip(times, series.values, strict=True) if value is not None]
+    return [{"t": t, "value": value / scale} for t, value in known]
 
 
 def _panel(name: str, rows: Rows, run: Run, names: Sequence[str], end: float, *, last: bool) -> alt.LayerChart:
@@ -96,4 +106,6 @@ def _panel(name: str, rows: Rows, run: Run, names: Sequence[str], end: float, *,
     shade = base(warm).mark_rect(color="#999999", opacity=0.25).encode(x=alt.X("start:Q", axis=axis), x2="end:Q")
     own = base([row for row in rows if row["name"] == name])
     line = own.mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=18)).encode(x=x, y=y, color=colour)
-    return alt.layer(shade, line).properties(width=WIDTH, height=HEIGHT)
+    others = _bins(run, FOREIGN_CPU, _PANELS[HOST_CPU].scale) if name == HOST_CPU else []
+    filled = [base(others).mark_area(color=FOREIGN_COLOUR, opacity=0.6).encode(x=x, y=y)] if others else []
+    return alt.layer(shade, *filled, line).properties(width=WIDTH, height=HEIGHT)

@@ -56,9 +56,8 @@ def transfer_sweep(runs: Sequence[Run]) -> Chart:
     ]
     # Decades of sizes need a tick each, but a long sweep has more sizes than room.
     axis = alt.Axis(labelExpr=_BINARY, values=sizes[:: -(-len(sizes) // 9)], labelOverlap="greedy")
-    x = alt.X(
-        "size:Q", title="bytes per copy (logarithmic)", scale=alt.Scale(type="log", base=2, nice=False), axis=axis
-    )
+    scale = alt.Scale(type="log", base=2, nice=False, padding=6)  # at the very edge a rounding loses the last tick
+    x = alt.X("size:Q", title="bytes per copy (logarithmic)", scale=scale, axis=axis)
     chart = _lines(rows, x, series, "host memory", WIDTH)
     unique = list(dict.fromkeys(panels))
     whole: Drawn = chart if len(unique) == 1 else _faceted(chart, rows, "link", unique, 1)

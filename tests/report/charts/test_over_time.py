@@ -74,3 +74,15 @@ def test_what_other_programs_had_of_the_cpus_is_said(make_run: MakeRun, cpus: An
     run = make_run(series=sampled(host_cpu=[0.5, 0.5]), facts={"cpus": cpus})
     subtitle = " ".join(spec_of(machine_over_time([run]))["title"]["subtitle"])
     assert ("other programs had 12 % of the CPUs' time" in subtitle) is said
+    assert "filled" not in subtitle  # an older record has no series of it
+
+
+def test_what_other_programs_had_is_an_area_below_the_line_of_the_host(make_run: MakeRun) -> None:
+    series = sampled(images_per_s=[5.0, 5.0, 5.0], host_cpu=[0.5, 0.5, 0.75], foreign_cpu=[0.125, None, 0.25])
+    spec = spec_of(machine_over_time([make_run(series=series, facts={"cpus": {"foreign": 0.2}})]))
+    assert list(lines_of(spec)) == ["images/s", "host CPU (%)"]
+    throughput, host = ([layer["mark"]["type"] for layer in panel["layer"]] for panel in spec["vconcat"])
+    assert (throughput, host) == (["rect", "line"], ["rect", "area", "line"])
+    filled = spec["vconcat"][1]["layer"][1]["data"]["values"]
+    assert filled == [{"t": 0.5, "value": 12.5}, {"t": 2.5, "value": 25.0}]
+    assert "filled, below host CPU: other programs had 20 %" in " ".join(spec["title"]["subtitle"])
