@@ -218,8 +218,8 @@ def _unknown(data: Mapping[str, Json]) -> str:
     if data.get("schema") != PACKED:
         return f"record has schema {quoted(data.get('schema'))}, this inferkit reads 1 to {PACKED}: upgrade inferkit"
     return (
-        f"record {quoted(data.get('id'))} says that another one of its notebook has the same machine or parameters, but it "
-        "is not there: take the notebook as it was executed"
+        f"record {quoted(data.get('id'))} says that another one of its notebook has the same machine or parameters, "
+        "but it is not there: take the notebook as it was executed"
     )
 
 
