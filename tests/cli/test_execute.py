@@ -315,7 +315,7 @@ def test_a_closed_terminal_is_one_ctrl_c_however_often_it_is_told(monkeypatch: p
     monkeypatch.setattr(execute_module, "_leave_terminal", lambda: None)
     relay: Any = execute_module._Relay()
     with subprocess.Popen(["sleep", "60"]) as kernel, relay.installed():
-        relay._client = SimpleNamespace(km=SimpleNamespace(provisioner=kernel), idle_s=None)
+        relay._client = SimpleNamespace(km=SimpleNamespace(provisioner=kernel), heard=True, idle_s=None)
         for _ in range(3):
             os.kill(os.getpid(), signal.SIGHUP)
         assert kernel.wait(30) == -signal.SIGINT
