@@ -80,13 +80,14 @@ def make(images: str, out: str, *, shape: str, overwrite: bool, **options: Any) 
     Both may be s3://bucket/prefix.
     """
     from inferkit.dataset.record import check_sources, make_dataset
+    from inferkit.machine.watched import watched
 
     lengths = [int(part) if part.isdecimal() and len(part) < 20 else part for part in shape.split(",") if part]
     source = images if images in ("", "demo") or is_url(images) else str(Path(images).absolute())
     given = {name: value for name, value in options.items() if value is not None}
     given |= {"shape": lengths, "images": source, "data": out if is_url(out) else str(Path(out).absolute())}
     params = MakeDataset.check(given, where="inferkit dataset make")
-    check_sources(params)
+    watched(lambda _: check_sources(params))
     with _bar("make") as progress:
         made = make_dataset(params, progress.making, overwrite=overwrite)
     if made.failure is not None:
@@ -104,7 +105,7 @@ def make(images: str, out: str, *, shape: str, overwrite: bool, **options: Any) 
 
 
 @dataset.command()
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("source", type=Path)
 @click.argument("url", metavar="s3://BUCKET/PREFIX")
 @click.option("--overwrite", is_flag=True, help="Replace another data set that lies there.")
 @_store_options
@@ -115,13 +116,14 @@ def push(source: Path, url: str, *, overwrite: bool, **options: Any) -> None:
     Credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or from a profile.
     """
     from inferkit.dataset.push import push as push_dataset
+    from inferkit.machine.watched import watched
 
     place = _place(url, options)
     if isinstance(place, Path):
         message = f"{url} is no s3://bucket/prefix: to copy to a folder, use cp"
         raise ParameterError(message)
     with _bar("push") as progress:
-        pushed = push_dataset(source, place, progress.staging, overwrite=overwrite)
+        pushed = watched(lambda show: push_dataset(source, place, show, overwrite=overwrite), progress.staging)
     now = f"{pushed.sent_files} of {pushed.files} files ({gigabytes(pushed.sent_bytes)}) sent now"
     say(f"{place}: {gigabytes(pushed.nbytes)}, {now}, the rest was there")
 
@@ -134,10 +136,11 @@ def verify(folder: str, **options: Any) -> None:
     """Hash every image of FOLDER (or s3://bucket/prefix) and compare with the hashes written when it was made."""
     from inferkit.dataset.format import open_dataset
     from inferkit.dataset.format import verify as verify_dataset
+    from inferkit.machine.watched import watched
 
-    opened = open_dataset(_place(folder, options))
+    place = _place(folder, options)
     with _bar("verify") as progress:
-        report = verify_dataset(opened, progress.making)
+        report = watched(lambda show: verify_dataset(open_dataset(place), show), progress.making)
     for name, index in report.altered:
         say(f"altered: image {index} of {name}", err=True)
     say(f"{folder}: {report.images} images checked, {len(report.altered)} altered")
@@ -154,9 +157,10 @@ def info(folder: str, **options: Any) -> None:
 
     from inferkit.dataset.format import open_dataset
     from inferkit.dataset.manifest import read_manifest
+    from inferkit.machine.watched import watched
 
-    opened = open_dataset(_place(folder, options))
-    manifest = read_manifest(opened.folder)
+    place = _place(folder, options)
+    opened, manifest = watched(lambda _: (open_dataset(place), read_manifest(place)))
     size = f"{gigabytes(opened.nbytes)} in {len(opened.files)} files"
     say(f"{folder}: {opened.images} images {opened.dtype} {opened.shape}, {size}")
     if manifest is not None:
@@ -167,28 +171,31 @@ def info(folder: str, **options: Any) -> None:
 
 
 @dataset.command("stage")
-@click.argument("source", type=click.Path(path_type=Path))
-@click.option("--to", "target", type=click.Path(path_type=Path), help="Folder in memory [default: in /dev/shm].")
+@click.argument("source", type=Path)
+@click.option("--to", "target", type=Path, help="Folder in memory [default: in /dev/shm].")
 @click.option("--per", type=click.Choice(["node", "gpu"]), default="node", show_default=True, help="A copy for each.")
 @click.option("--separate", is_flag=True, help="A second copy on a node gets bytes of its own, not hard links.")
 @refusals
 def stage_dataset(source: Path, target: Path | None, *, per: str, separate: bool) -> None:
     """Copy the data set SOURCE to memory on each NUMA node. Processes bound to the node copy it."""
     from inferkit.dataset.staging import TARGET, stage
+    from inferkit.machine.watched import watched
 
+    place = target or TARGET
     with _bar("stage") as progress:
-        staged = stage(source, target or TARGET, per=per, separate=separate, progress=progress.staging)
-    say(staged.table(target or TARGET))
+        staged = watched(lambda show: stage(source, place, per=per, separate=separate, progress=show), progress.staging)
+    say(staged.table(place))
 
 
 @dataset.command("unstage")
-@click.argument("target", type=click.Path(path_type=Path), required=False)
+@click.argument("target", type=Path, required=False)
 @refusals
 def unstage_dataset(target: Path | None) -> None:
     """Remove exactly what was staged in TARGET."""
     from inferkit.dataset.staging import TARGET, unstage
+    from inferkit.machine.watched import watched
 
-    removed, left = unstage(target or TARGET)
+    removed, left = watched(lambda _: unstage(target or TARGET))
     for path in left:
         say(f"left, since it was not staged: {path}", err=True)
     say(f"{target or TARGET}: {removed} files removed")

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import click
 from inferkit import __version__
 from inferkit.cli.refusals import REFUSED, refusals, say, warn
 from inferkit.cli.surroundings import settle
-from inferkit.errors import InferkitError, RecordError
+from inferkit.errors import InferkitError, ParameterError, RecordError
 from inferkit.text import text_table
 
 
@@ -47,7 +48,7 @@ main.add_command(_Dataset("dataset", help="Make and check data sets of raw tenso
 
 
 @main.command()
-@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.argument("folder", type=Path, metavar="DIR")
 @refusals
 def init(folder: Path) -> None:
     """Lay out notebooks/ and parameters/ in DIR, to be edited. Nothing that is there is replaced."""
@@ -62,20 +63,27 @@ def init(folder: Path) -> None:
 
 
 @main.command()
-@click.argument("path", type=click.Path(exists=True, path_type=Path), default=".")
+@click.argument("path", type=Path, default=".")
 @refusals
 def doctor(path: Path) -> None:
     """Say what this machine has and lacks, why it matters, and how to fix it. PATH: where data sets lie."""
     from inferkit.machine.doctor import examine, table
+    from inferkit.machine.watched import watched
 
-    say(table(examine(path)))
+    def examined(_: object) -> Any:
+        if not path.exists():
+            message = f"{path} does not exist: name the folder where data sets lie"
+            raise ParameterError(message)
+        return examine(path)
+
+    say(table(watched(examined)))
 
 
 @main.command()
 @click.argument("configs", nargs=-1, metavar="CONFIG…")
 @click.option("--only", default="", help="Notebooks to run, such as 02,03b.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Replace a value of the file (YAML).")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for executed notebooks [default: runs].")
+@click.option("--out", type=Path, help="Folder for executed notebooks [default: runs].")
 @click.option("--dry-run", is_flag=True, help="Show the points, bytes and time, and run nothing.")
 @click.option(
     "--feed",
@@ -95,8 +103,9 @@ def run(
     a result that is INVALID only because the machine was noisy (its reason begins with "unsteady") counts as 0: this is
     said. Ctrl-C finishes the point under way, writes everything and exits with 1; a second one stops at once.
     """
-    from inferkit.cli.configure import configurations, configure
-    from inferkit.cli.run import about, change, execute_all, feed_to, places, show_plan
+    from inferkit.cli.configure import configurations
+    from inferkit.cli.run import about, change, execute_all, feed_to, show_plan
+    from inferkit.machine.watched import watched
 
     told = None if feed is None else feed_to(feed)
     if not configs:
@@ -107,20 +116,29 @@ def run(
     planned = []
     refused = False
     for config in configs:
+        ask = partial(_planned, config, only=notebooks, changes=values, out=out, dry=dry_run)
         try:
-            planned.append(configure(config, only=notebooks, changes=values, out=out, dry=dry_run))
+            planned.append(watched(lambda _, ask=ask: ask()))
         except InferkitError as error:
             refused = True
             warn(str(error))
     if refused:
         sys.exit(REFUSED)
-    for configuration in planned:
-        say(places(configuration), err=not dry_run)
+    for _, place in planned:
+        say(place, err=not dry_run)
     if dry_run:
-        for configuration in planned:
+        for configuration, _ in planned:
             show_plan(configuration)
         return
-    sys.exit(execute_all(planned, told))
+    sys.exit(execute_all([configuration for configuration, _ in planned], told))
+
+
+def _planned(config: str, **asked: Any) -> tuple[Any, str]:
+    """Return a configuration and where everything comes from and goes to: all that has to be asked of storage."""
+    from inferkit.cli.configure import configure
+    from inferkit.cli.run import places
+
+    return (found := configure(config, **asked)), places(found)
 
 
 @main.command()
@@ -148,7 +166,7 @@ def models() -> None:
 
 
 @main.command()
-@click.argument("notebook", type=click.Path(path_type=Path))
+@click.argument("notebook", type=Path)
 @click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
 @refusals
 def show(notebook: Path, *, as_json: bool) -> None:
@@ -215,7 +233,7 @@ def compare(
 
 
 @main.command()
-@click.argument("folder", required=False, metavar="[DIR]", type=click.Path(path_type=Path))
+@click.argument("folder", required=False, metavar="[DIR]", type=Path)
 @refusals
 def runs(folder: Path | None) -> None:
     """List the executed notebooks in DIR (the project's runs), each with its answer, the newest first.
@@ -229,9 +247,9 @@ def runs(folder: Path | None) -> None:
 
 
 @main.command()
-@click.argument("notebooks", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="NOTEBOOK…")
+@click.argument("notebooks", nargs=-1, required=True, type=Path, metavar="NOTEBOOK…")
 @click.option("--to", "form", type=click.Choice(["html", "pdf", "csv", "json", "ipynb"]), required=True)
-@click.option("--out", type=click.Path(path_type=Path), help="File, or folder for several [default: beside each].")
+@click.option("--out", type=Path, help="File, or folder for several [default: beside each].")
 @click.option(
     "--anonymize", is_flag=True, help="Leave out names of host and user, paths, addresses and serial numbers."
 )

@@ -17,6 +17,7 @@ from inferkit.errors import InferkitError, ParameterError
 from inferkit.files import obstacle
 from inferkit.linux.cgroups import cpus
 from inferkit.machine.facts import facts
+from inferkit.machine.watched import watched
 from inferkit.objects.place import Folder, ObjectPath
 from inferkit.records.figures import Figure, Json, Stage
 from inferkit.records.params import MakeDataset
@@ -117,7 +118,7 @@ def _missing_folders(params: MakeDataset, folder: Folder) -> Iterator[tuple[str,
 
 
 def make_dataset(params: MakeDataset, progress: ShowProgress | None = None, *, overwrite: bool = False) -> Run:
-    """Make the data set and return its record. A failure gives a record too."""
+    """Make the data set and return its record. A failure gives a record too, also of storage that answers no more."""
     base: dict[str, Json] = {
         "notebook": params.notebook,
         "measure": "dataset",
@@ -128,20 +129,35 @@ def make_dataset(params: MakeDataset, progress: ShowProgress | None = None, *, o
             "dtype": dtype_of(params),
             "shape": "x".join(map(str, shape_of(params))),
         },
-        "params": params.model_dump(mode="json") | {"data": str(target(params))},
+        "params": params.model_dump(mode="json"),
         "host": facts(),
         "scope": "server",
     }
     try:
-        report = _make(params, progress, overwrite)
+        made = watched(lambda show: _made(params, show, overwrite), progress or _nobody)
+    except InferkitError as error:  # nobody could even tell where it lies
+        made = _failed(error)
+    return Run.model_validate(base | made)
+
+
+def _made(params: MakeDataset, progress: ShowProgress, overwrite: bool) -> dict[str, Json]:
+    """Make the data set; return what its record says, and where it lies."""
+    where: dict[str, Json] = {"params": params.model_dump(mode="json") | {"data": str(target(params))}}
+    try:
+        return where | _found(params, _make(params, progress, overwrite))
     except InferkitError as error:
-        return Run.model_validate(
-            base | {"verdict": "FAILED", "failure": Failure(kind=type(error).__name__, message=str(error))}
-        )
-    return Run.model_validate(base | _found(params, report))
+        return where | _failed(error)
 
 
-def _make(params: MakeDataset, progress: ShowProgress | None, overwrite: bool) -> MakeReport:
+def _failed(error: InferkitError) -> dict[str, Json]:
+    return {"verdict": "FAILED", "failure": Failure(kind=type(error).__name__, message=str(error))}
+
+
+def _nobody(done: int, total: int) -> None:
+    """Show no progress."""
+
+
+def _make(params: MakeDataset, progress: ShowProgress, overwrite: bool) -> MakeReport:
     make = make_from_images if params.images else make_synthetic
     return make(params, overwrite=overwrite, progress=progress)
 

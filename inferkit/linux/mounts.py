@@ -1,5 +1,6 @@
 """Which file system a path lies on, and which disk is behind it."""
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ IDENTIFYING = frozenset(
     | {"source", "cfgFile", "unc"}
 )
 """Mount options (mount(8), nfs(5), mount.cifs(8), mount.ceph(8), overlay, BeeGFS) that do not belong in a record."""
+
+MOST_LINKS = 40
+"""Links that the kernel follows in one path (path_resolution(7))."""
 
 _PROC_MOUNTS = ROOT / "proc/self/mountinfo"
 
@@ -131,6 +135,43 @@ def mounted(major_minor: str, mountinfo: str | None = None, sys: Path = ROOT / "
     return None if found is None else _described(found.point, found, sys)
 
 
+def told(path: Path, mountinfo: str | None = None) -> str:
+    """Say a path and its mount, such as ``/data/x on /mnt/nas (nfs4, nas:/x)``, and ask nothing that may never answer.
+
+    Links are followed as far as they lie on file systems of this machine's own.
+
+    Parameters
+    ----------
+    path, mountinfo
+        As of :func:`filesystem`.
+    """
+    mount = _unasked(Path(os.path.abspath(path)), _mounts(mountinfo))  # noqa: PTH100 - resolve() would ask
+    return f"{path} on {mount.point} ({mount.fstype}, {mount.device})" if mount else str(path)
+
+
+def _unasked(path: Path, mounts: list[_Mount]) -> _Mount | None:
+    """Return the mount of a path; what lies below one that may hang is not looked at."""
+    place, left, links = ROOT, [*reversed(path.parts[1:])], 0
+    while True:
+        holders = [mount for mount in mounts if place.is_relative_to(mount.point)]
+        mount = max(reversed(holders), key=lambda holder: len(holder.point.parts), default=None)
+        if not left or mount is None or _may_hang(mount):
+            return mount
+        place /= left.pop()
+        if not any(place == mount.point for mount in mounts) and place.is_symlink() and links < MOST_LINKS:
+            target = Path(os.path.normpath(place.parent / place.readlink()))
+            place, left, links = ROOT, [*left, *reversed(target.parts[1:])], links + 1
+
+
+def _is_fuse(fstype: str) -> bool:
+    return fstype in ("fuse", "fuseblk") or fstype.startswith("fuse.")
+
+
+def _may_hang(mount: _Mount) -> bool:
+    """Tell whether somebody else answers for a mount: a server, a program, or what mounts on demand."""
+    return mount.fstype in NETWORK or mount.fstype == "autofs" or _is_fuse(mount.fstype)
+
+
 def _mounts(mountinfo: str | None) -> list[_Mount]:
     table = text(_PROC_MOUNTS) if mountinfo is None else mountinfo
     return [mount for line in (table or "").splitlines() if (mount := _parse(line))]
@@ -148,7 +189,7 @@ def _described(path: Path, mount: _Mount, sys: Path) -> Filesystem:
         block_device=disk.name if disk and not disk.stacked else None,
         in_memory=mount.fstype in IN_MEMORY or bool(disk and disk.in_memory),
         network=mount.fstype in NETWORK,
-        fuse=mount.fstype in ("fuse", "fuseblk") or mount.fstype.startswith("fuse."),
+        fuse=_is_fuse(mount.fstype),
         stacked=bool(disk and disk.stacked),
         root=mount.root,
     )

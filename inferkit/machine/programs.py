@@ -4,6 +4,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from inferkit.errors import PeerError
 from inferkit.linux.parent import leashed
@@ -22,6 +23,8 @@ SHOWN_PART = 200
 """Characters from which on a part of a command, such as a list of files, is cut where it is shown."""
 SAID = 300
 """Characters that are told of what a program said when it failed."""
+KILLED_S = 5.0
+"""Seconds that a killed program has to end."""
 
 
 def install(name: str) -> str:
@@ -78,26 +81,37 @@ def output_of(
     bound = binding(place)
     try:
         with inherited(bound.cpus):
-            done = subprocess.run(
+            process = subprocess.Popen(
                 leashed([*bound.prefix, *command]),
-                capture_output=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 text=True,
                 errors="replace",
-                timeout=timeout_s,
-                check=False,
                 env=environment(place) | dict(variables or {}),
                 pass_fds=descriptors,
             )
-    except subprocess.TimeoutExpired as error:
-        message = f"{command[0]} was ended: it had not finished after {timeout_s:g} s"
-        raise PeerError(message) from error
     except OSError as error:
         message = f"{command[0]} did not run: {error}"
         raise PeerError(message) from error
-    if done.returncode:
-        message = f"{command[0]} ended with exit code {done.returncode}: {reason(done.stdout, done.stderr)}"
+    try:
+        output, errors = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired as error:
+        message = f"{command[0]} was ended: it had not finished after {timeout_s:g} s"
+        raise PeerError(message) from error
+    finally:
+        _end(process)
+    if process.returncode:
+        message = f"{command[0]} ended with exit code {process.returncode}: {reason(output, errors)}"
         raise PeerError(message)
-    return done.stdout
+    return output
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    """End a program that has not ended; storage that never answers holds even one that was killed: it is left."""
+    if process.poll() is None:
+        process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=KILLED_S)
 
 
 def words(

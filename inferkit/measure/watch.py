@@ -92,8 +92,12 @@ def _watch(rank: Handle | Group, tell: Callable[[], None]) -> None:
         if rank.progress is not seen:
             seen, since = rank.progress, monotonic()
         elif monotonic() - since > STALL_S + rank.job.window.warmup_s:
+            where = rank.at()
             rank.stop()
-            message = f"no batch was completed for {STALL_S:.0f} s: storage, GPU or engine hangs; the rank was stopped"
+            message = (
+                f"no batch was completed for {STALL_S:.0f} s: storage, GPU or engine hangs{where}; the rank was "
+                f"stopped{rank.left()}"
+            )
             raise RankFailure(message, "RankError", rank.last_words())
         tell()
         sleep(PERIOD_S)

@@ -4,6 +4,8 @@ from math import prod
 
 from inferkit.dataset.tensors import Dataset
 from inferkit.errors import InferkitError, ParameterError
+from inferkit.machine.facts import facts
+from inferkit.machine.watched import watched
 from inferkit.pipeline.batch_log import check_batch_log
 from inferkit.plan.assumed import Assumed
 from inferkit.plan.context import context_of
@@ -28,8 +30,9 @@ MULTIPLIED = (
 
 def prepare(params: Parameters) -> Plan:
     """Plan a notebook's points; what cannot be planned is kept as the plan's failure, and becomes a record."""
+    facts()  # once for the plan, which is made in a copy of this process, and for the records
     try:
-        return plan(params)
+        return watched(lambda _: plan(params))
     except InferkitError as error:
         return Plan(params, [], failure=Failure(kind=type(error).__name__, message=str(error)))
 

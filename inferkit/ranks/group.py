@@ -6,9 +6,9 @@ from contextlib import ExitStack
 from time import monotonic, monotonic_ns, sleep
 
 from inferkit.closing import Closing
+from inferkit.machine.watchdog import state
 from inferkit.ranks.combine import combine, figure_so_far
 from inferkit.ranks.launch import Handle, RankFailure, launch
-from inferkit.ranks.watchdog import state
 from inferkit.records.job import Job, Latest, Outcome, ProgressTrace, RankProgress
 from inferkit.records.place import Place
 
@@ -118,7 +118,7 @@ class Group(Closing):
         for index, (rank, pace) in enumerate(zip(self.ranks, self._pace, strict=True)):
             silent_s = pace.note(rank.progress)
             if silent_s > (max(HANG_S, HANG_GAPS * longest) if rank.progress else FIRST_BATCH_S):
-                why = f"it completed no batch for {silent_s:.0f} s: {state(rank.pid)}"
+                why = f"it completed no batch for {silent_s:.0f} s: {state(rank.pid)}{rank.at()}"
                 self._fail(index, why, "RankError", rank.last_words())
                 return
 
@@ -139,13 +139,21 @@ class Group(Closing):
     def _fail(self, index: int, why: str, kind: str, detail: str) -> None:
         others = "; the others were stopped" if len(self.ranks) > 1 else ""
         place = self.jobs[index].place or Place(rank=index)
-        self._failure = RankFailure(f"{place}: {why}{others}", kind, detail)
         self.stop()
+        self._failure = RankFailure(f"{place}: {why}{others}{self.left()}", kind, detail)
 
     def stop(self) -> None:
         """End all ranks at once."""
         for rank in self.ranks:
             rank.stop()
+
+    def at(self) -> str:
+        """Say which file a rank is at that does not go on; see :meth:`inferkit.ranks.launch.Handle.at`."""
+        return next((where for rank in self.ranks if (where := rank.at())), "")
+
+    def left(self) -> str:
+        """Say which ranks, all of which were stopped, cannot be ended."""
+        return "".join(rank.left() for rank in self.ranks)
 
     def last_words(self) -> str:
         """Return the end of what each rank wrote to its standard error."""

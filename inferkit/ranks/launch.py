@@ -9,20 +9,26 @@ import threading
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
+from pathlib import Path
 from time import monotonic, monotonic_ns
 from typing import IO, Any
 
 from inferkit.closing import Closing
 from inferkit.errors import InferkitError, RankError
+from inferkit.linux.mounts import told
+from inferkit.machine import watchdog
 from inferkit.machine.affinity import Binding, binding, environment, inherited
+from inferkit.machine.watched import watched
+from inferkit.objects.place import is_url
 from inferkit.os_errors import hinted, system_refusal
-from inferkit.ranks import watchdog
 from inferkit.readers import find_dataset
 from inferkit.records.job import Job, Outcome, ProgressTrace, RankProgress, reading_of
 from inferkit.records.place import Place
 
 STUCK_S = 5.0
 """How long to wait for a killed rank to end: one that waits for storage ends with the storage's answer."""
+WHERE_S = 1.0
+"""How long a rank has to say which file it is at: one whose page fault waits cannot."""
 NO_PLUGINS = {"PYDANTIC_DISABLE_PLUGINS": "__all__"}
 """Pydantic else looks for plugins of its own in all installed packages, which takes a tenth of a rank's start."""
 STDERR_KEPT = 4000
@@ -50,6 +56,8 @@ class Handle(Closing):
         self._stopped = False
         self._ready = threading.Event()
         self._passed: ProgressTrace | None = None
+        self._paths: list[str] = []
+        self._told_where = threading.Event()
         self.binding = binding(job.place) if job.place else Binding()
         self._stderr: IO[bytes] = os.fdopen(os.memfd_create("last words"), "r+b")  # needs no disk that has room
         with ExitStack() as undo:
@@ -103,6 +111,9 @@ class Handle(Closing):
             self._passed = ProgressTrace.model_validate(event["trace"])
         elif kind == "note":
             self.note = str(event["text"])
+        elif kind == "at":
+            self._paths = event["paths"]
+            self._told_where.set()
         elif kind == "progress":
             self.progress = RankProgress(**event)
         else:
@@ -117,11 +128,30 @@ class Handle(Closing):
             self._give_up(f"it prepared nothing for {still_s:.0f} s: {watchdog.state(self.pid)}")
         return self._ready.is_set()
 
+    def at(self) -> str:
+        """Say at which file of its data set the rank is, as far as it can tell, and on which mount; empty if at none.
+
+        For one that does not go on.
+        """
+        reading = reading_of(self.job)
+        if reading is None or not reading.folder or is_url(reading.folder):
+            return ""
+        self._say(json.dumps({"where": True}))
+        self._told_where.wait(WHERE_S)
+        files = [path for path in self._paths if Path(path).is_relative_to(reading.folder)]
+        return f", at {told(Path(max(files, key=len, default=reading.folder)))}"
+
+    def left(self) -> str:
+        """Say whether the rank, which was stopped, cannot be ended."""
+        alive = self._process.poll() is None
+        return f"; process {self.pid} waits in the kernel and stays until that lets it go" if alive else ""
+
     def _give_up(self, why: str) -> None:
         """Answer in the rank's place, and stop it: what waits for storage may not even end when it is killed."""
-        told = {"message": f"rank {self.pid} was stopped: {why}", "detail": self.last_words()}
-        self._answer = {"kind": "failure", "error": "RankError", **told}
+        where, words = self.at(), self.last_words()
         self.stop()
+        message = f"rank {self.pid} was stopped: {why}{where}{self.left()}"
+        self._answer = {"kind": "failure", "error": "RankError", "message": message, "detail": words}
         self._ready.set()
 
     def wait(self, timeout_s: float) -> None:
@@ -180,9 +210,11 @@ class Handle(Closing):
         while not self.answered():
             self._listener.join(0.05)
             if end is not None and monotonic() > end:
+                where = self.at()
                 self.stop()
                 message = (
                     f"rank {self.pid} did not finish within {timeout_s:.0f} s and was stopped: storage or GPU hangs"
+                    f"{where}{self.left()}"
                 )
                 raise RankFailure(message, "RankError", self.last_words())
         if self._answer is None:
@@ -212,7 +244,7 @@ class Handle(Closing):
         reading = reading_of(self.job)
         try:
             if reading is not None:
-                find_dataset(reading)
+                watched(lambda _: find_dataset(reading))
         except InferkitError as error:
             return f"a mapped file was truncated: {error}"
         return "the storage of a mapped file failed, or memory ran out on tmpfs"

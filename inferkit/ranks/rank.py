@@ -3,7 +3,8 @@
 In: the job, then ``{"start_ns": …, "beside": […]}`` (the agreed instant on ``CLOCK_MONOTONIC``, and the processes of
 the ranks that measure together). To one of several ranks, which keep their load up until the end: ``{"repeats": …}``
 (so many windows in all, as the sum is not steady yet), and ``{"finish": true}``. When the pipe closes, the parent is
-gone or wants no more, and the rank ends at once.
+gone or wants no more, and the rank ends at once. ``{"where": true}`` asks a rank that does not go on for the paths that
+its threads are at (``{"event": "at", "paths": […]}``).
 Out: ``{"event": "ready"}``, ``{"event": "progress", …}`` …, ``{"event": "passed", "trace": …}`` (the agreed end, by one
 of several), then ``result`` or ``failure``.
 """
@@ -26,6 +27,7 @@ from inferkit.machine.affinity import whereabouts
 from inferkit.machine.cpu_monitor import CpuMonitor
 from inferkit.machine.gpu_monitor import GpuMonitor
 from inferkit.machine.monitor import SOURCES, Monitor
+from inferkit.machine.watched import nearest_path
 from inferkit.os_errors import system_refusal
 from inferkit.pipeline.timeline import Timeline
 from inferkit.pipeline.workloads import WORKLOADS
@@ -70,6 +72,8 @@ class _Parent:
                 self.timeline.extend(command["repeats"])
             if "finish" in command:
                 self._finish.set()
+            if "where" in command:
+                self.tell("at", paths=[nearest_path(frame) for frame in sys._current_frames().values()])
         self._gone()
 
     def tell(self, event: str, **content: Any) -> None:

@@ -7,6 +7,8 @@ from IPython.display import Image as Picture
 from PIL import Image
 
 from inferkit.dataset.format import open_dataset
+from inferkit.errors import ReadError
+from inferkit.machine.watched import watched
 from inferkit.records.params import MakeDataset
 from inferkit.records.run import Run
 
@@ -30,6 +32,15 @@ def contact_sheet(run: Run) -> Picture | str:
     if run.verdict == "FAILED":
         return "no data set was made, so there is nothing to show"
     params = MakeDataset.check({name: run.params[name] for name in MakeDataset.model_fields if name in run.params})
+    try:
+        jpeg, alt = watched(lambda _: _sheet(params))
+    except ReadError as error:
+        return str(error)
+    return Picture(data=jpeg, format="jpeg", alt=alt)
+
+
+def _sheet(params: MakeDataset) -> tuple[bytes, str]:
+    """Return the thumbnails as a JPEG file, and what they are."""
     dataset = open_dataset(params.place(params.data))
     count = min(dataset.images, COLUMNS * ROWS)
     rows = -(-count // COLUMNS)
@@ -41,4 +52,4 @@ def contact_sheet(run: Run) -> Picture | str:
         sheet.paste(thumbnail, (place % COLUMNS * SIDE, place // COLUMNS * SIDE))
     jpeg = io.BytesIO()
     sheet.save(jpeg, "JPEG", quality=QUALITY)
-    return Picture(data=jpeg.getvalue(), format="jpeg", alt=f"{count} images read back from {dataset.folder}")
+    return jpeg.getvalue(), f"{count} images read back from {dataset.folder}"

@@ -11,6 +11,7 @@ from PIL import Image
 
 from inferkit.cli.main import main
 from inferkit.cli.run import exit_code
+from inferkit.errors import ParameterError
 from inferkit.records.host import Host
 from inferkit.records.params import MakeDataset
 from inferkit.records.project import project_root
@@ -66,7 +67,12 @@ def test_an_option_that_makes_no_sense_is_refused(tmp_path: Path, option: str, t
 
 def test_what_is_not_given_is_as_in_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[MakeDataset] = []
-    monkeypatch.setattr("inferkit.dataset.record.check_sources", asked.append)
+
+    def make(params: MakeDataset, *_: object, **__: object) -> None:
+        asked.append(params)
+        raise ParameterError
+
+    monkeypatch.setattr("inferkit.dataset.record.make_dataset", make)
     CliRunner().invoke(main, ["dataset", "make", "", str(tmp_path / "set"), "--limit", "3"])
     assert asked == [MakeDataset(data=str(tmp_path / "set"), limit=3)]
 

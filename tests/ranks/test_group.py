@@ -14,11 +14,11 @@ import psutil
 import pytest
 
 from inferkit.devices.cpu import CpuDevice
+from inferkit.machine import watchdog
 from inferkit.machine.affinity import Binding
 from inferkit.pipeline.source import Source
 from inferkit.ranks import group as group_module
 from inferkit.ranks import launch as launch_module
-from inferkit.ranks import watchdog
 from inferkit.ranks.group import Group, together
 from inferkit.ranks.launch import Handle, RankFailure
 from inferkit.records.job import CopyJob, DeviceOptions, Job, Latest, Outcome, PipelineJob, ReadJob, ReadOptions, Window

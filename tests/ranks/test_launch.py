@@ -12,8 +12,8 @@ from time import monotonic, monotonic_ns, sleep
 import pytest
 
 from inferkit.errors import RankError
+from inferkit.machine import watchdog
 from inferkit.ranks import launch as launch_module
-from inferkit.ranks import watchdog
 from inferkit.ranks.launch import STDERR_KEPT, Handle, RankFailure, launch
 from inferkit.records.job import CopyJob, DeviceOptions, PipelineJob, ReadJob, ReadOptions, Window
 from tests.conftest import MakeTensors

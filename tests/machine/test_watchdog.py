@@ -8,7 +8,7 @@ from time import sleep
 
 import pytest
 
-from inferkit.ranks.watchdog import LEAST_CPU, LOOK_S, Signs, Watchdog, signs, state
+from inferkit.machine.watchdog import LEAST_CPU, LOOK_S, Signs, Watchdog, signs, state
 
 IDLE = "import time; print(flush=True); time.sleep(600)"
 BUSY = "print(flush=True)\nwhile True: pass"

@@ -1,0 +1,173 @@
+"""Storage that answers no more, before, while and after anything is measured: given up, and told with its mount.
+
+The FUSE program is stopped (SIGSTOP), so that whatever asks its mount waits for ever, as for a server that is gone; or
+it takes a read and never answers it, which not even SIGKILL ends.
+"""
+
+import errno
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from inferkit.cli.main import main
+from inferkit.dataset.record import make_dataset
+from inferkit.machine import watchdog
+from inferkit.machine import watched as watching
+from inferkit.measure import watch
+from inferkit.measure.measure import measure
+from inferkit.measure.watch import Status
+from inferkit.plan.build import plan, prepare
+from inferkit.ranks import launch
+from inferkit.records.params import MakeDataset
+from inferkit.records.run import Run
+from inferkit.report.contact_sheet import contact_sheet
+from tests.faults.conftest import IMAGES, PER_FILE, SHAPE, Storage
+from tests.faults.test_storage_faults import LONG, asked
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name in ((watchdog, "STILL_S"), (watching, "ENDED_S"), (launch, "STUCK_S"), (watch, "STALL_S")):
+        monkeypatch.setattr(module, name, 1.0)
+
+
+@pytest.fixture
+def stopped(storage: Storage) -> Storage:
+    storage.daemon.send_signal(signal.SIGSTOP)
+    return storage
+
+
+@pytest.fixture
+def holding(uncached: Storage) -> Storage:
+    """Return storage whose reads are taken and never answered."""
+    uncached.tell(hang=True)
+    return uncached
+
+
+def invoked(*words: object) -> tuple[int, str]:
+    done = CliRunner().invoke(main, [*map(str, words)])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.output
+
+
+def given_up(storage: Storage) -> str:
+    """Return what a message about it has in it."""
+    return rf"{storage.mount}\S* on {storage.mount} \(fuse\S*, \S+\) gave no answer for \d+ s and was given up"
+
+
+COMMANDS: dict[str, Callable[[Storage], tuple[object, ...]]] = {
+    "doctor": lambda storage: ("doctor", storage.mount),
+    "doctor of a folder below": lambda storage: ("doctor", storage.mount / "below"),
+    "verify": lambda storage: ("dataset", "verify", storage.mount),
+    "info": lambda storage: ("dataset", "info", storage.mount),
+    "make": lambda storage: ("dataset", "make", storage.mount, storage.mount.parent / "made"),
+    "make on it": lambda storage: ("dataset", "make", "", storage.mount / "made", "--limit", 4),
+    "stage": lambda storage: ("dataset", "stage", storage.mount, "--to", storage.mount.parent / "staged"),
+    "run": lambda storage: ("run", "nas", "--set", f"data={storage.mount}", "--only", "03a"),
+    "dry run": lambda storage: ("run", "nas", "--set", f"data={storage.mount}", "--dry-run"),
+    "run to it": lambda storage: ("run", "quickstart", "--out", storage.mount / "runs"),
+    "run of a file on it": lambda storage: ("run", storage.mount / "nas.yaml"),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_gives_up_and_names_the_mount(stopped: Storage, command: str) -> None:
+    code, output = invoked(*COMMANDS[command](stopped))
+    assert code == (2 if "run" in command else 1), output
+    assert re.search(given_up(stopped), output), output
+
+
+def test_through_a_link_the_mount_is_named_all_the_same(stopped: Storage, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(stopped.mount)
+    code, output = invoked("dataset", "info", tmp_path / "link" / "below")
+    assert code == 1
+    assert f" on {stopped.mount} (fuse" in output
+
+
+def test_reads_that_cannot_even_be_killed_are_left_behind_and_said(holding: Storage) -> None:
+    code, output = invoked("dataset", "verify", holding.mount)
+    assert code == 1
+    assert re.search(given_up(holding), output), output
+    (left,) = re.findall(r"process (\d+), which waits for it, stays until the kernel lets it go", output)
+    assert Path("/proc", left).exists()
+
+
+def test_a_real_command_hears_ctrl_c_while_it_plans(stopped: Storage) -> None:
+    command = [sys.executable, "-m", "inferkit.cli.main", "run", "nas", "--set", f"data={stopped.mount}"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    while not waits(process.pid):
+        assert process.poll() is None
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 1
+
+
+def waits(pid: int) -> bool:
+    """Tell whether a copy of a process is at work."""
+    return bool(Path(f"/proc/{pid}/task/{pid}/children").read_text().strip())
+
+
+def test_a_notebook_s_plan_becomes_a_record(stopped: Storage) -> None:
+    prepared = prepare(asked(stopped.mount))
+    (run,) = measure(prepared)
+    assert run.verdict == "FAILED"
+    assert run.failure is not None
+    assert run.failure.kind == "ReadError"
+    assert re.search(given_up(stopped), run.failure.message)
+
+
+def test_what_is_made_on_it_becomes_a_record(stopped: Storage) -> None:
+    run = make_dataset(MakeDataset(data=str(stopped.mount / "made"), limit=4, shape=[3, 8, 8]))
+    assert run.verdict == "FAILED"
+    assert run.failure is not None
+    assert re.search(given_up(stopped), run.failure.message)
+
+
+def test_images_that_are_shown_again(storage: Storage) -> None:
+    folder = storage.mount
+    made = make_dataset(
+        MakeDataset(data=str(storage.folder), limit=IMAGES, shape=list(SHAPE), images_per_file=PER_FILE)
+    )
+    run = Run.from_dict(made.to_dict() | {"params": made.params | {"data": str(folder)}})
+    assert not isinstance(contact_sheet(run), str)
+    storage.daemon.send_signal(signal.SIGSTOP)
+    assert re.search(given_up(storage), str(contact_sheet(run)))
+
+
+def test_while_a_rank_prepares(storage: Storage) -> None:
+    planned = plan(asked(storage.mount))
+    storage.daemon.send_signal(signal.SIGSTOP)
+    (run,) = measure(planned)
+    assert run.failure is not None
+    assert f"{storage.mount}/" in run.failure.message
+    assert f" on {storage.mount} (fuse" in run.failure.message
+    assert "prepared nothing for" in run.failure.message
+
+
+def test_in_the_window_the_file_is_named_and_what_stays_behind(uncached: Storage) -> None:
+    begun: list[None] = []
+
+    def show(status: Status) -> None:
+        if status.fraction > 0 and not begun:
+            begun.append(uncached.tell(hang=True))
+
+    (run,) = measure(plan(asked(uncached.mount, duration_s=LONG, evict=False)), show)
+    assert run.failure is not None
+    assert re.search(rf"{uncached.mount}/images-\d+\.tensors on {uncached.mount} \(fuse", run.failure.message)
+    assert re.search(r"process \d+ waits in the kernel and stays until that lets it go", run.failure.message)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
+def test_errors_while_it_is_planned_or_verified_are_told(storage: Storage, number: int) -> None:
+    storage.tell(errno=number)
+    code, output = invoked("dataset", "verify", storage.mount)
+    assert code in (1, 2)
+    assert os.strerror(number) in output
+    assert str(storage.mount) in output
