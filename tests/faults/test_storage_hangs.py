@@ -146,7 +146,7 @@ def test_while_a_rank_prepares(storage: Storage) -> None:
     storage.daemon.send_signal(signal.SIGSTOP)
     (run,) = measure(planned)
     assert run.failure is not None
-    assert f"{storage.mount}/" in run.failure.message
+    assert f", at {storage.mount}" in run.failure.message
     assert f" on {storage.mount} (fuse" in run.failure.message
     assert "prepared nothing for" in run.failure.message
 
