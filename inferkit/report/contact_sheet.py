@@ -8,7 +8,6 @@ from PIL import Image
 
 from inferkit.dataset.format import open_dataset
 from inferkit.errors import ReadError
-from inferkit.machine.watched import watched
 from inferkit.records.params import MakeDataset
 from inferkit.records.run import Run
 
@@ -32,6 +31,8 @@ def contact_sheet(run: Run) -> Picture | str:
     if run.verdict == "FAILED":
         return "no data set was made, so there is nothing to show"
     params = MakeDataset.check({name: run.params[name] for name in MakeDataset.model_fields if name in run.params})
+    from inferkit.machine.watched import watched  # where nothing is made this is not needed, nor is there a /proc
+
     try:
         jpeg, alt = watched(lambda _: _sheet(params))
     except ReadError as error:

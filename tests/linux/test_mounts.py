@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from inferkit.errors import ParameterError
-from inferkit.linux.mounts import existing, filesystem, layers, public
+from inferkit.linux.mounts import existing, filesystem, layers, public, told
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "host"
 
@@ -109,3 +109,36 @@ def test_layers_of_an_overlay(options: str, expected: list[str]) -> None:
     assert layers(found) == [Path(folder) for folder in expected]
     assert found.root == Path("/part")
     assert not [option for option in public(found.options) if "/" in option]
+
+
+TABLE = """\
+1 0 8:1 / / rw - ext4 /dev/sda1 rw
+2 1 0:40 / {place}/nas rw - nfs4 nas:/export rw
+3 1 0:41 / {place}/auto rw - autofs systemd-1 rw
+4 1 0:42 / {place}/fuse rw - fuse.sshfs me@host: rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "mount"),
+    [
+        ("nas/x/y", "nas (nfs4, nas:/export)"),
+        ("nas", "nas (nfs4, nas:/export)"),
+        ("link/below", "nas (nfs4, nas:/export)"),
+        ("to-link/below", "nas (nfs4, nas:/export)"),
+        ("other/../fuse/x", "fuse (fuse.sshfs, me@host:)"),
+        ("auto/x", "auto (autofs, systemd-1)"),
+        ("nasty", None),
+        ("circle/x", None),
+    ],
+)
+def test_a_mount_is_told_and_nobody_asked(tmp_path: Path, path: str, mount: str | None) -> None:
+    (tmp_path / "link").symlink_to("nas/data")
+    (tmp_path / "to-link").symlink_to(tmp_path / "link")
+    (tmp_path / "circle").symlink_to("circle")
+    where = f"{tmp_path}/{mount}" if mount else "/ (ext4, /dev/sda1)"
+    assert told(tmp_path / path, TABLE.format(place=tmp_path)) == f"{tmp_path / path} on {where}"
+
+
+def test_a_path_of_no_mount_is_told_alone() -> None:
+    assert told(Path("/data/x"), "") == "/data/x"
