@@ -29,6 +29,7 @@ from inferkit.linux.parent import end_with_parent
 from inferkit.linux.procfs import ROOT, text
 from inferkit.machine import watchdog
 from inferkit.machine.contention import process_s
+from inferkit.os_errors import explained
 
 SAID = 6
 """Part of the longest wait after which it is said what is waited for."""
@@ -36,7 +37,7 @@ ENDED_S = 5.0
 """Seconds that work has to end when it is interrupted, and again when it is killed."""
 PERIOD_S = 0.1
 
-Tell = Callable[..., object]
+Tell = Callable[..., None]
 T = TypeVar("T")
 
 
@@ -58,24 +59,33 @@ def watched(work: Callable[[Tell], T], show: Tell = lambda *_: None) -> T:
     ReadError
         If it was given up, naming the path, its mount, and what stays behind.
     RankError
-        If the copy was ended by somebody else.
+        If the copy cannot be started, or was ended by somebody else.
     """
     for stream in (sys.stdout, sys.stderr):
         stream.flush()  # or the copy would write it as well
     ours, theirs = Pipe()
-    with warnings.catch_warnings():
-        # Python 3.12 warns of the locks of other threads: the work takes none of theirs.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
+    try:
+        pid = _fork()
+    except OSError as error:
+        message = f"no process can be started that looks at the storage: {explained(error)}"
+        raise RankError(message) from error
     if pid == 0:
         ours.close()
         _copy(theirs, work)
     theirs.close()
     copy = _Copy(pid, ours)
     try:
-        return copy.answer(show)  # type: ignore[no-any-return]
+        answer: T = copy.answer(show)
+        return answer
     finally:
         copy.end()
+
+
+def _fork() -> int:
+    with warnings.catch_warnings():
+        # Python 3.12 warns of the locks of other threads: the work takes none of theirs.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
 
 
 class _Copy:
@@ -197,7 +207,8 @@ def _copy(pipe: Connection, work: Callable[[Tell], object]) -> NoReturn:
         signal.signal(signal.SIGINT, _interrupted)
         lock = threading.Lock()
         place = threading.get_ident()
-        threading.Thread(target=_say_where, args=(pipe, lock, place), name="where", daemon=True).start()
+        with suppress(RuntimeError):  # no more threads are allowed
+            threading.Thread(target=_say_where, args=(pipe, lock, place), name="where", daemon=True).start()
         answer: tuple[str, object]
         try:
             answer = "returned", work(lambda *told: _send(pipe, lock, ("shown", told)))
