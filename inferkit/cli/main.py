@@ -118,7 +118,7 @@ def run(
     for config in configs:
         ask = partial(_planned, config, only=notebooks, changes=values, out=out, dry=dry_run)
         try:
-            planned.append(watched(lambda _, ask=ask: ask()))
+            planned.append(watched(ask))
         except InferkitError as error:
             refused = True
             warn(str(error))
@@ -133,7 +133,7 @@ def run(
     sys.exit(execute_all([configuration for configuration, _ in planned], told))
 
 
-def _planned(config: str, **asked: Any) -> tuple[Any, str]:
+def _planned(config: str, _: object, **asked: Any) -> tuple[Any, str]:
     """Return a configuration and where everything comes from and goes to: all that has to be asked of storage."""
     from inferkit.cli.configure import configure
     from inferkit.cli.run import places

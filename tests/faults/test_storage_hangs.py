@@ -10,7 +10,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 from inferkit.cli.main import main
 from inferkit.dataset.record import make_dataset
+from inferkit.dataset.synthetic import make_synthetic
 from inferkit.machine import watchdog
 from inferkit.machine import watched as watching
 from inferkit.measure import watch
@@ -28,7 +29,7 @@ from inferkit.ranks import launch
 from inferkit.records.params import MakeDataset
 from inferkit.records.run import Run
 from inferkit.report.contact_sheet import contact_sheet
-from tests.faults.conftest import IMAGES, PER_FILE, SHAPE, Storage
+from tests.faults.conftest import IMAGES, PER_FILE, SHAPE, Storage, mounted
 from tests.faults.test_storage_faults import LONG, asked
 
 
@@ -38,10 +39,14 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, name, 1.0)
 
 
-@pytest.fixture
-def stopped(storage: Storage) -> Storage:
-    storage.daemon.send_signal(signal.SIGSTOP)
-    return storage
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
+    place = tmp_path_factory.mktemp("stopped")
+    make_synthetic(MakeDataset(data=str(place / "tensors"), limit=4, shape=list(SHAPE)))
+    found = mounted(place / "tensors", place)
+    found.daemon.send_signal(signal.SIGSTOP)
+    yield found
+    found.close()
 
 
 @pytest.fixture
@@ -156,7 +161,8 @@ def test_in_the_window_the_file_is_named_and_what_stays_behind(uncached: Storage
 
     def show(status: Status) -> None:
         if status.fraction > 0 and not begun:
-            begun.append(uncached.tell(hang=True))
+            begun.append(None)
+            uncached.tell(hang=True)
 
     (run,) = measure(plan(asked(uncached.mount, duration_s=LONG, evict=False)), show)
     assert run.failure is not None

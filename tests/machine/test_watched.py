@@ -28,7 +28,7 @@ def silent(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watchdog, "STILL_S", 0.6)
+    monkeypatch.setattr(watchdog, "STILL_S", 1.0)
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +98,7 @@ def test_what_never_answers_is_given_up_with_path_and_mount(silent: Path, caplog
 @pytest.mark.usefixtures("soon")
 def test_what_is_slow_and_goes_on_is_waited_for() -> None:
     def slow(_: Any) -> str:
-        for _ in range(12):
+        for _ in range(15):
             time.sleep(0.1)
         return "there"
 
@@ -107,7 +107,7 @@ def test_what_is_slow_and_goes_on_is_waited_for() -> None:
 
 @pytest.mark.usefixtures("soon")
 def test_another_program_that_computes_is_waited_for() -> None:
-    busy = "import time\nend = time.monotonic() + 1.2\nwhile time.monotonic() < end: pass"
+    busy = "import time\nend = time.monotonic() + 1.5\nwhile time.monotonic() < end: pass"
     assert watched(lambda _: subprocess.run([sys.executable, "-c", busy], check=True).returncode) == 0
 
 
