@@ -151,7 +151,9 @@ def _judged(run: Run, found: Judgement, alone: Mapping[str, Run]) -> Run:
 
 
 def _cores(point: Point) -> float:
-    """Return the CPUs that a point's processes may use; a control group's quota may be a part of one."""
-    bound = {cpu for job in point.jobs if job.place for cpu in job.place.cpus}
-    allowed, quota = len(bound) or cpus(), cpu_quota()
+    """Return the CPUs that a point's processes may use; a control group's quota, of this machine, may be a part."""
+    places = [job.place for job in point.jobs if job.place]
+    bound = {(place.host, cpu) for place in places for cpu in place.cpus}
+    allowed = len(bound) or cpus()
+    quota = None if any(place.host for place in places) else cpu_quota()
     return allowed if quota is None else min(allowed, quota)
