@@ -9,7 +9,6 @@ import socket
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from time import monotonic, monotonic_ns, sleep
 
 import xxhash
@@ -40,15 +39,12 @@ class About:
     ----------
     hostname, boot
         Its name, and what no other running system has.
-    folder
-        Where its relative paths begin.
     code
         The digest of inferkit's code there.
     """
 
     hostname: str
     boot: str
-    folder: str
     code: str
     host: Host
 
@@ -102,7 +98,7 @@ class Agent:
     def about(self) -> About:
         """Return what this node is."""
         boot = text(ROOT / "proc/sys/kernel/random/boot_id") or ""
-        return About(socket.gethostname(), boot, str(Path.cwd()), code_digest(), facts())
+        return About(socket.gethostname(), boot, code_digest(), facts())
 
     def clock(self) -> int:
         """Return ``CLOCK_MONOTONIC`` in nanoseconds."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 import xxhash
 
 from inferkit.cluster.agent import NodePlan
-from inferkit.cluster.node import Node
+from inferkit.cluster.node import Lost, Node
 from inferkit.errors import InferkitError, ParameterError
 from inferkit.plan.points import Plan, Point
 from inferkit.plan.reuse import taken_over
@@ -84,9 +84,11 @@ def _each(nodes: Sequence[Node], params: MultiProcess) -> list[NodePlan]:
     for node, future in zip(nodes, started, strict=True):
         try:
             plans.append(node.answer(future, PLAN_S))
+        except Lost:
+            raise
         except InferkitError as error:
-            text = str(error) if node.name in str(error) else f"{node}: {error}"
-            raise type(error)(text) from error
+            message = f"{node}: {error}"
+            raise type(error)(message) from error
     return plans
 
 
@@ -122,7 +124,7 @@ def _point(nodes: Sequence[Node], own: Sequence[Point], put_together: Callable[[
 
 
 def _ranked(jobs: Sequence[tuple[str, tuple[Job, ...]]]) -> tuple[Job, ...]:
-    """Give the ranks of all nodes their numbers: each reads its own share of the data set, and every image has one reader."""
+    """Give the ranks of all nodes their numbers: each reads its own share, and every image has one reader."""
     flat = [(host, job) for host, own in jobs for job in own]
     ranked = []
     for rank, (host, job) in enumerate(flat):
