@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from inferkit.ranks.combine import (
     LATE_S,
     LEAST_OVERLAP,
     UNEVEN,
+    added_files,
     added_storage,
     figure_of_sum,
     in_common,
@@ -140,6 +141,9 @@ def _facts(nodes: Sequence[Share], total: Sum, rates: Floats) -> dict[str, Json]
     verified = [node.outcome.facts.get("verified_images") for node in nodes]
     if None not in verified:
         facts["verified_images"] = sum(verified) if all(verified) else 0
+    if "decoders" in facts:
+        facts["decoders"] = [own for node in nodes for own in node.outcome.facts["decoders"]]
+        facts["reader"] = added_files([node.outcome.facts["reader"] for node in nodes])
     if all("storage" in node.outcome.facts for node in nodes):
         facts["storage"] = _storage(nodes)
     return facts
@@ -168,22 +172,14 @@ def _storage(nodes: Sequence[Share]) -> dict[str, Json]:
     for node in nodes:
         systems.setdefault(node.boot, []).append(node.outcome.facts["storage"])
     own = [added_storage(told) for told in systems.values()]
-
-    def known(name: str) -> list[Any] | None:
-        values = [each.get(name) for each in own]
-        return None if None in values else values
-
-    facts = dict(own[0])
-    for name in ("delivered_bytes", "read_bytes", "whole_bytes", "process_read_bytes"):
-        values = known(name)
-        facts[name] = None if values is None else sum(values)
+    facts = added_storage(own)
     for name in ("disk_counter", "wire_counter"):
         pairs = [each[name] for each in own]
         whole = all(None not in pair for pair in pairs)
         facts[name] = [sum(pair[k] for pair in pairs) if whole else None for k in (0, 1)]
     for name in ("resident_before", "resident_after"):
-        values = known(name)
-        facts[name] = None if values is None else max(values)
+        values = [each.get(name) for each in own]
+        facts[name] = None if None in values else max(values)
     return facts | shares(facts)
 
 

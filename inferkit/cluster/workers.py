@@ -5,18 +5,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, Self
 
 from inferkit.closing import Closing
 from inferkit.cluster.agent import Agent
 from inferkit.cluster.fleet import Fleet
 from inferkit.cluster.node import Node
 from inferkit.cluster.planning import compare, node_counts, plan_of
-from inferkit.errors import ParameterError, RankError
+from inferkit.errors import InferkitError, ParameterError, RankError
 from inferkit.plan.points import Plan
 from inferkit.records.job import Job
 from inferkit.records.params import Cluster
 from inferkit.records.project import resolve
+from inferkit.records.run import Failure
 
 CONNECT_S = 10.0
 PERIOD_S = 0.2
@@ -29,24 +30,38 @@ class Nodes(Closing):
     ----------
     params
         Which scheduler, how many nodes, and how long to wait for them.
-
-    Raises
-    ------
-    ParameterError
-        If the scheduler cannot be reached, too few nodes come, or one cannot import inferkit.
-    RankError
-        If a node is lost meanwhile.
     """
 
     def __init__(self, params: Cluster) -> None:
         self.params = params
-        self._client = _client(params.scheduler)
+        self.nodes: list[Node] = []
+        self._client: Any = None
         self._agents: list[Any] = []
+
+    def connect(self) -> Self:
+        """Find the nodes, wait for those that are missing, and compare what they have.
+
+        Raises
+        ------
+        ParameterError
+            If the scheduler cannot be reached, too few nodes come, or they do not have the same inferkit.
+        RankError
+            If a node is lost meanwhile.
+        """
         with ExitStack() as stack:
             stack.callback(self.close)
+            self._client = _client(self.params.scheduler)
             self.nodes = [self._node(name, address) for name, address in self._wait().items()]
-            compare(self.nodes, params)
+            compare(self.nodes, self.params)
             stack.pop_all()
+        return self
+
+    def prepare(self) -> Plan:
+        """Connect and plan; what cannot be done is kept as the plan's failure, and becomes a record."""
+        try:
+            return self.connect().plan()
+        except InferkitError as error:
+            return Plan(self.params, [], failure=Failure(kind=type(error).__name__, message=str(error)))
 
     def _wait(self) -> dict[str, str]:
         """Return a worker's address for each node, by name, once there are enough."""
@@ -103,6 +118,9 @@ class Nodes(Closing):
     def close(self) -> None:
         """Leave the scheduler; its workers stay as they are, and whose they are."""
         self._agents.clear()
+        self.nodes.clear()
+        if self._client is None:
+            return
         with suppress(OSError, TimeoutError):  # it may be gone
             self._client.close(timeout=CONNECT_S)
 
@@ -119,7 +137,8 @@ def _client(scheduler: str) -> Any:
     is_file = "://" not in scheduler
     place = {"scheduler_file": str(_file(scheduler))} if is_file else {"address": scheduler}
     try:
-        return Client(**place, timeout=CONNECT_S, set_as_default=False, name="inferkit")
+        connect: Any = Client  # it has no types
+        return connect(**place, timeout=CONNECT_S, set_as_default=False, name="inferkit")
     except (OSError, TimeoutError, ValueError) as error:
         message = f"scheduler {scheduler} cannot be reached ({error}): is `dask scheduler` running?"
         raise ParameterError(message) from error

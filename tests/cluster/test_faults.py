@@ -87,7 +87,7 @@ def kill_rank(started: Started, fleet: Fleet) -> None:
 
 
 def test_a_worker_lost_before_the_start_is_named(own: Started) -> None:
-    with Nodes(own.asked()) as nodes, nodes.start(copying(nodes)) as fleet:
+    with Nodes(own.asked()).connect() as nodes, nodes.start(copying(nodes)) as fleet:
         kill_worker(own, fleet)
         wait_for(fleet.ready, SECONDS)
         fails(fleet, r"^node \S+#2: node \S+#2 is lost \(worker tcp://\S+\): .*; the others were stopped")
@@ -100,10 +100,8 @@ def test_a_worker_lost_before_the_start_is_named(own: Started) -> None:
         (kill_worker, r"^node \S+#2: node \S+#2 is lost"),
     ],
 )
-def test_what_is_lost_in_the_window_is_named(
-    own: Started, fault: Callable[[Started, Fleet], None], told: str
-) -> None:
-    with Nodes(own.asked()) as nodes, nodes.start(copying(nodes)) as fleet:
+def test_what_is_lost_in_the_window_is_named(own: Started, fault: Callable[[Started, Fleet], None], told: str) -> None:
+    with Nodes(own.asked()).connect() as nodes, nodes.start(copying(nodes)) as fleet:
         measuring(fleet)
         fault(own, fleet)
         fails(fleet, told)
@@ -111,7 +109,7 @@ def test_what_is_lost_in_the_window_is_named(
 
 @pytest.mark.slow
 def test_a_worker_that_hangs_is_lost(own: Started) -> None:
-    with Nodes(own.asked()) as nodes, nodes.start(copying(nodes)) as fleet:
+    with Nodes(own.asked()).connect() as nodes, nodes.start(copying(nodes)) as fleet:
         measuring(fleet)
         stop_worker(own, fleet)
         begun = monotonic()
@@ -125,7 +123,7 @@ def test_a_worker_that_hangs_is_lost(own: Started) -> None:
 
 
 def test_a_worker_lost_between_two_points_is_named(own: Started) -> None:
-    with Nodes(own.asked()) as nodes:
+    with Nodes(own.asked()).connect() as nodes:
         with nodes.start(copying(nodes, Window(warmup_s=0.05, duration_s=0.1, repeats=1))) as fleet:
             measuring(fleet)
             worker = worker_of(own, fleet, 0)
@@ -137,7 +135,7 @@ def test_a_worker_lost_between_two_points_is_named(own: Started) -> None:
 
 @pytest.mark.slow
 def test_without_a_scheduler_every_node_ends_its_ranks_itself(own: Started) -> None:
-    with Nodes(own.asked()) as nodes, nodes.start(copying(nodes)) as fleet:
+    with Nodes(own.asked()).connect() as nodes, nodes.start(copying(nodes)) as fleet:
         measuring(fleet)
         own.scheduler.kill()
         fails(fleet, r"^node \S+: node \S+ is (?:out of reach: the scheduler tcp://\S+ is gone|lost)")
@@ -150,7 +148,8 @@ def test_no_rank_outlives_the_notebook(own: Started, how: signal.Signals) -> Non
         "import sys, time; from inferkit.cluster.workers import Nodes\n"
         "from inferkit.records.params import Cluster\n"
         "from tests.cluster.test_faults import copying, measuring\n"
-        "with Nodes(Cluster.model_validate_json(sys.argv[1])) as nodes, nodes.start(copying(nodes)) as fleet:\n"
+        "nodes = Nodes(Cluster.model_validate_json(sys.argv[1])).connect()\n"
+        "with nodes, nodes.start(copying(nodes)) as fleet:\n"
         "    measuring(fleet); print(*[pid for own in fleet._members for pid in own.pids], flush=True)\n"
         "    fleet.result()\n"
     )
@@ -163,5 +162,5 @@ def test_no_rank_outlives_the_notebook(own: Started, how: signal.Signals) -> Non
         notebook.send_signal(how)
         wait_for(lambda: not any(map(alive, pids)), SECONDS)
         notebook.kill()
-    with Nodes(own.asked()) as nodes, nodes.start(copying(nodes)) as fleet:  # the workers serve the next
+    with Nodes(own.asked()).connect() as nodes, nodes.start(copying(nodes)) as fleet:  # the workers serve the next
         measuring(fleet)

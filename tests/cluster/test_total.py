@@ -72,9 +72,19 @@ def test_what_one_node_says_has_its_name_and_what_all_say_is_said_once() -> None
 
 def storage(**changes: Any) -> dict[str, Any]:
     told = {
-        **{"filesystem": "nfs4", "network": True, "fuse": False, "stacked": False, "in_memory": False},
-        **{"delivered_bytes": 100, "read_bytes": 100, "whole_bytes": 100, "process_read_bytes": 100},
-        **{"disk_counter": [None, None], "wire_counter": [1000, 1100], "resident_before": 0.0, "resident_after": 0.0},
+        "filesystem": "nfs4",
+        "network": True,
+        "fuse": False,
+        "stacked": False,
+        "in_memory": False,
+        "delivered_bytes": 100,
+        "read_bytes": 100,
+        "whole_bytes": 100,
+        "process_read_bytes": 100,
+        "disk_counter": [None, None],
+        "wire_counter": [1000, 1100],
+        "resident_before": 0.0,
+        "resident_after": 0.0,
     }
     told |= changes
     return told | shares(told)

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("default")  # Dask's own
 
 
 def test_two_nodes_measure_as_one_and_compare_with_one(cluster: Started) -> None:
-    with Nodes(cluster.asked(nodes=0)) as nodes:
+    with Nodes(cluster.asked(nodes=0)).connect() as nodes:
         plan = nodes.plan()
         assert [(point.measure, point.axes["nodes"], len(point.jobs)) for point in plan.points] == [
             *(("read", 1, 1), ("copy", 1, 1), ("pipeline", 1, 1)),
@@ -42,7 +42,7 @@ def test_two_nodes_measure_as_one_and_compare_with_one(cluster: Started) -> None
 
 
 def test_every_image_is_read_by_one_rank_of_one_node(cluster: Started) -> None:
-    with Nodes(cluster.asked(ranks=[2])) as nodes:
+    with Nodes(cluster.asked(ranks=[2])).connect() as nodes:
         (read, *_) = nodes.plan().points
     places = [job.place for job in read.jobs if job.place]
     assert [(place.host.partition("#")[2], place.rank, place.ranks) for place in places] == [
@@ -55,7 +55,7 @@ def test_every_image_is_read_by_one_rank_of_one_node(cluster: Started) -> None:
 
 def refused(cluster: Started, told: str, **changes: Any) -> None:
     with pytest.raises(InferkitError, match=told), Nodes(cluster.asked(**changes)) as nodes:
-        nodes.plan()
+        nodes.connect().plan()
 
 
 def test_workers_of_one_host_are_one_node_unless_it_is_asked_for(cluster: Started) -> None:
@@ -79,7 +79,7 @@ def test_another_data_set_is_refused_by_name(cluster: Started) -> None:
 
 
 def test_nodes_of_different_size_need_ranks(cluster: Started, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Nodes(cluster.asked()) as nodes:
+    with Nodes(cluster.asked()).connect() as nodes:
         one, two = (node.answer(node.tell("plan", params_of(nodes))) for node in nodes.nodes)
         del two.points[1:]
         monkeypatch.setattr("inferkit.cluster.planning._each", lambda *_: [one, two])
@@ -120,7 +120,7 @@ def test_a_local_cluster_serves_as_well(cluster: Started) -> None:
     data = str(cluster.folder / "node0" / "tensors")
     with LocalCluster(processes=False, **options) as local:
         asked = cluster.asked(scheduler=local.scheduler_address, nodes=1, data=data, wait_s=PATIENCE_S)
-        with Nodes(asked) as nodes:
+        with Nodes(asked).connect() as nodes:
             plan = nodes.plan()
             (run,) = measure(replace(plan, points=plan.points[:1]), None, nodes.start)
     assert (run.measure, run.failure) == ("read", None)

@@ -98,8 +98,11 @@ def drawn(mixed: list[Run], make_copy: MakeRun, make_read: MakeRun, make_way: Ma
         "infer": "980+990 1980+990 3040+990",
     }
     told = [run.model_copy(update={"facts": {"batches": batches, "images_per_joule": 3.5}}) for run in mixed]
+    machines = [run.model_copy(update=of_machines(run, n)) for n in (1, 2) for run in mixed]
     known = {
         "trend": dates,
+        "over_nodes": machines,
+        "node_strips": machines,
         "transfer_sweep": copies,
         "copy_matrix": nodes,
         "layer_times": layers,
