@@ -70,11 +70,13 @@ def plan_of(params: Cluster, nodes: Sequence[Node], counts: Sequence[int]) -> Pl
     _same(nodes, "the network", [sorted(plan.models.items()) for plan in plans], "remove the cache of networks there")
     _same_points(nodes, plans)
     points = [point for count in counts for point in _on(nodes[:count], plans[:count])]
-    first = plans[0]
+    first, host = plans[0], nodes[0].about.host
     remarks = tuple(
         dict.fromkeys(f"{node}: {text}" for node, plan in zip(nodes, plans, strict=True) for text in plan.remarks)
     )
-    return taken_over(Plan(params, points, first.dataset, placements=first.placements, remarks=remarks), params)
+    return taken_over(
+        Plan(params, points, first.dataset, placements=first.placements, remarks=remarks, host=host), params
+    )
 
 
 def _each(nodes: Sequence[Node], params: MultiProcess) -> list[NodePlan]:

@@ -178,8 +178,8 @@ def _storage(nodes: Sequence[Share]) -> dict[str, Json]:
         whole = all(None not in pair for pair in pairs)
         facts[name] = [sum(pair[k] for pair in pairs) if whole else None for k in (0, 1)]
     for name in ("resident_before", "resident_after"):
-        values = [each.get(name) for each in own]
-        facts[name] = None if None in values else max(values)
+        known = [each[name] for each in own if each.get(name) is not None]
+        facts[name] = max(known) if len(known) == len(own) else None
     return facts | shares(facts)
 
 

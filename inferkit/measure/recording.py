@@ -37,12 +37,17 @@ def about(params: Parameters) -> dict[str, object]:
 
 def _base(plan: Plan, point: Point) -> dict[str, object]:
     """Return what a point's Run says whatever became of it."""
-    return about(plan.params) | {
-        "measure": point.measure,
-        "point": point.axes,
-        "scope": _scope(point),
-        "facts": _told(point),
-    }
+    host = {"host": plan.host} if plan.host else {}
+    return (
+        about(plan.params)
+        | host
+        | {
+            "measure": point.measure,
+            "point": point.axes,
+            "scope": _scope(point),
+            "facts": _told(point),
+        }
+    )
 
 
 def _told(point: Point) -> dict[str, Json]:

@@ -29,6 +29,8 @@ from inferkit.records.values import (
     Images,
     ImagesOfFile,
     Label,
+    Machines,
+    MachinesOrNone,
     ModelName,
     Name,
     PeerNames,
@@ -331,9 +333,13 @@ class Cluster(MultiProcess):
     notebook: ClassVar[str] = "03d"
     file_stem: ClassVar[str] = "03d_cluster"
 
-    scheduler: str = Field(default="", description='address or file of a Dask scheduler; "": none, so 03d does not run')
-    nodes: Count = Field(default=0, description="machines to measure with; 0: as node_counts says")
-    node_counts: Counts = Field(default=[], description="numbers of machines to compare; empty: 1, 2, 4 … and all")
+    scheduler: Text = Field(
+        default="", description='address or file of a Dask scheduler; "": none, so 03d does not run'
+    )
+    nodes: MachinesOrNone = Field(default=0, description="machines to measure with; 0: as node_counts says")
+    node_counts: Counts[Machines] = Field(
+        default=[], description="numbers of machines to compare; empty: 1, 2, 4 … and all"
+    )
     wait_s: Seconds = Field(default=60.0, description="seconds to wait for so many machines")
     same_host: bool = Field(default=False, description="let several workers of one host be machines of their own")
 
