@@ -1,7 +1,7 @@
 """Where nodes come from: the workers of a Dask scheduler, whoever started them; one for each host."""
 
-import socket
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from time import monotonic, sleep
@@ -51,7 +51,7 @@ class Nodes(Closing):
         with ExitStack() as stack:
             stack.callback(self.close)
             self._client = _client(self.params.scheduler)
-            self.nodes = [self._node(name, address) for name, address in self._wait().items()]
+            self.nodes = _named([self._node(address) for address in self._wait()])
             compare(self.nodes, self.params)
             stack.pop_all()
         return self
@@ -63,43 +63,32 @@ class Nodes(Closing):
         except InferkitError as error:
             return Plan(self.params, [], failure=Failure(kind=type(error).__name__, message=str(error)))
 
-    def _wait(self) -> dict[str, str]:
-        """Return a worker's address for each node, by name, once there are enough."""
+    def _wait(self) -> list[str]:
+        """Return the address of a worker for each node, once there are enough."""
         params = self.params
-        wanted = max([params.nodes, *params.node_counts], default=0) or 1
+        wanted = max([params.nodes, *params.node_counts], default=0)
         end = monotonic() + params.wait_s
         while True:
-            hosts = self._hosts()
-            named = dict(_named(hosts, apart=not params.same_host))
-            enough = len(named) >= wanted
-            if enough and (params.nodes or params.node_counts):
-                return dict(list(named.items())[:wanted])
-            if enough:
-                return named
+            workers = sorted(self._client.nthreads())
+            nodes = workers if params.same_host else _one_a_host(workers)
+            if len(nodes) >= max(1, wanted):
+                return nodes[:wanted] if wanted else nodes
             if monotonic() > end:
-                raise ParameterError(_lacking(params, wanted, hosts, named))
+                raise ParameterError(_lacking(params, wanted or 1, workers, nodes))
             sleep(PERIOD_S)
 
-    def _hosts(self) -> dict[str, str]:
-        """Return the host of each worker by its address; one that is about to end tells none."""
-        told = self._client.run(socket.gethostname, on_error="return")
-        return {address: name for address, name in sorted(told.items()) if isinstance(name, str)}
-
-    def _node(self, name: str, address: str) -> Node:
-        future = self._client.submit(Agent, actor=True, workers=[address], allow_other_workers=False, pure=False)
-        self._agents.append(future)
+    def _node(self, address: str) -> Node:
+        agent = self._client.submit(Agent, actor=True, workers=[address], allow_other_workers=False, pure=False)
+        self._agents.append(agent)
         try:
             with self._client.as_current():  # else the actor does not find its way
-                agent = future.result(timeout=CONNECT_S)
-            node = Node(self._client, address, agent)
+                return Node(self._client, address, agent.result(timeout=CONNECT_S))
         except ImportError as error:
-            message = f"node {name}: this inferkit is not installed there ({error}): install it on every node"
+            message = f"worker {address}: this inferkit is not installed there ({error}): install it on every node"
             raise ParameterError(message) from error
         except (TimeoutError, OSError) as error:
-            message = f"node {name} is lost (worker {address}): {error or 'it did not answer'}"
+            message = f"worker {address} is lost: {error or 'it did not answer'}"
             raise RankError(message) from error
-        node.name = name
-        return node
 
     def plan(self) -> Plan:
         """Plan on every node, and put the plans together: one point for each number of nodes.
@@ -155,20 +144,30 @@ def _file(scheduler: str) -> Path:
     return path
 
 
-def _named(hosts: dict[str, str], *, apart: bool) -> Iterator[tuple[str, str]]:
-    """Yield a name and a worker's address for each node: a host, or with ``same_host`` each worker of one."""
-    count: dict[str, int] = {}
-    for address, host in sorted(hosts.items(), key=lambda item: (item[1], item[0])):
-        count[host] = count.get(host, 0) + 1
-        if count[host] == 1:
-            yield host, address
-        elif not apart:
-            yield f"{host}#{count[host]}", address
+def _one_a_host(workers: Sequence[str]) -> list[str]:
+    """Return the first worker of each host."""
+    from distributed.comm import get_address_host
+
+    first: dict[str, str] = {}
+    for address in workers:
+        first.setdefault(get_address_host(address), address)
+    return list(first.values())
 
 
-def _lacking(params: Cluster, wanted: int, hosts: dict[str, str], named: dict[str, str]) -> str:
-    come = ", ".join(named) or "none"
-    message = f"{len(named)} of {wanted} nodes came to {params.scheduler} within {params.wait_s:.0f} s: {come}"
-    if len(hosts) > len(named):
-        return f"{message}. {len(hosts)} workers share hosts: start one on each host, or set same_host: true"
+def _named(nodes: Sequence[Node]) -> list[Node]:
+    """Give nodes that call themselves the same a number each, and put them in order."""
+    ordered = sorted(nodes, key=lambda node: (node.about.hostname, node.address))
+    count: Counter[str] = Counter()
+    for node in ordered:
+        count[node.name] += 1
+        if count[node.about.hostname] > 1:
+            node.name = f"{node.about.hostname}#{count[node.about.hostname]}"
+    return ordered
+
+
+def _lacking(params: Cluster, wanted: int, workers: Sequence[str], nodes: Sequence[str]) -> str:
+    come = ", ".join(nodes) or "none"
+    message = f"{len(nodes)} of {wanted} nodes came to {params.scheduler} within {params.wait_s:.0f} s: {come}"
+    if len(workers) > len(nodes):
+        return f"{message}. {len(workers)} workers share hosts: start one on each host, or set same_host: true"
     return f"{message}. Look at the jobs that start `dask worker`, ask for fewer nodes, or set wait_s"

@@ -43,9 +43,17 @@ class Step(NamedTuple):
     efficiency: float | None
 
 
-def of_nodes(runs: Sequence[Run], measure: str = "pipeline") -> Iterator[tuple[str, list[Step]]]:
-    """Yield each kind of work with what every number of nodes reaches at it, the smallest first."""
-    kept = [run for run in runs if run.measure == measure and NODES in run.point]
+def of_nodes(
+    runs: Sequence[Run], measure: str = "pipeline", *, alone: bool = False
+) -> Iterator[tuple[str, list[Step]]]:
+    """Yield each kind of work with what every number of nodes reaches at it, the smallest first.
+
+    Parameters
+    ----------
+    alone
+        Whether what a single server measured, in 03b or 03c, counts as one node.
+    """
+    kept = [run for run in runs if run.measure == measure and (alone or NODES in run.point)]
     for name, group in grouped(kept, _name):
         bests = [min(own, key=_order) for _, own in grouped(group, _count)]
         bests.sort(key=_count)
@@ -62,7 +70,7 @@ def _order(run: Run) -> tuple[object, ...]:
 
 
 def _count(run: Run) -> int:
-    return int(run.point[NODES])
+    return int(run.point.get(NODES, 1))
 
 
 def _step(run: Run, least: Run | None) -> Step:

@@ -39,7 +39,7 @@ def over_nodes(runs: Sequence[Run]) -> Chart:
     colour = alt.Color("series:N", scale=series_scale([MEASURED, READING, OWN]), title=None)
     dash = alt.StrokeDash("series:N", scale=alt.Scale(domain=[MEASURED, READING, OWN], range=[[1, 0], [6, 3], [2, 2]]))
     opacity = alt.condition("datum.verdict == 'VALID'", alt.value(1.0), alt.value(0.4))
-    line = alt.Chart().mark_line(strokeWidth=2).encode(x=x, y=y, color=colour, strokeDash=dash.legend(None))
+    line = alt.Chart().mark_line(strokeWidth=2).encode(x=x, y=y, color=colour, strokeDash=dash)
     points = alt.Chart().mark_point(size=50, filled=True).encode(x=x, y=y, color=colour, opacity=opacity)
     plot = alt.layer(line, points).properties(width=WIDTH, height=200)
     header = alt.Header(labelOrient="top", labelAnchor="start", labelAngle=0, labelPadding=4)
