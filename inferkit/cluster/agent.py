@@ -26,7 +26,7 @@ from inferkit.records.job import JOB, Outcome, ProgressTrace, RankProgress
 from inferkit.records.params import MultiProcess
 from inferkit.records.place import Placement
 
-LEASE_S = 5.0
+LEASE_S = 10.0
 """An agent that hears nothing for so long ends its ranks: the notebook is gone, or nobody reaches this node."""
 LOOK_S = 0.1
 

@@ -16,6 +16,8 @@ from inferkit.records.job import Job, Outcome, ProgressTrace, RankProgress
 POLL_S = 0.2
 ANSWER_S = LEASE_S
 """A node that answers nothing for so long is lost."""
+START_S = 120.0
+"""Longest time in which a node imports what it needs, looks at its hardware, and starts ranks."""
 
 
 class Lost(RankError):
@@ -39,7 +41,7 @@ class Node:
         self.address = address
         self._client, self._agent = client, agent
         self.name = address
-        self.about: About = self.ask("about")
+        self.about: About = self.answer(self.tell("about"), START_S)
         self.name = self.about.hostname
 
     def ask(self, method: str, *arguments: Any) -> Any:
@@ -119,7 +121,8 @@ class NodeRanks:
         self._failure: InferkitError | None = None
         self._stopping: Any = None
         self._orders: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
-        self.pids: list[int] = node.ask("prepare", [job.model_dump_json() for job in self.jobs])
+        words = [job.model_dump_json() for job in self.jobs]
+        self.pids: list[int] = node.answer(node.tell("prepare", words), START_S)
         self._thread = threading.Thread(target=self._attend, name=f"{node}", daemon=True)
         self._thread.start()
 

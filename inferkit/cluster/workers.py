@@ -10,7 +10,7 @@ from typing import Any, Self
 from inferkit.closing import Closing
 from inferkit.cluster.agent import Agent
 from inferkit.cluster.fleet import Fleet
-from inferkit.cluster.node import Node
+from inferkit.cluster.node import START_S, Node
 from inferkit.cluster.planning import compare, node_counts, plan_of
 from inferkit.errors import InferkitError, ParameterError, RankError
 from inferkit.plan.points import Plan
@@ -82,7 +82,7 @@ class Nodes(Closing):
         self._agents.append(agent)
         try:
             with self._client.as_current():  # else the actor does not find its way
-                return Node(self._client, address, agent.result(timeout=CONNECT_S))
+                return Node(self._client, address, agent.result(timeout=START_S))
         except ImportError as error:
             message = f"worker {address}: this inferkit is not installed there ({error}): install it on every node"
             raise ParameterError(message) from error

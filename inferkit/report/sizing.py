@@ -7,6 +7,7 @@ counts. Every assumption is written out. Nothing is planned on a record that is 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import ceil
+from typing import Any
 
 from inferkit.errors import RecordError
 from inferkit.records.run import Run
@@ -162,6 +163,25 @@ def size(runs: Sequence[Run], images: float = 0.0, within_s: float = 0.0) -> Siz
     return Sizing(answer, rows, _assumptions(base))
 
 
+class Outlook:
+    """What a notebook shows of its records without a target; why, where they allow no plan."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Show plain text in a notebook (the name is IPython's)."""
+        printer.text(self.text)
+
+
+def outlook(runs: Sequence[Run]) -> Outlook:
+    """Look ahead to more servers than were measured."""
+    try:
+        return Outlook(str(size(runs)))
+    except RecordError as error:
+        return Outlook(f"no outlook: {error}")
+
+
 def _answer(base: Base, images: float, within_s: float, servers: int | None) -> str:
     wanted = images / within_s
     goal = f"{images:,.0f} images within {duration(within_s)} are {rate(wanted)}"
@@ -201,7 +221,7 @@ def _assumptions(base: Base) -> list[str]:
     if base.storage is None:
         told.append("nothing was read from a storage, so none limits")
     else:
-        told.append(f"the storage follows {base.storage}; the most measured were {base.storage.largest} servers")
+        told.append(f"the storage follows {base.storage}; measured were up to {base.storage.largest}")
         told.append("it is the same storage, with no other load and the same files, each read once")
         if run.params.get("source") != "storage":
             told.append("source was memory: what was read was no storage, and a real one may give less")

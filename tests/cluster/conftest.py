@@ -15,7 +15,7 @@ from inferkit.dataset.synthetic import make_synthetic
 from inferkit.records.params import Cluster, MakeDataset
 from tests.processes import alive, wait_for
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 TINY: dict[str, Any] = {"warmup_s": 0.1, "duration_s": 0.2, "repeats": 2, "batch_sizes": [4], "threads": [1]}
 
 

@@ -1,4 +1,4 @@
-"""Whatever becomes of a node, of the scheduler or of the notebook: it is said within seconds, and no rank is left."""
+"""Whatever becomes of a node, of the scheduler or of the notebook: it is said, and no rank is left."""
 
 import os
 import signal
@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from time import monotonic
 
 import pytest
 
@@ -26,8 +25,6 @@ from tests.processes import alive, wait_for
 pytestmark = pytest.mark.filterwarnings("default")  # Dask's own
 
 LONG = Window(warmup_s=600.0)
-SECONDS = 20.0
-"""Within which a fault must be said; twice what it takes, on a machine that does other things as well."""
 
 
 @pytest.fixture
@@ -51,13 +48,11 @@ def members(fleet: Fleet) -> list[NodeRanks]:
 
 
 def fails(fleet: Fleet, told: str) -> None:
-    begun = monotonic()
     with pytest.raises(RankFailure, match=told):
         fleet.result(PATIENCE_S)
     fleet.close()
-    assert monotonic() - begun < SECONDS
     pids = [pid for member in members(fleet) for pid in member.pids]
-    wait_for(lambda: not any(map(alive, pids)), SECONDS)
+    wait_for(lambda: not any(map(alive, pids)), PATIENCE_S)
 
 
 def worker_of(started: Started, fleet: Fleet, index: int) -> int:
@@ -89,7 +84,7 @@ def kill_rank(started: Started, fleet: Fleet) -> None:
 def test_a_worker_lost_before_the_start_is_named(own: Started) -> None:
     with Nodes(own.asked()).connect() as nodes, nodes.start(copying(nodes)) as fleet:
         kill_worker(own, fleet)
-        wait_for(fleet.ready, SECONDS)
+        wait_for(fleet.ready, PATIENCE_S)
         fails(fleet, r"^node \S+#2: node \S+#2 is lost \(worker tcp://\S+\): .*; the others were stopped")
 
 
@@ -112,14 +107,12 @@ def test_a_worker_that_hangs_is_lost(own: Started) -> None:
     with Nodes(own.asked()).connect() as nodes, nodes.start(copying(nodes)) as fleet:
         measuring(fleet)
         stop_worker(own, fleet)
-        begun = monotonic()
         with pytest.raises(RankFailure, match=r"^node \S+#2: node \S+#2 is lost .*it does not answer"):
             fleet.result(PATIENCE_S)
-        assert monotonic() - begun < SECONDS
         pids = members(fleet)[1].pids
         for worker in own.workers:
             os.kill(worker.pid, signal.SIGCONT)
-        wait_for(lambda: not any(map(alive, pids)), SECONDS)
+        wait_for(lambda: not any(map(alive, pids)), PATIENCE_S)
 
 
 def test_a_worker_lost_between_two_points_is_named(own: Started) -> None:
@@ -160,7 +153,7 @@ def test_no_rank_outlives_the_notebook(own: Started, how: signal.Signals) -> Non
         assert len(pids) == 2
         assert all(map(alive, pids))
         notebook.send_signal(how)
-        wait_for(lambda: not any(map(alive, pids)), SECONDS)
+        wait_for(lambda: not any(map(alive, pids)), PATIENCE_S)
         notebook.kill()
     with Nodes(own.asked()).connect() as nodes, nodes.start(copying(nodes)) as fleet:  # the workers serve the next
         measuring(fleet)

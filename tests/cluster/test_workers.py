@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("default")  # Dask's own
 
 
 def test_two_nodes_measure_as_one_and_compare_with_one(cluster: Started) -> None:
-    with Nodes(cluster.asked(nodes=0)).connect() as nodes:
+    with Nodes(cluster.asked(nodes=0, node_counts=[1, 2])).connect() as nodes:
         plan = nodes.plan()
         assert [(point.measure, point.axes["nodes"], len(point.jobs)) for point in plan.points] == [
             *(("read", 1, 1), ("copy", 1, 1), ("pipeline", 1, 1)),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from inferkit.errors import RecordError
 from inferkit.records.figures import Figure
 from inferkit.records.run import Run
-from inferkit.report.sizing import base_of, size
+from inferkit.report.sizing import base_of, outlook, size
 from inferkit.report.storage_curve import fit
 from tests.report.conftest import MakeRun
 
@@ -125,6 +125,7 @@ def test_nothing_is_planned_on_what_is_not_valid(make: Make) -> None:
         size(runs, 1e9, 86_400)
     with pytest.raises(RecordError, match="no record of a pipeline"):
         size([])
+    assert outlook(runs).text.startswith("no outlook: ")
 
 
 def test_demo_figures_and_memory_are_told_among_the_assumptions(make: Make) -> None:
