@@ -16,7 +16,8 @@ from inferkit.report.labels import (
     share_text,
     sort_key,
 )
-from inferkit.report.scaling import NODES, ScalingTable, grouped, work
+from inferkit.report.scaling import NODES, grouped, work
+from inferkit.report.tables import Table
 from inferkit.units import bandwidth, rate
 
 FEEDS = ("read", "feed")
@@ -81,7 +82,7 @@ def _step(run: Run, least: Run | None) -> Step:
     return Step(_count(run), run, min(own, default=None), run.ceilings.get("read"), efficiency)
 
 
-def nodes_table(runs: Sequence[Run]) -> ScalingTable:
+def nodes_table(runs: Sequence[Run]) -> Table:
     """Return, for each number of nodes, reading alone, what was reached, what was predicted, and efficiency."""
     rows = [
         [name, f"{step.nodes}", *_row(step)]
@@ -100,7 +101,7 @@ def nodes_table(runs: Sequence[Run]) -> ScalingTable:
         "setting",
         "verdict",
     ]
-    return ScalingTable(head, rows, "several machines: none were measured")
+    return Table(head, rows, "several machines: none were measured")
 
 
 def _row(step: Step) -> list[str]:
