@@ -146,7 +146,7 @@ def _file(scheduler: str) -> Path:
 
 def _one_a_host(workers: Sequence[str]) -> list[str]:
     """Return the first worker of each host."""
-    from distributed.comm import get_address_host
+    from distributed.comm.addressing import get_address_host
 
     first: dict[str, str] = {}
     for address in workers:

@@ -22,7 +22,7 @@ from inferkit.records.place import Place
 from tests.cluster.conftest import PATIENCE_S, Started
 from tests.processes import alive, wait_for
 
-pytestmark = pytest.mark.filterwarnings("default")  # Dask's own
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # Dask's own
 
 LONG = Window(warmup_s=600.0)
 
@@ -102,7 +102,6 @@ def test_what_is_lost_in_the_window_is_named(own: Started, fault: Callable[[Star
         fails(fleet, told)
 
 
-@pytest.mark.slow
 def test_a_worker_that_hangs_is_lost(own: Started) -> None:
     with Nodes(own.asked()).connect() as nodes, nodes.start(copying(nodes)) as fleet:
         measuring(fleet)
@@ -126,7 +125,6 @@ def test_a_worker_lost_between_two_points_is_named(own: Started) -> None:
             nodes.start(copying(nodes)).close()
 
 
-@pytest.mark.slow
 def test_without_a_scheduler_every_node_ends_its_ranks_itself(own: Started) -> None:
     with Nodes(own.asked()).connect() as nodes, nodes.start(copying(nodes)) as fleet:
         measuring(fleet)
@@ -134,7 +132,6 @@ def test_without_a_scheduler_every_node_ends_its_ranks_itself(own: Started) -> N
         fails(fleet, r"^node \S+: node \S+ is (?:out of reach: the scheduler tcp://\S+ is gone|lost)")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_no_rank_outlives_the_notebook(own: Started, how: signal.Signals) -> None:
     code = (

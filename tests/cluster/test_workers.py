@@ -1,5 +1,7 @@
 """Nodes are found, compared and planned for before anything runs; what is wrong is said with a node's name."""
 
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,18 +11,22 @@ import pytest
 pytest.importorskip("distributed", reason="pip install 'inferkit[cluster]'")
 
 from inferkit.cluster import workers as workers_module
+from inferkit.cluster.node import NodeRanks
 from inferkit.cluster.planning import OWN
 from inferkit.cluster.workers import Nodes
 from inferkit.errors import InferkitError, ParameterError
 from inferkit.measure.measure import measure
+from inferkit.ranks.launch import RankFailure
 from inferkit.records.figures import Json
-from inferkit.records.job import reading_of
+from inferkit.records.job import CopyJob, DeviceOptions, Window, reading_of
 from inferkit.records.params import MultiProcess
+from inferkit.records.place import Place
 from inferkit.records.run import Run
 from tests.cluster.conftest import PATIENCE_S, Started
 from tests.conftest import write_dataset
+from tests.processes import alive, wait_for
 
-pytestmark = pytest.mark.filterwarnings("default")  # Dask's own
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.xdist_group("cluster")]  # Dask's own warnings
 
 
 def test_two_nodes_measure_as_one_and_compare_with_one(cluster: Started) -> None:
@@ -39,6 +45,20 @@ def test_two_nodes_measure_as_one_and_compare_with_one(cluster: Started) -> None
     assert sum(rates) == pytest.approx(run.measured.images_per_s, rel=0.01)
     assert all(error > 0 for node in run.facts["nodes"] for error in node["clock_error_s"])
     assert Run.from_dict(run.to_dict()).facts["group"] == run.to_dict()["facts"]["group"]
+
+
+def test_a_rank_that_is_lost_is_named_with_its_node_and_no_other_is_left(cluster: Started) -> None:
+    base = CopyJob(window=Window(warmup_s=600.0), device=DeviceOptions(), nbytes=65536, host_memory="pageable")
+    with Nodes(cluster.asked()).connect() as nodes:
+        jobs = [base.changed(place=Place(rank=rank, ranks=2, host=node.name)) for rank, node in enumerate(nodes.nodes)]
+        with nodes.start(jobs) as fleet:
+            pids = [pid for rank in fleet.ranks if isinstance(rank, NodeRanks) for pid in rank.pids]
+            os.kill(pids[1], signal.SIGKILL)
+            with pytest.raises(
+                RankFailure, match=r"^node \S+#2: rank 1: .* was killed by SIGKILL .*others were stopped"
+            ):
+                fleet.result(PATIENCE_S)
+        wait_for(lambda: not any(map(alive, pids)), PATIENCE_S)
 
 
 def test_every_image_is_read_by_one_rank_of_one_node(cluster: Started) -> None:
@@ -118,6 +138,7 @@ def test_no_scheduler_is_said_at_once(tmp_path: Path, cluster: Started, monkeypa
     refused(cluster, r"^scheduler tcp://127\.0\.0\.1:9 cannot be reached", scheduler="tcp://127.0.0.1:9")
 
 
+@pytest.mark.slow
 def test_a_local_cluster_serves_as_well(cluster: Started) -> None:
     from distributed import LocalCluster
 
