@@ -89,13 +89,19 @@ def test_records_open_where_there_is_neither_unix_nor_any_of_our_libraries() -> 
 
 def test_the_report_opens_on_a_laptop_and_meets_no_measuring_room() -> None:
     done = python(EVERY_MODULE, "inferkit.report", blocked={*UNIX_ONLY, "psutil", *MEASURING})
-    rooms = ("pipeline", "readers", "devices", "engines", "models", "measure", "ranks", "plan")
+    rooms = ("pipeline", "readers", "devices", "engines", "models", "measure", "cluster", "ranks", "plan")
     met = {name for name in done.stdout.split() if name.startswith(tuple(f"inferkit.{room}" for room in rooms))}
     assert not met
 
 
 def test_charts_of_runs_need_no_data_frame() -> None:
     python("import inferkit.report.charts, inferkit.report.scaling, inferkit.report.conclusion", blocked=["pandas"])
+
+
+def test_only_who_measures_on_several_machines_needs_dask() -> None:
+    python("import inferkit.cluster.workers, inferkit.measure.measure", blocked=["dask", "distributed"])
+    assert not imported_by("run", "--help") & {"dask", "distributed"}
+    assert not imported_by("show", NOTEBOOK) & {"dask", "distributed"}
 
 
 def test_measuring_needs_nothing_that_reports() -> None:

@@ -21,7 +21,7 @@ from inferkit.plan.networks import DEFAULT_SHAPE, shape_for
 from inferkit.plan.points import Plan
 from inferkit.readers import READERS
 from inferkit.records.faults import unknown_parameter
-from inferkit.records.params import MEASURING, MakeDataset, MultiProcess, Parameters, Reading, StorageToHost
+from inferkit.records.params import MEASURING, Cluster, MakeDataset, MultiProcess, Parameters, Reading, StorageToHost
 from inferkit.records.project import PACKAGE, project_of, project_root, resolve, shipped, within
 from inferkit.text import quoted
 
@@ -300,6 +300,8 @@ def _does_not_apply(params: Parameters, values: Mapping[str, Any], dry: bool) ->
         READERS[r].capabilities.has_ceiling for r in params.readers if r in READERS
     ):
         return f"readers {', '.join(params.readers)} read nothing"
+    if isinstance(params, Cluster):
+        return "" if params.scheduler else "no scheduler is set (see docs/cluster.md)"
     if isinstance(params, MultiProcess) and "ranks" not in values:
         return "no ranks are set (write ranks: auto to compare processes, or use --only 03c)"
     return ""

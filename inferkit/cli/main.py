@@ -232,6 +232,38 @@ def compare(
     say(str(View(put_together(found, since=start, best=best, tolerance=share, allow_different=allow_different))))
 
 
+SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
+    """Return the seconds of a time such as 90s, 30m, 24h or 7d."""
+    try:
+        seconds = float(value[:-1]) * SECONDS[value[-1:]]
+    except (KeyError, ValueError):
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        message = f"{value!r} is no time: write a number with s, m, h or d, such as 24h"
+        raise click.BadParameter(message, ctx, param)
+    return seconds
+
+
+@main.command()
+@click.argument("paths", nargs=-1, required=True, metavar="RUN…")
+@click.option("--images", type=click.FloatRange(1, 1e18), required=True, help="Images to infer, such as 1e9.")
+@click.option("--within", callback=_seconds, required=True, metavar="TIME", help="In how long: 90s, 30m, 24h, 7d.")
+@refusals
+def plan(paths: tuple[str, ...], images: float, within: float) -> None:
+    """Say how many servers, GPUs and bytes a second a target takes, from executed notebooks 03b, 03c or 03d.
+
+    A law is fitted to how the storage's throughput grew with the servers, where at least three numbers of them were
+    measured (03d). Every assumption is listed. Nothing is planned on a record that is not VALID.
+    """
+    from inferkit.records.notebooks import load_runs
+    from inferkit.report.sizing import size
+
+    say(str(size([run for run, _ in load_runs(paths, warn)], images, within)))
+
+
 @main.command()
 @click.argument("folder", required=False, metavar="[DIR]", type=Path)
 @refusals

@@ -9,14 +9,14 @@ from inferkit.measure.alternation import between_ceilings, ceilings_alone
 from inferkit.measure.interrupts import Interrupts
 from inferkit.measure.peers import Peers
 from inferkit.measure.recording import about, failed_run, run_of
-from inferkit.measure.watch import Show, run_point
+from inferkit.measure.watch import Show, Start, run_point, start_here
 from inferkit.plan.points import Plan, Point
 from inferkit.plan.reuse import shown_again
 from inferkit.ranks.launch import RankFailure
 from inferkit.records.run import STOPPED, Failure, Run
 
 
-def measure(plan: Plan, show: Show | None = None) -> Iterator[Run]:
+def measure(plan: Plan, show: Show | None = None, start: Start = start_here) -> Iterator[Run]:
     """Measure a plan's points.
 
     A point that fails is a Run too, and the rest goes on. One that was measured before, and need not be again, is that
@@ -29,6 +29,8 @@ def measure(plan: Plan, show: Show | None = None) -> Iterator[Run]:
         What to measure.
     show
         Is told ten times a second how far it is.
+    start
+        Starts ranks, on this machine or on others.
 
     Yields
     ------
@@ -38,7 +40,7 @@ def measure(plan: Plan, show: Show | None = None) -> Iterator[Run]:
     if plan.failure is not None:
         yield Run.model_validate(about(plan.params) | {"measure": "plan", "verdict": "FAILED", "failure": plan.failure})
     with Interrupts() as patience:
-        yield from _measured_points(plan, patience, show and _told(show, patience))
+        yield from _measured_points(plan, patience, show and _told(show, patience), start)
 
 
 def _told(show: Show, patience: Interrupts) -> Show:
@@ -46,7 +48,7 @@ def _told(show: Show, patience: Interrupts) -> Show:
     return lambda status: show(replace(status, stopping=patience.asked))
 
 
-def _measured_points(plan: Plan, patience: Interrupts, show: Show | None) -> Iterator[Run]:
+def _measured_points(plan: Plan, patience: Interrupts, show: Show | None, start: Start) -> Iterator[Run]:
     nearest: dict[str, Run] = {}
     left: list[Point] = []
     index = -1
@@ -62,8 +64,8 @@ def _measured_points(plan: Plan, patience: Interrupts, show: Show | None) -> Ite
         index += 1
         stopped, run = False, None
         try:
-            outcome = run_point(plan, index, show)
-            again = partial(run_point, plan, index, show)
+            again = partial(run_point, plan, index, show, start)
+            outcome = again()
             run = run_of(plan, point, outcome, ceilings_alone(point, outcome, nearest))
             run = between_ceilings(plan, point, outcome, nearest, again)
             if point.measure == point.job.work:  # what others measure as well

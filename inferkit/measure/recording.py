@@ -37,12 +37,17 @@ def about(params: Parameters) -> dict[str, object]:
 
 def _base(plan: Plan, point: Point) -> dict[str, object]:
     """Return what a point's Run says whatever became of it."""
-    return about(plan.params) | {
-        "measure": point.measure,
-        "point": point.axes,
-        "scope": _scope(point),
-        "facts": _told(point),
-    }
+    host = {"host": plan.host} if plan.host else {}
+    return (
+        about(plan.params)
+        | host
+        | {
+            "measure": point.measure,
+            "point": point.axes,
+            "scope": _scope(point),
+            "facts": _told(point),
+        }
+    )
 
 
 def _told(point: Point) -> dict[str, Json]:
@@ -151,7 +156,9 @@ def _judged(run: Run, found: Judgement, alone: Mapping[str, Run]) -> Run:
 
 
 def _cores(point: Point) -> float:
-    """Return the CPUs that a point's processes may use; a control group's quota may be a part of one."""
-    bound = {cpu for job in point.jobs if job.place for cpu in job.place.cpus}
-    allowed, quota = len(bound) or cpus(), cpu_quota()
+    """Return the CPUs that a point's processes may use; a control group's quota, of this machine, may be a part."""
+    places = [job.place for job in point.jobs if job.place]
+    bound = {(place.host, cpu) for place in places for cpu in place.cpus}
+    allowed = len(bound) or cpus()
+    quota = None if any(place.host for place in places) else cpu_quota()
     return allowed if quota is None else min(allowed, quota)

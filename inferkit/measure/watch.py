@@ -57,12 +57,18 @@ class Status:
 
 
 Show = Callable[[Status], None]
+Start = Callable[[Sequence[Job]], Handle | Group]
+"""Starts what does a point's jobs."""
 
 
-def run_point(plan: Plan, index: int, show: Show | None, others: Sequence[Job] = ()) -> Outcome:
+def start_here(jobs: Sequence[Job]) -> Handle | Group:
+    """Start ranks on this machine: one that is not bound, or several that have their places."""
+    return Group(jobs) if jobs[0].place else launch(jobs[0])
+
+
+def run_point(plan: Plan, index: int, show: Show | None, start: Start, others: Sequence[Job] = ()) -> Outcome:
     """Measure one point in a rank, or ranks, of its own; or other jobs in the point's place."""
-    jobs = others or plan.todo[index].jobs
-    with Group(jobs) if jobs[0].place else launch(jobs[0]) as rank:
+    with start(others or plan.todo[index].jobs) as rank:
         tell = partial(_tell_again if others else _tell, rank, plan, index, show or _nobody)
         _prepare(rank, tell)
         rank.start()

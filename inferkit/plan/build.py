@@ -18,7 +18,15 @@ from inferkit.plan.reading import read_points
 from inferkit.plan.reuse import with_earlier
 from inferkit.plan.settings import of_one_process, of_ranks
 from inferkit.records.bounds import COMBINATIONS, STARTS
-from inferkit.records.params import HostToDevice, MultiProcess, Parameters, SingleProcess, StorageToHost, Windows
+from inferkit.records.params import (
+    Cluster,
+    HostToDevice,
+    MultiProcess,
+    Parameters,
+    SingleProcess,
+    StorageToHost,
+    Windows,
+)
 from inferkit.records.run import Failure
 
 MULTIPLIED = (
@@ -62,6 +70,8 @@ def plan(params: Parameters, *, pending: Dataset | None = None, assumed: Assumed
             return with_earlier(_copies(params, assumed))
         case StorageToHost():
             return with_earlier(_reads(params, pending, assumed))
+        case Cluster():
+            return Plan(params, [], pending)  # its nodes plan, once they have come
         case SingleProcess():
             return with_earlier(_pipelines(params, pending, assumed))
         case _:

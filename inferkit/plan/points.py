@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from inferkit.dataset.tensors import Dataset
 from inferkit.machine.placement import picture
 from inferkit.records.figures import Scalar
+from inferkit.records.host import Host
 from inferkit.records.job import Job, reading_of
 from inferkit.records.notebooks import Stored
 from inferkit.records.params import Parameters
@@ -79,6 +80,8 @@ class Plan:
         Runs that stand in place of measuring points again, by fingerprint.
     memory
         What measured the bandwidth of this host's memory, in notebook 02.
+    host
+        The machine that measures; None: this one.
     """
 
     params: Parameters
@@ -89,6 +92,7 @@ class Plan:
     remarks: tuple[str, ...] = ()
     earlier: dict[str, Stored] = field(default_factory=dict)
     memory: Run | None = None
+    host: Host | None = None
 
     @property
     def todo(self) -> list[Point]:

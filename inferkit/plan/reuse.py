@@ -53,11 +53,15 @@ def _mark(record: Json) -> str:
 
 def with_earlier(plan: Plan) -> Plan:
     """Give each point its fingerprint, and find the Runs that stand in place of measuring it again."""
-    params = plan.params
-    if not isinstance(params, Windows):
+    if not isinstance(plan.params, Windows):
         return plan
-    fingerprints = Fingerprints(params, plan.dataset)
-    plan = replace(plan, points=[replace(point, fingerprint=fingerprints.of(point)) for point in plan.points])
+    fingerprints = Fingerprints(plan.params, plan.dataset)
+    points = [replace(point, fingerprint=fingerprints.of(point)) for point in plan.points]
+    return taken_over(replace(plan, points=points), plan.params)
+
+
+def taken_over(plan: Plan, params: Windows) -> Plan:
+    """Find the Runs that stand in place of measuring points again, by their fingerprints."""
     if params.rerun == "always":
         return plan
     found = find(resolve(params.earlier), {point.fingerprint for point in plan.points})

@@ -48,7 +48,7 @@ def combine(jobs: Sequence[Job], outcomes: Sequence[Outcome], more: Mapping[str,
         Facts of the group as such: seconds to the barrier.
     """
     window = jobs[0].window
-    traces = [outcome.trace for outcome in outcomes if outcome.trace is not None]
+    traces = [trace for outcome in outcomes for trace in outcome.traces]
     total = add_up(traces, window)
     repeats = common_repeats(outcomes, traces, window)
     reasons, unverified = _placement(jobs, outcomes)
@@ -57,15 +57,16 @@ def combine(jobs: Sequence[Job], outcomes: Sequence[Outcome], more: Mapping[str,
         stages=common_stages(outcomes),
         series=common_series(outcomes, traces, window),
         measured=figure_of_sum(total, repeats),
-        facts=_facts(jobs, outcomes, traces, total) | {"group": _together(total) | dict(more)},
+        facts=_facts(jobs, outcomes, traces, total) | {"group": in_common(total) | dict(more)},
         warnings=[
-            *_shared(outcomes, "warnings"),
+            *said_once(outcomes, "warnings"),
             *_warnings(jobs, traces, total),
             *drifted(total.course),
             *_taking_turns(jobs, outcomes),
         ],
-        unverified=[*_shared(outcomes, "unverified"), *unverified],
-        reasons=[*_shared(outcomes, "reasons"), *_reasons(total, window, repeats[1:]), *reasons],
+        unverified=[*said_once(outcomes, "unverified"), *unverified],
+        reasons=[*said_once(outcomes, "reasons"), *overlap_reasons(total, window, repeats[1:]), *reasons],
+        traces=traces,
     )
 
 
@@ -74,12 +75,13 @@ def figure_so_far(traces: Sequence[ProgressTrace], window: Window) -> Figure:
     return figure_of_sum(add_up(traces, window), common_repeats([], traces, window))
 
 
-def _shared(outcomes: Sequence[Outcome], field: str) -> list[str]:
+def said_once(outcomes: Sequence[Outcome], field: str) -> list[str]:
     """Say once what several ranks say."""
     return list(dict.fromkeys(text for outcome in outcomes for text in getattr(outcome, field)))
 
 
-def _together(total: Sum) -> dict[str, Json]:
+def in_common(total: Sum) -> dict[str, Json]:
+    """Return what a record tells of the windows that all had in common."""
     return {
         "overlap": total.overlap,
         "begin_s": total.begin_s,
@@ -106,10 +108,10 @@ def _facts(
         facts["verified_images"] = sum(verified) if all(verified) else 0
     if "decoders" in facts:
         facts["decoders"] = [own for outcome in outcomes for own in outcome.facts["decoders"]]
-        facts["reader"] = _files([outcome.facts["reader"] for outcome in outcomes])
+        facts["reader"] = added_files([outcome.facts["reader"] for outcome in outcomes])
     storage = [outcome.facts["storage"] for outcome in outcomes if "storage" in outcome.facts]
     if storage:
-        facts["storage"] = _storage(storage)
+        facts["storage"] = added_storage(storage)
     return facts
 
 
@@ -117,7 +119,7 @@ def _rank(job: Job, outcome: Outcome, trace: ProgressTrace, rates: Any) -> dict[
     place = job.place or Place()
     found = interval(rates, np.array([]))
     return {
-        **place.model_dump(mode="json", exclude={"ranks"}),
+        **place.model_dump(mode="json", exclude={"ranks", "host"}),
         "rate": float(rates.mean()),
         "half_width": found.half_width if found else None,
         "began_s": trace.began_s,
@@ -127,7 +129,7 @@ def _rank(job: Job, outcome: Outcome, trace: ProgressTrace, rates: Any) -> dict[
     }
 
 
-def _files(told: Sequence[dict[str, Json]]) -> dict[str, Json]:
+def added_files(told: Sequence[dict[str, Json]]) -> dict[str, Json]:
     """Add up how many files the ranks have seen, and how many of them were decoded in software; the rest is alike."""
     software: Counter[str] = Counter()
     for own in told:
@@ -135,7 +137,7 @@ def _files(told: Sequence[dict[str, Json]]) -> dict[str, Json]:
     return {**told[0], "files_seen": sum(own["files_seen"] for own in told), "files_in_software": dict(software)}
 
 
-def _storage(told: Sequence[dict[str, Json]]) -> dict[str, Json]:
+def added_storage(told: Sequence[dict[str, Json]]) -> dict[str, Json]:
     """Add up where the ranks' bytes came from: a process counts for itself, disk and mount for all of them.
 
     So of a disk's counter the first and the last reading count, and of the resident pages those before any rank read.
@@ -165,7 +167,8 @@ def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return dict(sum(map(Counter, counts), Counter[str]()))
 
 
-def _reasons(total: Sum, window: Window, repeats: Sequence[Any]) -> Iterator[str]:
+def overlap_reasons(total: Sum, window: Window, repeats: Sequence[Repeat]) -> Iterator[str]:
+    """Say why the sum is no figure of the windows: too little of them in common, or too few images in one."""
     if total.overlap < LEAST_OVERLAP:
         yield (
             f"all ranks were running for only {percent(total.overlap)} of the windows, {percent(LEAST_OVERLAP)} is the "
@@ -193,11 +196,13 @@ def _placement(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> tuple[list[s
 
 
 def _warnings(jobs: Sequence[Job], traces: Sequence[ProgressTrace], total: Sum) -> Iterator[str]:
+    numbers = [job.place.rank if job.place else index for index, job in enumerate(jobs)]
     rates = total.rates.mean(axis=0)
     slow, fast = int(rates.argmin()), int(rates.argmax())
     if rates[fast] and rates[slow] < UNEVEN * rates[fast]:
-        yield f"rank {slow} reached only {percent(rates[slow] / rates[fast])} of the rate of rank {fast}"
-    for rank, trace in enumerate(traces):
+        share = percent(rates[slow] / rates[fast])
+        yield f"rank {numbers[slow]} reached only {share} of the rate of rank {numbers[fast]}"
+    for rank, trace in zip(numbers, traces, strict=True):
         if trace.began_s > LATE_S:
             yield f"rank {rank} started {duration(trace.began_s)} late"
     yield from _crowded(jobs)

@@ -1,14 +1,16 @@
 """Several ranks as one measurement: started together, watched together, and one figure of all."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from time import monotonic, monotonic_ns, sleep
+from typing import Protocol
 
 from inferkit.closing import Closing
 from inferkit.machine.watchdog import state
 from inferkit.ranks.combine import combine, figure_so_far
-from inferkit.ranks.launch import Handle, RankFailure, launch
+from inferkit.ranks.launch import RankFailure, launch
+from inferkit.records.figures import Json
 from inferkit.records.job import Job, Latest, Outcome, ProgressTrace, RankProgress
 from inferkit.records.place import Place
 
@@ -20,6 +22,57 @@ HANG_GAPS = 10.0
 """A rank hangs that completes nothing for so long, or for so many times the longest pause that was seen before."""
 
 
+class Member(Protocol):
+    """What a group holds of each of its own: the handle of a rank, or of a node and all its ranks."""
+
+    progress: RankProgress | None
+    note: str
+
+    @property
+    def pid(self) -> int:
+        """The process id of a rank."""
+
+    @property
+    def lacking(self) -> Sequence[str]:
+        """What could not be bound, and why."""
+
+    def ready(self) -> bool:
+        """Tell whether everything is prepared, or has failed already."""
+
+    def start(self, at_ns: int, beside: Sequence[int]) -> None:
+        """Agree on the instant at which the clock starts, and who measures together."""
+
+    def passed(self) -> list[ProgressTrace]:
+        """Return the traces of all ranks, once they have passed the agreed end."""
+
+    def extend(self, repeats: int) -> None:
+        """Tell that so many windows in all are to be measured."""
+
+    def finish(self) -> None:
+        """Tell that the load need not be kept up any longer."""
+
+    def answered(self) -> bool:
+        """Tell whether :meth:`result` would return or raise at once."""
+
+    def result(self, timeout_s: float | None = None) -> Outcome:
+        """Wait for the outcome."""
+
+    def at(self) -> str:
+        """Say which file one is at that does not go on; empty where that cannot be told."""
+
+    def left(self) -> str:
+        """Say what was stopped and cannot be ended; empty if nothing."""
+
+    def last_words(self) -> str:
+        """Return the end of what was written to standard error."""
+
+    def stop(self) -> None:
+        """End it at once."""
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+
+
 class Group(Closing):
     """Ranks that measure at the same time; to be used as one :class:`~inferkit.ranks.launch.Handle` is.
 
@@ -29,6 +82,8 @@ class Group(Closing):
     ----------
     jobs
         One for each rank, with its place.
+    led
+        Whether others measure beside it: then whoever leads them all says when the windows are over.
 
     Raises
     ------
@@ -36,22 +91,25 @@ class Group(Closing):
         If a rank cannot be started.
     """
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
+    def __init__(self, jobs: Sequence[Job], *, led: bool = False) -> None:
         self.job = jobs[0]
         self.jobs = list(jobs)
-        self.ranks: list[Handle] = []
+        self.ranks: list[Member] = []
+        self._led = led
         self._failure: RankFailure | None = None
         self._outcomes: dict[int, Outcome] = {}
         self._ready_s: dict[int, float] = {}
         self._start_ns = 0
         self._finished = False
-        self._pace = [_Pace() for _ in jobs]
         self._began = monotonic()
         with ExitStack() as stack:
             stack.callback(self.close)
-            for job in self.jobs:
-                self.ranks.append(launch(job))
+            self.ranks.extend(self._launched())
             stack.pop_all()
+        self._pace = [_Pace() for _ in self.ranks]
+
+    def _launched(self) -> Iterator[Member]:
+        return map(launch, self.jobs)
 
     @property
     def pid(self) -> int:
@@ -85,12 +143,24 @@ class Group(Closing):
         self._look()
         return self._failure is not None or len(self._ready_s) == len(self.ranks)
 
-    def start(self, at_ns: int | None = None) -> None:
-        """Agree with every rank on the instant (``CLOCK_MONOTONIC``; None: soon) at which the clocks start."""
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of all ranks."""
+        return [rank.pid for rank in self.ranks]
+
+    def start(self, at_ns: int | None = None, beside: Sequence[int] = ()) -> None:
+        """Agree with every rank on the instant at which the clocks start.
+
+        Parameters
+        ----------
+        at_ns
+            On ``CLOCK_MONOTONIC``; None: soon.
+        beside
+            Processes on this machine that measure together with these ranks; none: they alone.
+        """
         self._start_ns = at_ns or monotonic_ns() + int(BARRIER_S * 1e9)
-        together = [rank.pid for rank in self.ranks]
         for rank, pace in zip(self.ranks, self._pace, strict=True):
-            rank.start(self._start_ns, together)
+            rank.start(self._start_ns, beside or self.pids)
             pace.begin(self._start_ns / 1e9)
 
     def answered(self) -> bool:
@@ -110,10 +180,18 @@ class Group(Closing):
             self._keep_time()
 
     def _keep_time(self) -> None:
-        traces = [trace for rank in self.ranks if (trace := rank.passed()) is not None]
-        if len(traces) == len(self.ranks):
-            self._go_on_or_finish(traces)
+        if traces := self.passed():
+            if not self._led:
+                self._go_on_or_finish(traces)
             return
+        self._look_for_hangs()
+
+    def passed(self) -> list[ProgressTrace]:
+        """Return the traces of all ranks, once all have passed the agreed end; nothing until then."""
+        passed = [rank.passed() for rank in self.ranks]
+        return [trace for own in passed for trace in own] if all(passed) else []
+
+    def _look_for_hangs(self) -> None:
         longest = max(pace.longest_s for pace in self._pace)
         for index, (rank, pace) in enumerate(zip(self.ranks, self._pace, strict=True)):
             silent_s = pace.note(rank.progress)
@@ -127,20 +205,30 @@ class Group(Closing):
         window = self.jobs[0].window
         figure = figure_so_far(traces, window)
         if window.wants_another(figure.half_width):
-            more = window.changed(repeats=window.repeats + 1)
-            self.jobs = [job.changed(window=more) for job in self.jobs]
-            for rank in self.ranks:
-                rank.extend(more.repeats)
-            return
+            self.extend(window.repeats + 1)
+        else:
+            self.finish()
+
+    def extend(self, repeats: int) -> None:
+        """Tell all ranks that so many windows in all are to be measured."""
+        window = self.jobs[0].window.changed(repeats=repeats)
+        self.jobs = [job.changed(window=window) for job in self.jobs]
+        for rank in self.ranks:
+            rank.extend(repeats)
+
+    def finish(self) -> None:
+        """Tell all ranks that they need not keep their load up any longer."""
         self._finished = True
         for rank in self.ranks:
             rank.finish()
 
     def _fail(self, index: int, why: str, kind: str, detail: str) -> None:
         others = "; the others were stopped" if len(self.ranks) > 1 else ""
-        place = self.jobs[index].place or Place(rank=index)
         self.stop()
-        self._failure = RankFailure(f"{place}: {why}{others}{self.left()}", kind, detail)
+        self._failure = RankFailure(f"{self._named(index)}: {why}{others}{self.left()}", kind, detail)
+
+    def _named(self, index: int) -> str:
+        return str(self.jobs[index].place or Place(rank=index))
 
     def stop(self) -> None:
         """End all ranks at once."""
@@ -176,11 +264,14 @@ class Group(Closing):
                 self._fail(late, f"it did not finish within {timeout_s:.0f} s", "RankError", self.last_words())
         if self._failure is not None:
             raise self._failure
-        outcomes = [self._outcomes[index] for index in range(len(self.ranks))]
         barrier = [self._ready_s[index] for index in range(len(self.ranks))]
-        found = combine(self.jobs, outcomes, {"ready_s": barrier, "barrier_s": max(barrier)})
-        lacking = [text for rank in self.ranks for text in rank.binding.lacking]
+        outcomes = [self._outcomes[index] for index in range(len(self.ranks))]
+        found = self._combined(outcomes, {"ready_s": barrier, "barrier_s": max(barrier)})
+        lacking = [text for rank in self.ranks for text in rank.lacking]
         return found.model_copy(update={"unverified": [*found.unverified, *lacking]})
+
+    def _combined(self, outcomes: Sequence[Outcome], more: dict[str, Json]) -> Outcome:
+        return combine(self.jobs, outcomes, more)
 
     def close(self) -> None:
         """Leave nothing behind."""

@@ -55,7 +55,7 @@ class Handle(Closing):
         self._answer: dict[str, Any] | None = None
         self._stopped = False
         self._ready = threading.Event()
-        self._passed: ProgressTrace | None = None
+        self._passed: list[ProgressTrace] = []
         self._paths: list[str] = []
         self._told_where = threading.Event()
         self.binding = binding(job.place) if job.place else Binding()
@@ -88,6 +88,11 @@ class Handle(Closing):
         """The rank's process id."""
         return self._process.pid
 
+    @property
+    def lacking(self) -> Sequence[str]:
+        """What could not be bound, and why."""
+        return self.binding.lacking
+
     def _say(self, line: str) -> None:
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):  # the rank died; its exit tells why
@@ -108,7 +113,7 @@ class Handle(Closing):
         if kind == "ready":
             self._ready.set()
         elif kind == "passed":
-            self._passed = ProgressTrace.model_validate(event["trace"])
+            self._passed = [ProgressTrace.model_validate(event["trace"])]
         elif kind == "note":
             self.note = str(event["text"])
         elif kind == "at":
@@ -158,13 +163,13 @@ class Handle(Closing):
         """Wait until the rank is ready, at most so long."""
         self._ready.wait(timeout_s)
 
-    def passed(self) -> ProgressTrace | None:
-        """Return how far the rank, one of several, was when it passed the agreed end; None until then."""
+    def passed(self) -> list[ProgressTrace]:
+        """Return how far the rank, one of several, was when it passed the agreed end; nothing until then."""
         return self._passed
 
     def extend(self, repeats: int) -> None:
         """Tell the rank, one of several, that so many windows in all are to be measured."""
-        self._passed = None
+        self._passed = []
         self._say(json.dumps({"repeats": repeats}))
 
     def finish(self) -> None:
@@ -282,6 +287,10 @@ class RankFailure(RankError):
         super().__init__(message)
         self.kind = kind
         self.detail = detail
+
+    def __reduce__(self) -> tuple[type["RankFailure"], tuple[str, str, str]]:
+        """Travel whole from another machine."""
+        return type(self), (str(self), self.kind, self.detail)
 
 
 def launch(job: Job) -> Handle:

@@ -134,7 +134,7 @@ def main() -> None:
         outcome = _with_samples(outcome, parent.start_ns / 1e9, monitor, cpus, watch)
         if parent.timeline is not None:
             facts = outcome.facts | {"whereabouts": parent.found}
-            outcome = outcome.model_copy(update={"trace": parent.timeline.trace(), "facts": facts})
+            outcome = outcome.model_copy(update={"traces": [parent.timeline.trace()], "facts": facts})
     except (InferkitError, OSError, MemoryError, RuntimeError) as error:
         first = _first(error)
         message = system_refusal(first) or str(first)

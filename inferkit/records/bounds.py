@@ -15,6 +15,8 @@ SLOTS = 4096
 """Batches that wait in memory at a time: at one image a batch, more than keeps any pipeline full."""
 RANKS = 1024
 """Processes of one measurement: each has a Python of its own, some 40 MB."""
+MACHINES = 4096
+"""That measure together: more than a Dask scheduler serves well."""
 BYTES = 1 << 47
 """Memory of one host: the address space of a process on x86-64 (4-level paging)."""
 COPY_BYTES = 1 << 40

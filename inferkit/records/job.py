@@ -317,8 +317,8 @@ class Outcome(Record):
         The throughput with its error: of one rank, or the sum of several; None where nothing was really read.
     reasons
         Why it is INVALID already.
-    trace
-        Of a rank that measures together with others.
+    traces
+        Of a rank that measures together with others, or of several.
     """
 
     repeats: list[Repeat]
@@ -329,4 +329,4 @@ class Outcome(Record):
     unverified: list[str] = Field(default_factory=list)
     reasons: list[str] = Field(default_factory=list)
     measured: Figure | None = None
-    trace: ProgressTrace | None = None
+    traces: list[ProgressTrace] = Field(default_factory=list)

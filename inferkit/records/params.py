@@ -29,6 +29,8 @@ from inferkit.records.values import (
     Images,
     ImagesOfFile,
     Label,
+    Machines,
+    MachinesOrNone,
     ModelName,
     Name,
     PeerNames,
@@ -325,6 +327,23 @@ class MultiProcess(SingleProcess):
     )
 
 
+class Cluster(MultiProcess):
+    """Notebook 03d: the pinned processes of several machines as one measurement."""
+
+    notebook: ClassVar[str] = "03d"
+    file_stem: ClassVar[str] = "03d_cluster"
+
+    scheduler: Text = Field(
+        default="", description='address or file of a Dask scheduler; "": none, so 03d does not run'
+    )
+    nodes: MachinesOrNone = Field(default=0, description="machines to measure with; 0: as node_counts says")
+    node_counts: Counts[Machines] = Field(
+        default=[], description="numbers of machines to compare; empty: 1, 2, 4 … and all"
+    )
+    wait_s: Seconds = Field(default=60.0, description="seconds to wait for so many machines")
+    same_host: bool = Field(default=False, description="let several workers of one host be machines of their own")
+
+
 class Compare(Group):
     """Notebook compare: storages side by side, and each over time."""
 
@@ -339,7 +358,7 @@ class Compare(Group):
 
 
 MEASURING: dict[str, type[Parameters]] = {
-    model.notebook: model for model in (MakeDataset, HostToDevice, StorageToHost, SingleProcess, MultiProcess)
+    model.notebook: model for model in (MakeDataset, HostToDevice, StorageToHost, SingleProcess, MultiProcess, Cluster)
 }
 """The notebooks that write records, in the order in which they are run."""
 NOTEBOOKS: dict[str, type[Group]] = {**MEASURING, Compare.notebook: Compare}

@@ -22,6 +22,8 @@ class Place(BaseModel):
         NUMA node that its memory is bound to; None: not bound.
     folder
         The data set, or the copy of it, that it reads; empty: as the parameters say.
+    host
+        The machine, where ranks on several measure together; empty: this one.
     """
 
     model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
@@ -31,6 +33,7 @@ class Place(BaseModel):
     cpus: tuple[int, ...] = ()
     node: int | None = None
     folder: str = ""
+    host: str = ""
 
     def __str__(self) -> str:
         """Name the rank by where it is: ``rank 1 (GPU 1, CPUs 8-15, node 1)``."""

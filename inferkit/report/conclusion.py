@@ -37,6 +37,7 @@ from inferkit.report.labels import (
     sort_key,
     verdict_text,
 )
+from inferkit.report.nodes import knees
 from inferkit.report.reference import normal_text
 from inferkit.report.remarks import by_network, flawed, grouped, taken_over, told_once, warnings_of
 from inferkit.report.scaling import winners
@@ -92,6 +93,7 @@ def conclude(runs: Iterable[Run]) -> Conclusion:
         return Conclusion([Sentence("No result", "there are no records")])
     sentences: list[Sentence] = []
     for (_, measure), group in grouped(kept, [(run.notebook, run.measure) for run in kept]):
+        sentences += starmap(Sentence, knees(group))
         sentences += starmap(Sentence, winners(group))
         sentences += sentences_of(measure, group)
         sentences += starmap(Sentence, answers(group))

@@ -37,7 +37,7 @@ from inferkit.report.labels import (
     sort_key,
     verdict_text,
 )
-from inferkit.report.scaling import GPUS, RANKS
+from inferkit.report.scaling import GPUS, NODES, RANKS
 from inferkit.units import bandwidth, gibibytes
 
 ROOM = {
@@ -122,10 +122,18 @@ def counts(runs: Sequence[Run]) -> str:
 
 def _pipeline(run: Run) -> str:
     infers = run.point.get(ENGINE) != NULL
-    verb, what = ("infers", _network(run)) if infers else ("streams", f"to {_target(run)}, no inference")
+    verb, what = ("infer", _network(run)) if infers else ("stream", f"to {_target(run)}, no inference")
     details = ", ".join(filter(None, [what, *_details(run)]))
-    told = [f"This server {verb} {rate_text(run)} ({details}) from {source_text(run)}", *_limit(run)]
+    told = [f"{_who(run, verb)} {rate_text(run)} ({details}) from {source_text(run)}", *_limit(run)]
     return "; ".join(told) + "."
+
+
+def _who(run: Run, *verbs: str) -> str:
+    """Word who does something: ``This server infers``, ``These 4 machines read and decode``."""
+    count = int(run.point.get(NODES, 1))
+    if count > 1:
+        return f"These {count} machines {' and '.join(verbs)}"
+    return f"This server {' and '.join(f'{verb}s' for verb in verbs)}"
 
 
 def _network(run: Run) -> str:
@@ -209,8 +217,8 @@ def _at_once(run: Run) -> str:
 def _read(run: Run) -> str:
     axes = ", ".join(filter(None, [axis_text(READER, run.point.get(READER, "")), *_threads(run), *_details(run)]))
     peers = [f"{peer.ratio:.2f} times what {peer.name} reads" for peer in run.peers if peer.ratio is not None]
-    does = "reads and decodes" if "decode" in run.stages else "reads"
-    told = [f"This server {does} {measured_text(run)} from {source_text(run)} ({axes})", *peers]
+    does = ("read", "decode") if "decode" in run.stages else ("read",)
+    told = [f"{_who(run, *does)} {measured_text(run)} from {source_text(run)} ({axes})", *peers]
     return "; ".join(told) + "."
 
 

@@ -52,7 +52,13 @@ def _recorded(record: Json) -> Iterator[Known]:
                 yield from (Known(kind, name), Known(kind, name.partition(".")[0] if kind == "host" else name))
         serials = own.get("serials")
         yield from (Known("id", text) for text in texts(list(serials.values()) if isinstance(serials, dict) else []))
+    facts = record.get("facts") if isinstance(record, dict) else None
+    nodes = facts.get("nodes") if isinstance(facts, dict) else None
     params = record.get("params") if isinstance(record, dict) else None
+    scheduler = str(params.get("scheduler") or "") if isinstance(params, dict) else ""
+    names = [str(node.get("name", "")) for node in nodes if isinstance(node, dict)] if isinstance(nodes, list) else []
+    for name in [own.partition("#")[0] for own in names] + re.findall(r"://([^/:\s]+)", scheduler):
+        yield from (Known("host", name), Known("host", name.partition(".")[0]))
     yield from _store(params)
     for name in ("data", "images"):
         if not isinstance(params, dict):

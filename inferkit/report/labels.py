@@ -16,6 +16,7 @@ STAGE_TITLES = {
     "03a": "storage to host",
     "03b": "one process",
     "03c": "several processes",
+    "03d": "several machines",
 }
 SIZE, MEMORY, DEVICE, GPU, DIRECTION = "transfer_bytes", "memory", "device", "gpu", "direction"
 NODE = "node"

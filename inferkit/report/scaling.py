@@ -26,7 +26,7 @@ from inferkit.report.labels import (
 from inferkit.report.tables import Table
 from inferkit.units import duration
 
-RANKS, GPUS, CORES = "ranks", "gpus", "cores"
+RANKS, GPUS, CORES, NODES = "ranks", "gpus", "cores", "nodes"
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -41,18 +41,19 @@ def rate_of(run: Run) -> float | None:
 
 
 def resources(run: Run) -> int:
-    """Return the GPUs that a run used, else the cores that were given to it; 1 where all cores were shared out."""
-    return int(run.point.get(GPUS) or run.point.get(CORES) or 1)
+    """Return the GPUs that a run used, else its cores; 1 where all cores were shared out: on all of its machines."""
+    return int(run.point.get(NODES, 1)) * int(run.point.get(GPUS) or run.point.get(CORES) or 1)
 
 
 def workers(run: Run) -> int:
     """Return how many batches are inferred side by side: one per process, or per GPU where a process has several."""
-    return max(int(run.point[RANKS]), int(run.point.get(GPUS, 1)))
+    return int(run.point.get(NODES, 1)) * max(int(run.point[RANKS]), int(run.point.get(GPUS, 1)))
 
 
 def setting(run: Run) -> str:
-    """Word what is compared: ``2 GPUs, 1 process``."""
-    counts = [(int(run.point[name]), unit) for name, unit in ((GPUS, "GPU"), (CORES, "core")) if name in run.point]
+    """Word what is compared: ``2 GPUs, 1 process``; of several machines, what each has."""
+    units = ((NODES, "machine"), (GPUS, "GPU"), (CORES, "core"))
+    counts = [(int(run.point[name]), unit) for name, unit in units if name in run.point]
     ranks = int(run.point[RANKS])
     words = [f"{count} {unit}{'s' if count > 1 else ''}" for count, unit in counts]
     return ", ".join([*words, f"{ranks} process{'es' if ranks > 1 else ''}"])

@@ -50,7 +50,7 @@ def folded(summary: str, html: str) -> str:
     return f'<details style="margin:2px 0"><summary>{escape(summary)}</summary>{html}</details>'
 
 
-WORDS = {"network", "reader", "work", "setting", "stored as", "verdict"}
+WORDS = {"network", "reader", "work", "setting", "stored as", "verdict", "slowest node"}
 """Columns that hold words; all others hold numbers, and are aligned to the right."""
 
 

@@ -93,6 +93,16 @@ def test_a_command_has_help_and_is_documented(name: str) -> None:
     assert f"inferkit {name}" in (project_root() / "README.md").read_text()
 
 
+@pytest.mark.parametrize(
+    ("within", "code"), [("24h", 0), ("90s", 0), ("1.5d", 0), ("24", 2), ("x", 2), ("-1h", 2), ("nanh", 2)]
+)
+def test_a_target_is_planned_for_from_records(within: str, code: int) -> None:
+    notebook = project_root() / "tests" / "fixtures" / "schema_1" / "03b_single_process.ipynb"
+    done = CliRunner().invoke(main, ["plan", str(notebook), "--images", "1e9", "--within", within])
+    assert done.exit_code == code, done.output
+    assert ("Assumed:" if code == 0 else "such as 24h") in done.output
+
+
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
     folder = tmp_path / "images"

@@ -44,7 +44,7 @@ def outcome(own: ProgressTrace, **changes: object) -> Outcome:
     repeats = [
         Repeat(start_s=0.0, seconds=1.0, images=1, nbytes=1, batches=1, warmup=k == 0, cpu_s=0.5) for k in range(4)
     ]
-    values = {"repeats": repeats, "stages": {}, "trace": own, **changes}
+    values = {"repeats": repeats, "stages": {}, "traces": [own], **changes}
     return Outcome.model_validate(values)
 
 

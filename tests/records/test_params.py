@@ -13,7 +13,7 @@ from inferkit.records.project import project_root, resolve
 
 MODELS = list(NOTEBOOKS.values())
 HEADINGS = (
-    *("Data", "Reading", "Device", "Copies", "Processes", "Networks", "Peers", "How long"),
+    *("Data", "Reading", "Device", "Copies", "Processes", "Machines", "Networks", "Peers", "How long"),
     *("Measured before", "Object store", "Rarely changed"),
 )
 

@@ -21,10 +21,12 @@ from inferkit.report.store import load
 OLD = project_root() / "tests" / "fixtures" / "schema_1"
 COPIES, PROCESS = OLD / "02_host_to_device.ipynb", OLD / "03b_single_process.ipynb"
 RENAMED = {"schema", "stage", "binding", "notebook", "bottleneck"}
-NOTHING_TO_DRAW = {"copy_matrix", "layer_times", "scaling", "speedup", "trend", "timeline", "batch_sizes", "energy"}
-NOTHING_TO_DRAW |= {"jpeg_or_tensors"}
-"""Charts of several GPUs, a profiled network, several processes and several dates, of batches and batch sizes, and of
-energy and JPEG files beside tensors, which the old notebooks did not have."""
+NOTHING_TO_DRAW = {
+    *("copy_matrix", "layer_times", "scaling", "speedup", "trend", "timeline", "batch_sizes", "energy"),
+    *("over_nodes", "node_strips", "jpeg_or_tensors"),
+}
+"""Charts of several GPUs, a profiled network, several processes or machines and several dates, of batches and batch
+sizes, and of energy and JPEG files beside tensors, which the old notebooks did not have."""
 
 
 def write(path: Path, *records: dict[str, Any]) -> Path:

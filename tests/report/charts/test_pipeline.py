@@ -76,6 +76,13 @@ def mixed(make_run: MakeRun, failed: Run) -> list[Run]:
     ]
 
 
+def of_machines(run: Run, count: int) -> dict[str, Any]:
+    """Return what makes a run one of several machines."""
+    nodes = [{"name": f"n{k}", "rate": 10.0 - k, "course": [9.0 - k, 11.0 - k]} for k in range(count)]
+    group = {"begin_s": 1.0, "end_s": 5.0, "unit": "images/s"}
+    return {"point": run.point | {"ranks": 1, "nodes": count}, "facts": {"nodes": nodes, "group": group}}
+
+
 @pytest.fixture
 def drawn(mixed: list[Run], make_copy: MakeRun, make_read: MakeRun, make_way: MakeRun) -> dict[str, Any]:
     copies = [make_copy(size, kind, 1e9) for size in (65536, 1 << 20) for kind in ("pinned", "pageable")]
@@ -98,8 +105,11 @@ def drawn(mixed: list[Run], make_copy: MakeRun, make_read: MakeRun, make_way: Ma
         "infer": "980+990 1980+990 3040+990",
     }
     told = [run.model_copy(update={"facts": {"batches": batches, "images_per_joule": 3.5}}) for run in mixed]
+    machines = [run.model_copy(update=of_machines(run, n)) for n in (1, 2) for run in mixed]
     known = {
         "trend": dates,
+        "over_nodes": machines,
+        "node_strips": machines,
         "transfer_sweep": copies,
         "copy_matrix": nodes,
         "layer_times": layers,

@@ -1,0 +1,106 @@
+"""What measuring through a cluster costs: ranks of this machine, started here and by a Dask worker, in alternation.
+
+A scheduler and one worker are started on this machine. Each round measures the same ranks as notebook 03c does and as
+03d does; a figure is the median of the rounds' ratios. Beside it: from the last rank's ready to the start, and how well
+the worker's clock is known.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic, sleep
+from typing import Any
+
+from inferkit.cluster.fleet import NODES_BARRIER_S
+from inferkit.cluster.workers import Nodes
+from inferkit.measure.measure import measure
+from inferkit.measure.watch import Start, start_here
+from inferkit.plan.build import plan
+from inferkit.plan.points import Plan
+from inferkit.ranks.group import BARRIER_S
+from inferkit.records.params import Cluster, MultiProcess
+from inferkit.records.run import Run
+
+
+@contextmanager
+def workers(folder: Path) -> Iterator[Path]:
+    """Start a scheduler and a worker on this machine, and give the scheduler's file."""
+    file = folder / "scheduler.json"
+    programs = {
+        "dask_scheduler": ("--port", "0", "--dashboard-address", ":0"),
+        "dask_worker": ("--no-nanny", "--no-dashboard", "--nthreads", "1", "--local-directory", str(folder)),
+    }
+    with ExitStack() as stack:
+        log = stack.enter_context((folder / "log").open("wb"))
+        for program, words in programs.items():
+            command = [sys.executable, "-m", f"distributed.cli.{program}", "--scheduler-file", str(file), *words]
+            started = stack.enter_context(subprocess.Popen(command, stdout=log, stderr=log))
+            stack.callback(started.kill)
+            while not file.exists():
+                sleep(0.1)
+        yield file
+
+
+def run_once(planned: Plan, start: Start) -> tuple[Run, float]:
+    """Measure a plan's pipeline without its ceilings; return it and the seconds that it took."""
+    (point,) = [point for point in planned.points if point.measure == "pipeline"]
+    begun = monotonic()
+    (run,) = measure(replace(planned, points=[replace(point, ceilings={})]), None, start)
+    return run, monotonic() - begun
+
+
+def rate(run: Run) -> float:
+    """Return images per second; a point that failed ends the benchmark."""
+    if run.measured is None or not run.measured.images_per_s:
+        raise SystemExit(str(run.failure))
+    return run.measured.images_per_s
+
+
+def main() -> None:
+    """Measure in alternation and print the results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--ranks", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    asked: dict[str, Any] = {
+        "device": arguments.device,
+        "ranks": [arguments.ranks],
+        "engines": ["null"],
+        "readers": ["memory"],
+        "batch_sizes": [arguments.batch],
+        "warmup_s": 1.0,
+        "duration_s": arguments.seconds,
+        "repeats": 2,
+    }
+    ratios, longer, clocks = [], [], []
+    with TemporaryDirectory() as folder, workers(Path(folder)) as file:
+        local = plan(MultiProcess.check(asked))
+        with Nodes(Cluster.check({**asked, "scheduler": str(file), "nodes": 1})).connect() as nodes:
+            through = nodes.plan()
+            for number in range(arguments.rounds):
+                sides = [("here", local, start_here), ("dask", through, nodes.start)]
+                turns = sides[::-1] if number % 2 else sides
+                runs = {name: run_once(planned, start) for name, planned, start in turns}
+                (one, one_s), (other, other_s) = runs["here"], runs["dask"]
+                ratios.append(rate(other) / rate(one))
+                longer.append(other_s - one_s)
+                clocks += other.facts["nodes"][0]["clock_error_s"]
+                print(f"round {number}: here {rate(one):,.0f}, through Dask {rate(other):,.0f} images/s", flush=True)
+    print(f"result cluster_vs_local {statistics.median(ratios):.4f} ratio")
+    print(f"result cluster_vs_local_spread {statistics.stdev(ratios) if len(ratios) > 1 else 0.0:.4f} ratio")
+    print(f"result cluster_agreement_extra {(NODES_BARRIER_S - BARRIER_S) * 1e3:.0f} ms")
+    print(f"result cluster_point_longer {statistics.median(longer) * 1e3:.0f} ms")
+    print(f"result cluster_clock_error {statistics.median(clocks) * 1e3:.3f} ms")
+
+
+if __name__ == "__main__":
+    main()
