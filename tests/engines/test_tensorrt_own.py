@@ -28,7 +28,7 @@ class BuiltEngine:
 
     def __init__(self, trt: Any, *tensors: tuple[str, bool, str, tuple[int, ...]]) -> None:
         self.trt = trt
-        self.tensors = {name: rest for name, *rest in tensors}
+        self.tensors = {name: (image, dtype, shape) for name, image, dtype, shape in tensors}
         self.num_io_tensors = len(tensors)
 
     def get_tensor_name(self, index: int) -> str:

@@ -17,7 +17,7 @@ def licence(component: dict[str, Any]) -> str:
 
 
 def _named(told: dict[str, str]) -> str:
-    words = told.get("id") or told.get("name", "")
+    words = told.get("id") or told.get("name", "").rpartition(" :: ")[2]
     return " ".join(words.split())[:LONGEST]
 
 

@@ -62,7 +62,7 @@ def built(folder: Path) -> Path:
 def tried(cell: Cell, wheel: Path, folder: Path) -> None:
     """Install into a new environment and use it as the README says."""
     run("uv", "venv", "--quiet", "--python", cell.python, folder)
-    install = ("uv", "pip", "install", "--quiet", "--python", folder, *LIBRARIES[cell.libraries])
+    install = ("uv", "pip", "install", "--quiet", "--python", str(folder), *LIBRARIES[cell.libraries])
     inferkit = folder / "bin" / "inferkit"
     run(*install, wheel)
     run(inferkit, "--help")

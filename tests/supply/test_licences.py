@@ -12,7 +12,10 @@ from tests.supply.licences import UNKNOWN, licence, table
     [
         ([{"license": {"id": "MIT"}}], "MIT"),
         ([{"expression": "MIT OR Apache-2.0"}], "MIT OR Apache-2.0"),
-        ([{"license": {"name": "BSD License"}}, {"license": {"id": "MIT"}}], "BSD License · MIT"),
+        (
+            [{"license": {"name": "License :: OSI Approved :: BSD License"}}, {"license": {"id": "MIT"}}],
+            "BSD License · MIT",
+        ),
         ([{"license": {"id": "MIT"}}, {"license": {"id": "MIT"}}], "MIT"),
         ([{"license": {"name": "Copyright\n (c)  me " * 99}}], ("Copyright (c) me " * 99)[:60]),
         ([], UNKNOWN),
