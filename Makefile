@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Where Python is told to keep no bytecode, every kernel and every rank would compile all it imports, for seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all kill check lab bench soak clean
+.PHONY: demo test test-all kill check lab bench soak matrix sbom clean
 
 demo: .venv/ready ## real photographs, all stages, about a minute
 	$(BIN)/inferkit run quickstart
@@ -33,6 +33,16 @@ bench: .venv/ready ## what this machine can measure of inferkit itself
 
 soak: .venv/ready-dev ## a long run of every reader and engine: are memory, descriptors and threads flat? SECONDS=7200
 	$(BIN)/python -m tests.faults.soak --seconds $(or $(SECONDS),300)
+
+matrix: .venv/ready-dev ## sdist and wheel on every Python, with the oldest and newest libraries; PYTHONS="3.12 /usr/bin/python3"
+	PATH="$$PATH:$(BIN)"; $(BIN)/python -m tests.supply.matrix $(PYTHONS:%=--python %)
+
+sbom: .venv/ready-dev ## what comes with inferkit, as CycloneDX, and the licences of it as a table: in dist/
+	PATH="$$PATH:$(BIN)"; set -e; mkdir -p dist; uv venv -q --clear build/sbom; \
+	uv pip install -q --python build/sbom -c constraints.txt -r pyproject.toml --extra measure --extra lab --extra demo; \
+	uvx --from cyclonedx-bom cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+		-o dist/inferkit.cdx.json build/sbom/bin/python; \
+	$(BIN)/python tests/supply/licences.py dist/inferkit.cdx.json > dist/licences.md
 
 # uv where it can be had (it is tried first), else pip, which takes a minute longer.
 .venv/ready: pyproject.toml constraints.txt

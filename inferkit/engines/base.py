@@ -45,6 +45,8 @@ class Engine(Closing):
         Whether other engines' outputs are held against its own.
     lacks
         Precisions that it cannot compute in, and what to do instead.
+    runs_plans
+        Whether it runs files that TensorRT built.
     fixed_batch
         Images in every batch, where the network takes no other number.
     """
@@ -54,6 +56,7 @@ class Engine(Closing):
     has_out: ClassVar[bool] = False
     is_reference: ClassVar[bool] = False
     lacks: ClassVar[dict[str, str]] = {}
+    runs_plans: ClassVar[bool] = True
     fixed_batch: int | None = None
 
     @classmethod
@@ -74,7 +77,7 @@ class Engine(Closing):
         device
             Where the slots are.
         model
-            An ONNX file that takes the data set's dtype and shape.
+            An ONNX file, or a plan, that takes the data set's dtype and shape.
         options
             How it infers.
 

@@ -36,6 +36,7 @@ class OnnxEngine(Engine):
 
     name = "onnx"
     is_reference = True
+    runs_plans = False
     lacks: ClassVar[dict[str, str]] = {"fp8": "a CPU has none: use int8 there, or engine tensorrt on a GPU"}
 
     def __init__(self, device: CpuDevice, session: Any, dtype: str, shape: tuple[int, ...], threads: int) -> None:

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from inferkit.devices.base import Device, Slot, Span
 from inferkit.engines.base import Engine, Options, check_results
 from inferkit.engines.engine_cache import EngineFile, TornEngineError
+from inferkit.engines.plan_file import PLAN
 from inferkit.engines.tensorrt_lane import Lane, RuntimeCache, make_lane
-from inferkit.engines.tensorrt_library import LOG, trt
+from inferkit.engines.tensorrt_library import LOG, open_runtime, trt
+from inferkit.engines.tensorrt_own import own_engine, refused_by
 from inferkit.engines.tensorrt_plan import build_plan, inspect, shaped_by
 from inferkit.errors import EngineError, InferkitError
 from inferkit.units import duration
@@ -103,8 +105,9 @@ class TensorRTEngine(Engine):
         facts = {"library": trt.__name__, "version": trt.__version__, "tf32": "allowed where the model is float32"}
         facts |= {"contexts": str(options.contexts), "cuda_graph": str(options.cuda_graph)}
         with gpu.pushed("making an engine"):
-            runtime = trt.Runtime(LOG)
-            engine = _engine(runtime, gpu, Path(model), batch_size, dtype, shape, facts)
+            runtime = open_runtime()
+            make = own_engine if Path(model).suffix == PLAN else _engine
+            engine = make(runtime, gpu, Path(model), batch_size, dtype, shape, facts)
             shaped = shaped_by(Path(model), batch_size, dtype, shape) | gpu_facts(gpu)
             cache = RuntimeCache(Path(model).stem, shaped)
             made = cls(gpu, runtime, engine, batch_size, options, cache, facts)
@@ -246,11 +249,7 @@ def _engine(
             facts["engine"] = f"built in {duration(monotonic() - start)}"
             engine = runtime.deserialize_cuda_engine(plan)
             if engine is None:
-                where = f"{gpu.name} (compute capability {gpu.compute_capability})"
-                message = (
-                    f"{trt.__name__} {trt.__version__} built an engine that it does not run on {where}: {LOG.take()}"
-                )
-                raise EngineError(message)
+                raise refused_by(gpu, what="built an engine that it does not run")
             file.write(plan)
     return engine
 

@@ -1,5 +1,6 @@
 """TensorRT or TensorRT-RTX, whichever is installed. This is the only file that imports them."""
 
+import ctypes
 from collections import deque
 from importlib import import_module
 from typing import Any
@@ -39,11 +40,42 @@ class _Log(_ILogger):  # type: ignore[misc]
         if severity <= trt.ILogger.Severity.ERROR:
             self._errors.append(message.strip())
 
+    @property
+    def heard(self) -> bool:
+        """Whether there were errors."""
+        return bool(self._errors)
+
+    def forget(self) -> None:
+        """Forget the errors."""
+        self._errors.clear()
+
     def take(self) -> str:
         """Return the errors that were kept, and forget them."""
         errors = list(self._errors)
-        self._errors.clear()
+        self.forget()
         return "; ".join(errors) or f"{trt.__name__} gave no reason"
 
 
 LOG = _Log()
+
+
+def open_runtime() -> Any:
+    """Return a runtime.
+
+    TensorRT 10 and 11 give one as well where CUDA failed to start, which ends the process when it is used or freed.
+
+    Raises
+    ------
+    EngineError
+        If CUDA does not start, or the driver is too old for this library.
+    """
+    LOG.forget()
+    runtime = trt.Runtime(LOG)
+    if LOG.heard:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(runtime))  # so that it is never freed
+        message = (
+            f"{trt.__name__} {trt.__version__} does not start: {LOG.take()}; it may need a newer driver, or be of "
+            "another CUDA than the driver's"
+        )
+        raise EngineError(message)
+    return runtime

@@ -24,6 +24,7 @@ from inferkit.machine.checks import Check
 from inferkit.machine.facts import PACKAGES, facts, installed
 from inferkit.machine.holders import Holder, holder
 from inferkit.machine.programs import install
+from inferkit.machine.tensorrt_versions import HOPPER, HOPPER_PIN, refuses_hopper
 from inferkit.os_errors import explained, hinted, system_refusal
 from inferkit.records.host import Host
 from inferkit.text import text_table
@@ -46,9 +47,7 @@ RUNS_S = 30.0
 """Longest time that a program may take to say its version, or a package to be imported."""
 CHECK_FAILED = "look at the reason; in a container a seccomp profile or a missing mount (/proc, /sys) may hide it"
 
-_HOPPER = "9.0"
 _TENSORRT_FIX = "pip install 'inferkit[tensorrt]', or 'inferkit[tensorrt-rtx]'"
-_RTX_WITHOUT_HOPPER = (1, 5)
 
 
 def examine(path: Path) -> list[Check]:
@@ -125,20 +124,14 @@ def tensorrt(host: Host) -> Check:
     base = flavour.replace("_", "-")
     version = next(iter(installed(name for name in PACKAGES if re.fullmatch(rf"{base}(-cu\d+)?", name)).values()), "")
     found = f"{flavour} {version or 'of unknown version'}"
-    hopper = any(gpu.compute_capability == _HOPPER for gpu in host.gpus)
-    if flavour == "tensorrt_rtx" and hopper and release(version) >= _RTX_WITHOUT_HOPPER:
-        found += ", which refuses compute capability 9.0 (from 1.5 on); 1.4.0.76 runs there"
-        fix = "pip install 'inferkit[tensorrt]', or 'tensorrt-rtx==1.4.0.76'"
+    hopper = any(gpu.compute_capability == HOPPER for gpu in host.gpus)
+    if hopper and refuses_hopper(flavour, version):
+        found += f", which refuses compute capability {HOPPER} (from 1.7 on); 1.4 to 1.6 run there"
+        fix = f"pip install 'inferkit[tensorrt]', or '{HOPPER_PIN}'"
         return Check("TensorRT", "limited", found, why, fix)
     if fault := import_fault(flavour):
         return Check("TensorRT", "limited", f"{found}, but import fails: {fault}", why, _TENSORRT_FIX)
     return Check("TensorRT", "present", found, why)
-
-
-def release(version: str) -> tuple[int, ...]:
-    """Return a version's leading numbers: ``1.4.0.76`` is ``(1, 4, 0, 76)``; empty if the version is unknown."""
-    numbers = re.match(r"\d+(\.\d+)*", version)
-    return tuple(map(int, numbers[0].split("."))) if numbers else ()
 
 
 def pycuda() -> Check:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from inferkit.engines.engine_cache import DIGEST_BYTES, engine_path, read_plan
+from inferkit.engines.plan_file import PLAN
 from inferkit.errors import EngineError, PeerError
 from inferkit.machine import programs
 from inferkit.records.job import InferJob
@@ -117,6 +118,9 @@ def task_of(job: InferJob, engine: Mapping[str, Any], place: Place) -> Task:
     PeerError
         If it cannot do that: it is not here, of another version than the engine, or drives no such engine or GPUs.
     """
+    if job.inference.model.endswith(PLAN):
+        message = "trtexec runs plans of the cache, and this is one of your own: trtexec --loadEngine=FILE runs it"
+        raise PeerError(message)
     library = engine.get("library", "")
     if library not in NAMES or "file" not in engine:
         message = f"trtexec infers with TensorRT alone, and the engine is {job.inference.engine}"

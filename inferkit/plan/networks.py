@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import xxhash
+
 from inferkit.dataset.tensors import Dataset
+from inferkit.engines.plan_file import PLAN, plan_content
 from inferkit.errors import ModelError, ParameterError
 from inferkit.plan.assumed import Assumed, engine_traits
 from inferkit.records.params import SingleProcess
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SHAPE = (3, 224, 224)
 SUFFIX = ".onnx"
-"""Of users' networks; other names are of the zoo."""
+"""Of users' networks; other names, but those of plans, are of the zoo."""
 
 
 class Networks:
@@ -53,14 +56,20 @@ class Networks:
         ------
         ParameterError
             If the engine has no such precision.
-        ModelError
-            If the network does not fit the images, or the engine has not what it takes.
+        ModelError, EngineError
+            If the network does not fit the images, the engine has not what it takes, or a plan cannot be read.
         """
         if not model:
             return None
         lacking = engine_traits(engine, self._assumed).lacks
         if precision in lacking:
             message = f"precisions: engine {engine} computes no {precision}: {lacking[precision]}"
+            raise ParameterError(message)
+        if is_plan(model) and not engine_traits(engine, self._assumed).runs_plans:
+            message = (
+                f"models: {place(model)} is a plan, which engine tensorrt runs and engine {engine} does not: name no "
+                "other engine, or let a rule of grid skip it there"
+            )
             raise ParameterError(message)
         if (model, precision) not in self._made:
             self._made[model, precision] = self._make(model, precision)
@@ -74,14 +83,21 @@ class Networks:
         from inferkit.models.agreement import NetworkPair
         from inferkit.models.precision import CALIBRATED
 
-        if self._assumed is not None and model.endswith(SUFFIX) and not resolve(model).exists():
+        if self._assumed is not None and is_users(model) and not resolve(model).exists():
             self._assumed.told.append(f"network {resolve(model)}, which takes such images")
-            absent = _absent(model, precision, self._dataset)
-            return NetworkPair(absent, absent, self._dataset)
+            return self._alone(_unknown(resolve(model)))
+        if is_plan(model):
+            return self._alone(_unknown(resolve(model), xxhash.xxh3_128_hexdigest(plan_content(resolve(model)))))
         reference = _file(self._params, self._dataset, model, "float32")
         if precision == "float32" or (precision in CALIBRATED and not self._dataset.files):
             return NetworkPair(reference, reference, self._dataset)
         return NetworkPair(_file(self._params, self._dataset, model, precision), reference, self._dataset)
+
+    def _alone(self, file: "ModelFile") -> "NetworkPair":
+        """Pair a network with itself: there is nothing else to hold it against."""
+        from inferkit.models.agreement import NetworkPair
+
+        return NetworkPair(file, file, self._dataset)
 
 
 def _file(params: SingleProcess, dataset: Dataset, model: str, precision: str) -> "ModelFile":
@@ -102,20 +118,30 @@ def _file(params: SingleProcess, dataset: Dataset, model: str, precision: str) -
     )
 
 
-def _absent(model: str, precision: str, dataset: Dataset) -> "ModelFile":
-    """Stand for a network that is not here: nothing is known of it but its name."""
+def _unknown(path: Path, digest: str = "") -> "ModelFile":
+    """Stand for a network of which nothing is known but its name and, of a plan, its content."""
     from inferkit.models.model_file import ModelFile
 
     return ModelFile(
-        path=resolve(model),
-        source="",
-        digest="",
+        path=path,
+        source=digest,
+        digest=digest,
         input_name="",
-        input_dtype=dataset.dtype,
+        input_dtype="",
         input_shape=(0, 0, 0),
         output_shape=(),
-        precision=precision,
+        precision="",
     )
+
+
+def is_plan(model: str) -> bool:
+    """Tell whether a model is a plan of TensorRT's: it infers in what it was built for, and is held against nothing."""
+    return model.endswith(PLAN)
+
+
+def is_users(model: str) -> bool:
+    """Tell whether a model is a file of the user's; others are of the zoo."""
+    return model.endswith((SUFFIX, PLAN))
 
 
 def shape_for(models: Sequence[str]) -> tuple[int, ...]:
@@ -129,13 +155,13 @@ def shape_for(models: Sequence[str]) -> tuple[int, ...]:
 
 
 def stem(model: str) -> str:
-    """Return a model's own name: of the zoo, or the file's without folder and suffix."""
+    """Return a model's own name: of the zoo, or the file's without folder and suffix; a plan keeps its suffix."""
     return plain(Path(model).name.removesuffix(SUFFIX))
 
 
 def labels_of(models: Sequence[str]) -> dict[str, str]:
     """Return how points call each model: by its own name, with as many of its folders as tell files apart."""
-    places = {model: Path(place(model)).parts if model.endswith(SUFFIX) else (model,) for model in models}
+    places = {model: Path(place(model)).parts if is_users(model) else (model,) for model in models}
     return {model: _apart(own, [other for other in places.values() if other != own]) for model, own in places.items()}
 
 
@@ -157,4 +183,4 @@ def aliases(model: str) -> frozenset[str]:
 
 def place(model: str) -> str:
     """Return where a user's model lies, however its path was written; of the zoo, its name."""
-    return os.path.normpath(resolve(model)) if model.endswith(SUFFIX) else model
+    return os.path.normpath(resolve(model)) if is_users(model) else model

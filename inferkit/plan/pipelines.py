@@ -10,7 +10,7 @@ from inferkit.errors import ParameterError
 from inferkit.plan.assumed import Assumed, engine_traits
 from inferkit.plan.context import Context
 from inferkit.plan.grid import Grid, windowed
-from inferkit.plan.networks import Networks, aliases, labels_of
+from inferkit.plan.networks import Networks, aliases, is_plan, labels_of
 from inferkit.plan.points import Point
 from inferkit.plan.reading import (
     ReadChoice,
@@ -73,7 +73,10 @@ def infer_choices(params: SingleProcess, assumed: Assumed | None = None) -> list
         if not traits[engine].has_ceiling:
             choices.append(InferChoice(engine, "", "", ""))
         else:
-            pairs = product(params.models, params.precisions)
+            pairs = dict.fromkeys(
+                (model, "" if is_plan(model) else precision)
+                for model, precision in product(params.models, params.precisions)
+            )
             choices += [InferChoice(engine, model, precision, labels[model]) for model, precision in pairs]
     return choices
 

@@ -152,7 +152,7 @@ class InferOptions(_Part):
     engine
         Its name in ``ENGINES``.
     model
-        An ONNX file that takes the images as they are; empty where the engine infers nothing.
+        An ONNX file or a plan that takes the images as they are; empty where the engine infers nothing.
     threads
         CPU threads of the engine; 0: one per core.
     contexts

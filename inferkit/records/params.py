@@ -217,7 +217,7 @@ class Networks(Parameters):
         default=["null", "onnx"], min_length=1, description="null (no inference), onnx or tensorrt"
     )
     models: Several[ModelName] = Field(
-        default=["resnet18"], min_length=1, description="names from inferkit models, or ONNX files"
+        default=["resnet18"], min_length=1, description="names from inferkit models, ONNX files, or plans of TensorRT"
     )
     precisions: Several[Name] = Field(default=["float32"], min_length=1, description="float32, float16, int8 or fp8")
     mean: Several[Shift] = Field(default=[], description="subtracted per channel in a user's model; empty: nothing")

@@ -91,7 +91,7 @@ def _named(path: str) -> str:
 
 
 ModelName = Annotated[FilePath, AfterValidator(_named)]
-"""A network of the zoo, or an ONNX file."""
+"""A network of the zoo, an ONNX file, or a plan of TensorRT."""
 
 
 def _names(value: object) -> object:

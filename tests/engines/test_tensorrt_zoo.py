@@ -79,14 +79,18 @@ def test_fp8_is_refused_by_rtx_in_one_line(plans: Any) -> None:
         pytest.skip(f"nothing is known of fp8 in {plans.trt.__name__} {plans.trt.__version__}")
     model = quantised("resnet18", "fp8")
     with pytest.raises(
-        EngineError, match=r"^tensorrt_rtx 1\.4\.\S+ infers fp8 slower than float16, or to NaN: use \S+ float16$"
+        EngineError, match=r"^tensorrt_rtx 1\.4\.\S+ infers fp8 slower than float16, and wrongly: use \S+ float16$"
     ):
         plans.build_plan(model.path, 4, "uint8", model.input_shape)
 
 
 @pytest.mark.parametrize(
     ("library", "version", "slow"),
-    [("tensorrt_rtx", "1.4.0.76", True), ("tensorrt_rtx", "1.7.1", False), ("tensorrt", "10.16.1.11", False)],
+    [
+        *(("tensorrt_rtx", version, True) for version in ("1.4.0.76", "1.5.0.114", "1.6.1.120")),
+        ("tensorrt_rtx", "1.7.1", False),
+        ("tensorrt", "10.16.1.11", False),
+    ],
 )
 def test_fp8_is_left_to_whatever_may_gain_from_it(plans: Any, library: str, version: str, slow: bool) -> None:
     assert plans.slow_in_fp8(library, version) is slow

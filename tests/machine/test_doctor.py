@@ -181,7 +181,8 @@ def test_driver(tmp_path: Path) -> None:
         ({}, SERVER.gpus, "absent", "neither"),
         ({"tensorrt-cu12": "10.16.1"}, SERVER.gpus, "present", "tensorrt 10.16.1"),
         ({"tensorrt-rtx": "1.4.0.76"}, SERVER.gpus, "present", "tensorrt_rtx 1.4.0.76"),
-        ({"tensorrt-rtx": "1.5"}, SERVER.gpus, "limited", "refuses compute capability 9.0"),
+        ({"tensorrt-rtx": "1.6.1.120"}, SERVER.gpus, "present", "tensorrt_rtx 1.6.1.120"),
+        ({"tensorrt-rtx": "1.7"}, SERVER.gpus, "limited", "refuses compute capability 9.0"),
         ({"tensorrt-rtx": "1.7.1"}, SERVER.gpus, "limited", "refuses compute capability 9.0"),
         ({"tensorrt-rtx": "1.7.1"}, [Gpu(index=0, name="L4", compute_capability="8.9")], "present", "1.7.1"),
         ({"tensorrt": "11.4", "tensorrt-rtx": "1.7.1"}, SERVER.gpus, "present", "tensorrt 11.4"),
@@ -336,10 +337,6 @@ def test_a_check_that_fails_ends_no_other(monkeypatch: pytest.MonkeyPatch, tmp_p
 def test_absent_package_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "installed", lambda _: {})
     assert doctor.package("scikit-image").fix == "pip install 'inferkit[demo]'"
-
-
-def test_release_numbers() -> None:
-    assert [doctor.release(v) for v in ("1.4.0.76", "1.5rc1", "")] == [(1, 4, 0, 76), (1, 5), ()]
 
 
 def test_doctor_loads_no_cuda_that_is_not_there() -> None:

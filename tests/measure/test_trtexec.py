@@ -141,6 +141,13 @@ def test_what_it_cannot_infer_is_said(facts: dict[str, str], gpus: tuple[int, ..
     assert not there.calls
 
 
+def test_a_plan_of_ones_own_is_left_to_its_owner(there: StandIn) -> None:
+    job = job_of(inference=InferOptions(engine="tensorrt", model="/models/mine.plan"))
+    with pytest.raises(PeerError, match="one of your own: trtexec --loadEngine=FILE"):
+        task_of(job, FACTS, GPU)
+    assert not there.calls
+
+
 def test_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(PeerError, match="trtexec is not installed: put bin of TensorRT's tar file"):

@@ -8,11 +8,14 @@ import pytest
 from onnx import helper
 
 from inferkit.dataset.synthetic import make_synthetic
-from inferkit.errors import ModelError, ParameterError
+from inferkit.errors import EngineError, ModelError, ParameterError
+from inferkit.plan.assumed import Assumed
 from inferkit.plan.build import plan
 from inferkit.plan.networks import Networks, labels_of, shape_for
+from inferkit.plan.pipelines import infer_choices
 from inferkit.plan.points import Point
 from inferkit.readers.memory import in_memory
+from inferkit.records.job import InferJob
 from inferkit.records.params import MakeDataset, SingleProcess
 from tests.models.odd_networks import CLASSES, RUN, SHAPE, UNKNOWN_OPERATOR, WEIGHT, image, network, scores, weight
 
@@ -156,6 +159,53 @@ class TestUsersNetworks:
         assert self.planned(path, layout="NCHW")
 
 
+class TestPlans:
+    """A user's own plan; engine ``tensorrt``, whose library may be missing, has the traits that a dry run assumes."""
+
+    def planned(self, *models: Path | str, engine: str = "tensorrt", assumed: Assumed | None = None) -> list[Point]:
+        values = {"engines": [engine], "models": [*map(str, models)], "precisions": ["float32", "float16"]}
+        params = SingleProcess.check({**values, "readers": ["memory"], "shape": list(SHAPE)})
+        return plan(params, assumed=assumed or Assumed()).points
+
+    def written(self, path: Path, content: bytes = b"ftrt") -> Path:
+        path.write_bytes(content)
+        path.chmod(0o600)
+        return path
+
+    def test_infers_in_what_it_was_built_for_once_for_all_precisions(self, tmp_path: Path) -> None:
+        points = self.planned(self.written(tmp_path / "x.plan"))
+        assert [(p.axes["model"], p.axes["precision"]) for p in points if p.network] == [("x.plan", "")] * 2
+        first = next(point for point in points if point.measure == "infer")
+        assert isinstance(first.jobs[0], InferJob)
+        assert first.jobs[0].inference.model == str(tmp_path / "x.plan")
+        assert first.network is not None
+        assert first.network.top1_agreement is None
+
+    def test_of_other_content_is_another(self, tmp_path: Path) -> None:
+        keys = []
+        for content in (b"ftrt 1", b"ftrt 2", b"ftrt 1"):
+            points = self.planned(self.written(tmp_path / "x.plan", content))
+            keys.append({point.fingerprint for point in points if point.network})
+        assert keys[0] == keys[2] != keys[1]
+
+    def test_is_for_tensorrt_alone(self, tmp_path: Path) -> None:
+        with pytest.raises(ParameterError, match=r"x.plan is a plan, which engine tensorrt runs and engine onnx does"):
+            self.planned(self.written(tmp_path / "x.plan"), engine="onnx")
+
+    def test_that_is_not_there_is_assumed_or_refused(self, tmp_path: Path) -> None:
+        assumed = Assumed()
+        assert self.planned(tmp_path / "x.plan", assumed=assumed)
+        assert any("x.plan" in text for text in assumed.told)
+        params = SingleProcess()
+        with pytest.raises(EngineError, match=r"x\.plan: cannot be read"):
+            Networks(params, in_memory(SHAPE, "uint8"))._make(str(tmp_path / "x.plan"), "")
+
+    def test_takes_no_say_in_pixels(self, tmp_path: Path) -> None:
+        params = SingleProcess.check({"models": [str(self.written(tmp_path / "x.plan"))], "scale": 0.5})
+        with pytest.raises(ParameterError, match="are for ONNX files of yours"):
+            infer_choices(params)
+
+
 @pytest.mark.parametrize(
     ("models", "labels"),
     [
@@ -167,6 +217,8 @@ class TestUsersNetworks:
         (["/a/model.onnx", "/b/../a/model.onnx"], ["model", "model"]),
         (["/model.onnx", "/a/model.onnx"], ["//model", "a/model"]),
         (["/a/b\nc.onnx"], ["b c"]),
+        (["/a/model.onnx", "/a/model.plan"], ["model", "model.plan"]),
+        (["/a/model.plan", "/b/model.plan"], ["a/model.plan", "b/model.plan"]),
     ],
 )
 def test_labels_are_as_long_as_they_need_to_be(models: list[str], labels: list[str]) -> None:
