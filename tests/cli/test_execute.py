@@ -48,7 +48,7 @@ def test_all_parameter_files_are_there() -> None:
 def test_a_parameter_file_is_valid_whatever_this_machine_has(name: str) -> None:
     """Take the hardware away from each: on the CPU, with a data folder that can be made, every file can be planned."""
     there = {"device": "cpu", "engines": ["null"], "data": "data/nothing-yet", "images": "", "source": "memory"}
-    there |= {"readers": ["buffered"]} if name == "s3" else {}
+    there |= {"readers": ["buffered"]} if name in {"s3", "jpeg"} else {}
     configuration = configure(name, changes=there)
     assert configuration.name == name
     assert all(plan.points for stage, plan in configuration.plans.items() if stage != "01")
@@ -131,7 +131,7 @@ def test_a_missing_data_folder_is_refused_unless_an_earlier_stage_makes_it(confi
 def test_a_stage_that_does_not_apply_is_left_out_with_the_reason(config: WriteConfig) -> None:
     configuration = configure(str(config(readers=["memory"])))
     assert set(configuration.notebooks) == {"02", "03b"}
-    assert set(configuration.skipped) == {"01", "03a", "03c"}
+    assert set(configuration.skipped) == {"01", "03a", "03c", "03d"}
 
 
 def test_dry_run_shows_the_points_and_runs_nothing(config: WriteConfig, tmp_path: Path) -> None:
@@ -311,15 +311,22 @@ def test_what_another_user_called_like_ours_is_left(tmp_path: Path) -> None:
     assert planted.exists()
 
 
+def heard() -> None:
+    """Let a process hear a Ctrl-C, also where the tests run in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_a_closed_terminal_is_one_ctrl_c_however_often_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(execute_module, "_leave_terminal", lambda: None)
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
     relay: Any = execute_module._Relay()
-    with subprocess.Popen(["sleep", "60"]) as kernel, relay.installed():
+    with subprocess.Popen(["sleep", "60"], preexec_fn=heard) as kernel, relay.installed():
         relay._client = SimpleNamespace(km=SimpleNamespace(provisioner=kernel), heard=True, idle_s=None)
         for _ in range(3):
             os.kill(os.getpid(), signal.SIGHUP)
         assert kernel.wait(30) == -signal.SIGINT
         relay._client = None
+    signal.signal(signal.SIGHUP, before)
     assert relay.presses == 1
 
 

@@ -35,6 +35,8 @@ def answer(asked: Question) -> st.SearchStrategy[Any]:
     if asked.name in {"gpu_counts", "ranks"}:
         return st.just("auto") | st.lists(COUNT, min_size=1)
     of_types = {str: TEXT, int: COUNT, float: st.floats(1e-6, 6e5)}
+    if asked.name == "s3_endpoint":
+        return st.sampled_from(["http://10.0.0.7:9000", "https://s3.example.org"])
     if asked.name == "storage":
         return WORD.filter(lambda word: not set(word) & set("/\\") and word not in {".", ".."})
     if not isinstance(asked.default, list):

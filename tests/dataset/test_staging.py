@@ -131,7 +131,7 @@ def test_only_memory_that_is_empty_is_staged_to(source: Path, shm: Path, tmp_pat
 
 @pytest.mark.parametrize("short", ["the control group", "node"])
 def test_room_is_checked_first(short: str, source: Path, shm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(staging, "memory_limit", lambda: 1000 if short != "node" else None)
+    monkeypatch.setattr(staging, "group_memory_left", lambda: 1000 if short != "node" else None)
     monkeypatch.setattr(staging, "free_on_node", lambda node: 1000 if short == "node" else None)
     if short == "node" and NODE is None:
         pytest.skip("this machine tells no NUMA nodes")

@@ -67,7 +67,9 @@ def test_an_io_error_in_the_middle_names_file_offset_and_errno(storage: Storage)
     offset = 40 * IMAGE_BYTES
     storage.tell(errno=errno.EIO, name="00002.tensors", offset=offset)
     told = failed(asked(storage.mount, verify_batches=0))
-    found = re.fullmatch(r"cannot read (\S+images-00002\.tensors) at byte (\d+): Input/output error \(errno 5\)", told)
+    found = re.fullmatch(
+        r"cannot read (\S+images-00002\.tensors) at byte (\d+): Input/output error \(errno 5\).*", told
+    )
     assert found, told
     assert found[1].startswith(str(storage.mount))
     assert int(found[2]) <= offset
@@ -205,7 +207,7 @@ def test_a_mapped_file_that_is_cut_names_it(shm: Path) -> None:
     make_synthetic(MakeDataset(data=str(shm / "tensors"), limit=64, shape=[3, 64, 64], images_per_file=32))
     path = shm / "tensors" / "images-00001.tensors"
     told = failed(
-        asked(shm / "tensors", readers=["mapped"], evict=False, duration_s=LONG, verify_batches=10**9),
+        asked(shm / "tensors", readers=["mapped"], evict=False, duration_s=LONG, verify_batches=4096),
         lambda: os.truncate(path, 0),
     )
     assert str(path) in told

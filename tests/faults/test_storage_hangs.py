@@ -106,7 +106,13 @@ def test_reads_that_cannot_even_be_killed_are_left_behind_and_said(holding: Stor
 
 def test_a_real_command_hears_ctrl_c_while_it_plans(stopped: Storage) -> None:
     command = [sys.executable, "-m", "inferkit.cli.main", "run", "nas", "--set", f"data={stopped.mount}"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # also where the tests run in the background
+    )
     while not waits(process.pid):
         assert process.poll() is None
     os.killpg(process.pid, signal.SIGINT)
