@@ -85,7 +85,12 @@ def _fork() -> int:
     with warnings.catch_warnings():
         # Python 3.12 warns of the locks of other threads: the work takes none of theirs.
         warnings.simplefilter("ignore", DeprecationWarning)
-        return os.fork()
+        # What is raised while others look after their locks at a fork is ignored: a Ctrl-C would be lost there.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            return os.fork()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Copy:
