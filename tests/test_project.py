@@ -146,7 +146,7 @@ UNCLEAR = "?"
 
 ONLY_THERE = {
     "pycuda": {"devices/cuda.py", "machine/doctor.py"},
-    "cuda": {"devices/cuda.py", "devices/graphs.py", "devices/nvjpeg.py", "devices/pinned.py"},
+    "cuda": {"devices/cuda.py", "devices/graphs.py", "devices/nvjpeg.py", "devices/pinned.py", "devices/resize.py"},
     "nvidia": {"devices/nvjpeg.py"},
     "tensorrt": {"engines/tensorrt_library.py"},
     "tensorrt_rtx": {"engines/tensorrt_library.py"},

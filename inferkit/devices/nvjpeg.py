@@ -4,7 +4,6 @@ import base64
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +11,11 @@ import numpy as np
 from cuda.bindings import driver as bindings
 from numpy.typing import NDArray
 
-from inferkit.batch import COLUMNS_REVERSED, ROWS_REVERSED, TRANSPOSED, Segment
+from inferkit.batch import Segment
 from inferkit.devices import why_no_decoder
 from inferkit.devices.base import Decoding, Slot, bytes_at
 from inferkit.devices.pinned import checked
+from inferkit.devices.resize import ResizeKernel, compiled, photographs
 from inferkit.devices.spans import CudaSpan
 from inferkit.errors import DeviceError
 from inferkit.records.figures import Json
@@ -23,8 +23,6 @@ from inferkit.records.figures import Json
 if TYPE_CHECKING:
     from inferkit.devices.cuda import CudaDevice
 
-KERNEL = Path(__file__).with_name("resize.cu")
-THREADS = 256
 MOST_PIXELS = 2**28
 """Photographs that are decoded in one call have at most so many pixels, or are one: 0.8 GB of the GPU's memory."""
 SETS = 2
@@ -72,7 +70,7 @@ class NvJpegDecoder:
         self._lanes: SimpleQueue[_Lane] = SimpleQueue()
         self._own = []
         with device.pushed("opening the JPEG decoder"):
-            self._kernel = _kernel(device.compute_capability)
+            self._kernel = compiled(device.compute_capability)
             self._backend, backends = _backends(library, gpu)
             for _ in range(decoding.lanes):
                 decoder = library.Decoder(gpu, 1, backends)
@@ -158,11 +156,13 @@ class _Images:
 class _Lane:
     """A decoder with a stream and memory of its own."""
 
-    def __init__(self, device: "CudaDevice", decoder: Any, params: Any, kernel: "_Kernel", decoding: Decoding) -> None:
+    def __init__(
+        self, device: "CudaDevice", decoder: Any, params: Any, kernel: ResizeKernel, decoding: Decoding
+    ) -> None:
         self._device = device
         self._decoder = decoder
         self._params = params
-        self._kernel: _Kernel | None = kernel
+        self._kernel: ResizeKernel | None = kernel
         self._decoding = decoding
         self._nbytes = 3 * decoding.size * decoding.size
         self._stream = device.new_stream()
@@ -227,44 +227,13 @@ class _Lane:
         assert self._kernel is not None
         with self._device.span(self._stream) as span:
             self._copy(self._table.address, table.ctypes.data, table.nbytes)
-            blocks = (-(-size * size // THREADS), len(table), 1)
-            self._kernel(self._stream.handle, blocks, self._table.address, slot.address, size)
+            self._kernel(self._stream.handle, len(table), self._table.address, slot.address, size)
         return span
 
     def close(self) -> None:
         """Let go of the decoder, its images and the stream; the counts stay."""
         self._sets = []
         self._decoder = self._stream = self._kernel = None
-
-
-def photographs(addresses: NDArray[np.int64], rows: NDArray[np.int64], *, crop: bool) -> NDArray[np.int64]:
-    """Return the kernel's table: which part of each photograph is used, how it is turned, and its place.
-
-    Parameters
-    ----------
-    addresses : shape (images,)
-        Where the photographs lie on the GPU.
-    rows : shape (images, 4)
-        Height, width, how it is turned (see :class:`inferkit.batch.Segment`) and place of each.
-    crop
-        Use the largest square at the centre of the upright photograph; else the whole.
-
-    Returns
-    -------
-    ndarray, shape (images, 8)
-        As ``struct Photograph`` in resize.cu.
-    """
-    height, width, turned, place = rows.T
-    top = left = np.zeros_like(width)
-    used = (height, width)
-    if crop:
-        side = np.minimum(height, width)
-        transposed = (turned & TRANSPOSED) > 0
-        backwards = [(turned & bit) > 0 for bit in (ROWS_REVERSED, COLUMNS_REVERSED)]
-        down, across = np.where(transposed, backwards[::-1], backwards)
-        top, left = (height - side + down) // 2, (width - side + across) // 2
-        used = (side, side)
-    return np.ascontiguousarray(np.stack([addresses, width, top, left, *used, turned, place], axis=1))
 
 
 def _parts(pixels: Sequence[int]) -> Iterator[slice]:
@@ -319,49 +288,3 @@ def _backends(library: Any, gpu: int) -> tuple[str, list[Any]]:
             return name, backends
     message = "this GPU decodes no JPEG: use reader jpeg, or look at the versions of nvidia-nvjpeg and the driver"
     raise DeviceError(message)
-
-
-class _Kernel:
-    """The compiled kernel; call it with a stream, the grid, and its arguments."""
-
-    def __init__(self, program: bytes) -> None:
-        doing = "loading the kernel that resizes"
-        self._module = checked(bindings.cuModuleLoadData(program), doing)
-        self._function = checked(bindings.cuModuleGetFunction(self._module, b"resize"), doing)
-
-    def close(self) -> None:
-        """Unload it."""
-        checked(bindings.cuModuleUnload(self._module), "unloading the kernel that resizes")
-
-    def __call__(self, stream: int, blocks: tuple[int, int, int], table: int, batch: int, size: int) -> None:
-        import ctypes
-
-        arguments = ((table, batch, size), (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int))
-        launched = bindings.cuLaunchKernel(self._function, *blocks, THREADS, 1, 1, 0, stream, arguments, 0)
-        checked(launched, "resizing photographs")
-
-
-def _kernel(compute_capability: str) -> _Kernel:
-    """Compile the kernel for a GPU.
-
-    Raises
-    ------
-    DeviceError
-        If NVRTC is not there, or knows no such GPU.
-    """
-    from cuda.bindings import nvrtc
-
-    doing = f"compiling {KERNEL.name} with NVRTC (pip install nvidia-cuda-nvrtc, in the version of the driver's CUDA)"
-    try:
-        program = checked(nvrtc.nvrtcCreateProgram(KERNEL.read_bytes(), KERNEL.name.encode(), 0, [], []), doing)
-    except RuntimeError as error:  # the library cannot be loaded
-        message = f"{error}: {doing}"
-        raise DeviceError(message) from error
-    # Without fused operations: OpenCV's weights are rounded after each.
-    options = [f"--gpu-architecture=sm_{compute_capability.replace('.', '')}".encode(), b"--fmad=false"]
-    checked(nvrtc.nvrtcCompileProgram(program, len(options), options), doing)
-    # For this GPU alone: a driver that is older than NVRTC would refuse its PTX.
-    compiled = b" " * checked(nvrtc.nvrtcGetCUBINSize(program), doing)
-    checked(nvrtc.nvrtcGetCUBIN(program, compiled), doing)
-    checked(nvrtc.nvrtcDestroyProgram(program), doing)
-    return _Kernel(compiled)

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from time import sleep
 from typing import NamedTuple, Protocol
 from urllib.parse import unquote_plus, urlsplit
@@ -292,11 +293,10 @@ class Client(Closing):
             return body
 
         (connection,) = self.connections(request.place.bucket)
-        try:
+        with ExitStack() as undo:
+            undo.callback(connection.close)  # what was not received must not answer the next request
             body = self.receive(connection, request, taken, first=False)
-        except BaseException:
-            connection.close()  # what was not received must not answer the next request
-            raise
+            undo.pop_all()
         return found[0], body
 
     def read(self, place: ObjectPath, most: int) -> bytes:

@@ -7,6 +7,7 @@ over TLS every byte is, for it is decrypted on the way.
 
 from collections import deque
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import NamedTuple
 
 from inferkit.errors import BrokenTransferError, ReplacedError
@@ -52,7 +53,9 @@ def fetch(client: Client, parts: Sequence[Part], lanes: int) -> None:
         return
     connections = client.connections(parts[0].place.bucket, lanes)
     waiting: deque[tuple[Connection, Part, bool]] = deque()
-    try:
+    with ExitStack() as undo:
+        for connection in connections:  # answers that nobody received must not be taken for those of other requests
+            undo.callback(connection.close)
         for index, part in enumerate(parts):
             if len(waiting) == lanes:
                 _receive(client, *waiting.popleft())
@@ -60,10 +63,7 @@ def fetch(client: Client, parts: Sequence[Part], lanes: int) -> None:
             waiting.append((connection, part, _sent(client, connection, part)))
         while waiting:
             _receive(client, *waiting.popleft())
-    except BaseException:
-        for connection in connections:
-            connection.close()  # answers that nobody received must not be taken for those of other requests
-        raise
+        undo.pop_all()
 
 
 def _sent(client: Client, connection: Connection, part: Part) -> bool:

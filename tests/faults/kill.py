@@ -75,7 +75,7 @@ class Arena:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.staged = SHM / f"inferkit-kill-{os.getpid()}"
-        for name in ("home", "tmp", "work"):
+        for name in ("home", "tmp", "out"):
             (folder / name).mkdir()
         self._inferkit(
             "dataset", "make", "", folder / "set", "--size", "64", "--limit", "4000", "--images-per-file", "50"
@@ -106,9 +106,9 @@ class Arena:
 
     def clear(self) -> None:
         """Remove what commands made."""
-        for path in (self.folder / "work", self.folder / "tmp", self.staged):
+        for path in (self.folder / "out", self.folder / "tmp", self.staged):
             shutil.rmtree(path, ignore_errors=True)
-        (self.folder / "work").mkdir()
+        (self.folder / "out").mkdir()
         (self.folder / "tmp").mkdir()
 
 
@@ -259,7 +259,7 @@ def become_private() -> None:
 
 def check_run(arena: Arena) -> Iterator[str]:
     """Notebooks under their names are whole, and what was measured can be read."""
-    for path in (arena.folder / "work").rglob("*.ipynb"):
+    for path in (arena.folder / "out").rglob("*.ipynb"):
         if path.name.startswith("."):
             continue
         try:
@@ -270,7 +270,7 @@ def check_run(arena: Arena) -> Iterator[str]:
 
 def check_set(arena: Arena) -> Iterator[str]:
     """A data set is whole, or half made and said to be so."""
-    for folder in (arena.folder / "work").iterdir():
+    for folder in (arena.folder / "out").iterdir():
         if (folder / JOURNAL_NAME).exists() or not (folder / "dataset.json").exists():
             continue
         try:
@@ -296,20 +296,20 @@ def check_staged(arena: Arena) -> Iterator[str]:
 
 KINDS = {
     "one": Kind(
-        "run {0}/one.yaml --only 03a --out {0}/work",
+        "run {0}/one.yaml --only 03a --out {0}/out",
         ("command", "command", "terminal", "ipykernel_launcher", "ranks.rank", "fio\0--readonly"),
         check_run,
         (0, 3),
     ),
     "two": Kind(
-        "run {0}/two.yaml --only 03c --out {0}/work",
+        "run {0}/two.yaml --only 03c --out {0}/out",
         ("command", "terminal", "ipykernel_launcher", "ranks.rank"),
         check_run,
         (0, 3),
     ),
-    "random": Kind("dataset make RANDOM {0}/work/set --limit 3000", ("command", "terminal"), check_set),
+    "random": Kind("dataset make RANDOM {0}/out/set --limit 3000", ("command", "terminal"), check_set),
     "photographs": Kind(
-        "dataset make {0}/photographs {0}/work/photos --size 96 --images-per-file 5 --workers 2",
+        "dataset make {0}/photographs {0}/out/photos --size 96 --images-per-file 5 --workers 2",
         ("command", "terminal", "spawn_main"),
         check_set,
     ),
