@@ -17,7 +17,7 @@ from inferkit.dataset.format import open_dataset
 from inferkit.dataset.manifest import HASHES_NAME
 from inferkit.dataset.tensors import Dataset, image_hash
 from inferkit.devices.cpu import CpuDevice
-from tests.mounting import Mounts
+from tests.mounting import Mounts, mount_apart
 
 if importlib.util.find_spec("hypothesis"):
     from hypothesis import HealthCheck, settings
@@ -94,6 +94,11 @@ def shm(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def mounts_of_our_own() -> None:
+    mount_apart()
 
 
 @pytest.fixture
