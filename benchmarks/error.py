@@ -1,11 +1,13 @@
 """How often the 95 % interval of a figure covers the long-run mean: 90 to 99 of 100 is what it should.
 
-Simulated (the default, seconds): batches of a made-up clock run through the real timeline, quiet and disturbed, with a
-fixed number of windows and with windows that are added until the figure is steady. The long-run mean is known.
+Simulated (the default, seconds): batches of a made-up clock run through the real timeline, quiet and disturbed, one
+window in each of a fixed number of processes, and in processes that are added until the figure is steady. Each process
+has a speed of its own, within 2 % of the mean by chance. The long-run mean is known.
 
-Real (``--real N``): N repetitions each, in alternation, of a pipeline of one process on one CPU, left alone and with a
-second process that takes that CPU by turns of chance length. The long-run mean is that of all repetitions, so that a
-machine which somebody else disturbs for minutes shows as repetitions that lie apart: use a quiet one.
+Real (``--real N``): N repetitions each, in alternation, of a pipeline as notebook 03b measures it, in fresh processes
+on one CPU, left alone and with a second process that takes that CPU by turns of chance length. The long-run mean is
+that of all repetitions, so that a machine which somebody else disturbs for minutes shows as repetitions that lie apart:
+use a quiet one.
 """
 
 import argparse
@@ -13,23 +15,27 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, repeat
 from unittest.mock import patch
 
 import numpy as np
 
+from inferkit.measure.repetition import until_steady
 from inferkit.pipeline.timeline import Timeline
+from inferkit.plan.points import Point
 from inferkit.ranks.launch import launch
 from inferkit.records.figures import Figure
-from inferkit.records.job import DeviceOptions, PipelineJob, ReadOptions, Window
+from inferkit.records.job import DeviceOptions, Job, Outcome, PipelineJob, ReadJob, ReadOptions, Window
 
 BATCH_S = 0.001
 """Of a batch while no other takes half of the CPU."""
-FIXED = Window(warmup_s=0.1, duration_s=0.5, repeats=3)
-STEADY = FIXED.changed(target=0.025, longest_s=10.0)
-REAL = Window(warmup_s=0.5, duration_s=0.5, repeats=3)
+FIXED = Window(warmup_s=0.1, duration_s=0.5, repeats=3, target=0.025, longest_s=0.0)
+STEADY = FIXED.changed(longest_s=10.0)
+REAL = Window(warmup_s=0.3, duration_s=0.5, repeats=3, target=0.025, longest_s=0.0)
+APART = 0.02
+"""Standard deviation of the processes' own speeds."""
 TURN_S = 0.02
 """Turns of the disturbance last so long on average."""
 DISTURBANCE = f"""
@@ -97,16 +103,28 @@ CASES: dict[str, tuple[Callable[[np.random.Generator], Gaps], float]] = {
 """Time per batch, and the long-run rate."""
 
 
-def simulated(gaps: Gaps, window: Window) -> Figure | None:
-    """Measure batches of one image that take such times, by a made-up clock."""
+def process(gaps: Gaps, window: Window, speed: float) -> Outcome:
+    """Measure batches of one image that take such times, by a made-up clock, in a process of some speed."""
     now = 0
     with patch("inferkit.pipeline.timeline.monotonic_ns", lambda: now):
         timeline = Timeline(window, ("infer",), lambda progress: None)
         for gap in gaps:
-            before, now = now, now + int(gap * 1e9)
+            before, now = now, now + int(gap / speed * 1e9)
             if timeline.add(1, 1, before, now):
                 break
-    return timeline.figure()
+    return Outcome(repeats=timeline.repeats, stages={}, measured=timeline.figure())
+
+
+def simulated(
+    gaps: Callable[[np.random.Generator], Gaps], window: Window, chance: np.random.Generator
+) -> Figure | None:
+    """Measure in one process after another."""
+    job = ReadJob(window=window, reading=ReadOptions())
+
+    def measured(jobs: Sequence[Job], nth: int) -> Outcome:
+        return process(gaps(chance), jobs[0].window, 1 + APART * chance.normal())
+
+    return until_steady(Point("read", {}, (job,)), measured).measured
 
 
 def show(name: str, figures: list[Figure | None], mean: float) -> None:
@@ -125,7 +143,7 @@ def simulate(repetitions: int) -> None:
     for name, (gaps, mean) in CASES.items():
         for kind, window in (("fixed", FIXED), ("steady", STEADY)):
             chance = np.random.default_rng(1)
-            figures = [simulated(gaps(chance), window) for _ in range(repetitions)]
+            figures = [simulated(gaps, window, chance) for _ in range(repetitions)]
             show(f"simulated_{name}_{kind}", figures, mean)
 
 
@@ -143,12 +161,18 @@ def disturbance(*, wanted: bool) -> Iterator[None]:
 
 
 def measure(window: Window) -> Figure | None:
-    """Measure a pipeline of images that lie in memory, without inference, in a process of its own."""
+    """Measure a pipeline of images that lie in memory, without inference."""
     reading = ReadOptions(reader="memory", dtype="uint8", shape=(3, 64, 64), batch_size=32)
-    with launch(PipelineJob(window=window, device=DeviceOptions(), reading=reading)) as rank:
+    job = PipelineJob(window=window, device=DeviceOptions(), reading=reading)
+    return until_steady(Point("pipeline", {}, (job,)), in_a_process).measured
+
+
+def in_a_process(jobs: Sequence[Job], nth: int) -> Outcome:
+    """Measure in a process that is started for it."""
+    with launch(jobs[0]) as rank:
         rank.wait(60)
         rank.start()
-        return rank.result(60).measured
+        return rank.result(60)
 
 
 def repeat_real(repetitions: int) -> None:

@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from time import monotonic, monotonic_ns, sleep
 
 import xxhash
@@ -22,7 +22,7 @@ from inferkit.plan.fingerprint import code_digest
 from inferkit.plan.points import Point
 from inferkit.ranks.group import Group
 from inferkit.records.host import Host
-from inferkit.records.job import JOB, Outcome, ProgressTrace, RankProgress
+from inferkit.records.job import JOB, Outcome, RankProgress
 from inferkit.records.params import MultiProcess
 from inferkit.records.place import Placement
 
@@ -71,19 +71,12 @@ class NodePlan:
 
 @dataclass(frozen=True)
 class Report:
-    """How far a node is; as of a group of ranks.
-
-    Parameters
-    ----------
-    repeats
-        The windows that ``passed`` is of.
-    """
+    """How far a node is; as of a group of ranks."""
 
     ready: bool
     note: str
     progress: RankProgress | None
-    repeats: int
-    passed: list[ProgressTrace] = field(default_factory=list)
+    passed: bool
     outcome: Outcome | None = None
     lacking: tuple[str, ...] = ()
 
@@ -145,13 +138,8 @@ class Agent:
         """Let the clocks start at an instant on this node's clock."""
         self._own.start(at_ns, beside)
 
-    def look(self, known: int) -> Report:
+    def look(self) -> Report:
         """Tell how far the ranks are, and hear that somebody still wants them.
-
-        Parameters
-        ----------
-        known
-            The windows whose traces the other side has.
 
         Raises
         ------
@@ -160,15 +148,10 @@ class Agent:
         """
         self._heard = monotonic()
         group = self._own
-        ready, repeats = group.ready(), group.jobs[0].window.repeats
+        ready = group.ready()
         outcome = group.result() if group.answered() else None
-        passed = group.passed() if repeats != known else []
         lacking = tuple(text for rank in group.ranks for text in rank.lacking)
-        return Report(ready, group.note, group.progress, repeats, passed, outcome, lacking)
-
-    def extend(self, repeats: int) -> None:
-        """Let so many windows in all be measured."""
-        self._own.extend(repeats)
+        return Report(ready, group.note, group.progress, group.passed(), outcome, lacking)
 
     def finish(self) -> None:
         """Let the ranks end."""

@@ -11,7 +11,7 @@ from inferkit.cluster.agent import LEASE_S, About, Report
 from inferkit.cluster.clocks import Offset, offset_of
 from inferkit.errors import InferkitError, RankError
 from inferkit.ranks.launch import RankFailure
-from inferkit.records.job import Job, Outcome, ProgressTrace, RankProgress
+from inferkit.records.job import Job, Outcome, RankProgress
 
 POLL_S = 0.2
 ANSWER_S = LEASE_S
@@ -114,9 +114,7 @@ class NodeRanks:
         self.progress: RankProgress | None = None
         self.note = ""
         self.lacking: tuple[str, ...] = ()
-        self._ready = self._told = False
-        self._passed: tuple[int, list[ProgressTrace]] = (0, [])
-        self._repeats = self.jobs[0].window.repeats
+        self._ready = self._passed = self._told = False
         self._outcome: Outcome | None = None
         self._failure: InferkitError | None = None
         self._stopping: Any = None
@@ -140,7 +138,7 @@ class NodeRanks:
                     if order is None:
                         return
                     order()
-                self._hear(self.node.ask("look", self._passed[0]))
+                self._hear(self.node.ask("look"))
             self.after = self.node.clock()
         except InferkitError as error:
             self._failure = error
@@ -151,9 +149,7 @@ class NodeRanks:
         self._ready, self.note, self.lacking = report.ready, report.note, report.lacking
         if report.progress != self.progress:
             self.progress = report.progress
-        if report.passed:
-            self._passed = report.repeats, report.passed
-        self._outcome = report.outcome
+        self._passed, self._outcome = report.passed, report.outcome
 
     def ready(self) -> bool:
         """Tell whether every rank has prepared everything, or the node has failed."""
@@ -163,15 +159,9 @@ class NodeRanks:
         """Agree on the instant, by our clock, at which the node's clocks start."""
         self._orders.put(lambda: self.node.ask("start", at_ns + self.before.offset_ns, list(beside)))
 
-    def passed(self) -> list[ProgressTrace]:
-        """Return the traces of the node's ranks, once all have passed the agreed end."""
-        repeats, traces = self._passed
-        return traces if repeats == self._repeats else []
-
-    def extend(self, repeats: int) -> None:
-        """Tell that so many windows in all are to be measured."""
-        self._repeats = repeats
-        self._orders.put(lambda: self.node.ask("extend", repeats))
+    def passed(self) -> bool:
+        """Tell whether all of the node's ranks have passed the agreed end."""
+        return self._passed
 
     def finish(self) -> None:
         """Tell that the load need not be kept up any longer."""

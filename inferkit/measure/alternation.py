@@ -1,24 +1,21 @@
 """A pipeline stands between two measurements of the ceiling that it is held against: drift cannot pass for a result."""
 
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping
 from math import hypot
-from typing import Any
 
 from inferkit.errors import RankError
 from inferkit.measure.prediction import MODELLED, OVER, predict, rests_on
 from inferkit.measure.recording import run_of
+from inferkit.measure.watch import Again
 from inferkit.plan.points import Plan, Point
 from inferkit.records.figures import Figure, Stage
-from inferkit.records.job import Job, Outcome, short
+from inferkit.records.job import Outcome, short
 from inferkit.records.run import UNSTEADY, Run
 from inferkit.units import percent, rate
-from inferkit.validity.data_origin import FROM_STORAGE
+from inferkit.validity.data_origin import came_from_storage
 
 MOVED = 0.03
 """A ceiling that moved by more than this and by more than its own errors is told of."""
-
-Again = Callable[[Sequence[Job]], Outcome]
-"""Measures jobs in a point's place."""
 
 
 def ceilings_alone(point: Point, outcome: Outcome, nearest: Mapping[str, Run]) -> dict[str, Run]:
@@ -30,7 +27,7 @@ def ceilings_alone(point: Point, outcome: Outcome, nearest: Mapping[str, Run]) -
     return {
         stage: run
         for stage, run in alone.items()
-        if not point.ceilings[stage].cold or (_from_storage(run.facts) and _from_storage(outcome.facts))
+        if not point.ceilings[stage].cold or (came_from_storage(run.facts) and came_from_storage(outcome.facts))
     }
 
 
@@ -71,11 +68,6 @@ def between_ceilings(
             alone = alone | {stage: ceiling}
             if not _over(run_of(plan, point, outcome, alone)):
                 break
-
-
-def _from_storage(facts: Mapping[str, Any]) -> bool:
-    share = (facts.get("storage") or {}).get("from_storage")
-    return share is not None and share >= FROM_STORAGE
 
 
 def _after(plan: Plan, ceiling: Point, before: Run, again: Again) -> Run | str:

@@ -9,6 +9,7 @@ from inferkit.measure.alternation import between_ceilings, ceilings_alone
 from inferkit.measure.interrupts import Interrupts
 from inferkit.measure.peers import Peers
 from inferkit.measure.recording import about, failed_run, run_of
+from inferkit.measure.repetition import until_steady
 from inferkit.measure.watch import Show, Start, run_point, start_here
 from inferkit.plan.points import Plan, Point
 from inferkit.plan.reuse import shown_again
@@ -65,7 +66,7 @@ def _measured_points(plan: Plan, patience: Interrupts, show: Show | None, start:
         stopped, run = False, None
         try:
             again = partial(run_point, plan, index, show, start)
-            outcome = again()
+            outcome = until_steady(point, again)
             run = run_of(plan, point, outcome, ceilings_alone(point, outcome, nearest))
             run = between_ceilings(plan, point, outcome, nearest, again)
             if point.measure == point.job.work:  # what others measure as well

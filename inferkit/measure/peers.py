@@ -10,6 +10,7 @@ from inferkit.errors import PeerError, RankError
 from inferkit.linux.page_cache import evict_all
 from inferkit.measure import fio, nvbandwidth, trtexec
 from inferkit.measure.metrics import measured_of
+from inferkit.measure.watch import Again
 from inferkit.objects.place import is_url
 from inferkit.readers import READERS, find_dataset
 from inferkit.readers.split import split
@@ -28,7 +29,6 @@ DEVICE = "device"
 CEILING_BLOCK, CEILING_DEPTH, CEILING_JOBS = 2**20, 32, 4
 """Large blocks and a deep queue: what the device gives when nothing but itself is in the way."""
 
-Again = Callable[[Sequence[Job]], Outcome]
 """Measures jobs once more, in ranks of their own."""
 
 

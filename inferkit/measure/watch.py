@@ -18,6 +18,9 @@ STALL_S = 120.0
 PERIOD_S = 0.1
 AGAIN = "measuring once more what it is held against"
 
+Again = Callable[[Sequence[Job]], Outcome]
+"""Measures jobs in a point's place."""
+
 
 @dataclass(frozen=True)
 class Status:
@@ -66,10 +69,21 @@ def start_here(jobs: Sequence[Job]) -> Handle | Group:
     return Group(jobs) if jobs[0].place else launch(jobs[0])
 
 
-def run_point(plan: Plan, index: int, show: Show | None, start: Start, others: Sequence[Job] = ()) -> Outcome:
-    """Measure one point in a rank, or ranks, of its own; or other jobs in the point's place."""
-    with start(others or plan.todo[index].jobs) as rank:
-        tell = partial(_tell_again if others else _tell, rank, plan, index, show or _nobody)
+def run_point(
+    plan: Plan, index: int, show: Show | None, start: Start, jobs: Sequence[Job], nth: int | None = None
+) -> Outcome:
+    """Measure jobs of a point in a rank, or ranks, of their own.
+
+    Parameters
+    ----------
+    index
+        The point among those that are measured.
+    nth
+        How many processes have measured the point before, one after another; None: the jobs are for its sake alone.
+    """
+    with start(jobs) as rank:
+        tell = partial(_tell_again, rank) if nth is None else partial(_tell, rank, nth)
+        tell = partial(tell, plan, index, show or _nobody)
         _prepare(rank, tell)
         rank.start()
         _watch(rank, tell)
@@ -116,11 +130,10 @@ def _tell_again(rank: Handle | Group, plan: Plan, index: int, show: Show) -> Non
     show(Status(index, len(todo), todo[index], fraction=1.0, latest=latest, seconds_left=left, note=AGAIN))
 
 
-def _tell(rank: Handle | Group, plan: Plan, index: int, show: Show) -> None:
-    now = rank.progress
-    fraction = now.fraction if now else 0.0
-    todo = plan.todo
-    left = (1 - fraction) * todo[index].job.window.seconds + seconds_of(todo[index + 1 :])
+def _tell(rank: Handle | Group, nth: int, plan: Plan, index: int, show: Show) -> None:
+    now, todo = rank.progress, plan.todo
+    fraction = min(1.0, (nth + (now.fraction if now else 0.0)) / todo[index].processes)  # those added change nothing
+    left = (1 - fraction) * seconds_of(todo[index : index + 1]) + seconds_of(todo[index + 1 :])
     show(
         Status(
             index=index,

@@ -5,6 +5,7 @@ from itertools import islice
 
 from inferkit.batch import Piece
 from inferkit.devices.base import Device
+from inferkit.linux.page_cache import evict_all
 from inferkit.pipeline.held_source import HeldSource
 from inferkit.pipeline.reader_stats import reader_facts
 from inferkit.pipeline.resident_source import ResidentSource
@@ -48,6 +49,9 @@ class Source:
         self._device = device
         self._stack = stack
         self.reader = stack.enter_context(reader_class(options.reader).open(options, device))
+        if options.cold and self.reader.received is None:
+            dataset = self.reader.dataset
+            evict_all(dataset.path(k) for k in range(len(dataset.files)))
         self.batches: Ring | ResidentSource | HeldSource
         self._ring: Ring | None = None
         self._accounting: IoAccounting | ObjectAccounting | None = None

@@ -180,12 +180,6 @@ class Timeline:
         """Return what is to be said of the course of the measured windows."""
         return list(drifted(self._measured_rates())) if self.repeats[1:] else []
 
-    def _extended(self) -> Window:
-        """Return the windows as they are, or with one more because the figure is not steady yet."""
-        figure = self.figure()
-        more = self.window.wants_another(figure.half_width if figure else None)
-        return self.window.changed(repeats=self.window.repeats + 1) if more else self.window
-
     def _open(self, now: int) -> None:
         seconds = self.window.duration_s if self.repeats else self.window.warmup_s
         self._opened_ns, self._end_ns = now, now + int(seconds * 1e9)
@@ -213,8 +207,6 @@ class Timeline:
                 cpu_s=process_time() - self._cpu_s,
             )
         )
-        if self.window.target and len(self.repeats) == self.window.repeats + 1:
-            self.window = self._extended()
         self._open(now)
 
     def _tell(self, now: int) -> None:

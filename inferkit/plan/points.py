@@ -9,7 +9,7 @@ from inferkit.dataset.tensors import Dataset
 from inferkit.machine.placement import picture
 from inferkit.records.figures import Scalar
 from inferkit.records.host import Host
-from inferkit.records.job import Job, reading_of
+from inferkit.records.job import CopyJob, Job, reading_of
 from inferkit.records.notebooks import Stored
 from inferkit.records.params import Parameters
 from inferkit.records.place import Placement
@@ -55,6 +55,22 @@ class Point:
     def job(self) -> Job:
         """What the first rank is told to do; the others differ from it in their place alone."""
         return self.jobs[0]
+
+    @property
+    def processes(self) -> int:
+        """How many measure it, one after another, at the least; see ``Window.repeats``.
+
+        Copies, and what has times per batch but no figure, are measured in one: opening GPUs takes longer than all
+        their windows.
+        """
+        window = self.job.window
+        return window.repeats if window.target and not isinstance(self.job, CopyJob) else 1
+
+    @property
+    def seconds(self) -> float:
+        """The least time that measuring it takes, in all processes together."""
+        window = self.job.window
+        return self.processes * (window.warmup_s + START_S) + window.repeats * window.duration_s
 
     @property
     def cold(self) -> bool:
@@ -121,7 +137,7 @@ class Plan:
         names = list(dict.fromkeys(name for point in self.points for name in point.axes))
         rows = [[point.measure, *(str(point.axes.get(name, "")) for name in names)] for point in self.points]
         lines = text_table(rows, ["measure", *names])
-        reading = sum(point.job.window.seconds for point in self.todo if reads_files(point.job))
+        reading = seconds_of([point for point in self.todo if reads_files(point.job)])
         if self.dataset is not None and reading:
             lines.append(f"data set: {size_told(self.dataset)}, read again and again for {duration(reading)}")
         lines += self.remarks
@@ -148,4 +164,4 @@ def reads_files(job: Job) -> bool:
 
 def seconds_of(points: Sequence[Point]) -> float:
     """Return the least time that points take, one after another."""
-    return sum(point.job.window.seconds + START_S for point in points)
+    return sum(point.seconds for point in points)

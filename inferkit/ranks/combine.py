@@ -70,11 +70,6 @@ def combine(jobs: Sequence[Job], outcomes: Sequence[Outcome], more: Mapping[str,
     )
 
 
-def figure_so_far(traces: Sequence[ProgressTrace], window: Window) -> Figure:
-    """Return the sum of ranks that have passed the end of the windows but still run."""
-    return figure_of_sum(add_up(traces, window), common_repeats([], traces, window))
-
-
 def said_once(outcomes: Sequence[Outcome], field: str) -> list[str]:
     """Say once what several ranks say."""
     return list(dict.fromkeys(text for outcome in outcomes for text in getattr(outcome, field)))

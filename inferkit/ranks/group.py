@@ -8,10 +8,10 @@ from typing import Protocol
 
 from inferkit.closing import Closing
 from inferkit.machine.watchdog import state
-from inferkit.ranks.combine import combine, figure_so_far
+from inferkit.ranks.combine import combine
 from inferkit.ranks.launch import RankFailure, launch
 from inferkit.records.figures import Json
-from inferkit.records.job import Job, Latest, Outcome, ProgressTrace, RankProgress
+from inferkit.records.job import Job, Latest, Outcome, RankProgress
 from inferkit.records.place import Place
 
 BARRIER_S = 0.1
@@ -42,11 +42,8 @@ class Member(Protocol):
     def start(self, at_ns: int, beside: Sequence[int]) -> None:
         """Agree on the instant at which the clock starts, and who measures together."""
 
-    def passed(self) -> list[ProgressTrace]:
-        """Return the traces of all ranks, once they have passed the agreed end."""
-
-    def extend(self, repeats: int) -> None:
-        """Tell that so many windows in all are to be measured."""
+    def passed(self) -> bool:
+        """Tell whether the agreed end has passed."""
 
     def finish(self) -> None:
         """Tell that the load need not be kept up any longer."""
@@ -83,7 +80,7 @@ class Group(Closing):
     jobs
         One for each rank, with its place.
     led
-        Whether others measure beside it: then whoever leads them all says when the windows are over.
+        Whether others measure beside it: then whoever leads them all says when the window is over.
 
     Raises
     ------
@@ -169,7 +166,7 @@ class Group(Closing):
         return self._failure is not None or len(self._outcomes) == len(self.ranks)
 
     def _look(self) -> None:
-        """Take what ranks answered; when all have passed the end, go on or release them; stop all when one is lost."""
+        """Take what ranks answered; release them when all have passed the end; stop all when one is lost."""
         for index, rank in enumerate(self.ranks):
             if self._failure is None and index not in self._outcomes and rank.answered():
                 try:
@@ -180,16 +177,14 @@ class Group(Closing):
             self._keep_time()
 
     def _keep_time(self) -> None:
-        if traces := self.passed():
-            if not self._led:
-                self._go_on_or_finish(traces)
-            return
-        self._look_for_hangs()
+        if not self.passed():
+            self._look_for_hangs()
+        elif not self._led:
+            self.finish()
 
-    def passed(self) -> list[ProgressTrace]:
-        """Return the traces of all ranks, once all have passed the agreed end; nothing until then."""
-        passed = [rank.passed() for rank in self.ranks]
-        return [trace for own in passed for trace in own] if all(passed) else []
+    def passed(self) -> bool:
+        """Tell whether all ranks have passed the agreed end."""
+        return all(rank.passed() for rank in self.ranks)
 
     def _look_for_hangs(self) -> None:
         longest = max(pace.longest_s for pace in self._pace)
@@ -199,22 +194,6 @@ class Group(Closing):
                 why = f"it completed no batch for {silent_s:.0f} s: {state(rank.pid)}{rank.at()}"
                 self._fail(index, why, "RankError", rank.last_words())
                 return
-
-    def _go_on_or_finish(self, traces: Sequence[ProgressTrace]) -> None:
-        """Add a window for all while the sum is not steady and there is time, else release all."""
-        window = self.jobs[0].window
-        figure = figure_so_far(traces, window)
-        if window.wants_another(figure.half_width):
-            self.extend(window.repeats + 1)
-        else:
-            self.finish()
-
-    def extend(self, repeats: int) -> None:
-        """Tell all ranks that so many windows in all are to be measured."""
-        window = self.jobs[0].window.changed(repeats=repeats)
-        self.jobs = [job.changed(window=window) for job in self.jobs]
-        for rank in self.ranks:
-            rank.extend(repeats)
 
     def finish(self) -> None:
         """Tell all ranks that they need not keep their load up any longer."""

@@ -25,8 +25,7 @@ class GroupTimeline(Timeline):
     start_ns
         The agreed start; the windows end together, ``window.seconds`` after it.
     passed
-        Is told the trace when a batch was completed after the agreed end and the rank's own windows are over: once, and
-        again after each :meth:`extend`.
+        Is called when a batch was completed after the agreed end and the rank's own windows are over.
     finish
         Set once all ranks have passed.
     """
@@ -37,7 +36,7 @@ class GroupTimeline(Timeline):
         stages: tuple[str, ...],
         report: Callable[[RankProgress], None],
         start_ns: int,
-        passed: Callable[[ProgressTrace], None],
+        passed: Callable[[], None],
         finish: threading.Event,
     ) -> None:
         super().__init__(window, stages, report)
@@ -53,19 +52,8 @@ class GroupTimeline(Timeline):
         enough = super().add(images, nbytes, *times)
         if enough and not self._passed.is_set() and monotonic_ns() >= self._agreed_end_ns:
             self._passed.set()
-            self._tell_passed(self.trace())
+            self._tell_passed()
         return enough and self._finish.is_set()
-
-    def extend(self, repeats: int) -> None:
-        """Measure on until so many windows are over: all ranks are told the same."""
-        window = self.window.changed(repeats=repeats)
-        self._agreed_end_ns = self._zero_ns + int(window.seconds * 1e9)
-        self.window = window
-        self._passed.clear()
-
-    def _extended(self) -> Window:
-        """Leave it to the parent, who knows the sum, whether there are more windows."""
-        return self.window
 
     def warnings(self) -> list[str]:
         """Say nothing of this rank's own course: the sum's counts."""

@@ -22,7 +22,7 @@ from inferkit.machine.watched import watched
 from inferkit.objects.place import is_url
 from inferkit.os_errors import hinted, system_refusal
 from inferkit.readers import find_dataset
-from inferkit.records.job import Job, Outcome, ProgressTrace, RankProgress, reading_of
+from inferkit.records.job import Job, Outcome, RankProgress, reading_of
 from inferkit.records.place import Place
 
 STUCK_S = 5.0
@@ -55,7 +55,7 @@ class Handle(Closing):
         self._answer: dict[str, Any] | None = None
         self._stopped = False
         self._ready = threading.Event()
-        self._passed: list[ProgressTrace] = []
+        self._passed = False
         self._paths: list[str] = []
         self._told_where = threading.Event()
         self.binding = binding(job.place) if job.place else Binding()
@@ -113,7 +113,7 @@ class Handle(Closing):
         if kind == "ready":
             self._ready.set()
         elif kind == "passed":
-            self._passed = [ProgressTrace.model_validate(event["trace"])]
+            self._passed = True
         elif kind == "note":
             self.note = str(event["text"])
         elif kind == "at":
@@ -163,14 +163,9 @@ class Handle(Closing):
         """Wait until the rank is ready, at most so long."""
         self._ready.wait(timeout_s)
 
-    def passed(self) -> list[ProgressTrace]:
-        """Return how far the rank, one of several, was when it passed the agreed end; nothing until then."""
+    def passed(self) -> bool:
+        """Tell whether the rank, one of several, has passed the agreed end."""
         return self._passed
-
-    def extend(self, repeats: int) -> None:
-        """Tell the rank, one of several, that so many windows in all are to be measured."""
-        self._passed = []
-        self._say(json.dumps({"repeats": repeats}))
 
     def finish(self) -> None:
         """Tell the rank, one of several, that it need not keep its load up any longer."""

@@ -1,12 +1,12 @@
 """A rank: a process that measures one job and tells its parent, in JSON lines, how it goes.
 
 In: the job, then ``{"start_ns": …, "beside": […]}`` (the agreed instant on ``CLOCK_MONOTONIC``, and the processes of
-the ranks that measure together). To one of several ranks, which keep their load up until the end: ``{"repeats": …}``
-(so many windows in all, as the sum is not steady yet), and ``{"finish": true}``. When the pipe closes, the parent is
-gone or wants no more, and the rank ends at once. ``{"where": true}`` asks a rank that does not go on for the paths that
-its threads are at (``{"event": "at", "paths": […]}``).
-Out: ``{"event": "ready"}``, ``{"event": "progress", …}`` …, ``{"event": "passed", "trace": …}`` (the agreed end, by one
-of several), then ``result`` or ``failure``.
+the ranks that measure together). To one of several ranks, which keep their load up until the end:
+``{"finish": true}``. When the pipe closes, the parent is gone or wants no more, and the rank ends at once.
+``{"where": true}`` asks a rank that does not go on for the paths that its threads are at
+(``{"event": "at", "paths": […]}``).
+Out: ``{"event": "ready"}``, ``{"event": "progress", …}`` …, ``{"event": "passed"}`` (the agreed end, by one of
+several), then ``result`` or ``failure``.
 """
 
 import gc
@@ -32,7 +32,7 @@ from inferkit.os_errors import system_refusal
 from inferkit.pipeline.timeline import Timeline
 from inferkit.pipeline.workloads import WORKLOADS
 from inferkit.ranks.group_timeline import GroupTimeline
-from inferkit.records.job import JOB, Outcome, ProgressTrace, RankProgress, device_of
+from inferkit.records.job import JOB, Outcome, RankProgress, device_of
 
 SHOWN_UNITS = {"share", "W", "Hz", "°C", "bytes/s"}
 """Units of the samples that become series; counters and bits are summarised."""
@@ -68,8 +68,6 @@ class _Parent:
             if "start_ns" in command:
                 self.start_ns, self.beside = command["start_ns"], command["beside"]
                 self._start.set()
-            if "repeats" in command and self.timeline is not None:
-                self.timeline.extend(command["repeats"])
             if "finish" in command:
                 self._finish.set()
             if "where" in command:
@@ -103,8 +101,8 @@ class _Parent:
         self.timeline = GroupTimeline(self.job.window, stages, self.progress, self.start_ns, self.passed, self._finish)
         return self.timeline
 
-    def passed(self, trace: ProgressTrace) -> None:
-        self.tell("passed", trace=trace.model_dump(mode="json"))
+    def passed(self) -> None:
+        self.tell("passed")
 
     def progress(self, progress: RankProgress) -> None:
         latest = progress.latest.changed(machine=self.samples())

@@ -31,12 +31,12 @@ class Window(_Part):
     duration_s, images
         Each window lasts at least so many seconds and so many images.
     repeats
-        Windows, one right after the other, at the least.
+        Windows, at the least: each in a process of its own, but those of bare copies, which follow one another in one.
     target
-        Half-width of the 95 % interval ÷ the mean at which a figure is steady: windows are added, and the warm-up is
-        prolonged, until then. 0: neither.
+        Half-width of the 95 % interval ÷ the mean at which a figure is steady: processes are added until then, and in
+        each the warm-up is prolonged until the rate no longer drifts. 0: neither.
     longest_s
-        All windows together last no longer than this because of ``target``.
+        All processes together, their starts included, take no longer than this because of ``target``.
     """
 
     warmup_s: float = 0.5
@@ -46,10 +46,10 @@ class Window(_Part):
     target: float = 0.0
     longest_s: float = 0.0
 
-    def wants_another(self, half_width: float | None) -> bool:
-        """Tell whether one more window is needed, and allowed, after so many as ``repeats`` says."""
+    def wants_another(self, half_width: float | None, needed_s: float) -> bool:
+        """Tell whether one more process is needed, and allowed where all with it need so much time."""
         unsteady = half_width is None or half_width > self.target
-        return self.target > 0 and unsteady and self.duration_s * (self.repeats + 1) <= self.longest_s
+        return self.target > 0 and unsteady and needed_s <= self.longest_s
 
     @property
     def seconds(self) -> float:
@@ -58,7 +58,7 @@ class Window(_Part):
 
 
 PROFILES: dict[str, Window] = {
-    "demo": Window(warmup_s=0.5, duration_s=1.0, repeats=3, target=0.1, longest_s=9.0),
+    "demo": Window(warmup_s=0.5, duration_s=1.0, repeats=3, target=0.1, longest_s=15.0),
     "quick": Window(warmup_s=5.0, duration_s=30.0, repeats=3, target=0.025, longest_s=600.0),
     # MLPerf Inference rules, Offline scenario: at least 600 s and 24,576 samples.
     "mlperf": Window(warmup_s=10.0, duration_s=600.0, repeats=5, images=24_576, target=0.01, longest_s=7200.0),
@@ -103,6 +103,8 @@ class ReadOptions(Images):
         ``uniform`` or ``all``, see :func:`inferkit.readers.split.split`.
     evict
         Drop the pages of what was read from the page cache.
+    cold
+        Drop the files' pages from it before the clock starts, since another process found them so.
     resize, fast
         How a reader that decodes does it.
     decoders
@@ -123,6 +125,7 @@ class ReadOptions(Images):
     threads: int = 1
     split: str = "uniform"
     evict: bool = False
+    cold: bool = False
     resize: str = "stretch"
     fast: bool = False
     decoders: int = 1
@@ -247,9 +250,13 @@ def reading_of(job: Job) -> ReadOptions | None:
 
 def short(job: Job) -> Job:
     """Return a job that measures the same in a single window, with nothing verified or logged besides."""
+    return unverified(job).changed(window=job.window.changed(repeats=1, target=0.0), batch_log="")
+
+
+def unverified(job: Job) -> Job:
+    """Return a job that measures the same, with no image looked at before."""
     reading = reading_of(job)
-    unverified = {} if reading is None else {"reading": reading.changed(verify_batches=0)}
-    return job.changed(window=job.window.changed(repeats=1, target=0.0), batch_log="", **unverified)
+    return job if reading is None else job.changed(reading=reading.changed(verify_batches=0))
 
 
 def device_of(job: Job) -> DeviceOptions | None:
@@ -319,6 +326,8 @@ class Outcome(Record):
         Why it is INVALID already.
     traces
         Of a rank that measures together with others, or of several.
+    others
+        What further processes measured of the same, one after another.
     """
 
     repeats: list[Repeat]
@@ -330,3 +339,4 @@ class Outcome(Record):
     reasons: list[str] = Field(default_factory=list)
     measured: Figure | None = None
     traces: list[ProgressTrace] = Field(default_factory=list)
+    others: list["Outcome"] = Field(default_factory=list)

@@ -1,6 +1,6 @@
 """Whether a run's bytes came from where its parameters declare: storage, or memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from inferkit.readers import READERS
@@ -37,6 +37,12 @@ class Finding(NamedTuple):
 
     kind: str
     text: str
+
+
+def came_from_storage(facts: Mapping[str, Json]) -> bool:
+    """Tell whether what was read is known to have come from the storage, and not from memory."""
+    share = (facts.get("storage") or {}).get("from_storage")
+    return share is not None and share >= FROM_STORAGE
 
 
 def weigh(source: str, reading: ReadOptions, storage: dict[str, Json] | None) -> Iterator[Finding]:

@@ -55,19 +55,19 @@ class Disturbance(NamedTuple):
     excused: float = 0.0
 
 
-def disturbances(profile: str, facts: Mapping[str, Any]) -> Iterator[Finding]:
-    """Judge what was counted beside a run, of each rank where there are several.
+def disturbances(profile: str, processes: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    """Judge what was counted beside a run by the worst of its processes, and of their ranks where there are several.
 
     Parameters
     ----------
     profile
         ``demo`` warns where the others refuse.
-    facts
-        Of a run: ``cpus`` and ``pauses``, or ``ranks`` that have them; ``storage``.
+    processes
+        Facts of each: ``cpus`` and ``pauses``, or ``ranks`` that have them; ``storage``.
     """
-    ranks: Sequence[Mapping[str, Any]] = facts.get("ranks", [facts])
+    ranks: Sequence[Mapping[str, Any]] = [own for facts in processes for own in facts.get("ranks", [facts])]
     known = [own for own in ranks if "cpus" in own and own["cpus"]["seconds"] >= LEAST_S]
-    daemon = bool(facts.get("storage", {}).get("fuse"))
+    daemon = any(facts.get("storage", {}).get("fuse") for facts in processes)
     for kind in (_pauses, _foreign, _throttled, _stolen, _swapped):
         found = [(kind(own), own) for own in known]
         if found:

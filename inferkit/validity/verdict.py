@@ -1,5 +1,6 @@
 """The verdict: whether a figure is what it says it is."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -19,6 +20,9 @@ MLPERF_SPREAD = 0.05
 """Largest distance of any repeat from the mean in profile mlperf (MLPerf Storage: runs within 5 %)."""
 
 
+_FIGURES = re.compile(r"[\d.,]*\d")
+
+
 @dataclass
 class Judgement:
     """What speaks against a figure, what nobody could check, and what a reader should know."""
@@ -26,6 +30,13 @@ class Judgement:
     reasons: list[str] = field(default_factory=list)
     unverified: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    def add(self, other: "Judgement") -> None:
+        """Add what speaks against a further process, but what was said before with other figures."""
+        for name in ("reasons", "unverified", "warnings"):
+            own = getattr(self, name)
+            said = {_FIGURES.sub("#", text) for text in own}
+            own += [text for text in getattr(other, name) if _FIGURES.sub("#", text) not in said]
 
 
 def judge(params: Parameters, job: Job, outcome: Outcome, measured: Figure | None) -> Judgement:
@@ -36,16 +47,13 @@ def judge(params: Parameters, job: Job, outcome: Outcome, measured: Figure | Non
     params, job, outcome, measured
         What was asked, what the rank was told, what it answered, and the figure made of that.
     """
-    found = Judgement(list(outcome.reasons), list(outcome.unverified), list(outcome.warnings))
+    found, processes = Judgement(), [outcome, *outcome.others]
     _window(params, job, found)
     _spread(params, outcome, measured, found)
-    reading, device = reading_of(job), device_of(job)
-    if isinstance(params, Reading) and reading is not None and reading.reader in params.readers and not reading.held:
-        _take(weigh(params.source, reading, outcome.facts.get("storage")), found)
-    _take(decoding(outcome.facts), found)
-    _take(disturbances(params.profile, outcome.facts), found)
-    if device is not None and device.kind == "cuda":
-        _gpus(outcome.facts.get("gpus", {}), found)
+    for process in processes:
+        found.add(_of_process(params, job, process))
+    _take(disturbances(params.profile, [process.facts for process in processes]), found)
+    reading = reading_of(job)
     if (
         reading is not None
         and READERS[reading.reader].capabilities.has_files
@@ -53,6 +61,18 @@ def judge(params: Parameters, job: Job, outcome: Outcome, measured: Figure | Non
         and "pixels" not in outcome.facts
     ):
         found.unverified.append("content of the images: " + _why_not_verified(reading))
+    return found
+
+
+def _of_process(params: Parameters, job: Job, outcome: Outcome) -> Judgement:
+    """Weigh what one process, or one group of ranks, told."""
+    found = Judgement(list(outcome.reasons), list(outcome.unverified), list(outcome.warnings))
+    reading, device = reading_of(job), device_of(job)
+    if isinstance(params, Reading) and reading is not None and reading.reader in params.readers and not reading.held:
+        _take(weigh(params.source, reading, outcome.facts.get("storage")), found)
+    _take(decoding(outcome.facts), found)
+    if device is not None and device.kind == "cuda":
+        _gpus(outcome.facts.get("gpus", {}), found)
     return found
 
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from inferkit.pipeline.durations import Durations
 from inferkit.ranks.aggregate import add_up, common_repeats, common_series, common_stages
-from inferkit.ranks.combine import combine, figure_so_far
-from inferkit.records.figures import Quantiles, Repeat, Series, Stage
+from inferkit.ranks.combine import combine, figure_of_sum
+from inferkit.records.figures import Figure, Quantiles, Repeat, Series, Stage
 from inferkit.records.job import (
     CopyJob,
     DeviceOptions,
@@ -87,11 +87,15 @@ def test_ranks_that_never_ran_together_have_no_overlap() -> None:
     assert "only 0.0 % of the windows" in found.reasons[0]
 
 
+def figure(traces: list[ProgressTrace]) -> Figure:
+    return figure_of_sum(add_up(traces, WINDOW), common_repeats([], traces, WINDOW))
+
+
 def test_steady_ranks_have_no_error_and_too_few_batches_tell_none() -> None:
-    figure = figure_so_far([trace(100.0), trace(50.0)], WINDOW)
-    assert figure.images_per_s == pytest.approx(150.0)
-    assert figure.half_width == pytest.approx(0.0, abs=1e-6)
-    assert figure_so_far([trace(100.0), trace(10.0)], WINDOW).half_width is None  # 6 batches in the windows
+    steady = figure([trace(100.0), trace(50.0)])
+    assert steady.images_per_s == pytest.approx(150.0)
+    assert steady.half_width == pytest.approx(0.0, abs=1e-6)
+    assert figure([trace(100.0), trace(10.0)]).half_width is None  # 6 batches in the windows
 
 
 def test_the_error_is_that_of_the_sum_of_the_courses() -> None:
@@ -100,8 +104,8 @@ def test_the_error_is_that_of_the_sum_of_the_courses() -> None:
     ups, downs = (
         trace(100.0).model_copy(update={"images": np.cumsum(1 + sign * turns / 100).tolist()}) for sign in (1, -1)
     )
-    together = figure_so_far([ups, downs], WINDOW)
-    both_up = figure_so_far([ups, ups], WINDOW)
+    together = figure([ups, downs])
+    both_up = figure([ups, ups])
     assert together.half_width == pytest.approx(0.0, abs=1e-6)
     assert both_up.half_width is not None
     assert both_up.half_width > 0.005

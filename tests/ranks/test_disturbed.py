@@ -36,7 +36,7 @@ def measured(rank: Handle | Group, while_it_measures: Callable[[], None] = lambd
 
 
 def said(outcome: Outcome, kind: str, profile: str = "quick") -> list[str]:
-    return [finding.text for finding in disturbances(profile, outcome.facts) if finding.kind == kind]
+    return [finding.text for finding in disturbances(profile, [outcome.facts]) if finding.kind == kind]
 
 
 @contextmanager

@@ -276,22 +276,6 @@ def test_no_rank_outlives_a_killed_parent(stuck: bool) -> None:
     until(lambda: all(gone(pid) for pid in pids))
 
 
-def test_ranks_go_on_together_until_their_sum_is_steady_or_the_time_is_up() -> None:
-    never = SHORT.changed(target=1e-9, longest_s=0.9)  # four windows of 0.2 s
-    with Group(copying(2, never)) as group:
-        until(group.ready)
-        group.start()
-        outcome = group.result(PATIENCE_S)
-    assert [repeat.warmup for repeat in outcome.repeats] == [True, False, False, False, False]
-    assert outcome.facts["group"]["end_s"] == pytest.approx(0.9)
-    assert outcome.facts["group"]["overlap"] == 1.0
-    assert all(repeat.cpu_s is not None for repeat in outcome.repeats)
-    with Group(copying(2, never.changed(target=1e9))) as group:
-        until(group.ready)
-        group.start()
-        assert len(group.result(PATIENCE_S).repeats) == 3
-
-
 def test_what_ranks_do_at_the_moment_is_added_up() -> None:
     one = Latest(images_per_s=1.0, bytes_per_s=10.0, batches={"read": 0.5, "wait": 1.0}, machine={"host_cpu": 0.2})
     other = Latest(images_per_s=2.0, bytes_per_s=20.0, batches={"read": 1.0}, machine={"gpu0_busy": 0.9})

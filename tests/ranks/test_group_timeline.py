@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from inferkit.pipeline import timeline as timeline_module
 from inferkit.ranks import group_timeline as group_timeline_module
 from inferkit.ranks.group_timeline import GroupTimeline
-from inferkit.records.job import ProgressTrace, Window
+from inferkit.records.job import Window
 from tests.pipeline.conftest import ignore
 
 WINDOW = Window(warmup_s=0.1, duration_s=0.2, repeats=2)
@@ -36,7 +36,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_it_goes_on_until_all_have_passed(clock: Clock) -> None:
     passed, finish = [], threading.Event()
-    own = GroupTimeline(WINDOW, (), ignore, clock.ns, lambda trace: passed.append(clock.ns), finish)
+    own = GroupTimeline(WINDOW, (), ignore, clock.ns, lambda: passed.append(clock.ns), finish)
     finished = []
     for _ in range(20):
         clock.ns += SECOND // 20
@@ -54,7 +54,7 @@ def test_told_to_finish_before_its_own_windows_are_over_it_completes_them(clock:
     finish.set()
     passed: list[int] = []
     agreed = clock.ns - SECOND
-    own = GroupTimeline(WINDOW, (), ignore, agreed, lambda trace: passed.append(clock.ns), finish)
+    own = GroupTimeline(WINDOW, (), ignore, agreed, lambda: passed.append(clock.ns), finish)
     answers = []
     for _ in range(12):
         clock.ns += SECOND // 20
@@ -64,35 +64,11 @@ def test_told_to_finish_before_its_own_windows_are_over_it_completes_them(clock:
     assert own.trace().began_s == 1.0
 
 
-def test_it_goes_on_where_the_parent_adds_windows(clock: Clock) -> None:
-    traces: list[ProgressTrace] = []
-    finish = threading.Event()
-    own = GroupTimeline(WINDOW, (), ignore, clock.ns, traces.append, finish)
-
-    def go_on(seconds: float) -> bool:
-        finished = False
-        for _ in range(round(20 * seconds)):
-            clock.ns += SECOND // 20
-            finished = own.add(4, 400)
-        return finished
-
-    go_on(0.6)
-    assert len(traces) == 1
-    own.extend(4)
-    assert not go_on(0.2)
-    assert len(traces) == 1
-    go_on(0.2)
-    assert [trace.ended_s for trace in traces] == pytest.approx([0.5, 0.9])
-    finish.set()
-    assert go_on(0.05)
-    assert own.window.seconds == pytest.approx(0.9)
-
-
-def test_neither_warm_up_nor_windows_are_prolonged_by_one_rank_alone(clock: Clock) -> None:
+def test_a_warm_up_is_not_prolonged_by_one_rank_alone(clock: Clock) -> None:
     finish = threading.Event()
     finish.set()
     wanted = WINDOW.changed(target=0.001, longest_s=60.0)
-    own = GroupTimeline(wanted, (), ignore, clock.ns, lambda trace: None, finish)
+    own = GroupTimeline(wanted, (), ignore, clock.ns, lambda: None, finish)
     count = 0
     while not own.add(count, count):
         clock.ns += SECOND // 50
@@ -106,7 +82,7 @@ def test_the_trace_is_exact_at_completions_and_straight_between(gaps: list[int])
     clock = Clock()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(timeline_module, "monotonic_ns", clock)
-        own = GroupTimeline(WINDOW, (), ignore, clock.ns, lambda trace: None, threading.Event())
+        own = GroupTimeline(WINDOW, (), ignore, clock.ns, lambda: None, threading.Event())
         for gap in gaps:
             clock.ns += gap * 1_000_000
             own.add(7, 70)

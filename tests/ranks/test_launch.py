@@ -70,18 +70,6 @@ def test_result(make_dataset: MakeTensors) -> None:
     assert gone(rank.pid)
 
 
-def test_windows_are_added_until_the_time_is_up(make_dataset: MakeTensors) -> None:
-    window = SHORT.changed(target=1e-9, longest_s=SHORT.duration_s * 4.5)
-    known = make_dataset((20, 20))
-    with launch(ReadJob(window=window, reading=reading(str(known.dataset.folder)))) as rank:
-        until(rank.ready)
-        rank.start()
-        outcome = rank.result(PATIENCE_S)
-    assert len(outcome.repeats) == 5
-    assert outcome.measured is not None
-    assert outcome.measured.half_width is not None
-
-
 def test_failure_keeps_kind_and_traceback() -> None:
     with launch(ReadJob(window=SHORT, reading=reading("/nowhere"))) as rank:
         until(rank.ready)

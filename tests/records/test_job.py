@@ -117,11 +117,10 @@ def test_windows_of_the_profile_unless_a_parameter_says_else() -> None:
     assert window_of(own).seconds == 12
 
 
-def test_another_window_is_wanted_until_the_figure_is_steady_or_the_time_is_up() -> None:
+def test_another_process_is_wanted_until_the_figure_is_steady_or_the_time_is_up() -> None:
     window = Window(duration_s=1.0, repeats=3, target=0.1, longest_s=5.0)
-    assert window.wants_another(0.2)
-    assert window.wants_another(None)
-    assert not window.wants_another(0.1)
-    assert window.changed(repeats=4).wants_another(0.2)
-    assert not window.changed(repeats=5).wants_another(0.2)
-    assert not Window().wants_another(0.9)
+    assert window.wants_another(0.2, 5.0)
+    assert window.wants_another(None, 5.0)
+    assert not window.wants_another(0.1, 5.0)
+    assert not window.wants_another(0.2, 5.1)
+    assert not Window().wants_another(0.9, 0.0)

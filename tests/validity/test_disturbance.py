@@ -33,7 +33,7 @@ def counted(**changes: Any) -> dict[str, Any]:
 
 
 def found(profile: str, **changes: Any) -> list[Finding]:
-    return list(disturbances(profile, counted(**changes)))
+    return list(disturbances(profile, [counted(**changes)]))
 
 
 def kinds(profile: str, **changes: Any) -> list[str]:
@@ -43,8 +43,8 @@ def kinds(profile: str, **changes: Any) -> list[str]:
 @pytest.mark.parametrize("profile", ["demo", "quick", "mlperf"])
 def test_nothing_is_said_of_a_quiet_machine(profile: str) -> None:
     assert found(profile) == []
-    assert list(disturbances(profile, {})) == []  # as of records that counted nothing
-    assert list(disturbances(profile, {"ranks": [{"rank": 0}]})) == []
+    assert list(disturbances(profile, [{}])) == []  # as of records that counted nothing
+    assert list(disturbances(profile, [{"ranks": [{"rank": 0}]}])) == []
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_others_are_named_with_what_they_had() -> None:
 
 def test_storage_in_user_space_works_for_the_run() -> None:
     facts = counted(foreign=0.6, contended=0.6) | {"storage": {"fuse": True}}
-    assert [finding.kind for finding in disturbances("quick", facts)] == ["warning"]
+    assert [finding.kind for finding in disturbances("quick", [facts])] == ["warning"]
 
 
 def test_what_stands_still_for_most_of_the_time_demonstrates_nothing() -> None:
@@ -122,7 +122,7 @@ def test_another_run_makes_a_figure_invalid_that_may_be_quoted() -> None:
 
 def test_of_several_ranks_the_worst_is_named() -> None:
     ranks = [{"rank": 0, **counted()}, {"rank": 1, **counted(stood=0.4)}, {"rank": 2, **counted(stood=0.2)}]
-    (finding,) = disturbances("quick", {"ranks": ranks})
+    (finding,) = disturbances("quick", [{"ranks": ranks}])
     assert finding.kind == "reason"
     assert finding.text.startswith("rank 1: work stood still for 40.0 % of a window")
 
