@@ -252,7 +252,7 @@ class Windows(Parameters):
 
     warmup_s: Seconds = Field(default=0.0, description="seconds before the first window; 0: the profile's")
     duration_s: Seconds = Field(default=0.0, description="seconds of each window; 0: the profile's")
-    repeats: Repeats = Field(default=0, description="windows; 0: the profile's")
+    repeats: Repeats = Field(default=0, description="windows, each in a process of its own; 0: the profile's")
     rerun: Literal["never", "failed", "always"] = Field(
         default="always", description="points measured before: never again, failed or invalid ones again, always again"
     )

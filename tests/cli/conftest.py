@@ -12,7 +12,7 @@ import yaml
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.records.params import MakeDataset
 
-TINY = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 2}
+TINY = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 1}
 WriteConfig = Callable[..., Path]
 
 

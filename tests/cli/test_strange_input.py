@@ -16,7 +16,7 @@ from inferkit.cli.main import main
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.records.params import MakeDataset
 
-TINY = {"engines": ["null"], "batch_sizes": [8], "warmup_s": 0.01, "duration_s": 0.02, "repeats": 2}
+TINY = {"engines": ["null"], "batch_sizes": [8], "warmup_s": 0.01, "duration_s": 0.02, "repeats": 1}
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from inferkit.records.params import Cluster, MakeDataset
 from tests.processes import alive, wait_for
 
 PATIENCE_S = 120.0
-TINY: dict[str, Any] = {"warmup_s": 0.1, "duration_s": 0.2, "repeats": 2, "batch_sizes": [4], "threads": [1]}
+TINY: dict[str, Any] = {"warmup_s": 0.1, "duration_s": 0.2, "repeats": 1, "batch_sizes": [4], "threads": [1]}
 
 
 class Started:

@@ -17,7 +17,7 @@ from tests.browser import lab, playwright
 
 __all__ = ["lab", "playwright"]
 
-TINY = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 2}
+TINY = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 1}
 
 
 @pytest.fixture

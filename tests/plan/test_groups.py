@@ -24,7 +24,7 @@ from tests.machines import dgx
 from tests.measure.test_measure import ranks_of
 from tests.verdicts import verdict
 
-TINY = {"warmup_s": 0.05, "duration_s": 0.15, "repeats": 2}
+TINY = {"warmup_s": 0.05, "duration_s": 0.15, "repeats": 1}
 
 
 @pytest.fixture
