@@ -40,10 +40,12 @@ def test_a_run_tells_what_was_asked_measured_and_on_what_machine(folder: Path) -
 
 def test_the_warm_up_is_in_the_record_and_not_in_the_figure(folder: Path) -> None:
     (run,) = measure(plan(asked(folder)))
-    warmup, kept = run.repeats
-    assert (warmup.warmup, kept.warmup) == (True, False)
+    warmup, *kept = run.repeats
+    assert warmup.warmup
+    assert not any(repeat.warmup for repeat in kept)
     assert run.measured is not None
-    assert run.measured.images_per_s == pytest.approx(kept.images / kept.seconds)
+    seconds = sum(repeat.seconds for repeat in kept)
+    assert run.measured.images_per_s == pytest.approx(sum(repeat.images for repeat in kept) / seconds)
 
 
 def test_altered_bytes_fail_the_point_and_name_the_image(folder: Path) -> None:
@@ -131,7 +133,7 @@ def test_the_first_ctrl_c_finishes_the_point_and_the_second_ends_it(folder: Path
             os.kill(os.getpid(), signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)
-    runs = measure(plan(asked(folder, threads=[1, 2, 3], duration_s=0.3)), press)
+    runs = measure(plan(asked(folder, threads=[1, 2, 3], duration_s=0.8)), press)
     run = next(runs)
     assert [status.stopping for status in pressed] == [False, True][:presses]
     if presses == 1:
@@ -166,7 +168,9 @@ def test_the_time_left_is_that_of_the_points_still_to_measure(folder: Path) -> N
     assert max(status.seconds_left for status in seen) <= planned.seconds
     assert [status.seconds_left for status in seen] == sorted((s.seconds_left for s in seen), reverse=True)
     last = planned.points[1].seconds
-    assert {round(status.seconds_left, 6) for status in seen if (status.index, status.fraction) == (1, 0.0)} == {last}
+    assert {round(status.seconds_left, 6) for status in seen if (status.index, status.fraction) == (1, 0.0)} == {
+        round(last, 6)
+    }
 
 
 def test_progress_never_goes_back_when_a_ceiling_is_measured_again(folder: Path) -> None:

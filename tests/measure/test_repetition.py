@@ -156,7 +156,7 @@ def test_a_record_tells_what_each_process_reached(make_dataset: MakeTensors) -> 
     assert len(run.facts["processes"]) == 3
     mean = sum(own["images_per_s"] for own in run.facts["processes"]) / 3
     assert run.measured.images_per_s == pytest.approx(mean)
-    assert [repeat.warmup for repeat in run.repeats] == [True, False] * 3
+    assert sum(repeat.warmup for repeat in run.repeats) == 3
 
 
 @pytest.mark.parametrize("cold", [False, True])

@@ -81,7 +81,7 @@ def test_03a_reads_every_reader(execute: Any, data: str) -> None:
     for run in runs:
         assert verdict(run) == "VALID", run.failure
         assert run.facts["verified_images"] == 4 * 7
-        assert [repeat.warmup for repeat in run.repeats] == [True, False]
+        assert [repeat.warmup for repeat in run.repeats[:2]] == [True, False]
         assert all(repeat.images == repeat.batches * 7 for repeat in run.repeats)
         assert (run.measured is None) == (run.point["reader"] == "mapped")
 
