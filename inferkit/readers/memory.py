@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inferkit.batch import Piece, Segment
 from inferkit.dataset.tensors import IN_MEMORY, Dataset, TensorFile
@@ -10,6 +11,8 @@ from inferkit.devices.base import HostMemory
 from inferkit.objects.place import Folder
 from inferkit.readers.base import Allocator, Capabilities, Reader
 
+STRIDE = 2**20
+"""Bytes that are made at a time: they stay in the cache until they are where they belong."""
 SYNTHETIC_BYTES = 256 * 2**20
 """Enough that no CPU cache holds the images."""
 
@@ -27,6 +30,14 @@ def in_memory(shape: tuple[int, ...], dtype: str, *, images: int = 0) -> Dataset
     )
 
 
+def _fill(region: NDArray[np.uint8]) -> None:
+    """Fill memory with random bytes, eight from each number: one number for each byte would take 15 times as long."""
+    numbers = np.random.SFC64(0)
+    for start in range(0, len(region), STRIDE):
+        part = region[start : start + STRIDE]
+        part[:] = numbers.random_raw(-(-len(part) // 8)).view(np.uint8)[: len(part)]
+
+
 class MemoryReader(Reader):
     """Fills one region with random images, once, and delivers addresses in it."""
 
@@ -36,11 +47,12 @@ class MemoryReader(Reader):
     def __init__(self, dataset: Dataset, allocator: Allocator, *, evict: bool = False) -> None:
         super().__init__(dataset, allocator, evict=evict)
         self.region: HostMemory = allocator.allocate(dataset.nbytes)
-        random = np.random.default_rng(0)
         if dataset.dtype == "uint8":
-            self.region.array[:] = random.integers(0, 256, dataset.nbytes, np.uint8)
+            _fill(self.region.array)
         else:
-            self.region.array.view(np.float32)[:] = random.random(dataset.nbytes // 4, np.float32) * np.float32(255)
+            pixels = self.region.array.view(np.float32)
+            np.random.default_rng(0).random(out=pixels, dtype=np.float32)
+            pixels *= np.float32(255)
 
     @classmethod
     def find(cls, folder: Folder, dtype: str, shape: tuple[int, ...]) -> Dataset:
