@@ -24,7 +24,7 @@ if importlib.util.find_spec("hypothesis"):
 
     # How fast a machine is at the moment is no property of what is tested.
     slow = [HealthCheck.too_slow]
-    settings.register_profile("inferkit", max_examples=40, deadline=None, suppress_health_check=slow)
+    settings.register_profile("inferkit", max_examples=25, deadline=None, suppress_health_check=slow)
     settings.load_profile("inferkit")
 
 Pixels = npt.NDArray[np.uint8]

@@ -46,6 +46,7 @@ def test_the_wheel_holds_the_package_its_notebooks_and_parameters_and_no_more(wh
     assert names == files("inferkit") | came_along
 
 
+@pytest.mark.slow
 def test_the_sdist_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
     sdist = build(ROOT, tmp_path / "sdist", "sdist")
     with tarfile.open(sdist) as archive:

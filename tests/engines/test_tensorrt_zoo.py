@@ -41,14 +41,14 @@ def quantised(name: str, precision: str) -> ModelFile:
     return model_path(name, precision=precision, calibration=images)
 
 
-@pytest.mark.parametrize("precision", ["float32", "float16"])
+@pytest.mark.parametrize("precision", [pytest.param("float32", marks=pytest.mark.slow), "float16"])
 @pytest.mark.parametrize("name", NAMES)
 def test_is_built(plans: Any, name: str, precision: str) -> None:
     model = model_path(name, precision=precision)
     assert len(plans.build_plan(model.path, 4, "uint8", model.input_shape)) > 1000
 
 
-@pytest.mark.parametrize("precision", ["int8", "fp8"])
+@pytest.mark.parametrize("precision", [pytest.param("int8", marks=pytest.mark.slow), "fp8"])
 @pytest.mark.parametrize("name", NAMES)
 def test_is_read_and_multiplies_in_its_type(plans: Any, name: str, precision: str) -> None:
     """TensorRT-RTX 1.4 builds int8 nowhere, and gains nothing from fp8: TensorRT is to infer these."""

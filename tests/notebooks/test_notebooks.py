@@ -110,6 +110,7 @@ def test_03b_names_the_bottleneck_and_reuses_ceilings(execute: Any, data: str, t
     assert set(onnx.stages) == {"read", "copy", "infer"}
 
 
+@pytest.mark.slow
 def test_03b_with_its_defaults_makes_a_small_synthetic_set(execute: Any) -> None:
     runs = execute("03b", engines=["null"], **TINY)
     assert {verdict(run) for run in runs} == {"VALID"}, [(run.reasons, run.failure) for run in runs]
@@ -154,6 +155,7 @@ def outputs_of(notebook: Path) -> list[dict[str, str]]:
     return [{kind: "".join(value) for kind, value in own.items() if kind.startswith("text/")} for own in bundles]
 
 
+@pytest.mark.slow
 def test_a_notebook_runs_under_nbconvert_as_well(tmp_path: Path) -> None:
     source = project_root() / "notebooks" / "02_host_to_device.ipynb"
     short = tmp_path / "short.ipynb"

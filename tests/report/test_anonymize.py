@@ -136,7 +136,7 @@ def test_what_figures_depend_on_stays(anonymizer: Anonymizer, text: str) -> None
     "piece", ["a-", "a+", "/a", "nvme-", "0:", "::", "a@", "%2F", "\\n", '"/', "a:/", "http://", "x"]
 )
 def test_a_long_text_of_a_stranger_is_searched_in_bounded_time(anonymizer: Anonymizer, piece: str) -> None:
-    assert anonymizer.text(piece * 50_000)
+    assert anonymizer.text(piece * 20_000)
 
 
 def test_the_same_path_has_the_same_stand_in_and_another_one_another() -> None:

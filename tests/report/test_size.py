@@ -149,7 +149,8 @@ def executed(path: Path, runs: list[Run], stem: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("gpus", [0, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("gpus", [0, 8])
 def test_a_notebook_of_a_hundred_points_is_a_megabyte_at_most(gpus: int, host: Host, tmp_path: Path) -> None:
     server = host.model_copy(update={"gpus": [GPU.model_copy(update={"index": k}) for k in range(gpus)]})
     runs = [record(number, server) for number in range(100)]
