@@ -5,10 +5,10 @@ than anything inside one process can tell.
 """
 
 from collections.abc import Callable, Sequence
-from itertools import accumulate
 from math import ceil
 from statistics import fmean
 from time import monotonic
+from typing import NamedTuple
 
 from inferkit.plan.points import Point
 from inferkit.ranks.aggregate import common_stages
@@ -62,17 +62,18 @@ def together(outcomes: Sequence[Outcome]) -> Outcome:
     Returns
     -------
     outcome
-        The first's facts and batches, with the mean of all rates, all windows one behind another, and ``others``.
+        The first's warm-up, facts and batches, with the mean of all rates, the windows one behind another, and
+        ``others``.
     """
     first, *others = outcomes
     if not others:
         return first
-    begins_s = _begins(outcomes)
+    parts = _parts(outcomes)
     return first.model_copy(
         update={
-            "repeats": _repeats(outcomes),
+            "repeats": [window for part in parts for window in part.windows],
             "stages": {name: _mean_stage(own, len(outcomes)) for name, own in common_stages(outcomes).items()},
-            "series": {name: _joined([own.series.get(name) for own in outcomes], begins_s) for name in first.series},
+            "series": {name: _joined([own.series.get(name) for own in outcomes], parts) for name in first.series},
             "facts": first.facts | _facts(outcomes),
             "measured": _figure(outcomes),
             "others": others,
@@ -84,7 +85,7 @@ def _figure(outcomes: Sequence[Outcome]) -> Figure:
     """Return the mean of the processes' figures; its error is the wider of their own and of what lies between them."""
     figures = [own.measured or Figure() for own in outcomes]
     images, nbytes = _mean([own.images_per_s for own in figures]), _mean([own.bytes_per_s for own in figures])
-    rates = [own.images_per_s or own.bytes_per_s or 0.0 for own in figures]
+    rates = _rates(outcomes)
     halves = [own.half_width and own.half_width * rate for own, rate in zip(figures, rates, strict=True)]
     mean, half = repeated(rates, halves)
     return Figure(
@@ -100,19 +101,23 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return fmean(known) if len(known) == len(values) else None
 
 
-def _begins(outcomes: Sequence[Outcome]) -> list[float]:
-    """Return when each process begins, in whole seconds, if they follow one another."""
-    lengths = [ceil(own.repeats[-1].start_s + own.repeats[-1].seconds) for own in outcomes]
-    return [float(begin) for begin in accumulate(lengths[:-1], initial=0)]
+class _Part(NamedTuple):
+    """What is shown of a process: from a whole second of its own on, as if that were a second of all processes."""
+
+    from_s: int
+    at_s: int
+    windows: list[Repeat]
 
 
-def _repeats(outcomes: Sequence[Outcome]) -> list[Repeat]:
-    """Return all windows, those of each process where it begins."""
-    return [
-        repeat.model_copy(update={"start_s": repeat.start_s + begin_s})
-        for own, begin_s in zip(outcomes, _begins(outcomes), strict=True)
-        for repeat in own.repeats
-    ]
+def _parts(outcomes: Sequence[Outcome]) -> list[_Part]:
+    """Put the processes one behind another; of those behind the first the warm-up is left out."""
+    parts = [_Part(0, 0, outcomes[0].repeats)]
+    for own in outcomes[1:]:
+        windows = [repeat for repeat in own.repeats if not repeat.warmup]
+        from_s, at_s = int(windows[0].start_s), ceil(parts[-1].windows[-1].start_s + parts[-1].windows[-1].seconds)
+        moved = [own.model_copy(update={"start_s": own.start_s - from_s + at_s}) for own in windows]
+        parts.append(_Part(from_s, at_s, moved))
+    return parts
 
 
 def _mean_stage(added: Stage, count: int) -> Stage:
@@ -127,26 +132,29 @@ def _mean_stage(added: Stage, count: int) -> Stage:
     )
 
 
-def _joined(parts: Sequence[Series | None], begins_s: Sequence[float]) -> Series:
-    """Return a series of all processes, each where it begins, in the longest of their steps."""
-    known = [(part, begin_s) for part, begin_s in zip(parts, begins_s, strict=True) if part is not None]
-    step_s = max(part.step_s for part, _ in known)
+def _joined(series: Sequence[Series | None], parts: Sequence[_Part]) -> Series:
+    """Return a series of all processes, each where it is shown, in the longest of their steps."""
+    known = [(own, part) for own, part in zip(series, parts, strict=True) if own is not None]
+    step_s = max(own.step_s for own, _ in known)
     values: list[float | None] = []
-    for part, begin_s in known:
-        values += [None] * (round(begin_s / step_s) - len(values))
-        values += part.thinned(max(1, ceil(len(part.values) * part.step_s / step_s))).values
+    for own, part in known:
+        values += [None] * (round(part.at_s / step_s) - len(values))
+        rest = own.values[round(part.from_s / own.step_s) :]
+        shown = own.model_copy(update={"values": rest}).thinned(max(1, ceil(len(rest) * own.step_s / step_s)))
+        values += shown.values
     return known[0][0].model_copy(update={"step_s": step_s, "values": values})
 
 
 def _facts(outcomes: Sequence[Outcome]) -> dict[str, Json]:
-    """Return each process's figure, and where it wrote down its batches; of ranks, what each reached in the mean."""
-    told = [_told(own) for own in outcomes]
+    """Return each process's rate, and where it wrote down its batches; of ranks, what each reached in the mean."""
+    logs = [log for own in outcomes for log in own.facts.get("batch_log", ())]
     ranks = [own.facts["ranks"] for own in outcomes if "ranks" in own.facts]
     means = [{**own[0], "rate": fmean(each["rate"] for each in own)} for own in zip(*ranks, strict=True)]
-    return {"processes": told} | ({"ranks": means} if means else {})
+    lists = {"batch_log": logs, "ranks": means}
+    return {"processes": _rates(outcomes)} | {name: told for name, told in lists.items() if told}
 
 
-def _told(outcome: Outcome) -> dict[str, Json]:
-    log = {"batch_log": outcome.facts["batch_log"]} if "batch_log" in outcome.facts else {}
-    figure = outcome.measured or Figure()
-    return figure.model_dump(include={"images_per_s", "bytes_per_s", "half_width"}, exclude_none=True) | log
+def _rates(outcomes: Sequence[Outcome]) -> list[float]:
+    """Return what each process reached: images per second, bytes where there are no images."""
+    figures = [own.measured or Figure() for own in outcomes]
+    return [figure.images_per_s or figure.bytes_per_s or 0.0 for figure in figures]

@@ -251,7 +251,7 @@ class _Clock:
         for tell in tellers:
             facts |= tell(timeline)
         if self._log is not None:
-            facts["batch_log"] = str(self._log.path)
+            facts["batch_log"] = [str(self._log.path)]
         return Outcome(
             repeats=timeline.repeats,
             stages=timeline.summarise(self._workers),

@@ -60,7 +60,7 @@ def test_each_window_is_measured_by_a_process_of_its_own() -> None:
     assert found.measured.images_per_s == pytest.approx(100)
     assert found.measured.bytes_per_s == pytest.approx(1000)
     assert found.measured.half_width == pytest.approx(4.303 / 3**0.5 / 100, rel=1e-3)
-    assert [own["images_per_s"] for own in found.facts["processes"]] == [99, 100, 101]
+    assert found.facts["processes"] == [99, 100, 101]
     assert found.others == [outcome(100), outcome(101)]
 
 
@@ -105,17 +105,17 @@ def test_only_the_first_process_verifies_and_those_after_it_find_the_files_as_co
 def test_windows_and_series_of_all_processes_lie_one_behind_another() -> None:
     found = together([outcome(1.0), outcome(2.0, seconds=3.5), outcome(3.0)])
     assert [(repeat.start_s, repeat.warmup) for repeat in found.repeats] == [
-        (0.0, True), (1.0, False), (3.0, True), (4.0, False), (7.0, True), (8.0, False)
+        (0.0, True), (1.0, False), (3.0, False), (6.0, False)
     ]  # fmt: skip
-    assert found.series["images_per_s"].values == [1.0, 1.0, None, 2.0, 2.0, None, None, 3.0, 3.0]
+    assert found.series["images_per_s"].values == [1.0, 1.0, None, 2.0, None, None, 3.0]
 
 
 def test_series_in_other_steps_are_told_in_the_longest() -> None:
     fine, coarse = outcome(), outcome()
     fine = fine.model_copy(update={"series": {"w": Series(unit="W", values=[1.0, 3.0, 5.0])}})
-    coarse = coarse.model_copy(update={"series": {"w": Series(unit="W", step_s=2.0, values=[7.0])}})
+    coarse = coarse.model_copy(update={"series": {"w": Series(unit="W", step_s=2.0, values=[7.0, 8.0])}})
     (series,) = together([fine, coarse]).series.values()
-    assert (series.step_s, series.values) == (2.0, [2.0, 5.0, 7.0])
+    assert (series.step_s, series.values) == (2.0, [2.0, 5.0, 7.0, 8.0])
     nothing = coarse.model_copy(update={"series": {}})
     assert together([fine, nothing]).series["w"].values == [1.0, 3.0, 5.0]
 
@@ -154,9 +154,9 @@ def test_a_record_tells_what_each_process_reached(make_dataset: MakeTensors) -> 
     (run,) = measure(plan(StorageToHost.check({**values, **shape})))
     assert run.measured is not None
     assert len(run.facts["processes"]) == 3
-    mean = sum(own["images_per_s"] for own in run.facts["processes"]) / 3
+    mean = sum(run.facts["processes"]) / 3
     assert run.measured.images_per_s == pytest.approx(mean)
-    assert sum(repeat.warmup for repeat in run.repeats) == 3
+    assert [repeat.warmup for repeat in run.repeats].count(True) == 1
 
 
 @pytest.mark.parametrize("cold", [False, True])

@@ -97,6 +97,7 @@ def record(number: int, host: Host, *, window_s: float = WINDOW_S, windows: int 
     ]
     facts: dict[str, Any] = {"pauses": {"usual_s": 0.005123456, "longest_s": 0.02123456, "stood_s": 0.0, "stood": 0.0}}
     facts |= {"resident_before": 0.0123456, "verified_images": 512, "fingerprint": f"{number:032x}"}
+    facts |= {"processes": noisy(rate, windows, 0.01)}
     facts |= {"gpus": {str(gpu.index): watched() for gpu in host.gpus}} if host.gpus else {}
     own: dict[str, Any] = {}
     if pipeline:
