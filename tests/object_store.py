@@ -7,6 +7,7 @@ import hashlib
 import re
 import socket
 import struct
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -41,8 +42,9 @@ class StandInStore(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, address: str = "127.0.0.1", port: int = 0) -> None:
+        super().__init__((address, port), Handler)
+        self.address = address
         self.objects: dict[str, bytes] = {}
         self.etags: dict[str, str] = {}  # of objects that were put together from parts
         self.uploads: dict[str, tuple[str, dict[int, bytes]]] = {}
@@ -54,7 +56,7 @@ class StandInStore(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return f"http://{self.address}:{self.server_address[1]}"
 
     @property
     def store(self) -> Store:
@@ -260,3 +262,10 @@ def shortened(handler: Handler, wanted: bytes) -> None:
 def rangeless(handler: Handler, wanted: bytes) -> None:
     """Answer with more than was asked for, as who knows no ranges."""
     handler.say(200, wanted + b"and the rest")
+
+
+if __name__ == "__main__":  # ADDRESS PORT: until standard input ends
+    StandInStore(sys.argv[1], int(sys.argv[2]))
+    sys.stdout.write("up\n")
+    sys.stdout.flush()
+    sys.stdin.read()

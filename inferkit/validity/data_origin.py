@@ -204,6 +204,11 @@ def _cause(reading: ReadOptions, storage: dict[str, Json]) -> tuple[str, str]:
             f"for {percent(encoded)} are compressed by the file system, and less than was read had to come",
             "write the files without compression, or to another file system",
         )
+    if "interface" in storage:
+        return (
+            f"though its client received all: interface {storage['interface']} brought less",
+            "let one interface alone lead to the store, and no proxy of this machine",
+        )
     if _below(storage):
         return (
             f"the rest from a cache below the file system ({_chain(storage)})",

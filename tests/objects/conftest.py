@@ -3,8 +3,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.object_store import StandInStore
+from tests.real_stores import KEY, SECRET
 
-SECRET = "pLeAsEdOnOtTeLl+/secret"
+__all__ = ["KEY", "SECRET"]
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def own_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Te
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKOURS")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
 
 

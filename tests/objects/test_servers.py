@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,30 +14,12 @@ from inferkit.objects.client import Client, Request
 from inferkit.objects.fetch import Part, fetch
 from inferkit.objects.place import ObjectPath, Store
 from inferkit.records.params import MakeDataset
-from tests.objects.conftest import SECRET
-from tests.seaweedfs import MISSING, is_here, seaweedfs
+from tests.real_stores import STORES, store_of
 
 
-@contextmanager
-def moto(folder: Path) -> Iterator[str]:
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
-    server.stop()
-
-
-@contextmanager
-def seaweed(folder: Path) -> Iterator[str]:
-    if not is_here():
-        pytest.skip(MISSING)
-    folder.mkdir()
-    with seaweedfs(folder, "AKOURS", SECRET) as endpoint:
-        yield endpoint
-
-
-@pytest.fixture(params=["moto", pytest.param("seaweedfs", marks=pytest.mark.slow)])
-def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ObjectPath]:
-    with {"moto": moto, "seaweedfs": seaweed}[request.param](tmp_path / "store") as endpoint:
+@pytest.fixture(params=STORES)
+def bucket(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectPath]:
+    with store_of(request.param, tmp_path_factory.mktemp("store")) as endpoint:
         place = ObjectPath("photos", "", Store(endpoint))
         with Client(place.store) as client:
             client.request(Request("PUT", place))
