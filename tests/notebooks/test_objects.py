@@ -37,7 +37,7 @@ def credentials() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module", params=STORES)
+@pytest.fixture(scope="module", params=["stand-in", pytest.param("moto", marks=pytest.mark.slow), STORES[1]])
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectPath]:
     with store_of(request.param, tmp_path_factory.mktemp("store")) as endpoint:
         yield pushed(endpoint, tmp_path_factory.mktemp("made") / "set")
