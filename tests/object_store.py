@@ -23,7 +23,7 @@ from inferkit.objects.place import ObjectPath, Store
 
 Fault = Callable[["Handler", bytes], None]
 """Answers a GET of an object instead of the store; is told the bytes that were asked for."""
-_BUCKETS = count(1)
+_BUCKETS, _UPLOADS = count(1), count(1)
 
 
 class StandInStore(ThreadingHTTPServer):
@@ -145,7 +145,7 @@ class Handler(BaseHTTPRequestHandler):
         if "list-type" in query:
             self.list_objects(name, query)
         elif "uploads" in query:
-            self.list_uploads(query)
+            self.list_uploads(name, query)
         elif "uploadId" in query:
             self.list_parts(query["uploadId"])
         else:
@@ -184,12 +184,12 @@ class Handler(BaseHTTPRequestHandler):
             200, f"<?xml version='1.0'?><ListBucketResult {space}>{flags}{token}{items}</ListBucketResult>".encode()
         )
 
-    def list_uploads(self, query: dict[str, str]) -> None:
+    def list_uploads(self, bucket: str, query: dict[str, str]) -> None:
         uploads = "".join(
             f"<Upload><Key>{escape(name.partition('/')[2])}</Key><UploadId>{identifier}</UploadId>"
             "<Initiated>2026-01-01</Initiated></Upload>"
             for identifier, (name, _) in self.server.uploads.items()
-            if name.partition("/")[2].startswith(query.get("prefix", ""))
+            if name.startswith(f"{bucket}/{query.get('prefix', '')}")
         )
         self.say(200, f"<ListMultipartUploadsResult>{uploads}</ListMultipartUploadsResult>".encode())
 
@@ -217,7 +217,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         name, query, body = self.ask()
         if "uploads" in query:
-            identifier = f"upload-{len(self.server.uploads)}"
+            identifier = f"upload-{next(_UPLOADS)}"
             self.server.uploads[identifier] = (name, {})
             self.say(200, f"<Initiated><UploadId>{identifier}</UploadId></Initiated>".encode())
             return

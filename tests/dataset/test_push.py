@@ -1,5 +1,6 @@
 """A push is whole or looks half made, and goes on where it stopped."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,19 @@ def test_a_data_set_is_made_in_a_store_and_leaves_the_cache(
     assert refused.failure is not None
     assert "was made otherwise" in refused.failure.message
     assert make_dataset(MakeDataset.check(asked | {"seed": 3}), overwrite=True).facts["made"] == 10
+
+
+def test_the_room_that_it_takes_here_is_told_before(
+    store: StandInStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    place = store.bucket() / "made"
+    asked = {"data": str(place), "s3_endpoint": store.url, "shape": [3, 8, 8]}
+    make_synthetic(MakeDataset.check(asked | {"limit": 10}))
+    assert f"{place} is made in {tmp_path / 'cache'}/inferkit/made/" in caplog.text
+    assert re.search(r"first, which takes 1\.92 kB of [\d.]+ .B free there", caplog.text)
+    with pytest.raises(DatasetError, match=r"cache\S* has .* free, but .* more are needed"):
+        make_synthetic(MakeDataset.check(asked | {"limit": 10**10, "images_per_file": 10**6}), overwrite=True)
 
 
 def test_a_files_mark_is_the_stores(tmp_path: Path, small_parts: None) -> None:
