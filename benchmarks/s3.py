@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 from inferkit.errors import ReadError
 from inferkit.objects.client import Client, Request
 from inferkit.objects.fetch import Part, fetch
+from inferkit.objects.listing import entries
 from inferkit.objects.place import ObjectPath, Store
 from inferkit.readers.s3 import LANES
 from inferkit.stats import paired_ratio
@@ -82,7 +83,7 @@ def fill(place: Store) -> None:
     bucket = ObjectPath(BUCKET, "", place)
     with Client(place) as client:
         try:
-            there = client.entries(bucket)
+            there = entries(client, bucket)
         except ReadError:  # no such bucket
             client.request(Request("PUT", bucket))
             there = {}

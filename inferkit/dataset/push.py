@@ -8,7 +8,8 @@ from inferkit.dataset.contents import contents
 from inferkit.dataset.format import ShowProgress, open_dataset
 from inferkit.dataset.manifest import HASHES_NAME, MANIFEST_NAME
 from inferkit.errors import DatasetError, InferkitError, UnfinishedError
-from inferkit.objects.client import Client, Entry
+from inferkit.objects.client import Client
+from inferkit.objects.listing import Entry, entries
 from inferkit.objects.place import ObjectPath
 from inferkit.objects.upload import mark_of, remove, upload
 
@@ -49,7 +50,7 @@ def push(folder: Path, place: ObjectPath, progress: ShowProgress | None = None, 
     names = _names(folder)
     sizes = {name: (folder / name).stat().st_size for name in names}
     with Client(place.store) as client:
-        there = client.entries(place)
+        there = entries(client, place)
         same = {name for name in sizes.keys() & there.keys() if _is_same(folder / name, there[name])}
         foreign = _foreign(there, names, same)
         if foreign and not overwrite:

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from inferkit.errors import BrokenTransferError, ReplacedError
-from inferkit.objects.client import ATTEMPTS, Again, Body, Client, Request
+from inferkit.errors import BrokenTransferError
+from inferkit.objects.client import Body, Client, Request
+from inferkit.objects.failures import ATTEMPTS, Again, replaced
 from inferkit.objects.http import Answer, Connection
 from inferkit.objects.place import ObjectPath
 
@@ -84,8 +85,7 @@ def _taking(client: Client, part: Part) -> Body:
         found = answer.headers.get("etag", "").strip('"')
         if part.etag and found and found != part.etag:
             connection.close()
-            message = f"{part.place} was replaced while it was read: leave the data set alone, and measure again"
-            raise ReplacedError(message)
+            raise replaced(part.place)
         if answer.length != len(part.target):
             connection.close()
             cause = "length"

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 from inferkit.errors import ReadError, UnfinishedError
-from inferkit.objects.client import Client, Entry, Request, text_of, xml_of
+from inferkit.objects.client import Client, Request
+from inferkit.objects.listing import Entry, text_of, xml_of
 from inferkit.objects.place import ObjectPath
 
 PART_BYTES = 16 << 20

@@ -29,7 +29,7 @@ CAUSES = {
     "length": "another length came",
     "expired": "the credentials had expired",
 }
-"""Why a request is repeated, in words; see :class:`inferkit.objects.client.Counts`."""
+"""Why a request is repeated, in words; see :class:`inferkit.objects.counts.Counts`."""
 
 
 class Finding(NamedTuple):

@@ -12,6 +12,7 @@ from inferkit.dataset.record import make_dataset
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.errors import DatasetError, UnfinishedError
 from inferkit.objects.client import Client
+from inferkit.objects.listing import entries
 from inferkit.objects.place import ObjectPath
 from inferkit.objects.upload import mark_of
 from inferkit.records.params import MakeDataset
@@ -172,7 +173,7 @@ def test_a_files_mark_is_the_stores(tmp_path: Path, small_parts: None) -> None:
         place = store.bucket() / "file"
         push_one(path, place)
         with Client(store.store) as client:
-            assert client.entries(ObjectPath(place.bucket, "", place.store))["file"].nbytes == len(data)
+            assert entries(client, ObjectPath(place.bucket, "", place.store))["file"].nbytes == len(data)
         assert (mark_of(path).etag == etag_of(data)) is (len(data) <= 300)
 
 

@@ -27,4 +27,4 @@ def own_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Te
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inferkit.objects.client.FIRST_PAUSE_S", 0.0)
+    monkeypatch.setattr("inferkit.objects.failures.FIRST_PAUSE_S", 0.0)

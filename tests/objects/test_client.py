@@ -15,8 +15,10 @@ from inferkit.errors import (
     ThrottledError,
 )
 from inferkit.files import write_whole
-from inferkit.objects.client import ATTEMPTS, Client
+from inferkit.objects.client import Client
+from inferkit.objects.failures import ATTEMPTS
 from inferkit.objects.fetch import Part, cut, fetch
+from inferkit.objects.listing import entries
 from inferkit.objects.place import ObjectPath, Store
 from tests.object_store import Fault, StandInStore, closed, etag_of, rangeless, refusing, reset, shortened
 from tests.objects.conftest import SECRET
@@ -159,11 +161,11 @@ def test_a_folder_of_many_objects_is_listed_page_by_page(server: StandInStore, c
     names = [f"x/{k} +&<é>.tensors" for k in range(10)]
     for name in [*names, "y/other", "x"]:
         server.put(bucket / name, name.encode())
-    found = client.entries(bucket / "x")
+    found = entries(client, bucket / "x")
     assert {f"x/{name}": (entry.nbytes, entry.etag) for name, entry in found.items()} == {
         name: (len(name.encode()), etag_of(name.encode())) for name in names
     }
-    assert client.entries(bucket / "nothing") == {}
+    assert entries(client, bucket / "nothing") == {}
 
 
 @pytest.mark.parametrize(
@@ -180,7 +182,7 @@ def test_what_is_no_listing_is_refused(
 ) -> None:
     monkeypatch.setattr("tests.object_store.Handler.list_objects", lambda handler, *_: handler.say(200, answer))
     with pytest.raises(ReadError, match="no listing"):
-        client.entries(server.bucket())
+        entries(client, server.bucket())
 
 
 def test_small_objects_are_read_whole_up_to_a_limit(server: StandInStore, client: Client, place: ObjectPath) -> None:
@@ -197,7 +199,7 @@ def test_a_store_that_is_not_there_is_named(server: StandInStore) -> None:
         ("http://no.such.host.invalid", "correct s3_end"),
     ):
         with Client(Store(endpoint)) as client, pytest.raises(ReadError, match=told):
-            client.entries(ObjectPath("bucket", "", client.store))
+            entries(client, ObjectPath("bucket", "", client.store))
 
 
 def test_host_style_names_the_bucket_before_the_endpoint(server: StandInStore) -> None:

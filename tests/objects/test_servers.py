@@ -12,6 +12,7 @@ from inferkit.dataset.synthetic import make_synthetic
 from inferkit.errors import CredentialError, ReplacedError
 from inferkit.objects.client import Client, Request
 from inferkit.objects.fetch import Part, fetch
+from inferkit.objects.listing import entries
 from inferkit.objects.place import ObjectPath, Store
 from inferkit.records.params import MakeDataset
 from tests.real_stores import STORES, store_of
@@ -53,4 +54,4 @@ def test_a_wrong_secret_is_refused(
         pytest.skip("moto does not look at signatures")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
     with Client(bucket.store) as client, pytest.raises(CredentialError, match="SignatureDoesNotMatch"):
-        client.entries(bucket)
+        entries(client, bucket)
