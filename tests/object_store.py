@@ -6,6 +6,7 @@ It knows nothing of inferkit's own client. What real stores make of that, tests/
 import hashlib
 import re
 import socket
+import ssl
 import struct
 import sys
 import threading
@@ -42,9 +43,13 @@ class StandInStore(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, address: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, address: str = "127.0.0.1", port: int = 0, certificate: Path | None = None) -> None:
         super().__init__((address, port), Handler)
-        self.address = address
+        self.scheme, self.address = "https" if certificate else "http", address
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.socket = context.wrap_socket(self.socket, server_side=True)
         self.objects: dict[str, bytes] = {}
         self.etags: dict[str, str] = {}  # of objects that were put together from parts
         self.uploads: dict[str, tuple[str, dict[int, bytes]]] = {}
@@ -56,7 +61,7 @@ class StandInStore(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://{self.address}:{self.server_address[1]}"
+        return f"{self.scheme}://{self.address}:{self.server_address[1]}"
 
     @property
     def store(self) -> Store:

@@ -145,9 +145,9 @@ class Client(Closing):
             except Again as again:
                 failed = again
             except OSError as error:
+                idle = 0 < answers == connection.answers  # a store closes what it was not asked on for long
                 connection.close()
-                idle = not attempt and answers > 0  # a store closes what it was not asked on for long
-                failed = None if idle else _again(broken(request.place, error), error)
+                failed = None if idle and not attempt else broken(request.place, error)
         assert failed is not None
         raise failed.final
 
@@ -214,9 +214,3 @@ class Client(Closing):
         """Close all threads' connections, which must not be in use."""
         for connection in self._everyone:
             connection.close()
-
-
-def _again(meaning: Exception, error: OSError) -> Again:
-    if isinstance(meaning, Again):
-        return meaning
-    raise meaning from error

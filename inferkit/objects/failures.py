@@ -20,7 +20,7 @@ from inferkit.errors import (
     ThrottledError,
 )
 from inferkit.objects.http import Answer
-from inferkit.objects.place import WHENCE, ObjectPath
+from inferkit.objects.place import INSTEAD, WHENCE, ObjectPath
 
 ATTEMPTS = 6
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
@@ -164,7 +164,8 @@ def _denied(place: ObjectPath, told: Refusal, signed: bool) -> InferkitError:
     if told.code == "RequestTimeTooSkewed":
         return CredentialError(f"{place}: the store refuses our signature's time ({told}): set the clock here")
     if not signed:
-        return CredentialError(f"{place} needs credentials ({told}), and there are none: set {WHENCE}")
+        role = f"roles of instances are not known here: {INSTEAD}"
+        return CredentialError(f"{place} needs credentials ({told}), and there are none: set {WHENCE}; {role}")
     fix = "may they do so, and does s3_profile name the right ones?"
     return CredentialError(f"{place}: the store refuses our credentials for this ({told}): {fix}")
 
@@ -175,25 +176,26 @@ def expired(place: ObjectPath, told: Refusal) -> CredentialError:
     return CredentialError(message)
 
 
-def broken(place: ObjectPath, error: OSError) -> Exception:
+def broken(place: ObjectPath, error: OSError) -> Again:
     """Say what it means that a connection could not be opened, or broke.
 
-    Returns
-    -------
-    error
-        :class:`Again` where another attempt may help; else what to raise.
+    Raises
+    ------
+    InferkitError
+        Where no other attempt may help.
     """
     if isinstance(error, socket.gaierror):
-        return ReadError(f"{place}: the store's name is not known here ({error.strerror}): correct s3_endpoint")
+        message = f"{place}: the store's name is not known here ({error.strerror}): correct s3_endpoint"
+        raise ReadError(message) from error
     if isinstance(error, ssl.SSLCertVerificationError):
-        return CertificateError(
+        message = (
             f"{place}: the store's certificate is not trusted ({error.verify_message.rstrip('.')}): let AWS_CA_BUNDLE "
             "name the file of its authority's certificates, or s3_endpoint the host that the certificate is for"
         )
+        raise CertificateError(message) from error
     if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
-        return ParameterError(f"{place}: the store speaks no TLS: write s3_endpoint with http://, or name its TLS port")
+        message = f"{place}: the store speaks no TLS: write s3_endpoint with http://, or name its port for TLS"
+        raise ParameterError(message) from error
     what = "nothing came for too long" if isinstance(error, TimeoutError) else error.strerror or str(error)
-    message = (
-        f"{place}: the connection broke {ATTEMPTS} times in a row ({what}): is the store up, and s3_endpoint right?"
-    )
-    return Again("connection", BrokenTransferError(message))
+    told = f"{place}: the connection broke {ATTEMPTS} times in a row ({what}): is the store up, and s3_endpoint right?"
+    return Again("connection", BrokenTransferError(told))

@@ -7,11 +7,13 @@ others' answers arrive in the kernel's buffers.
 import os
 import socket
 import ssl
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from urllib.parse import urlsplit
 
 from inferkit.closing import Closing
+from inferkit.errors import ParameterError
 
 TIMEOUT_S = 30.0
 """Seconds without a byte after which a connection counts as broken."""
@@ -89,9 +91,16 @@ class Connection(Closing):
     def _open(self) -> None:
         plain = socket.create_connection(self._address, TIMEOUT_S)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket = _trust().wrap_socket(plain, server_hostname=self._address[0]) if self._tls else plain
+        self._socket = self._encrypted(plain) if self._tls else plain
         self._ahead, self._left, self.answers = b"", None, 0
         self.opened += 1
+
+    def _encrypted(self, plain: socket.socket) -> ssl.SSLSocket:
+        with ExitStack() as undo:
+            undo.enter_context(plain)
+            found = _trust(os.environ.get("AWS_CA_BUNDLE", "")).wrap_socket(plain, server_hostname=self._address[0])
+            undo.pop_all()
+        return found
 
     def answer(self, method: str) -> Answer:
         """Receive an answer's head; its body is to be received next, all of it.
@@ -227,5 +236,11 @@ def _parse(head: bytes) -> Answer:
 
 
 @cache
-def _trust() -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE") or None)
+def _trust(bundle: str) -> ssl.SSLContext:
+    """Return whose certificates are trusted: those in a file, else the system's (or OpenSSL's ``SSL_CERT_FILE``)."""
+    try:
+        return ssl.create_default_context(cafile=bundle or None)
+    except OSError as error:  # of ssl as well
+        why = error.strerror if isinstance(error, FileNotFoundError) else "it holds no certificates that can be read"
+        message = f"AWS_CA_BUNDLE names {bundle}: {why}: correct it, or take it away for the system's own"
+        raise ParameterError(message) from error

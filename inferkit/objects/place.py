@@ -91,6 +91,11 @@ def object_path(url: str, store: Store) -> ObjectPath:
 
 WHENCE = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or s3_profile (a section of ~/.aws/credentials)"
 """Where credentials come from, for messages."""
+INSTEAD = (
+    "let a profile say `credential_process = aws configure export-credentials --profile NAME --format process`, or "
+    'say `eval "$(aws configure export-credentials --format env)"` before'
+)
+"""How credentials that are not known here become such that are, for messages."""
 
 
 def without_user(text: str) -> str:
