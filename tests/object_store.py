@@ -140,10 +140,10 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def refuse(self, status: int, code: str, **headers: str) -> None:
+    def refuse(self, status: int, code: str, more: str = "", **headers: str) -> None:
         # A real store repeats whom it refuses; none of that may get into a message of ours.
         told = f"<Message>no</Message><AWSAccessKeyId>{self.headers.get('Authorization', '')}</AWSAccessKeyId>"
-        self.say(status, f"<Error><Code>{code}</Code>{told}</Error>".encode(), **headers)
+        self.say(status, f"<Error><Code>{code}</Code>{told}{more}</Error>".encode(), **headers)
 
     def do_GET(self) -> None:
         name, query, _ = self.ask()
@@ -238,9 +238,9 @@ class Handler(BaseHTTPRequestHandler):
         self.say(204)
 
 
-def refusing(status: int, code: str, **headers: str) -> Fault:
+def refusing(status: int, code: str, more: str = "", **headers: str) -> Fault:
     """Return a fault that answers with an error."""
-    return lambda handler, _: handler.refuse(status, code, **headers)
+    return lambda handler, _: handler.refuse(status, code, more, **headers)
 
 
 def reset(handler: Handler, wanted: bytes) -> None:

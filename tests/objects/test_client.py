@@ -15,7 +15,7 @@ from inferkit.errors import (
     ThrottledError,
 )
 from inferkit.files import write_whole
-from inferkit.objects.client import Client
+from inferkit.objects.client import Client, Request
 from inferkit.objects.failures import ATTEMPTS
 from inferkit.objects.fetch import Part, cut, fetch
 from inferkit.objects.listing import entries
@@ -92,7 +92,20 @@ def test_a_store_that_closed_an_idle_connection_is_no_failure(
         (refusing(400, "ExpiredToken"), CredentialError, "have expired"),
         (refusing(403, "AccessDenied"), CredentialError, "refuses our credentials"),
         (refusing(403, "RequestTimeTooSkewed"), CredentialError, "set the clock"),
+        (refusing(401, "Unauthorized"), CredentialError, "refuses our credentials"),
         (refusing(301, "PermanentRedirect"), ParameterError, "set s3_region"),
+        (refusing(307, "TemporaryRedirect"), ParameterError, "set s3_region"),
+        (
+            refusing(301, "PermanentRedirect", x_amz_bucket_region="eu-west-3"),
+            ParameterError,
+            "not in region us-east-1 .301 PermanentRedirect., but in eu-west-3: set s3_region: eu-west-3",
+        ),
+        (
+            refusing(400, "AuthorizationHeaderMalformed", more="<Region>ap-south-1</Region>"),
+            ParameterError,
+            "but in ap-south-1",
+        ),
+        (refusing(301, "PermanentRedirect", x_amz_bucket_region="<b> x"), ParameterError, "PermanentRedirect.: set"),
         (refusing(404, "NoSuchKey"), ReadError, "is not there"),
         (refusing(418, "Teapot"), ReadError, "418 Teapot"),
     ],
@@ -153,6 +166,46 @@ def test_new_credentials_are_taken_when_the_old_ones_have_expired(
     with Client(Store(server.url, profile="short")) as client:
         assert fetched(client, place) == CONTENT
         assert 1 <= client.counts.retries["expired"] <= 3  # once for each that was on its way
+
+
+STRANGE = [
+    "a b",
+    " a",
+    "a+b",
+    "100%25",
+    "%",
+    "a//b",
+    "//a",
+    "ü/é",
+    "日本",
+    "a&b=c?d#e",
+    "<a>",
+    "'\"`",
+    "..",
+    "a/../b",
+    "~!*()",
+]
+
+
+@pytest.mark.parametrize("key", STRANGE)
+def test_keys_are_taken_as_they_are(server: StandInStore, client: Client, key: str) -> None:
+    folder = server.bucket() / "set"
+    client.request(Request("PUT", folder / key, body=CONTENT))
+    assert entries(client, folder) == {key: (len(CONTENT), etag_of(CONTENT))}
+    assert fetched(client, folder / key) == CONTENT
+    assert client.read(folder / key, len(CONTENT)) == CONTENT
+
+
+def test_without_credentials_it_is_said_that_there_are_none(
+    server: StandInStore, place: ObjectPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    with Client(server.store) as client:
+        assert fetched(client, place) == CONTENT
+        assert "authorization" not in server.seen[-1][3]
+        server.always = refusing(403, "AccessDenied")
+        with pytest.raises(CredentialError, match=r"needs credentials.*roles of instances are not known here"):
+            fetched(client, place)
 
 
 def test_a_folder_of_many_objects_is_listed_page_by_page(server: StandInStore, client: Client) -> None:

@@ -46,6 +46,32 @@ def test_a_data_set_goes_there_and_back(bucket: ObjectPath, tmp_path: Path, monk
             fetch(client, [Part(place / file.name, file.etag, 77, target)], 2)
 
 
+def test_strange_keys_and_empty_objects(bucket: ObjectPath, request: pytest.FixtureRequest) -> None:
+    keys = ["a b", "a+b", "100%25", "ü/é", "日本", "a&b=c?d#e", "<a>", "'\"`", "~!*()"]
+    keys += ["a//b"] if "moto" in request.node.name else []  # SeaweedFS keeps files, in folders
+    with Client(bucket.store) as client:
+        for key in keys:
+            client.request(Request("PUT", bucket / "set" / key, body=key.encode()))
+        client.request(Request("PUT", bucket / "set" / "empty"))
+        found = entries(client, bucket / "set")
+        assert {key: entry.nbytes for key, entry in found.items()} == {
+            key: len(key.encode()) for key in sorted([*keys, "empty"])
+        } | {"empty": 0}
+        for key in keys:
+            target = bytearray(len(key.encode()))
+            fetch(client, [Part(bucket / "set" / key, found[key].etag, 0, memoryview(target))], 1)
+            assert target == key.encode()
+        assert client.read(bucket / "set" / "empty", 1) == b""
+
+
+@pytest.mark.slow
+def test_a_list_of_more_than_a_page(bucket: ObjectPath) -> None:
+    with Client(bucket.store) as client:
+        for k in range(1_050):
+            client.request(Request("PUT", bucket / "many" / f"{k:05}", body=b"x"))
+        assert list(entries(client, bucket / "many")) == [f"{k:05}" for k in range(1_050)]
+
+
 @pytest.mark.slow
 def test_a_wrong_secret_is_refused(
     bucket: ObjectPath, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
