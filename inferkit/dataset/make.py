@@ -143,7 +143,8 @@ def _made_and_pushed(
         "then it is sent, and removed from there (XDG_CACHE_HOME names another place)"
     )
     report = make(here, make_files, overwrite=False, progress=progress)
-    push(here.folder, place, overwrite=overwrite)
+    show = progress or (lambda done, total: None)
+    push(here.folder, place, lambda *_: show(recipe.count, recipe.count), overwrite=overwrite)  # a sign of life
     shutil.rmtree(here.folder)
     return replace(report, dataset=open_dataset(place), seconds=time.perf_counter() - started)
 

@@ -45,7 +45,9 @@ class Unwanted(Exception):
     """Nobody wants to know any more: the work was given up."""
 
 
-def watched(work: Callable[[Tell], T], show: Tell = lambda *_: None, wanted: Callable[[], bool] = lambda: True) -> T:
+def watched(
+    work: Callable[[Tell], T], show: Callable[..., object] = lambda *_: None, wanted: Callable[[], bool] = lambda: True
+) -> T:
     """Do work in a copy of this process, and return what it returns or raise what it raises; both are pickled.
 
     What it changes in memory is lost. It is given up when it has shown no sign of life for

@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from time import sleep
 from typing import NamedTuple, Protocol
@@ -17,6 +17,9 @@ from inferkit.objects.http import Answer, Connection
 from inferkit.objects.place import ObjectPath, Store
 from inferkit.objects.resolving import address_of, region_of
 from inferkit.objects.signing import EMPTY, quoted_path, quoted_query, signed
+
+_SENT_BYTES = 1 << 20
+"""Of a body, sent at once."""
 
 
 class Body(Protocol):
@@ -53,6 +56,8 @@ class Client(Closing):
     ----------
     store
         Which.
+    sent
+        Is told of the bytes of a body as they are sent, on the thread that sends them.
 
     Attributes
     ----------
@@ -62,8 +67,9 @@ class Client(Closing):
         The store's: ``http(s)://host[:port]``.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, sent: Callable[[int], object] = lambda nbytes: None) -> None:
         self.store = store
+        self._sent = sent
         self.counts = Counts()
         self.address = address_of(store)
         self._region = region_of(store)
@@ -112,10 +118,12 @@ class Client(Closing):
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         opened = connection.opened
         connection.send(f"{request.method} {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1"))
-        if request.body:
-            connection.send(request.body)
         if connection.opened > opened:
             self.counts.opened(1)
+        body = memoryview(request.body)
+        for start in range(0, len(body), _SENT_BYTES):
+            connection.send(part := body[start : start + _SENT_BYTES])
+            self._sent(len(part))
 
     def receive(self, connection: Connection, request: Request, take: Body, first: bool = True) -> bytes:
         """Receive the answer to a request that was sent; where it failed, send it again and again.

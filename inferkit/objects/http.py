@@ -19,8 +19,6 @@ TIMEOUT_S = 30.0
 """Seconds without a byte after which a connection counts as broken."""
 _HEAD_BYTES = 4096
 """Read at once where an answer begins: of these, what is no head is copied once; the rest is received in place."""
-_SENT_BYTES = 1 << 20
-"""Sent at once: :data:`TIMEOUT_S` holds for each of these."""
 _MOST_HEAD = 1 << 16
 _MOST_BODY = 1 << 26
 """Of an answer that is no object: a page of a listing has a thousand keys."""
@@ -79,14 +77,12 @@ class Connection(Closing):
         self.answers = 0
         self.opened = 0
 
-    def send(self, *parts: bytes | memoryview) -> None:
-        """Send a request."""
+    def send(self, part: bytes | memoryview) -> None:
+        """Send a request, or more of it; :data:`TIMEOUT_S` holds for all of what is sent at once."""
         if self._socket is None:
             self._open()
         assert self._socket is not None
-        for part in parts:
-            for start in range(0, len(part), _SENT_BYTES):
-                self._socket.sendall(part[start : start + _SENT_BYTES])
+        self._socket.sendall(part)
 
     def _open(self) -> None:
         plain = socket.create_connection(self._address, TIMEOUT_S)

@@ -63,6 +63,15 @@ def test_what_was_pushed_is_the_data_set(
     assert puts(store, place) == before
 
 
+def test_a_large_file_shows_how_far_it_is(store: StandInStore, tmp_path: Path) -> None:
+    make_synthetic(MakeDataset(data=str(tmp_path / "set"), limit=4, shape=[3, 1024, 1024], images_per_file=4))
+    told: list[tuple[int, int]] = []
+    pushed = push(tmp_path / "set", store.bucket() / "set", lambda done, total: told.append((done, total)))
+    assert len(told) > pushed.nbytes // 2**20
+    assert told == sorted(told)
+    assert told[-1] == (pushed.nbytes, pushed.nbytes)
+
+
 def test_an_altered_object_is_found(store: StandInStore, folder: Path) -> None:
     place = store.publish(folder)
     data = bytearray(store.objects[f"{place.bucket}/{place.key}/images-00001.tensors"])
