@@ -57,7 +57,8 @@ class Client(Closing):
     store
         Which.
     sent
-        Is told of the bytes of a body as they are sent, on the thread that sends them.
+        Is told of the bytes of a body as they are sent, on the thread that sends them; of none where a request is to be
+        repeated. So it is a sign of life.
 
     Attributes
     ----------
@@ -144,6 +145,7 @@ class Client(Closing):
         for attempt in range(ATTEMPTS):
             if failed is not None:
                 self.counts.again(failed.cause)
+                self._sent(0)
                 sleep(failed.pause(attempt - 1))
             answers = connection.answers
             try:
