@@ -98,7 +98,7 @@ def refusal(answer: Answer, body: bytes) -> Refusal:
         status=answer.status,
         code=code[1].decode() if code else _SHORT.get(answer.status, ""),
         region=named[0] if named else region[1].decode() if region else "",
-        wait_s=min(LONGEST_PAUSE_S, float(wait)) if wait.isdecimal() else 0.0,
+        wait_s=min(LONGEST_PAUSE_S, float(wait)) if wait.isascii() and wait.isdigit() else 0.0,
         plain=answer.status == 400 and not code and b"HTTPS" in body,
     )
 

@@ -5,6 +5,7 @@ where it belongs. Only what arrives in one packet with an answer's head (at most
 over TLS every byte is, for it is decrypted on the way.
 """
 
+import re
 from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -34,6 +35,11 @@ class Part(NamedTuple):
     etag: str
     offset: int
     target: memoryview
+
+    @property
+    def begins(self) -> str:
+        """How an answer says that it has this part."""
+        return f"bytes {self.offset}-"
 
     @property
     def request(self) -> Request:
@@ -86,10 +92,11 @@ def _taking(client: Client, part: Part) -> Body:
         if part.etag and found and found != part.etag:
             connection.close()
             raise replaced(part.place)
-        if answer.length != len(part.target):
+        begins = answer.headers.get("content-range", part.begins)
+        if answer.length != len(part.target) or not begins.startswith(part.begins):
             connection.close()
             cause = "length"
-            raise Again(cause, BrokenTransferError(_wrong_length(part, answer)))
+            raise Again(cause, BrokenTransferError(_other_part(part, answer)))
         connection.body_into(part.target)
         client.counts.answered(len(part.target))
         return b""
@@ -97,11 +104,13 @@ def _taking(client: Client, part: Part) -> Body:
     return take
 
 
-def _wrong_length(part: Part, answer: Answer) -> str:
+def _other_part(part: Part, answer: Answer) -> str:
     came = "an unknown number of" if answer.length is None else f"{answer.length:,}"
+    start = re.match(r"bytes (\d{1,18})-", answer.headers.get("content-range", ""))
+    whence = f" from byte {start[1]} on" if start and int(start[1]) != part.offset else ""
     return (
-        f"{part.place} at byte {part.offset:,}: {len(part.target):,} bytes were asked for, the store announced {came} "
-        f"(status {answer.status}), {ATTEMPTS} times in a row: does it, or a proxy before it, know ranges?"
+        f"{part.place} at byte {part.offset:,}: {len(part.target):,} bytes were asked for, the store announced {came}"
+        f"{whence} (status {answer.status}), {ATTEMPTS} times in a row: does it, or a proxy before it, know ranges?"
     )
 
 

@@ -5,6 +5,7 @@ others' answers arrive in the kernel's buffers.
 """
 
 import os
+import re
 import socket
 import ssl
 from contextlib import ExitStack
@@ -19,6 +20,9 @@ TIMEOUT_S = 30.0
 """Seconds without a byte after which a connection counts as broken."""
 _HEAD_BYTES = 4096
 """Read at once where an answer begins: of these, what is no head is copied once; the rest is received in place."""
+_STATUS = re.compile(r"HTTP/1\.[01] ([1-5][0-9]{2})\b", re.ASCII)
+_CHUNK = re.compile(rb"\s*([0-9A-Fa-f]{1,8})\s*(;.*)?")
+_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 _MOST_HEAD = 1 << 16
 _MOST_BODY = 1 << 26
 """Of an answer that is no object: a page of a listing has a thousand keys."""
@@ -46,8 +50,8 @@ class Answer:
     @property
     def length(self) -> int | None:
         """Bytes of the body; None where the store did not say, or not so."""
-        told = self.headers.get("content-length", "")
-        return int(told) if told.isdecimal() else None
+        told = "" if "transfer-encoding" in self.headers else self.headers.get("content-length", "")
+        return int(told) if _NUMBER.fullmatch(told) else None
 
 
 class Connection(Closing):
@@ -106,22 +110,26 @@ class Connection(Closing):
         OSError
             If the connection broke, or nothing came for :data:`TIMEOUT_S`.
         """
-        while b"\r\n\r\n" not in self._ahead:
-            if len(self._ahead) > _MOST_HEAD:
-                message = "it sent what is no answer of HTTP"
-                raise BrokenConnection(message)
-            self._ahead += self._received(_HEAD_BYTES)
-        head, _, self._ahead = self._ahead.partition(b"\r\n\r\n")
+        found = _parse(self._until(b"\r\n\r\n"))
+        while found.status < 200:  # it goes on
+            found = _parse(self._until(b"\r\n\r\n"))
         self.answers += 1
-        found = _parse(head)
-        if 100 <= found.status < 200:
-            return self.answer(method)
         chunked = "chunked" in found.headers.get("transfer-encoding", "").lower()
         nothing = method == "HEAD" or found.status in (204, 304)
         self._left = 0 if nothing else None if chunked else found.length
         if self._left is None and not chunked:
             self._left = -1  # it goes on to the connection's end
         self._closing = found.headers.get("connection", "").lower() == "close" or self._left == -1
+        return found
+
+    def _until(self, end: bytes) -> bytes:
+        """Receive what comes before ``end``, and take that away too."""
+        while end not in self._ahead:
+            if len(self._ahead) > _MOST_HEAD:
+                message = "it sent what is no answer of HTTP"
+                raise BrokenConnection(message)
+            self._ahead += self._received(_HEAD_BYTES)
+        found, _, self._ahead = self._ahead.partition(end)
         return found
 
     def _received(self, most: int) -> bytes:
@@ -179,27 +187,16 @@ class Connection(Closing):
         found, self._ahead = self._ahead[:nbytes], self._ahead[nbytes:]
         return found
 
-    def _line(self) -> bytes:
-        while b"\r\n" not in self._ahead:
-            self._ahead += self._received(_HEAD_BYTES)
-        line, _, self._ahead = self._ahead.partition(b"\r\n")
-        return line
-
     def _chunks(self) -> bytes:
         found = b""
         while True:
-            digits = self._line().partition(b";")[0].strip()
-            try:
-                nbytes = int(digits, 16)
-            except ValueError as error:
-                message = "it sent what is no chunk of HTTP"
-                raise BrokenConnection(message) from error
-            if not nbytes:
-                while self._line():
+            digits = _CHUNK.fullmatch(self._until(b"\r\n"))
+            if digits and not int(digits[1], 16):
+                while self._until(b"\r\n"):
                     pass
                 return found
-            found += self._exactly(nbytes)
-            if self._line() or len(found) > _MOST_BODY:
+            found += self._exactly(int(digits[1], 16)) if digits else b""
+            if not digits or self._until(b"\r\n") or len(found) > _MOST_BODY:
                 message = "it sent what is no chunk of HTTP"
                 raise BrokenConnection(message)
 
@@ -223,12 +220,12 @@ class Connection(Closing):
 
 def _parse(head: bytes) -> Answer:
     first, *lines = head.decode("latin-1").split("\r\n")
-    words = first.split(" ", 2)
-    if len(words) < 2 or not words[0].startswith("HTTP/1.") or not words[1].isdecimal():
+    begins = _STATUS.match(first)
+    if begins is None:
         message = "it sent what is no answer of HTTP/1"
         raise BrokenConnection(message)
     pairs = (line.partition(":") for line in lines)
-    return Answer(int(words[1]), {name.strip().lower(): value.strip() for name, _, value in pairs})
+    return Answer(int(begins[1]), {name.strip().lower(): value.strip() for name, _, value in pairs})
 
 
 @cache

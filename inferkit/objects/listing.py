@@ -30,7 +30,7 @@ def entries(client: Client, folder: ObjectPath) -> dict[str, Entry]:
         for item in page.iter("Contents"):
             name = text_of(item, "Key", page)[len(folder.prefix) :]
             if name and not name.endswith("/"):
-                found[name] = Entry(int(text_of(item, "Size") or 0), text_of(item, "ETag").strip('"'))
+                found[name] = Entry(number_of(item, "Size", folder), text_of(item, "ETag").strip('"'))
     return dict(sorted(found.items()))
 
 
@@ -65,6 +65,21 @@ def xml_of(place: ObjectPath, body: bytes) -> ElementTree.Element:
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
     return root
+
+
+def number_of(element: ElementTree.Element, name: str, place: ObjectPath) -> int:
+    """Return a child's number.
+
+    Raises
+    ------
+    ReadError
+        If it is none.
+    """
+    found = text_of(element, name)
+    if not (found.isascii() and found.isdigit() and len(found) <= 18):
+        message = f"{place}: the store lists a {name} that is no number: is s3_endpoint that of an S3 store?"
+        raise ReadError(message)
+    return int(found)
 
 
 def text_of(element: ElementTree.Element, name: str, page: ElementTree.Element | None = None) -> str:

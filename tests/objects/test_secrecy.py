@@ -15,7 +15,7 @@ from inferkit.objects.client import Client
 from inferkit.objects.fetch import cut, fetch
 from inferkit.plan.build import prepare
 from inferkit.records.params import MakeDataset, StorageToHost
-from tests.object_store import Fault, Handler, StandInStore, refusing, reset, shortened
+from tests.object_store import Fault, Handler, StandInStore, refusing, reset
 from tests.objects.conftest import KEY, SECRET
 
 TOKEN = "oFaSeSsIoN//token=="
@@ -46,11 +46,8 @@ def answering(fault: Fault) -> Callable[[Handler], None]:
 FAULTS = [
     refusing(403, "SignatureDoesNotMatch"),
     refusing(400, "ExpiredToken"),
-    refusing(301, "PermanentRedirect"),
     refusing(503, "SlowDown"),
-    refusing(404, "NoSuchBucket"),
     reset,
-    shortened,
     lambda handler, _: handler.say(200, str(handler.headers).encode()),
 ]
 
