@@ -19,9 +19,10 @@ class Store:
     Parameters
     ----------
     endpoint
-        Such as ``http://10.0.0.7:9000``; empty: ``$AWS_ENDPOINT_URL_S3``, ``$AWS_ENDPOINT_URL``, else Amazon's.
+        Such as ``http://10.0.0.7:9000``; empty: ``$AWS_ENDPOINT_URL_S3``, ``$AWS_ENDPOINT_URL``, the profile's
+        ``endpoint_url``, else Amazon's.
     region
-        Empty: ``$AWS_REGION``, ``$AWS_DEFAULT_REGION``, else ``us-east-1``.
+        Empty: ``$AWS_REGION``, ``$AWS_DEFAULT_REGION``, the profile's ``region``, else ``us-east-1``.
     path_style
         ``endpoint/bucket/key``; else ``bucket.endpoint/key``.
     profile

@@ -5,8 +5,8 @@ import re
 from urllib.parse import urlsplit
 
 from inferkit.errors import ParameterError
-from inferkit.objects.credentials import find_region
 from inferkit.objects.place import Store, check_endpoint
+from inferkit.objects.profiles import setting
 
 _REGION = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -19,9 +19,11 @@ def region_of(store: Store) -> str:
     ParameterError
         If what is called so is none.
     """
-    region = store.region or find_region(store.profile)
+    environ = os.environ
+    region = store.region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION", "")
+    region = region or setting("region", store.profile) or "us-east-1"
     if not _REGION.fullmatch(region):
-        message = f"s3_region (or AWS_REGION) is {region!r}: expected a name such as eu-central-1"
+        message = f"s3_region (or AWS_REGION, or the profile's) is {region!r}: expected a name such as eu-central-1"
         raise ParameterError(message)
     return region
 
@@ -35,10 +37,11 @@ def address_of(store: Store) -> str:
         If the environment names one that is none, or a proxy on the way to it.
     """
     named = store.endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
+    named = named or setting("endpoint_url", store.profile)
     try:
         address = check_endpoint(named) or f"https://s3.{region_of(store)}.amazonaws.com"
     except ValueError as error:
-        message = f"s3_endpoint (or AWS_ENDPOINT_URL): {error}"
+        message = f"s3_endpoint (or AWS_ENDPOINT_URL, or the profile's endpoint_url): {error}"
         raise ParameterError(message) from error
     _refuse_proxy(address)
     return address

@@ -112,7 +112,7 @@ def objects_digest(folder: ObjectPath) -> str:
 
     Of a store that cannot be asked nothing was ever measured: any digest is as good.
     """
-    with Client(folder.store) as client, suppress(CredentialError, ReadError):
+    with suppress(CredentialError, ReadError), Client(folder.store) as client:
         told = [f"{name} {entry.nbytes} {entry.etag}" for name, entry in entries(client, folder).items()]
         return xxhash.xxh3_128_hexdigest("\n".join([client.address, str(folder), *told]).encode())
     return "not reached"

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from inferkit.errors import CredentialError
-from inferkit.objects.credentials import Credentials, find_credentials, find_region
+from inferkit.objects.credentials import Credentials, find_credentials
 
 FILE = """
 [default]
@@ -64,13 +64,6 @@ def test_a_file_that_cannot_be_read_is_named_and_not_quoted(home: Path, content:
 
 def test_nothing_of_them_is_shown() -> None:
     assert repr(Credentials("key", "secret", "token")) == "Credentials()"
-
-
-def test_the_region(home: Path) -> None:
-    own = {"HOME": str(home)}
-    assert find_region("", own) == "us-east-1"
-    assert find_region("other", own) == "eu-west-1"
-    assert find_region("other", {**own, "AWS_DEFAULT_REGION": "ap-south-1"}) == "ap-south-1"
 
 
 def printing(folder: Path, content: str) -> str:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from inferkit.errors import ParameterError
@@ -22,6 +24,34 @@ def test_where_a_store_is(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert address_of(store) == address
+
+
+CONFIG = """
+[default]
+endpoint_url = http://127.0.0.1:1
+[profile other]
+region = eu-west-1
+endpoint_url = http://127.0.0.1:2
+[profile bad]
+endpoint_url = http://me:s3cr3t@127.0.0.1
+"""
+
+
+def test_what_a_profile_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "config").write_text(CONFIG)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    assert (address_of(Store()), region_of(Store())) == ("http://127.0.0.1:1", "us-east-1")
+    other = Store(profile="other")
+    assert (address_of(other), region_of(other)) == ("http://127.0.0.1:2", "eu-west-1")
+    with pytest.raises(ParameterError, match="endpoint holds no user") as raised:
+        address_of(Store(profile="bad"))
+    assert "s3cr3t" not in str(raised.value)
+    monkeypatch.setenv("AWS_PROFILE", "other")
+    assert (address_of(Store()), region_of(Store())) == ("http://127.0.0.1:2", "eu-west-1")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "ap-south-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:3")
+    assert (address_of(Store()), region_of(Store())) == ("http://127.0.0.1:3", "ap-south-1")
+    assert region_of(Store(region="eu-north-1")) == "eu-north-1"
 
 
 @pytest.mark.parametrize(
