@@ -116,7 +116,7 @@ class ObjectStores(Parameters):
     """How to speak to a store where ``data`` or ``images`` is ``s3://bucket/prefix``; credentials are no parameters."""
 
     s3_endpoint: Annotated[Text, AfterValidator(check_endpoint)] = Field(
-        default="", description="such as http://10.0.0.7:9000; \"\": $AWS_ENDPOINT_URL, the profile's, else Amazon's"
+        default="", description='such as http://10.0.0.7:9000; "": $AWS_ENDPOINT_URL, else Amazon\'s'
     )
     s3_region: Text = Field(
         default="", description='region of the bucket; "": $AWS_REGION or the profile\'s, else us-east-1'

@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -56,19 +56,25 @@ def outcome(echo: Echo, said: bytes) -> list[bytes | str]:
     """Return what reading an object, a part of one and a listing come to."""
     echo.said = said
     found: list[bytes | str] = []
-    target = bytearray(5)
     with Client(Store(echo.url)) as client:
         place = ObjectPath("bucket", "key", client.store)
-        for work in (
+        works: list[Callable[[], bytes]] = [
             lambda: client.read(place, 1000),
-            lambda: fetch(client, [Part(place, "", 10, memoryview(target))], 1) or bytes(target),
+            lambda: part_of(client, place),
             lambda: str(entries(client, place)).encode(),
-        ):
+        ]
+        for work in works:
             try:
                 found.append(work())
             except InferkitError as error:
                 found.append(str(error))
     return found
+
+
+def part_of(client: Client, place: ObjectPath) -> bytes:
+    target = bytearray(5)
+    fetch(client, [Part(place, "", 10, memoryview(target))], 1)
+    return bytes(target)
 
 
 LINES = st.sampled_from(
