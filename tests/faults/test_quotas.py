@@ -17,9 +17,11 @@ from inferkit.dataset.format import open_dataset, verify
 from inferkit.dataset.staging import stage
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.errors import DatasetError, ModelError, ParameterError, RecordError
+from inferkit.measure.measure import measure
 from inferkit.models.cache import model_path
+from inferkit.plan.build import prepare
 from inferkit.records.notebooks import load_runs, read_notebook
-from inferkit.records.params import MakeDataset
+from inferkit.records.params import MakeDataset, StorageToHost
 from inferkit.records.project import project_root, within
 from inferkit.report.export import export
 from tests.faults.test_limits import Command
@@ -150,3 +152,15 @@ def test_a_home_with_a_quota_that_is_used_up_does_not_matter(quota: Quota, tmp_p
     command = Command(tmp_path, variables={variable: str(quota.folder)})
     command.answers()
     assert len(load_runs(command.out)) == 1
+
+
+def test_a_log_of_batches_that_cannot_be_kept_ends_its_point_by_name(quota: Quota, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    make_synthetic(MakeDataset(data=str(tmp_path / "tensors"), limit=40, shape=[3, 64, 64], images_per_file=8))
+    quota.use_up()
+    tiny = {"warmup_s": 0.05, "duration_s": 0.2, "repeats": 1, "batch_sizes": [1], "threads": [1]}
+    asked = {"data": str(tmp_path / "tensors"), "batch_log": str(quota.folder / "log.parquet"), **tiny}
+    (run,) = measure(prepare(StorageToHost.check(asked)))
+    assert run.failure is not None
+    assert re.search(USED_UP, run.failure.message), run.failure
+    no_torn_file(quota.folder)
