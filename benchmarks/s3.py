@@ -127,7 +127,7 @@ def turn_of(side: str, nbytes: int, arguments: argparse.Namespace) -> Turn:
     """Run one side in a process of its own."""
     own = [f"--{key}={getattr(arguments, key)}" for key in ("endpoint", "threads", "seconds")]
     command = [sys.executable, __file__, f"--side={side}", f"--nbytes={nbytes}", *own]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)  # what it says of an error is shown
     return Turn(**json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -156,6 +156,8 @@ def measured(arguments: argparse.Namespace) -> dict[str, float]:
         sleep(arguments.seconds / 4)
         before, began, used = sum(counted), monotonic(), getrusage(RUSAGE_SELF)
         sleep(arguments.seconds)
+        while sum(counted) == before:  # on a busy machine
+            sleep(0.1)
         got, seconds, after = sum(counted) - before, monotonic() - began, getrusage(RUSAGE_SELF)
         done.set()
     for worker in working:
