@@ -7,6 +7,7 @@
     - ReadError        storage did not deliver the bytes
         - ThrottledError   an object store wanted fewer requests, again and again
         - BrokenTransferError  a connection ended amid an answer, or an answer has another length, again and again
+        - CertificateError     an object store's certificate is not trusted
         - ReplacedError    an object is another one than when reading began
     - CredentialError  an object store does not take the credentials, or they have expired
     - DeviceError      memory, a copy, a stream or an event failed
@@ -46,6 +47,10 @@ class ThrottledError(ReadError):
 
 class BrokenTransferError(ReadError):
     """A connection ended amid an answer, or the answer has another length than what was asked for, at every attempt."""
+
+
+class CertificateError(ReadError):
+    """The certificate of an object store is not trusted, or is another host's."""
 
 
 class ReplacedError(ReadError):

@@ -6,7 +6,9 @@ It knows nothing of inferkit's own client. What real stores make of that, tests/
 import hashlib
 import re
 import socket
+import ssl
 import struct
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -22,7 +24,7 @@ from inferkit.objects.place import ObjectPath, Store
 
 Fault = Callable[["Handler", bytes], None]
 """Answers a GET of an object instead of the store; is told the bytes that were asked for."""
-_BUCKETS = count(1)
+_BUCKETS, _UPLOADS = count(1), count(1)
 
 
 class StandInStore(ThreadingHTTPServer):
@@ -41,8 +43,13 @@ class StandInStore(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, address: str = "127.0.0.1", port: int = 0, certificate: Path | None = None) -> None:
+        super().__init__((address, port), Handler)
+        self.scheme, self.address = "https" if certificate else "http", address
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.socket = context.wrap_socket(self.socket, server_side=True)
         self.objects: dict[str, bytes] = {}
         self.etags: dict[str, str] = {}  # of objects that were put together from parts
         self.uploads: dict[str, tuple[str, dict[int, bytes]]] = {}
@@ -54,7 +61,7 @@ class StandInStore(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return f"{self.scheme}://{self.address}:{self.server_address[1]}"
 
     @property
     def store(self) -> Store:
@@ -133,17 +140,17 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def refuse(self, status: int, code: str, **headers: str) -> None:
+    def refuse(self, status: int, code: str, more: str = "", **headers: str) -> None:
         # A real store repeats whom it refuses; none of that may get into a message of ours.
         told = f"<Message>no</Message><AWSAccessKeyId>{self.headers.get('Authorization', '')}</AWSAccessKeyId>"
-        self.say(status, f"<Error><Code>{code}</Code>{told}</Error>".encode(), **headers)
+        self.say(status, f"<Error><Code>{code}</Code>{told}{more}</Error>".encode(), **headers)
 
     def do_GET(self) -> None:
         name, query, _ = self.ask()
         if "list-type" in query:
             self.list_objects(name, query)
         elif "uploads" in query:
-            self.list_uploads(query)
+            self.list_uploads(name, query)
         elif "uploadId" in query:
             self.list_parts(query["uploadId"])
         else:
@@ -182,12 +189,12 @@ class Handler(BaseHTTPRequestHandler):
             200, f"<?xml version='1.0'?><ListBucketResult {space}>{flags}{token}{items}</ListBucketResult>".encode()
         )
 
-    def list_uploads(self, query: dict[str, str]) -> None:
+    def list_uploads(self, bucket: str, query: dict[str, str]) -> None:
         uploads = "".join(
             f"<Upload><Key>{escape(name.partition('/')[2])}</Key><UploadId>{identifier}</UploadId>"
             "<Initiated>2026-01-01</Initiated></Upload>"
             for identifier, (name, _) in self.server.uploads.items()
-            if name.partition("/")[2].startswith(query.get("prefix", ""))
+            if name.startswith(f"{bucket}/{query.get('prefix', '')}")
         )
         self.say(200, f"<ListMultipartUploadsResult>{uploads}</ListMultipartUploadsResult>".encode())
 
@@ -215,7 +222,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         name, query, body = self.ask()
         if "uploads" in query:
-            identifier = f"upload-{len(self.server.uploads)}"
+            identifier = f"upload-{next(_UPLOADS)}"
             self.server.uploads[identifier] = (name, {})
             self.say(200, f"<Initiated><UploadId>{identifier}</UploadId></Initiated>".encode())
             return
@@ -231,9 +238,9 @@ class Handler(BaseHTTPRequestHandler):
         self.say(204)
 
 
-def refusing(status: int, code: str, **headers: str) -> Fault:
+def refusing(status: int, code: str, more: str = "", **headers: str) -> Fault:
     """Return a fault that answers with an error."""
-    return lambda handler, _: handler.refuse(status, code, **headers)
+    return lambda handler, _: handler.refuse(status, code, more, **headers)
 
 
 def reset(handler: Handler, wanted: bytes) -> None:
@@ -260,3 +267,10 @@ def shortened(handler: Handler, wanted: bytes) -> None:
 def rangeless(handler: Handler, wanted: bytes) -> None:
     """Answer with more than was asked for, as who knows no ranges."""
     handler.say(200, wanted + b"and the rest")
+
+
+if __name__ == "__main__":  # ADDRESS PORT: until standard input ends
+    StandInStore(sys.argv[1], int(sys.argv[2]))
+    sys.stdout.write("up\n")
+    sys.stdout.flush()
+    sys.stdin.read()

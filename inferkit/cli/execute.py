@@ -126,7 +126,7 @@ def _new_folder(parent: Path) -> Path:
             break
         else:
             return parent / name
-    message = f"--out: {parent / now} cannot be made: {fault}: name a folder that you may write to"
+    message = f"--out: {parent / now} cannot be made: {fault}"
     raise ParameterError(message)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from inferkit.errors import ParameterError
 from inferkit.files import obstacle
+from inferkit.os_errors import explained
 from inferkit.records.project import PACKAGE, PARTS, current_folder, shipped
 
 SUFFIXES = {".ipynb", ".yaml"}
@@ -32,7 +33,7 @@ def lay_out(folder: Path) -> list[Path]:
             with path.open("xb") as file:  # unlike a copy of the file, one that its owner may edit
                 file.write(source.read_bytes())
         except OSError as error:
-            message = f"{path} cannot be written ({error.strerror}): free space there, or name another folder"
+            message = f"{path} cannot be written: {explained(error)}"
             raise ParameterError(message) from error
         written.append(path)
     return written

@@ -53,8 +53,9 @@ main.add_command(_Dataset("dataset", help="Make and check data sets of raw tenso
 def init(folder: Path) -> None:
     """Lay out notebooks/ and parameters/ in DIR, to be edited. Nothing that is there is replaced."""
     from inferkit.cli.init import lay_out
+    from inferkit.report.asking import ask
 
-    written = lay_out(folder)
+    written = ask(lambda _: lay_out(folder))
     say("\n".join(map(str, written)))
     say(
         f"\nNext: cd {shlex.quote(str(folder))}; edit parameters/nvme.yaml (data: a folder on the storage to measure); "
@@ -109,7 +110,8 @@ def run(
 
     told = None if feed is None else feed_to(feed)
     if not configs:
-        say("\n".join(text_table([about(name, path) for name, path in configurations().items()])))
+        listed = watched(lambda _: [about(name, path) for name, path in configurations().items()])
+        say("\n".join(text_table(listed)))
         return
     values = dict(change(text) for text in changes)
     notebooks = [notebook for notebook in only.split(",") if notebook]
@@ -174,10 +176,11 @@ def show(notebook: Path, *, as_json: bool) -> None:
     import json
 
     from inferkit.records.notebooks import load_notebook
+    from inferkit.report.asking import ask
     from inferkit.report.conclusion import conclude
     from inferkit.report.overview import overview
 
-    runs = load_notebook(notebook, warn)
+    runs = ask(partial(load_notebook, notebook), warn)
     if as_json:
         say(json.dumps([run.to_dict() for run in runs], indent=1))
     else:
@@ -213,10 +216,11 @@ def compare(
     be read is named and left out.
     """
     from inferkit.records.notebooks import load_runs
+    from inferkit.report.asking import ask
     from inferkit.report.dates import moment
     from inferkit.report.store import rows
 
-    found = rows(load_runs(paths, warn))
+    found = rows(ask(partial(load_runs, paths), warn))
     start = moment(since) if since else None
     if trend:
         from inferkit.report.trend import NOTHING, Trend, trends
@@ -259,9 +263,10 @@ def plan(paths: tuple[str, ...], images: float, within: float) -> None:
     measured (03d). Every assumption is listed. Nothing is planned on a record that is not VALID.
     """
     from inferkit.records.notebooks import load_runs
+    from inferkit.report.asking import ask
     from inferkit.report.sizing import size
 
-    say(str(size([run for run, _ in load_runs(paths, warn)], images, within)))
+    say(str(size([run for run, _ in ask(partial(load_runs, paths), warn)], images, within)))
 
 
 @main.command()
@@ -273,9 +278,10 @@ def runs(folder: Path | None) -> None:
     What cannot be read is named and left out.
     """
     from inferkit.records.project import project_root
+    from inferkit.report.asking import ask
     from inferkit.report.index import Index, entries
 
-    say(str(Index(entries(folder or project_root() / "runs", warn))))
+    say(str(Index(entries(folder or ask(lambda _: project_root()) / "runs", warn))))
 
 
 @main.command()

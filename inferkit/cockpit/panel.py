@@ -20,7 +20,7 @@ from inferkit.cockpit.process import Event, Running
 from inferkit.errors import InferkitError, ParameterError
 from inferkit.records.faults import unknown_parameter
 from inferkit.records.params import MEASURING
-from inferkit.records.project import project_root, resolve
+from inferkit.records.project import project_root
 from inferkit.report.attended import attended
 from inferkit.report.labels import STAGE_TITLES
 from inferkit.report.tables import folded
@@ -152,7 +152,7 @@ class Cockpit:
             self.plan.value = _fault(f"to be mended first: {titles}")
             return
         self.plan.value = '<span class="inferkit-help">planning …</span>'
-        self._planner.ask(values, self._only(), resolve(self.out.value or "runs"))
+        self._planner.ask(values, self._only(), self.out.value or "runs")
 
     def _show_plan(self, found: Configuration | str) -> None:
         if isinstance(found, str):
@@ -160,6 +160,7 @@ class Cockpit:
             self.form.say({name: [found]} if name else {})
             self.plan.value = _fault(found)
             return
+        self._out = found.out
         self.plan.value = f"<b>What will be measured</b>{preview(found)}"
         self._allow(ready=bool(found.notebooks))
 
@@ -171,12 +172,11 @@ class Cockpit:
     def _start(self) -> None:
         with self._lock:
             values, wrong = self._asked()
-            if wrong or self.running is not None:
+            if wrong or not self._ready or self.running is not None:
                 return
             self.live = Live()
             self._parameters = as_yaml(values)
-            out = resolve(self.out.value or "runs")
-            self.running = Running(self._parameters, self._only(), out, self._hear, self._end)
+            self.running = Running(self._parameters, self._only(), self._out, self._hear, self._end)
         self._allow(ready=self._ready)
         self.stop.disabled, self.stop.description = False, STOPS[0]
         self.settings.value = False  # so that what is found comes into view

@@ -9,6 +9,7 @@ import yaml
 
 from inferkit.errors import ParameterError
 from inferkit.files import write_whole
+from inferkit.os_errors import explained
 from inferkit.records.project import project_root
 
 SAVED = "# Saved from the cockpit"
@@ -57,6 +58,6 @@ def save(values: Mapping[str, Any], name: str) -> Path:
             raise ParameterError(message)
         write_whole(path, f"{SAVED}, {datetime.now(UTC):%Y-%m-%d}.\n{as_yaml(values)}".encode())
     except OSError as error:
-        message = f"{path} cannot be written: {error.strerror}"
+        message = f"{path} cannot be written: {explained(error)}"
         raise ParameterError(message) from error
     return path

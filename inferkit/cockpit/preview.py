@@ -3,14 +3,16 @@
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from inferkit.cli.configure import Configuration, planned
 from inferkit.errors import InferkitError
+from inferkit.machine.watched import Unwanted, watched
 from inferkit.plan.points import Plan, reads_files
-from inferkit.records.project import project_root
+from inferkit.records.project import project_root, resolve
 from inferkit.report.labels import STAGE_TITLES
 from inferkit.report.tables import folded, html_table
 from inferkit.units import duration, gigabytes
@@ -36,7 +38,7 @@ class Planner:
         self._timer: threading.Timer | None = None
         self._asked = 0
 
-    def ask(self, values: Mapping[str, Any], only: Sequence[str], out: Path) -> None:
+    def ask(self, values: Mapping[str, Any], only: Sequence[str], out: str) -> None:
         """Plan this in a moment."""
         self.forget()
         self._timer = threading.Timer(SETTLED_S, self._plan, (self._asked, dict(values), list(only), out))
@@ -49,19 +51,31 @@ class Planner:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _plan(self, number: int, values: dict[str, Any], only: list[str], out: Path) -> None:
-        with self._lock:  # one at a time: what an earlier one found is kept, and serves the next
+    def _plan(self, number: int, values: dict[str, Any], only: list[str], out: str) -> None:
+        with self._lock, suppress(Unwanted):  # one at a time: each takes a CPU
             if number != self._asked:
                 return
-            found = plan_or_refusal(values, only, out)
+            found = plan_or_refusal(values, only, out, lambda: number == self._asked)
             if number == self._asked:
                 self._show(found)
 
 
-def plan_or_refusal(values: Mapping[str, Any], only: Sequence[str], out: Path) -> Configuration | str:
-    """Plan parameters, or say why they cannot run here."""
+def plan_or_refusal(
+    values: Mapping[str, Any], only: Sequence[str], out: str, wanted: Callable[[], bool] = lambda: True
+) -> Configuration | str:
+    """Plan parameters, or say why they cannot run here.
+
+    Raises
+    ------
+    Unwanted
+        If nobody wants to know any more: storage that never answers holds up nothing but itself.
+    """
+
+    def work(_: object) -> Configuration:
+        return planned(values, PLACE, project_root(), only=only, out=resolve(out))
+
     try:
-        return planned(values, PLACE, project_root(), only=only, out=out)
+        return watched(work, wanted=wanted)
     except InferkitError as error:
         return str(error).removeprefix(f"{PLACE}: ")
     except ModuleNotFoundError as error:

@@ -7,8 +7,9 @@ from pathlib import Path
 from inferkit.dataset.folders import search
 from inferkit.errors import DatasetError
 from inferkit.files import read_regular
-from inferkit.objects.client import Client, Entry
+from inferkit.objects.client import Client
 from inferkit.objects.fetch import Part, fetch
+from inferkit.objects.listing import Entry, entries
 from inferkit.objects.place import Folder, ObjectPath
 
 
@@ -94,7 +95,7 @@ class _Objects(Contents):
     @cached_property
     def entries(self) -> dict[str, Entry]:
         with Client(self._folder.store) as client:
-            return client.entries(self._folder)
+            return entries(client, self._folder)
 
     def exists(self) -> bool:
         return bool(self.entries)

@@ -28,9 +28,11 @@ from inferkit.dataset.recipe import Recipe
 from inferkit.dataset.tensors import Dataset
 from inferkit.dataset.writing import check_space, new_file, storage_errors
 from inferkit.errors import DatasetError, UnfinishedError
-from inferkit.files import cache_folder
+from inferkit.files import cache_folder, say_once
+from inferkit.linux.mounts import existing
 from inferkit.objects.place import Folder, ObjectPath
 from inferkit.records.bounds import FILES
+from inferkit.units import gigabytes
 
 MakeFiles = Callable[[Recipe, list[int]], Generator[FinishedFile]]
 
@@ -135,8 +137,14 @@ def _made_and_pushed(
         return MakeReport(dataset=dataset, made=0, resumed=dataset.images, skipped=manifest.skipped, seconds=seconds)
     where = xxhash.xxh3_64_hexdigest(f"{place.store} {place} {recipe.fingerprint}".encode())
     here = replace(recipe, folder=cache_folder("made") / where, place=None)
+    nbytes, free = recipe.count * recipe.image_bytes, shutil.disk_usage(existing(here.folder)).free
+    say_once(
+        f"{place} is made in {here.folder} first, which takes {gigabytes(nbytes)} of {gigabytes(free)} free there; "
+        "then it is sent, and removed from there (XDG_CACHE_HOME names another place)"
+    )
     report = make(here, make_files, overwrite=False, progress=progress)
-    push(here.folder, place, overwrite=overwrite)
+    show = progress or (lambda done, total: None)
+    push(here.folder, place, lambda *_: show(recipe.count, recipe.count), overwrite=overwrite)  # a sign of life
     shutil.rmtree(here.folder)
     return replace(report, dataset=open_dataset(place), seconds=time.perf_counter() - started)
 

@@ -2,13 +2,15 @@
 
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 from inferkit.dataset.contents import contents
 from inferkit.dataset.format import ShowProgress, open_dataset
 from inferkit.dataset.manifest import HASHES_NAME, MANIFEST_NAME
 from inferkit.errors import DatasetError, InferkitError, UnfinishedError
-from inferkit.objects.client import Client, Entry
+from inferkit.objects.client import Client
+from inferkit.objects.listing import Entry, entries
 from inferkit.objects.place import ObjectPath
 from inferkit.objects.upload import mark_of, remove, upload
 
@@ -34,7 +36,7 @@ def push(folder: Path, place: ObjectPath, progress: ShowProgress | None = None, 
     folder, place
         Whence and whither.
     progress
-        Called with bytes done and in all, after each file.
+        Called with bytes done and in all, as they are sent, on the threads that send them.
     overwrite
         Replace another data set that lies there. Else nothing but what an earlier push of the same one left may lie
         there.
@@ -48,8 +50,9 @@ def push(folder: Path, place: ObjectPath, progress: ShowProgress | None = None, 
     """
     names = _names(folder)
     sizes = {name: (folder / name).stat().st_size for name in names}
-    with Client(place.store) as client:
-        there = client.entries(place)
+    done = _Done(sum(sizes.values()), progress or (lambda done, total: None))
+    with Client(place.store, done.add) as client:
+        there = entries(client, place)
         same = {name for name in sizes.keys() & there.keys() if _is_same(folder / name, there[name])}
         foreign = _foreign(there, names, same)
         if foreign and not overwrite:
@@ -63,7 +66,9 @@ def push(folder: Path, place: ObjectPath, progress: ShowProgress | None = None, 
             same.discard(MANIFEST_NAME)
         for name in set(foreign) - set(names):
             remove(client, place / name)
-        _send(client, folder, place, [name for name in names if name not in same], sizes, progress)
+        done.add(sum(sizes[name] for name in same))
+        _send(client, folder, place, [name for name in names if name not in same])
+    done.add(sum(sizes.values()))  # also what an earlier push had sent of a file
     sent = [sizes[name] for name in names if name not in same]
     return Pushed(len(names), sum(sizes.values()), len(sent), sum(sent))
 
@@ -92,26 +97,29 @@ def _foreign(there: dict[str, Entry], names: list[str], same: set[str]) -> list[
     return [name for name in there if name not in same and (name in names or name.lower().endswith(data))]
 
 
-def _send(
-    client: Client,
-    folder: Path,
-    place: ObjectPath,
-    names: list[str],
-    sizes: dict[str, int],
-    progress: ShowProgress | None,
-) -> None:
+class _Done:
+    """Adds up, on many threads, how far a push is: a part of a large file may take minutes."""
+
+    def __init__(self, total: int, show: ShowProgress) -> None:
+        self._lock = Lock()
+        self._done, self._total, self._show = 0, total, show
+
+    def add(self, nbytes: int) -> None:
+        """Count bytes; those that are sent again count once more, but never beyond all."""
+        with self._lock:
+            self._done = min(self._total, self._done + nbytes)
+            self._show(self._done, self._total)
+
+
+def _send(client: Client, folder: Path, place: ObjectPath, names: list[str]) -> None:
     """Send files, all others before the manifest."""
     last = [name for name in names if name == MANIFEST_NAME]
-    done, total = sum(sizes.values()) - sum(sizes[name] for name in names), sum(sizes.values())
     with ThreadPoolExecutor(AT_ONCE, "push") as pool:
         for batch in ([name for name in names if name not in last], last):
-            sending = {pool.submit(upload, client, folder / name, place / name): name for name in batch}
+            sending = [pool.submit(upload, client, folder / name, place / name) for name in batch]
             try:
                 for sent in as_completed(sending):
                     sent.result()
-                    done += sizes[sending[sent]]
-                    if progress is not None:
-                        progress(done, total)
             except (InferkitError, OSError) as error:
                 pool.shutdown(cancel_futures=True)
                 message = f"{error}. {place} is not complete: the same push goes on where it stopped."

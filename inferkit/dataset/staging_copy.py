@@ -20,6 +20,7 @@ from inferkit.dataset.staging_folder import make_folders, remove_copy
 from inferkit.dataset.staging_record import Copy, Staged
 from inferkit.files import replacing
 from inferkit.linux.numa_pages import file_nodes
+from inferkit.os_errors import system_refusal
 
 CHUNK = 1 << 26
 
@@ -122,7 +123,7 @@ def main() -> None:
     try:
         copier.copy(tell)
     except OSError as error:
-        tell({"failed": str(error), "errno": error.errno})
+        tell({"failed": system_refusal(error)})
 
 
 if __name__ == "__main__":

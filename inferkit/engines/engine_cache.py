@@ -14,6 +14,7 @@ import xxhash
 from inferkit.errors import EngineError
 from inferkit.files import cache_folder, open_own, write_whole
 from inferkit.linux.ownership import may_be_trusted, meddler
+from inferkit.os_errors import explained
 
 DIGEST_BYTES = 16
 WAIT_S = 0.2
@@ -99,8 +100,7 @@ class EngineFile:
             raise self._unwritable(error) from error
 
     def _unwritable(self, error: OSError) -> EngineError:
-        fix = "free space there, or set XDG_CACHE_HOME to another folder"
-        return EngineError(f"{self.path}: cannot be written ({error.strerror}); {fix}")
+        return EngineError(f"{self.path}: cannot be written: {explained(error)} (XDG_CACHE_HOME)")
 
 
 def engine_path(name: str) -> Path:

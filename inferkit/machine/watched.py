@@ -41,7 +41,13 @@ Tell = Callable[..., None]
 T = TypeVar("T")
 
 
-def watched(work: Callable[[Tell], T], show: Tell = lambda *_: None) -> T:
+class Unwanted(Exception):
+    """Nobody wants to know any more: the work was given up."""
+
+
+def watched(
+    work: Callable[[Tell], T], show: Callable[..., object] = lambda *_: None, wanted: Callable[[], bool] = lambda: True
+) -> T:
     """Do work in a copy of this process, and return what it returns or raise what it raises; both are pickled.
 
     What it changes in memory is lost. It is given up when it has shown no sign of life for
@@ -53,6 +59,8 @@ def watched(work: Callable[[Tell], T], show: Tell = lambda *_: None) -> T:
         Is given a function whose arguments reach ``show`` in this process.
     show
         Is told how far the work is.
+    wanted
+        Tells whether the work is to go on; asked several times a second.
 
     Raises
     ------
@@ -60,6 +68,8 @@ def watched(work: Callable[[Tell], T], show: Tell = lambda *_: None) -> T:
         If it was given up, naming the path, its mount, and what stays behind.
     RankError
         If the copy cannot be started, or was ended by somebody else.
+    Unwanted
+        If it is not to go on.
     """
     for stream in (sys.stdout, sys.stderr):
         stream.flush()  # or the copy would write it as well
@@ -73,7 +83,7 @@ def watched(work: Callable[[Tell], T], show: Tell = lambda *_: None) -> T:
         ours.close()
         _copy(theirs, work)
     theirs.close()
-    copy = _Copy(pid, ours)
+    copy = _Copy(pid, ours, wanted)
     try:
         answer: T = copy.answer(show)
         return answer
@@ -96,8 +106,8 @@ def _fork() -> int:
 class _Copy:
     """The copy, as it is seen from here."""
 
-    def __init__(self, pid: int, pipe: Connection) -> None:
-        self._pid, self._pipe = pid, pipe
+    def __init__(self, pid: int, pipe: Connection, wanted: Callable[[], bool]) -> None:
+        self._pid, self._pipe, self._wanted = pid, pipe, wanted
         self._status: int | None = None
         self._left = False
         self._heard = 0
@@ -105,7 +115,7 @@ class _Copy:
         self._asked = False
         self._place = "the storage"
 
-    def answer(self, show: Tell) -> Any:
+    def answer(self, show: Callable[..., object]) -> Any:
         """Wait for what the work returns, or raises."""
         while True:
             kind, content = self._hear()
@@ -117,6 +127,8 @@ class _Copy:
                 show(*content)
             elif kind == "at":
                 self._say(content)
+            elif not self._wanted():
+                raise Unwanted
             elif (still_s := self._watchdog.seconds(str(self._heard))) > watchdog.STILL_S:
                 raise self._given_up(still_s)
             elif still_s > watchdog.STILL_S / SAID and not self._asked:

@@ -12,6 +12,7 @@ from inferkit.errors import ModelError
 from inferkit.files import read_regular, write_whole
 from inferkit.linux.ownership import may_be_trusted
 from inferkit.models.probe import Probe
+from inferkit.os_errors import explained
 
 _DTYPES = {onnx.TensorProto.UINT8: "uint8", onnx.TensorProto.FLOAT: "float32"}
 _MOST_FACTS = 2**20
@@ -106,8 +107,6 @@ def store(path: Path, model: onnx.ModelProto, source: str, precision: str, probe
         write_whole(path, content, mode=0o600)
         write_whole(path.with_suffix(".json"), json.dumps(facts).encode(), mode=0o600)
     except OSError as error:
-        message = (
-            f"{path}: cannot be written ({error.strerror}); free space there or set XDG_CACHE_HOME to another folder"
-        )
+        message = f"{path}: cannot be written: {explained(error)} (XDG_CACHE_HOME)"
         raise ModelError(message) from error
     return made

@@ -5,13 +5,15 @@ where it belongs. Only what arrives in one packet with an answer's head (at most
 over TLS every byte is, for it is decrypted on the way.
 """
 
+import re
 from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from inferkit.errors import BrokenTransferError, ReplacedError
-from inferkit.objects.client import ATTEMPTS, Again, Body, Client, Request
+from inferkit.errors import BrokenTransferError
+from inferkit.objects.client import Body, Client, Request
+from inferkit.objects.failures import ATTEMPTS, Again, replaced
 from inferkit.objects.http import Answer, Connection
 from inferkit.objects.place import ObjectPath
 
@@ -33,6 +35,11 @@ class Part(NamedTuple):
     etag: str
     offset: int
     target: memoryview
+
+    @property
+    def begins(self) -> str:
+        """How an answer says that it has this part."""
+        return f"bytes {self.offset}-"
 
     @property
     def request(self) -> Request:
@@ -84,12 +91,12 @@ def _taking(client: Client, part: Part) -> Body:
         found = answer.headers.get("etag", "").strip('"')
         if part.etag and found and found != part.etag:
             connection.close()
-            message = f"{part.place} was replaced while it was read: leave the data set alone, and measure again"
-            raise ReplacedError(message)
-        if answer.length != len(part.target):
+            raise replaced(part.place)
+        begins = answer.headers.get("content-range", part.begins)
+        if answer.length != len(part.target) or not begins.startswith(part.begins):
             connection.close()
             cause = "length"
-            raise Again(cause, BrokenTransferError(_wrong_length(part, answer)))
+            raise Again(cause, BrokenTransferError(_other_part(part, answer)))
         connection.body_into(part.target)
         client.counts.answered(len(part.target))
         return b""
@@ -97,11 +104,13 @@ def _taking(client: Client, part: Part) -> Body:
     return take
 
 
-def _wrong_length(part: Part, answer: Answer) -> str:
+def _other_part(part: Part, answer: Answer) -> str:
     came = "an unknown number of" if answer.length is None else f"{answer.length:,}"
+    start = re.match(r"bytes (\d{1,18})-", answer.headers.get("content-range", ""))
+    whence = f" from byte {start[1]} on" if start and int(start[1]) != part.offset else ""
     return (
-        f"{part.place} at byte {part.offset:,}: {len(part.target):,} bytes were asked for, the store announced {came} "
-        f"(status {answer.status}), {ATTEMPTS} times in a row: does it, or a proxy before it, know ranges?"
+        f"{part.place} at byte {part.offset:,}: {len(part.target):,} bytes were asked for, the store announced {came}"
+        f"{whence} (status {answer.status}), {ATTEMPTS} times in a row: does it, or a proxy before it, know ranges?"
     )
 
 

@@ -5,20 +5,24 @@ others' answers arrive in the kernel's buffers.
 """
 
 import os
+import re
 import socket
 import ssl
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from urllib.parse import urlsplit
 
 from inferkit.closing import Closing
+from inferkit.errors import ParameterError
 
 TIMEOUT_S = 30.0
 """Seconds without a byte after which a connection counts as broken."""
 _HEAD_BYTES = 4096
 """Read at once where an answer begins: of these, what is no head is copied once; the rest is received in place."""
-_SENT_BYTES = 1 << 20
-"""Sent at once: :data:`TIMEOUT_S` holds for each of these."""
+_STATUS = re.compile(r"HTTP/1\.[01] ([1-5][0-9]{2})\b", re.ASCII)
+_CHUNK = re.compile(rb"\s*([0-9A-Fa-f]{1,8})\s*(;.*)?")
+_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 _MOST_HEAD = 1 << 16
 _MOST_BODY = 1 << 26
 """Of an answer that is no object: a page of a listing has a thousand keys."""
@@ -46,8 +50,8 @@ class Answer:
     @property
     def length(self) -> int | None:
         """Bytes of the body; None where the store did not say, or not so."""
-        told = self.headers.get("content-length", "")
-        return int(told) if told.isdecimal() else None
+        told = "" if "transfer-encoding" in self.headers else self.headers.get("content-length", "")
+        return int(told) if _NUMBER.fullmatch(told) else None
 
 
 class Connection(Closing):
@@ -77,21 +81,26 @@ class Connection(Closing):
         self.answers = 0
         self.opened = 0
 
-    def send(self, *parts: bytes | memoryview) -> None:
-        """Send a request."""
+    def send(self, part: bytes | memoryview) -> None:
+        """Send a request, or more of it; :data:`TIMEOUT_S` holds for all of what is sent at once."""
         if self._socket is None:
             self._open()
         assert self._socket is not None
-        for part in parts:
-            for start in range(0, len(part), _SENT_BYTES):
-                self._socket.sendall(part[start : start + _SENT_BYTES])
+        self._socket.sendall(part)
 
     def _open(self) -> None:
         plain = socket.create_connection(self._address, TIMEOUT_S)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket = _trust().wrap_socket(plain, server_hostname=self._address[0]) if self._tls else plain
+        self._socket = self._encrypted(plain) if self._tls else plain
         self._ahead, self._left, self.answers = b"", None, 0
         self.opened += 1
+
+    def _encrypted(self, plain: socket.socket) -> ssl.SSLSocket:
+        with ExitStack() as undo:
+            undo.enter_context(plain)
+            found = _trust(os.environ.get("AWS_CA_BUNDLE", "")).wrap_socket(plain, server_hostname=self._address[0])
+            undo.pop_all()
+        return found
 
     def answer(self, method: str) -> Answer:
         """Receive an answer's head; its body is to be received next, all of it.
@@ -101,22 +110,26 @@ class Connection(Closing):
         OSError
             If the connection broke, or nothing came for :data:`TIMEOUT_S`.
         """
-        while b"\r\n\r\n" not in self._ahead:
-            if len(self._ahead) > _MOST_HEAD:
-                message = "it sent what is no answer of HTTP"
-                raise BrokenConnection(message)
-            self._ahead += self._received(_HEAD_BYTES)
-        head, _, self._ahead = self._ahead.partition(b"\r\n\r\n")
+        found = _parse(self._until(b"\r\n\r\n"))
+        while found.status < 200:  # it goes on
+            found = _parse(self._until(b"\r\n\r\n"))
         self.answers += 1
-        found = _parse(head)
-        if 100 <= found.status < 200:
-            return self.answer(method)
         chunked = "chunked" in found.headers.get("transfer-encoding", "").lower()
         nothing = method == "HEAD" or found.status in (204, 304)
         self._left = 0 if nothing else None if chunked else found.length
         if self._left is None and not chunked:
             self._left = -1  # it goes on to the connection's end
         self._closing = found.headers.get("connection", "").lower() == "close" or self._left == -1
+        return found
+
+    def _until(self, end: bytes) -> bytes:
+        """Receive what comes before ``end``, and take that away too."""
+        while end not in self._ahead:
+            if len(self._ahead) > _MOST_HEAD:
+                message = "it sent what is no answer of HTTP"
+                raise BrokenConnection(message)
+            self._ahead += self._received(_HEAD_BYTES)
+        found, _, self._ahead = self._ahead.partition(end)
         return found
 
     def _received(self, most: int) -> bytes:
@@ -174,27 +187,16 @@ class Connection(Closing):
         found, self._ahead = self._ahead[:nbytes], self._ahead[nbytes:]
         return found
 
-    def _line(self) -> bytes:
-        while b"\r\n" not in self._ahead:
-            self._ahead += self._received(_HEAD_BYTES)
-        line, _, self._ahead = self._ahead.partition(b"\r\n")
-        return line
-
     def _chunks(self) -> bytes:
         found = b""
         while True:
-            digits = self._line().partition(b";")[0].strip()
-            try:
-                nbytes = int(digits, 16)
-            except ValueError as error:
-                message = "it sent what is no chunk of HTTP"
-                raise BrokenConnection(message) from error
-            if not nbytes:
-                while self._line():
+            digits = _CHUNK.fullmatch(self._until(b"\r\n"))
+            if digits and not int(digits[1], 16):
+                while self._until(b"\r\n"):
                     pass
                 return found
-            found += self._exactly(nbytes)
-            if self._line() or len(found) > _MOST_BODY:
+            found += self._exactly(int(digits[1], 16)) if digits else b""
+            if not digits or self._until(b"\r\n") or len(found) > _MOST_BODY:
                 message = "it sent what is no chunk of HTTP"
                 raise BrokenConnection(message)
 
@@ -218,14 +220,20 @@ class Connection(Closing):
 
 def _parse(head: bytes) -> Answer:
     first, *lines = head.decode("latin-1").split("\r\n")
-    words = first.split(" ", 2)
-    if len(words) < 2 or not words[0].startswith("HTTP/1.") or not words[1].isdecimal():
+    begins = _STATUS.match(first)
+    if begins is None:
         message = "it sent what is no answer of HTTP/1"
         raise BrokenConnection(message)
     pairs = (line.partition(":") for line in lines)
-    return Answer(int(words[1]), {name.strip().lower(): value.strip() for name, _, value in pairs})
+    return Answer(int(begins[1]), {name.strip().lower(): value.strip() for name, _, value in pairs})
 
 
 @cache
-def _trust() -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE") or None)
+def _trust(bundle: str) -> ssl.SSLContext:
+    """Return whose certificates are trusted: those in a file, else the system's (or OpenSSL's ``SSL_CERT_FILE``)."""
+    try:
+        return ssl.create_default_context(cafile=bundle or None)
+    except OSError as error:  # of ssl as well
+        why = error.strerror if isinstance(error, FileNotFoundError) else "it holds no certificates that can be read"
+        message = f"AWS_CA_BUNDLE names {bundle}: {why}: correct it, or take it away for the system's own"
+        raise ParameterError(message) from error

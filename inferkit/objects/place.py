@@ -19,9 +19,10 @@ class Store:
     Parameters
     ----------
     endpoint
-        Such as ``http://10.0.0.7:9000``; empty: ``$AWS_ENDPOINT_URL_S3``, ``$AWS_ENDPOINT_URL``, else Amazon's.
+        Such as ``http://10.0.0.7:9000``; empty: ``$AWS_ENDPOINT_URL_S3``, ``$AWS_ENDPOINT_URL``, the profile's
+        ``endpoint_url``, else Amazon's.
     region
-        Empty: ``$AWS_REGION``, ``$AWS_DEFAULT_REGION``, else ``us-east-1``.
+        Empty: ``$AWS_REGION``, ``$AWS_DEFAULT_REGION``, the profile's ``region``, else ``us-east-1``.
     path_style
         ``endpoint/bucket/key``; else ``bucket.endpoint/key``.
     profile
@@ -91,6 +92,11 @@ def object_path(url: str, store: Store) -> ObjectPath:
 
 WHENCE = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or s3_profile (a section of ~/.aws/credentials)"
 """Where credentials come from, for messages."""
+INSTEAD = (
+    "let a profile say `credential_process = aws configure export-credentials --profile NAME --format process`, or "
+    'say `eval "$(aws configure export-credentials --format env)"` before'
+)
+"""How credentials that are not known here become such that are, for messages."""
 
 
 def without_user(text: str) -> str:

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 from inferkit.errors import ReadError, UnfinishedError
-from inferkit.objects.client import Client, Entry, Request, text_of, xml_of
+from inferkit.objects.client import Client, Request
+from inferkit.objects.listing import Entry, number_of, text_of, xml_of
 from inferkit.objects.place import ObjectPath
 
 PART_BYTES = 16 << 20
@@ -102,8 +103,8 @@ def _listed(client: Client, place: ObjectPath, identifier: str) -> Iterator[tupl
         _, body = client.request(Request("GET", place, {"uploadId": identifier, **more}))
         page = xml_of(place, body)
         for part in page.iter("Part"):
-            entry = Entry(int(text_of(part, "Size") or 0), text_of(part, "ETag").strip('"'))
-            yield int(text_of(part, "PartNumber") or 0), entry
+            entry = Entry(number_of(part, "Size", place), text_of(part, "ETag").strip('"'))
+            yield number_of(part, "PartNumber", place), entry
         marker = text_of(page, "NextPartNumberMarker")
         if text_of(page, "IsTruncated") != "true" or not marker:
             return

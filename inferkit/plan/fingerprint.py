@@ -18,6 +18,7 @@ from inferkit.linux.disks import storage_identity
 from inferkit.linux.procfs import ROOT, text
 from inferkit.machine.facts import facts
 from inferkit.objects.client import Client
+from inferkit.objects.listing import entries
 from inferkit.objects.place import ObjectPath
 from inferkit.plan.points import Point
 from inferkit.readers import reader_class
@@ -111,8 +112,8 @@ def objects_digest(folder: ObjectPath) -> str:
 
     Of a store that cannot be asked nothing was ever measured: any digest is as good.
     """
-    with Client(folder.store) as client, suppress(CredentialError, ReadError):
-        told = [f"{name} {entry.nbytes} {entry.etag}" for name, entry in client.entries(folder).items()]
+    with suppress(CredentialError, ReadError), Client(folder.store) as client:
+        told = [f"{name} {entry.nbytes} {entry.etag}" for name, entry in entries(client, folder).items()]
         return xxhash.xxh3_128_hexdigest("\n".join([client.address, str(folder), *told]).encode())
     return "not reached"
 

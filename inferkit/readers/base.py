@@ -14,7 +14,7 @@ from inferkit.dataset.format import open_dataset
 from inferkit.dataset.tensors import Dataset
 from inferkit.devices.base import Decoding, HostMemory, Registration
 from inferkit.errors import ParameterError
-from inferkit.objects.client import Counts
+from inferkit.objects.counts import Counts
 from inferkit.objects.place import Folder, is_url
 from inferkit.records.figures import Json
 from inferkit.records.job import ReadOptions

@@ -11,7 +11,8 @@ from inferkit.dataset.markers import MAX_BYTES
 from inferkit.dataset.tensors import Dataset, TensorFile
 from inferkit.errors import ReadError
 from inferkit.files import check_regular, open_regular
-from inferkit.objects.client import Client, Counts
+from inferkit.objects.client import Client
+from inferkit.objects.counts import Counts
 from inferkit.objects.fetch import Part, fetch
 from inferkit.objects.place import Folder, ObjectPath
 from inferkit.readers.files import cannot

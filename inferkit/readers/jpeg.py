@@ -12,7 +12,7 @@ from inferkit.dataset.tensors import DTYPES, Dataset
 from inferkit.devices.base import HostMemory
 from inferkit.errors import ReadError
 from inferkit.linux.page_cache import evict_all
-from inferkit.objects.client import Counts
+from inferkit.objects.counts import Counts
 from inferkit.objects.place import Folder
 from inferkit.readers.base import Allocator, Capabilities, DecodingReader, Reader
 from inferkit.readers.encoded import encoded, listed, unusable

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from inferkit.batch import Piece, Segment
 from inferkit.dataset.tensors import Dataset
 from inferkit.devices.base import HostMemory
-from inferkit.objects.client import Client, Counts
+from inferkit.objects.client import Client
+from inferkit.objects.counts import Counts
 from inferkit.objects.fetch import Part, cut, fetch
 from inferkit.objects.place import ObjectPath
 from inferkit.readers.base import Allocator, Capabilities, Reader

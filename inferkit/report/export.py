@@ -9,9 +9,11 @@ from warnings import warn
 
 from inferkit.errors import RecordError
 from inferkit.files import write_whole
+from inferkit.os_errors import explained
 from inferkit.records.notebooks import Stored, Tell, change_records, load_content, runs_in
 from inferkit.records.packed import pack
 from inferkit.records.run import Run
+from inferkit.report.asking import ask
 
 Format = Literal["html", "pdf", "csv", "json", "ipynb"]
 ANONYMOUS = "anonymous"
@@ -55,10 +57,12 @@ def export(
     RecordError
         If a notebook cannot be read or holds no record, ``to`` is unknown, or a file cannot be written. What can be
         found out before anything is written, is.
+    ReadError
+        If storage gave no answer.
     """
     _check(to, anonymize=anonymize)
-    targets = _targets(notebooks, to, out, anonymize=anonymize)
-    shown = [_Shown(notebook, *load_content(notebook, tell)) for notebook in notebooks]
+    targets = ask(lambda _: _targets(notebooks, to, out, anonymize=anonymize))
+    shown = ask(lambda told: [_Shown(notebook, *load_content(notebook, told)) for notebook in notebooks], tell)
     if anonymize:
         shown = _anonymous(shown, tell)
     for each, target in zip(shown, targets, strict=True):
@@ -110,13 +114,21 @@ def _anonymous(shown: Sequence[_Shown], tell: Tell) -> list[_Shown]:
 
 def _write(target: Path, content: bytes) -> None:
     try:
-        if target.exists() and not target.is_file():  # a pipe takes it, a folder refuses it
-            target.write_bytes(content)
-        else:
-            write_whole(target, content)
+        if not ask(lambda _: _kept(target, content)):
+            target.write_bytes(content)  # a pipe takes it, as slowly as somebody reads; a folder refuses it
     except OSError as error:
-        message = f"{target} cannot be written: {error.strerror}; name a file in a folder that exists"
+        missing = isinstance(error, FileNotFoundError)
+        why = f"{error.strerror}: name a file in a folder that exists" if missing else explained(error)
+        message = f"{target} cannot be written: {why}"
         raise RecordError(message) from error
+
+
+def _kept(target: Path, content: bytes) -> bool:
+    """Write a file, unless something else has its name."""
+    if target.exists() and not target.is_file():
+        return False
+    write_whole(target, content)
+    return True
 
 
 def _text(content: str) -> bytes:

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from warnings import warn
 
 from inferkit.records.notebooks import Paths, Tell, load_each
 from inferkit.records.run import Run
+from inferkit.report.asking import ask
 from inferkit.report.dates import NEVER, begun_at
 from inferkit.report.headline import counts, headline
 from inferkit.report.labels import NOT_FOR_QUOTING, STAGE_TITLES
@@ -42,8 +44,10 @@ def entries(paths: Paths, tell: Tell = warn) -> list[Entry]:
     ------
     RecordError
         If a path is missing, or no notebook holds a record that can be read.
+    ReadError
+        If their storage gave no answer.
     """
-    read = load_each(paths, tell)
+    read = ask(partial(load_each, paths), tell)
     names = iter(machines([run for _, runs in read for run in runs]))
     found = [_entry(notebook, runs, [next(names) for _ in runs]) for notebook, runs in read]
     return sorted(found, key=lambda entry: entry.started, reverse=True)

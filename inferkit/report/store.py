@@ -1,6 +1,7 @@
 """One table over the records of any number of executed notebooks: as plain rows, and as a data frame for analysis."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from warnings import warn
@@ -8,6 +9,7 @@ from warnings import warn
 from inferkit.records.figures import Figure, Json, Scalar
 from inferkit.records.notebooks import Paths, Stored, Tell, load_runs
 from inferkit.records.run import Run
+from inferkit.report.asking import ask
 from inferkit.report.labels import caveats, gpu_name, point_text
 from inferkit.report.machines import machines
 from inferkit.report.names import told_apart
@@ -24,7 +26,7 @@ def load(paths: Paths, tell: Tell = warn) -> "pd.DataFrame":
 
     See :func:`inferkit.records.notebooks.load_runs` for what is read, told and raised, :func:`table` for the columns.
     """
-    return table(load_runs(paths, tell))
+    return table(ask(partial(load_runs, paths), tell))
 
 
 def table(stored: Iterable[Stored]) -> "pd.DataFrame":

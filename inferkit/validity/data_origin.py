@@ -29,7 +29,7 @@ CAUSES = {
     "length": "another length came",
     "expired": "the credentials had expired",
 }
-"""Why a request is repeated, in words; see :class:`inferkit.objects.client.Counts`."""
+"""Why a request is repeated, in words; see :class:`inferkit.objects.counts.Counts`."""
 
 
 class Finding(NamedTuple):
@@ -203,6 +203,11 @@ def _cause(reading: ReadOptions, storage: dict[str, Json]) -> tuple[str, str]:
         return (
             f"for {percent(encoded)} are compressed by the file system, and less than was read had to come",
             "write the files without compression, or to another file system",
+        )
+    if "interface" in storage:
+        return (
+            f"though its client received all: interface {storage['interface']} brought less",
+            "let one interface alone lead to the store, and no proxy of this machine",
         )
     if _below(storage):
         return (

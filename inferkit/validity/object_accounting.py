@@ -6,7 +6,7 @@ memory nobody here can tell.
 
 from inferkit.dataset.tensors import Dataset
 from inferkit.linux.interfaces import LOOPBACK, interface_towards, received_bytes
-from inferkit.objects.client import Counts
+from inferkit.objects.counts import Counts
 from inferkit.objects.place import ObjectPath
 from inferkit.objects.resolving import host_of
 from inferkit.records.figures import Json

@@ -1,15 +1,19 @@
 """The plan that is shown while the form is filled in."""
 
+import os
+import queue
 import threading
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from inferkit.cli.configure import Configuration, configure
+from inferkit.cli.configure import Configuration, configure, planned
 from inferkit.cockpit import preview as preview_module
 from inferkit.cockpit.preview import Planner, blamed, plan_or_refusal, preview
 from tests.cli.conftest import write_config
+from tests.processes import wait_for
 
 TINY = {"storage": "tiny", "engines": ["null"], "batch_sizes": [8]}
 
@@ -19,7 +23,7 @@ def test_points_and_time_are_those_of_a_dry_run(tmp_path: Path) -> None:
     of_file = configure(str(path), only=["02", "03b"], out=tmp_path)
     values: dict[str, Any] = {"storage": "disk", "engines": ["null"], "transfer_bytes": [4096], "batch_sizes": [8, 16]}
     values |= {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 1}
-    found = plan_or_refusal(values, ["02", "03b"], tmp_path)
+    found = plan_or_refusal(values, ["02", "03b"], str(tmp_path))
     assert isinstance(found, Configuration)
     assert {name: str(plan) for name, plan in found.plans.items()} == {
         name: str(plan) for name, plan in of_file.plans.items()
@@ -31,7 +35,7 @@ def test_points_and_time_are_those_of_a_dry_run(tmp_path: Path) -> None:
 
 
 def test_what_does_not_run_is_said_with_the_reason(tmp_path: Path) -> None:
-    found = plan_or_refusal({**TINY, "readers": ["memory"]}, [], tmp_path)
+    found = plan_or_refusal({**TINY, "readers": ["memory"]}, [], str(tmp_path))
     assert isinstance(found, Configuration)
     assert "01 data set does not run: reader memory needs no data set" in preview(found)
 
@@ -48,7 +52,7 @@ def test_what_does_not_run_is_said_with_the_reason(tmp_path: Path) -> None:
 def test_what_cannot_be_planned_is_told_of_beside_the_field_that_it_names(
     values: dict[str, object], name: str, tmp_path: Path
 ) -> None:
-    refusal = plan_or_refusal({**TINY, **values}, ["03b"], tmp_path)
+    refusal = plan_or_refusal({**TINY, **values}, ["03b"], str(tmp_path))
     assert isinstance(refusal, str)
     assert not refusal.startswith("form")
     assert blamed(refusal, ["readers", "models", "evict", "data", "model"][:4]) == name
@@ -65,12 +69,39 @@ def test_only_what_was_asked_for_last_is_planned_and_shown(tmp_path: Path, monke
 
     planner = Planner(show)
     for batch in range(1, 20):
-        planner.ask({**TINY, "batch_sizes": [batch]}, ["03a"], tmp_path)
+        planner.ask({**TINY, "batch_sizes": [batch]}, ["03a"], str(tmp_path))
     assert done.wait(60)
     (found,) = shown
     assert isinstance(found, Configuration)
     assert [point.axes["batch_size"] for point in found.plans["03a"].points] == [19]
     done.clear()
-    planner.ask(TINY, ["03a"], tmp_path)
+    planner.ask(TINY, ["03a"], str(tmp_path))
     planner.forget()
     assert not done.wait(0.3)
+
+
+@pytest.mark.parametrize("out", ["~nobody-of-this-name/runs", "/"])
+def test_a_place_for_results_that_leads_nowhere_is_told(out: str) -> None:
+    assert repr(out) in str(plan_or_refusal(TINY, ["03a"], out))
+
+
+def test_storage_that_never_answers_holds_up_no_plan_but_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preview_module, "SETTLED_S", 0.0)
+    silent = tmp_path / "silent"
+    os.mkfifo(silent)
+
+    def hanging(values: Any, *more: Any, **options: Any) -> Configuration:
+        if values["data"]:
+            silent.read_bytes()
+        return planned(values, *more, **options)
+
+    monkeypatch.setattr(preview_module, "planned", hanging)
+    shown: queue.Queue[Configuration | str] = queue.Queue()
+    planner = Planner(shown.put)
+    planner.ask({**TINY, "data": str(silent)}, ["03a"], str(tmp_path))
+    wait_for(lambda: bool(psutil.Process().children()), 20)
+    planner.ask({**TINY, "data": ""}, ["03a"], str(tmp_path))
+    assert isinstance(shown.get(timeout=60), Configuration)
+    assert shown.empty()

@@ -1,5 +1,6 @@
 """A push is whole or looks half made, and goes on where it stopped."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from inferkit.dataset.record import make_dataset
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.errors import DatasetError, UnfinishedError
 from inferkit.objects.client import Client
+from inferkit.objects.listing import entries
 from inferkit.objects.place import ObjectPath
 from inferkit.objects.upload import mark_of
 from inferkit.records.params import MakeDataset
@@ -59,6 +61,15 @@ def test_what_was_pushed_is_the_data_set(
     before = puts(store, place)
     assert push(folder, place).sent_files == 0
     assert puts(store, place) == before
+
+
+def test_a_large_file_shows_how_far_it_is(store: StandInStore, tmp_path: Path) -> None:
+    make_synthetic(MakeDataset(data=str(tmp_path / "set"), limit=4, shape=[3, 1024, 1024], images_per_file=4))
+    told: list[tuple[int, int]] = []
+    pushed = push(tmp_path / "set", store.bucket() / "set", lambda done, total: told.append((done, total)))
+    assert len(told) > pushed.nbytes // 2**20
+    assert told == sorted(told)
+    assert told[-1] == (pushed.nbytes, pushed.nbytes)
 
 
 def test_an_altered_object_is_found(store: StandInStore, folder: Path) -> None:
@@ -150,6 +161,19 @@ def test_a_data_set_is_made_in_a_store_and_leaves_the_cache(
     assert make_dataset(MakeDataset.check(asked | {"seed": 3}), overwrite=True).facts["made"] == 10
 
 
+def test_the_room_that_it_takes_here_is_told_before(
+    store: StandInStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    place = store.bucket() / "made"
+    asked = {"data": str(place), "s3_endpoint": store.url, "shape": [3, 8, 8]}
+    make_synthetic(MakeDataset.check(asked | {"limit": 10}))
+    assert f"{place} is made in {tmp_path / 'cache'}/inferkit/made/" in caplog.text
+    assert re.search(r"first, which takes 1\.92 kB of [\d.]+ .B free there", caplog.text)
+    with pytest.raises(DatasetError, match=r"cache\S* has .* free, but .* more are needed"):
+        make_synthetic(MakeDataset.check(asked | {"limit": 10**10, "images_per_file": 10**6}), overwrite=True)
+
+
 def test_a_files_mark_is_the_stores(tmp_path: Path, small_parts: None) -> None:
     path = tmp_path / "file"
     for data in (b"", b"x" * 300, b"y" * 301):
@@ -158,7 +182,7 @@ def test_a_files_mark_is_the_stores(tmp_path: Path, small_parts: None) -> None:
         place = store.bucket() / "file"
         push_one(path, place)
         with Client(store.store) as client:
-            assert client.entries(ObjectPath(place.bucket, "", place.store))["file"].nbytes == len(data)
+            assert entries(client, ObjectPath(place.bucket, "", place.store))["file"].nbytes == len(data)
         assert (mark_of(path).etag == etag_of(data)) is (len(data) <= 300)
 
 

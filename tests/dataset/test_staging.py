@@ -14,12 +14,13 @@ from inferkit.dataset import staging, staging_copy
 from inferkit.dataset.format import open_dataset, verify
 from inferkit.dataset.staging import free_on_node, plan_copies, stage, unstage
 from inferkit.dataset.staging_copy import copy_file, pages_of
-from inferkit.dataset.staging_record import RECORD_NAME, copy_for, first_copy, read_record
+from inferkit.dataset.staging_record import RECORD_NAME, Staged, copy_for, first_copy, read_record
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.errors import DatasetError, ParameterError
 from inferkit.machine.topology import Core, PciDevice, Topology, topology
 from inferkit.records.params import MakeDataset
 from tests.machines import dgx, write
+from tests.mounting import Mounts
 
 NODE = topology().cores[0].node
 
@@ -146,6 +147,20 @@ def test_a_full_file_system_leaves_nothing(source: Path, shm: Path, monkeypatch:
     with pytest.raises(DatasetError, match=r"cannot stage .*dataset\.xxh3"):
         stage(source, shm / "staged", machine=machine())
     assert list(shm.iterdir()) == []
+
+
+def test_memory_that_fills_up_while_it_is_copied_is_given_back(
+    source: Path, mounts: Mounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = mounts.tmpfs("memory", 256 * 1024)
+
+    def others_take_it(target: Path, record: Staged) -> None:
+        (memory / "others").write_bytes(bytes(256 * 1024 - record.nbytes // 2))
+
+    monkeypatch.setattr(staging, "_check_room", others_take_it)
+    with pytest.raises(DatasetError, match=r"cannot stage .*No space left on device.*free space there"):
+        stage(source, memory / "staged", machine=machine())
+    assert [path.name for path in memory.iterdir()] == ["others"]
 
 
 def test_a_copying_process_that_is_killed_leaves_nothing(

@@ -6,6 +6,7 @@ it takes a read and never answers it, which not even SIGKILL ends.
 
 import errno
 import os
+import queue
 import re
 import signal
 import subprocess
@@ -16,9 +17,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from inferkit.cli.configure import Configuration
 from inferkit.cli.main import main
+from inferkit.cockpit.preview import Planner
 from inferkit.dataset.record import make_dataset
 from inferkit.dataset.synthetic import make_synthetic
+from inferkit.errors import ReadError
 from inferkit.machine import watchdog
 from inferkit.machine import watched as watching
 from inferkit.measure import watch
@@ -27,7 +31,9 @@ from inferkit.measure.watch import Status
 from inferkit.plan.build import plan, prepare
 from inferkit.ranks import launch
 from inferkit.records.params import MakeDataset
+from inferkit.records.project import project_root
 from inferkit.records.run import Run
+from inferkit.report import index, store
 from inferkit.report.contact_sheet import contact_sheet
 from tests.faults.conftest import IMAGES, PER_FILE, SHAPE, Storage, mounted
 from tests.faults.test_storage_faults import LONG, asked
@@ -67,6 +73,7 @@ def given_up(storage: Storage) -> str:
     return rf"{storage.mount}\S* on {storage.mount} \(fuse\S*, \S+\) gave no answer for \d+ s and was given up"
 
 
+EXECUTED = project_root() / "tests" / "fixtures" / "schema_1" / "03b_single_process.ipynb"
 COMMANDS: dict[str, Callable[[Storage], tuple[object, ...]]] = {
     "doctor": lambda storage: ("doctor", storage.mount),
     "doctor of a folder below": lambda storage: ("doctor", storage.mount / "below"),
@@ -78,6 +85,13 @@ COMMANDS: dict[str, Callable[[Storage], tuple[object, ...]]] = {
     "run": lambda storage: ("run", "nas", "--set", f"data={storage.mount}", "--only", "03a"),
     "dry run": lambda storage: ("run", "nas", "--set", f"data={storage.mount}", "--dry-run"),
     "run to it": lambda storage: ("run", "quickstart", "--out", storage.mount / "runs"),
+    "show": lambda storage: ("show", storage.mount / "a.ipynb"),
+    "compare": lambda storage: ("compare", EXECUTED, storage.mount),
+    "plan": lambda storage: ("plan", storage.mount, "--images", "1e9", "--within", "1d"),
+    "the list of notebooks": lambda storage: ("runs", storage.mount),
+    "export": lambda storage: ("export", storage.mount / "a.ipynb", "--to", "json"),
+    "export to it": lambda storage: ("export", EXECUTED, "--to", "json", "--out", storage.mount / "a.json"),
+    "init": lambda storage: ("init", storage.mount / "project"),
     "run of a file on it": lambda storage: ("run", storage.mount / "nas.yaml"),
 }
 
@@ -104,8 +118,9 @@ def test_reads_that_cannot_even_be_killed_are_left_behind_and_said(holding: Stor
     assert Path("/proc", left).exists()
 
 
-def test_a_real_command_hears_ctrl_c_while_it_plans(stopped: Storage) -> None:
-    command = [sys.executable, "-m", "inferkit.cli.main", "run", "nas", "--set", f"data={stopped.mount}"]
+@pytest.mark.parametrize("name", ["run", "show"])
+def test_a_real_command_hears_ctrl_c_meanwhile(stopped: Storage, name: str) -> None:
+    command = [sys.executable, "-m", "inferkit.cli.main", *map(str, COMMANDS[name](stopped))]
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -123,6 +138,23 @@ def test_a_real_command_hears_ctrl_c_while_it_plans(stopped: Storage) -> None:
 def waits(pid: int) -> bool:
     """Tell whether a copy of a process is at work."""
     return bool(Path(f"/proc/{pid}/task/{pid}/children").read_text().strip())
+
+
+def test_notebooks_on_it_stop_the_cell_that_compares_them(stopped: Storage) -> None:
+    for read in (store.load, index.entries):
+        with pytest.raises(ReadError, match=given_up(stopped)):
+            read([EXECUTED, stopped.mount])
+
+
+def test_the_cockpit_s_form_tells_it_and_can_be_corrected(stopped: Storage) -> None:
+    shown: queue.Queue[Configuration | str] = queue.Queue()
+    planner = Planner(shown.put)
+    values = {"storage": "nas", "engines": ["null"], "batch_sizes": [8]}
+    for data, out in ((stopped.mount, "runs"), ("", stopped.mount / "runs")):
+        planner.ask({**values, "data": str(data)}, ["03a"], str(out))
+        assert re.search(given_up(stopped), str(shown.get(timeout=60)))
+    planner.ask(values, ["03a"], "runs")
+    assert isinstance(shown.get(timeout=60), Configuration)
 
 
 def test_a_notebook_s_plan_becomes_a_record(stopped: Storage) -> None:

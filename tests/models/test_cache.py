@@ -155,7 +155,7 @@ class TestDamage:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(Path, "replace", fail)
-        with pytest.raises(ModelError, match=r"cannot be written \(No space left on device\); free space"):
+        with pytest.raises(ModelError, match=r"cannot be written: No space left on device \(errno 28\): free space"):
             model_path("text_cnn")
         assert list(folder.iterdir()) == []
 

@@ -1,10 +1,12 @@
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from tests.object_store import StandInStore
+from tests.real_stores import KEY, SECRET
 
-SECRET = "pLeAsEdOnOtTeLl+/secret"
+__all__ = ["KEY", "SECRET"]
 
 
 @pytest.fixture
@@ -17,13 +19,13 @@ def server() -> Iterator[StandInStore]:
 @pytest.fixture(autouse=True)
 def own_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Ours alone: none of who runs the tests."""
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith("AWS_") or name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKOURS")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
 
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inferkit.objects.client.FIRST_PAUSE_S", 0.0)
+    monkeypatch.setattr("inferkit.objects.failures.FIRST_PAUSE_S", 0.0)

@@ -15,8 +15,10 @@ from inferkit.errors import (
     ThrottledError,
 )
 from inferkit.files import write_whole
-from inferkit.objects.client import ATTEMPTS, Client
+from inferkit.objects.client import Client, Request
+from inferkit.objects.failures import ATTEMPTS
 from inferkit.objects.fetch import Part, cut, fetch
+from inferkit.objects.listing import entries
 from inferkit.objects.place import ObjectPath, Store
 from tests.object_store import Fault, StandInStore, closed, etag_of, rangeless, refusing, reset, shortened
 from tests.objects.conftest import SECRET
@@ -90,7 +92,20 @@ def test_a_store_that_closed_an_idle_connection_is_no_failure(
         (refusing(400, "ExpiredToken"), CredentialError, "have expired"),
         (refusing(403, "AccessDenied"), CredentialError, "refuses our credentials"),
         (refusing(403, "RequestTimeTooSkewed"), CredentialError, "set the clock"),
+        (refusing(401, "Unauthorized"), CredentialError, "refuses our credentials"),
         (refusing(301, "PermanentRedirect"), ParameterError, "set s3_region"),
+        (refusing(307, "TemporaryRedirect"), ParameterError, "set s3_region"),
+        (
+            refusing(301, "PermanentRedirect", x_amz_bucket_region="eu-west-3"),
+            ParameterError,
+            "not in region us-east-1 .301 PermanentRedirect., but in eu-west-3: set s3_region: eu-west-3",
+        ),
+        (
+            refusing(400, "AuthorizationHeaderMalformed", more="<Region>ap-south-1</Region>"),
+            ParameterError,
+            "but in ap-south-1",
+        ),
+        (refusing(301, "PermanentRedirect", x_amz_bucket_region="<b> x"), ParameterError, "PermanentRedirect.: set"),
         (refusing(404, "NoSuchKey"), ReadError, "is not there"),
         (refusing(418, "Teapot"), ReadError, "418 Teapot"),
     ],
@@ -153,17 +168,57 @@ def test_new_credentials_are_taken_when_the_old_ones_have_expired(
         assert 1 <= client.counts.retries["expired"] <= 3  # once for each that was on its way
 
 
+STRANGE = [
+    "a b",
+    " a",
+    "a+b",
+    "100%25",
+    "%",
+    "a//b",
+    "//a",
+    "ü/é",
+    "日本",
+    "a&b=c?d#e",
+    "<a>",
+    "'\"`",
+    "..",
+    "a/../b",
+    "~!*()",
+]
+
+
+@pytest.mark.parametrize("key", STRANGE)
+def test_keys_are_taken_as_they_are(server: StandInStore, client: Client, key: str) -> None:
+    folder = server.bucket() / "set"
+    client.request(Request("PUT", folder / key, body=CONTENT))
+    assert entries(client, folder) == {key: (len(CONTENT), etag_of(CONTENT))}
+    assert fetched(client, folder / key) == CONTENT
+    assert client.read(folder / key, len(CONTENT)) == CONTENT
+
+
+def test_without_credentials_it_is_said_that_there_are_none(
+    server: StandInStore, place: ObjectPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    with Client(server.store) as client:
+        assert fetched(client, place) == CONTENT
+        assert "authorization" not in server.seen[-1][3]
+        server.always = refusing(403, "AccessDenied")
+        with pytest.raises(CredentialError, match=r"needs credentials.*roles of instances are not known here"):
+            fetched(client, place)
+
+
 def test_a_folder_of_many_objects_is_listed_page_by_page(server: StandInStore, client: Client) -> None:
     server.page = 3
     bucket = server.bucket()
     names = [f"x/{k} +&<é>.tensors" for k in range(10)]
     for name in [*names, "y/other", "x"]:
         server.put(bucket / name, name.encode())
-    found = client.entries(bucket / "x")
+    found = entries(client, bucket / "x")
     assert {f"x/{name}": (entry.nbytes, entry.etag) for name, entry in found.items()} == {
         name: (len(name.encode()), etag_of(name.encode())) for name in names
     }
-    assert client.entries(bucket / "nothing") == {}
+    assert entries(client, bucket / "nothing") == {}
 
 
 @pytest.mark.parametrize(
@@ -180,7 +235,7 @@ def test_what_is_no_listing_is_refused(
 ) -> None:
     monkeypatch.setattr("tests.object_store.Handler.list_objects", lambda handler, *_: handler.say(200, answer))
     with pytest.raises(ReadError, match="no listing"):
-        client.entries(server.bucket())
+        entries(client, server.bucket())
 
 
 def test_small_objects_are_read_whole_up_to_a_limit(server: StandInStore, client: Client, place: ObjectPath) -> None:
@@ -197,7 +252,7 @@ def test_a_store_that_is_not_there_is_named(server: StandInStore) -> None:
         ("http://no.such.host.invalid", "correct s3_end"),
     ):
         with Client(Store(endpoint)) as client, pytest.raises(ReadError, match=told):
-            client.entries(ObjectPath("bucket", "", client.store))
+            entries(client, ObjectPath("bucket", "", client.store))
 
 
 def test_host_style_names_the_bucket_before_the_endpoint(server: StandInStore) -> None:

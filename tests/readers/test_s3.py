@@ -20,8 +20,10 @@ from inferkit.objects.place import ObjectPath
 from inferkit.plan.build import plan, prepare
 from inferkit.readers.jpeg import JpegReader
 from inferkit.readers.s3 import S3Reader
+from inferkit.records.job import ReadOptions
 from inferkit.records.params import MakeDataset, StorageToHost
 from inferkit.records.run import Run
+from inferkit.validity.data_origin import weigh
 from inferkit.validity.object_accounting import ObjectAccounting
 from tests.conftest import Known, write_dataset
 from tests.dataset.pictures import folder_of
@@ -194,12 +196,31 @@ def test_an_altered_object_is_another_measurement(store: StandInStore, dataset: 
     assert plan(params_of(store, dataset)).points[0].fingerprint != marks[0]
 
 
-def test_what_an_interface_did_not_receive_is_no_proof_against_the_client(
-    dataset: Dataset, device: CpuDevice, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("wire", "verdict"),
+    [
+        (7, []),  # another interface than this one, or one that does not count
+        (1010, []),
+        # a proxy on this machine, or other interfaces
+        (600, ["source is storage, but only 60.0 % of the bytes came from it"]),
+    ],
+)
+def test_what_an_interface_received_is_held_against_the_client(
+    dataset: Dataset, device: CpuDevice, monkeypatch: pytest.MonkeyPatch, wire: int, verdict: list[str]
 ) -> None:
-    monkeypatch.setattr("inferkit.validity.object_accounting.received_bytes", lambda name: 7)
+    received = iter([0, wire])
+    monkeypatch.setattr("inferkit.validity.object_accounting.received_bytes", lambda name: next(received))
     with S3Reader(dataset, device) as reader:
         accounting = ObjectAccounting(dataset, reader.received)
         reader.received.answered(1000)
-        assert accounting.facts(900, 1000)["from_storage"] == 1.0
-        assert accounting.facts(900, 2000)["from_storage"] == 0.5
+        facts = accounting.facts(900, 1000)
+    reading = ReadOptions(folder=str(dataset.folder), reader="s3")
+    reasons = [finding.text for finding in weigh("storage", reading, facts) if finding.kind == "reason"]
+    assert [reason.partition(", though")[0] for reason in reasons] == verdict
+
+
+def test_what_was_not_fetched_is_no_storage(dataset: Dataset, device: CpuDevice) -> None:
+    with S3Reader(dataset, device) as reader:
+        accounting = ObjectAccounting(dataset, reader.received)
+        reader.received.answered(1000)
+        assert accounting.facts(900, 2000)["from_storage"] <= 0.5
