@@ -50,7 +50,7 @@ class Nodes(Closing):
         """
         with ExitStack() as stack:
             stack.callback(self.close)
-            self._client = _client(self.params.scheduler)
+            self._client = _client(self.params.scheduler, self.params.wait_s)
             self.nodes = _named([self._node(address) for address in self._wait()])
             compare(self.nodes, self.params)
             stack.pop_all()
@@ -114,7 +114,7 @@ class Nodes(Closing):
             self._client.close(timeout=CONNECT_S)
 
 
-def _client(scheduler: str) -> Any:
+def _client(scheduler: str, wait_s: float) -> Any:
     if not scheduler:
         message = "scheduler is empty: name Dask's (tcp://host:8786), or the file that `dask scheduler` wrote"
         raise ParameterError(message)
@@ -124,7 +124,7 @@ def _client(scheduler: str) -> Any:
         message = f"scheduler: Dask is not installed ({error}): pip install 'inferkit[cluster]'"
         raise ParameterError(message) from error
     is_file = "://" not in scheduler
-    place = {"scheduler_file": str(_file(scheduler))} if is_file else {"address": scheduler}
+    place = {"scheduler_file": str(_file(scheduler, wait_s))} if is_file else {"address": scheduler}
     try:
         connect: Any = Client  # it has no types
         return connect(**place, timeout=CONNECT_S, set_as_default=False, name="inferkit")
@@ -133,14 +133,17 @@ def _client(scheduler: str) -> Any:
         raise ParameterError(message) from error
 
 
-def _file(scheduler: str) -> Path:
-    path = resolve(scheduler)
-    if not path.is_file():
-        message = (
-            f"scheduler: {path} is no file: start `dask scheduler --scheduler-file {path}`, or write its address "
-            "(tcp://host:8786)"
-        )
-        raise ParameterError(message)
+def _file(scheduler: str, wait_s: float) -> Path:
+    """Return the scheduler's file, once it is there: in a job, the scheduler may start later than the run."""
+    path, end = resolve(scheduler), monotonic() + wait_s
+    while not (path.is_file() and path.stat().st_size):
+        if monotonic() > end:
+            message = (
+                f"scheduler: {path} is no file, or empty, after {wait_s:.0f} s: start `dask scheduler --scheduler-file "
+                f"{path}`, or write its address (tcp://host:8786)"
+            )
+            raise ParameterError(message)
+        sleep(PERIOD_S)
     return path
 
 
