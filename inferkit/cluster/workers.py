@@ -2,15 +2,17 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from importlib import import_module
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Self
 
 from inferkit.closing import Closing
 from inferkit.cluster.agent import Agent
-from inferkit.cluster.fleet import Fleet
-from inferkit.cluster.node import START_S, Node
+from inferkit.cluster.fleet import AT_ONCE, Fleet
+from inferkit.cluster.node import START_S, Node, awaited
 from inferkit.cluster.planning import compare, node_counts, plan_of
 from inferkit.errors import InferkitError, ParameterError, RankError
 from inferkit.plan.points import Plan
@@ -51,7 +53,8 @@ class Nodes(Closing):
         with ExitStack() as stack:
             stack.callback(self.close)
             self._client = _client(self.params.scheduler, self.params.wait_s)
-            self.nodes = _named([self._node(address) for address in self._wait()])
+            with ThreadPoolExecutor(AT_ONCE) as pool:
+                self.nodes = _named(list(pool.map(self._node, self._wait())))
             compare(self.nodes, self.params)
             stack.pop_all()
         return self
@@ -78,11 +81,15 @@ class Nodes(Closing):
             sleep(PERIOD_S)
 
     def _node(self, address: str) -> Node:
-        agent = self._client.submit(Agent, actor=True, workers=[address], allow_other_workers=False, pure=False)
-        self._agents.append(agent)
+        there: dict[str, Any] = {"workers": [address], "allow_other_workers": False, "pure": False}
         try:
+            # First, for a worker that is sent what it cannot import ends without a word.
+            found = self._client.submit(import_module, Agent.__module__, **there)
+            awaited(self._client, address, found, START_S)
+            agent = self._client.submit(Agent, actor=True, **there)
+            self._agents.append(agent)
             with self._client.as_current():  # else the actor does not find its way
-                return Node(self._client, address, agent.result(timeout=START_S))
+                return Node(self._client, address, awaited(self._client, address, agent, START_S))
         except ImportError as error:
             message = f"worker {address}: this inferkit is not installed there ({error}): install it on every node"
             raise ParameterError(message) from error
