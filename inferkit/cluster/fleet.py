@@ -1,6 +1,7 @@
 """The ranks of several nodes as one measurement: a group whose members are nodes."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from time import monotonic_ns
 
@@ -10,8 +11,10 @@ from inferkit.ranks.group import Group, Member
 from inferkit.records.figures import Json
 from inferkit.records.job import Job, Outcome
 
+AT_ONCE = 64
+"""Nodes that are spoken to at once."""
 NODES_BARRIER_S = 3 * POLL_S
-"""From the last node's ready to the agreed start, so that every node has heard of it."""
+"""From the last node's ready to the agreed start, so that every node has heard of it; a slow network gets more."""
 
 
 class Fleet(Group):
@@ -38,13 +41,19 @@ class Fleet(Group):
         super().__init__(jobs)
 
     def _launched(self) -> Iterator[Member]:
-        for host, own in groupby(self.jobs, key=_host):
-            self._members.append(NodeRanks(self._nodes[host], list(own)))
-            yield self._members[-1]
+        own = [(self._nodes[host], list(jobs)) for host, jobs in groupby(self.jobs, key=_host)]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            made = [pool.submit(NodeRanks, node, jobs) for node, jobs in own]
+        self._members += [future.result() for future in made if not future.exception()]
+        yield from self._members
+        for future in made:
+            future.result()  # raises what a node could not do
 
     def start(self, at_ns: int | None = None, beside: Sequence[int] = ()) -> None:
         """Agree with every node on the instant, by our clock, at which all clocks start."""
-        self._start_ns = at_ns or monotonic_ns() + int(NODES_BARRIER_S * 1e9)
+        way_ns = max(member.before.error_ns for member in self._members)
+        heard_ns = int(NODES_BARRIER_S * 1e9) + 4 * way_ns  # a question under way comes back first, then this goes out
+        self._start_ns = at_ns or monotonic_ns() + heard_ns
         for member in self._members:
             same = [own for own in self._members if own.node.about.boot == member.node.about.boot]
             member.start(self._start_ns, [pid for own in same for pid in own.pids])

@@ -24,6 +24,23 @@ class Lost(RankError):
     """A node cannot be reached, or does not answer."""
 
 
+def awaited(client: Any, address: str, future: Any, timeout_s: float) -> Any:
+    """Return what a worker answers; wait for longer than usual only while the scheduler knows it.
+
+    Raises
+    ------
+    TimeoutError
+        If it does not answer.
+    """
+    end = monotonic() + timeout_s
+    while True:
+        try:
+            return future.result(timeout=min(timeout_s, ANSWER_S))
+        except TimeoutError:
+            if monotonic() > end or address not in client.nthreads():
+                raise
+
+
 class Node:
     """One machine of a cluster.
 
@@ -40,6 +57,7 @@ class Node:
     def __init__(self, client: Any, address: str, agent: Any) -> None:
         self.address = address
         self._client, self._agent = client, agent
+        self._gone = ""
         self.name = address
         self.about: About = self.answer(self.tell("about"), START_S)
         self.name = self.about.hostname
@@ -58,14 +76,8 @@ class Node:
         Lost
             If the node cannot be reached, or does not answer.
         """
-        end = monotonic() + timeout_s
         with self._reaching():
-            while True:
-                try:
-                    return future.result(timeout=min(timeout_s, ANSWER_S))
-                except TimeoutError:
-                    if monotonic() > end or self.address not in self._client.nthreads():
-                        raise
+            return awaited(self._client, self.address, future, timeout_s)
 
     def tell(self, method: str, *arguments: Any) -> Any:
         """Let the agent do something, and return Dask's future of the answer at once."""
@@ -74,18 +86,25 @@ class Node:
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:
-        """Tell what Dask says where the worker died, was started anew or hangs, or the scheduler did."""
+        """Tell what Dask says where the worker died, was started anew or hangs, or the scheduler did.
+
+        Who was lost once is not waited for again: a run may have many points to come.
+        """
+        if self._gone:
+            raise Lost(self._gone)
         try:
             yield
         except TimeoutError as error:
-            raise Lost(self._lost("it does not answer")) from error
+            self._gone = self._lost("it does not answer")
+            raise Lost(self._gone) from error
         except (OSError, RuntimeError, KeyError) as error:
-            raise Lost(self._lost(str(error) or type(error).__name__)) from error
+            self._gone = self._lost(str(error) or type(error).__name__)
+            raise Lost(self._gone) from error
 
     def _lost(self, why: str) -> str:
         if self._client.status != "running":
-            return f"node {self.name} is out of reach: the scheduler {self._client.scheduler.address} is gone"
-        return f"node {self.name} is lost (worker {self.address}): {why}"
+            return f"{self} is out of reach: the scheduler {self._client.scheduler.address} is gone"
+        return f"{self} is lost (worker {self.address}): {why}"
 
     def clock(self) -> Offset:
         """Compare its clock with ours."""
@@ -185,7 +204,8 @@ class NodeRanks:
         if self._outcome is not None and self._failure is None:
             return self._outcome
         failure = self._failure or RankError(f"it did not finish within {timeout_s:.0f} s")
-        raise RankFailure(str(failure), getattr(failure, "kind", type(failure).__name__), _detail(failure))
+        why = str(failure).removeprefix(f"{self.node} ")  # whoever hears it names the node
+        raise RankFailure(why, getattr(failure, "kind", type(failure).__name__), _detail(failure))
 
     def at(self) -> str:
         """Say nothing: the node's own group tells which file a rank of its own is at."""

@@ -54,7 +54,7 @@ def node_counts(params: Cluster, there: int) -> list[int]:
     if params.nodes:
         return [params.nodes]
     powers = [1 << k for k in range(there.bit_length()) if 1 << k < there]
-    return params.node_counts or [*powers, there]
+    return list(dict.fromkeys(params.node_counts or [*powers, there]))
 
 
 def plan_of(params: Cluster, nodes: Sequence[Node], counts: Sequence[int]) -> Plan:

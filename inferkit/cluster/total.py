@@ -206,7 +206,8 @@ def _warnings(nodes: Sequence[Share], total: Sum, rates: Floats) -> Iterator[str
         yield f"all nodes were running for {share} of the windows for sure: lengthen warmup_s or duration_s"
     for node in nodes:
         if node.clock_error_s > LATE_S:
-            yield f"the clock of node {node.name} is known to {duration(node.clock_error_s)} only: the network is slow"
+            known = duration(node.clock_error_s)
+            yield f"the clock of node {node.name} is known to {known} only: the network is slow, so lengthen duration_s"
     systems = {node.boot for node in nodes}
     if len(systems) < len(nodes):
         yield f"{len(nodes)} nodes are workers on {len(systems)} machine(s): they share memory, storage and network"

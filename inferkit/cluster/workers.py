@@ -2,15 +2,17 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from importlib import import_module
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Self
 
 from inferkit.closing import Closing
 from inferkit.cluster.agent import Agent
-from inferkit.cluster.fleet import Fleet
-from inferkit.cluster.node import START_S, Node
+from inferkit.cluster.fleet import AT_ONCE, Fleet
+from inferkit.cluster.node import START_S, Node, awaited
 from inferkit.cluster.planning import compare, node_counts, plan_of
 from inferkit.errors import InferkitError, ParameterError, RankError
 from inferkit.plan.points import Plan
@@ -50,8 +52,9 @@ class Nodes(Closing):
         """
         with ExitStack() as stack:
             stack.callback(self.close)
-            self._client = _client(self.params.scheduler)
-            self.nodes = _named([self._node(address) for address in self._wait()])
+            self._client = _client(self.params.scheduler, self.params.wait_s)
+            with ThreadPoolExecutor(AT_ONCE) as pool:
+                self.nodes = _named(list(pool.map(self._node, self._wait())))
             compare(self.nodes, self.params)
             stack.pop_all()
         return self
@@ -78,11 +81,15 @@ class Nodes(Closing):
             sleep(PERIOD_S)
 
     def _node(self, address: str) -> Node:
-        agent = self._client.submit(Agent, actor=True, workers=[address], allow_other_workers=False, pure=False)
-        self._agents.append(agent)
+        there: dict[str, Any] = {"workers": [address], "allow_other_workers": False, "pure": False}
         try:
+            # First, for a worker that is sent what it cannot import ends without a word.
+            found = self._client.submit(import_module, Agent.__module__, **there)
+            awaited(self._client, address, found, START_S)
+            agent = self._client.submit(Agent, actor=True, **there)
+            self._agents.append(agent)
             with self._client.as_current():  # else the actor does not find its way
-                return Node(self._client, address, agent.result(timeout=START_S))
+                return Node(self._client, address, awaited(self._client, address, agent, START_S))
         except ImportError as error:
             message = f"worker {address}: this inferkit is not installed there ({error}): install it on every node"
             raise ParameterError(message) from error
@@ -114,7 +121,7 @@ class Nodes(Closing):
             self._client.close(timeout=CONNECT_S)
 
 
-def _client(scheduler: str) -> Any:
+def _client(scheduler: str, wait_s: float) -> Any:
     if not scheduler:
         message = "scheduler is empty: name Dask's (tcp://host:8786), or the file that `dask scheduler` wrote"
         raise ParameterError(message)
@@ -124,7 +131,7 @@ def _client(scheduler: str) -> Any:
         message = f"scheduler: Dask is not installed ({error}): pip install 'inferkit[cluster]'"
         raise ParameterError(message) from error
     is_file = "://" not in scheduler
-    place = {"scheduler_file": str(_file(scheduler))} if is_file else {"address": scheduler}
+    place = {"scheduler_file": str(_file(scheduler, wait_s))} if is_file else {"address": scheduler}
     try:
         connect: Any = Client  # it has no types
         return connect(**place, timeout=CONNECT_S, set_as_default=False, name="inferkit")
@@ -133,14 +140,17 @@ def _client(scheduler: str) -> Any:
         raise ParameterError(message) from error
 
 
-def _file(scheduler: str) -> Path:
-    path = resolve(scheduler)
-    if not path.is_file():
-        message = (
-            f"scheduler: {path} is no file: start `dask scheduler --scheduler-file {path}`, or write its address "
-            "(tcp://host:8786)"
-        )
-        raise ParameterError(message)
+def _file(scheduler: str, wait_s: float) -> Path:
+    """Return the scheduler's file, once it is there: in a job, the scheduler may start later than the run."""
+    path, end = resolve(scheduler), monotonic() + wait_s
+    while not (path.is_file() and path.stat().st_size):
+        if monotonic() > end:
+            message = (
+                f"scheduler: {path} is no file, or empty, after {wait_s:.0f} s: start `dask scheduler --scheduler-file "
+                f"{path}`, or write its address (tcp://host:8786)"
+            )
+            raise ParameterError(message)
+        sleep(PERIOD_S)
     return path
 
 

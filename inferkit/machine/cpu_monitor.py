@@ -103,7 +103,7 @@ class CpuMonitor:
             "kernel": kernel,
             **shares_of(table, start_s, end_s, len(self.cpus), kernel),
             "others": self._others(spent, shares),
-            "other_runs": sorted(self._other_runs | other_ranks(self.cpus)),
+            "other_runs": sorted({*self._other_runs, *other_ranks(self.cpus)} - self._beside.keys()),
         }
 
     def series(self, start_s: float, end_s: float, kernel: float) -> dict[str, Series]:

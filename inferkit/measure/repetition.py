@@ -146,11 +146,11 @@ def _joined(series: Sequence[Series | None], parts: Sequence[_Part]) -> Series:
 
 
 def _facts(outcomes: Sequence[Outcome]) -> dict[str, Json]:
-    """Return each process's rate, and where it wrote down its batches; of ranks, what each reached in the mean."""
-    logs = [log for own in outcomes for log in own.facts.get("batch_log", ())]
-    ranks = [own.facts["ranks"] for own in outcomes if "ranks" in own.facts]
-    means = [{**own[0], "rate": fmean(each["rate"] for each in own)} for own in zip(*ranks, strict=True)]
-    lists = {"batch_log": logs, "ranks": means}
+    """Return each process's rate, and where it wrote its batches; of ranks and nodes, what each reached in the mean."""
+    lists = {"batch_log": [log for own in outcomes for log in own.facts.get("batch_log", ())]}
+    for name in ("ranks", "nodes"):
+        parts = [own.facts[name] for own in outcomes if name in own.facts]
+        lists[name] = [{**own[0], "rate": fmean(each["rate"] for each in own)} for own in zip(*parts, strict=True)]
     return {"processes": _rates(outcomes)} | {name: told for name, told in lists.items() if told}
 
 

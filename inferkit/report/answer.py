@@ -5,18 +5,20 @@ which later cells replace in place: so the answer stands above the code that fou
 notebook.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 from IPython.display import DisplayHandle, display
 
 from inferkit.records.run import STOPPED, Run
+from inferkit.report.charts.nodes import over_nodes
 from inferkit.report.charts.pipeline import ceilings
 from inferkit.report.charts.sweeps import read_sweep, transfer_sweep
 from inferkit.report.charts.theme import Chart, Nothing
 from inferkit.report.display import chart_bundle
 from inferkit.report.headline import Headline, best_pipeline, counts, headline, machine_text, rival
 from inferkit.report.labels import DEMO_REASON, NOT_FOR_QUOTING
+from inferkit.report.nodes import compared, knees
 from inferkit.report.palette import VERDICT_COLOURS
 from inferkit.report.points import points_table
 from inferkit.report.record import show
@@ -85,11 +87,17 @@ def _bundle(text: str, html: str) -> dict[str, str]:
 
 def _head(answer: Headline, runs: Sequence[Run], lead: str) -> dict[str, str]:
     """Return the sentence, and below it verdict, profile, date and machine."""
-    sentence, about = lead + answer.sentence, _about(answer, runs)
+    sentence, about = " ".join([lead + answer.sentence, *_knee(answer, runs)]), _about(answer, runs)
     style = "font-size:1.5em;line-height:1.35;max-width:44em;margin:0.2em 0 0.4em 0"
     html = f'<div style="{style}">{escape(sentence)}</div><div>{_badge(answer)} {escape(about)}</div>'
     verdict = answer.run.verdict if answer.run else NO_ANSWER
     return _bundle(f"{sentence}\n{verdict} · {about}", html)
+
+
+def _knee(answer: Headline, runs: Sequence[Run]) -> Iterator[str]:
+    """Yield what became of the bottleneck as machines were added."""
+    for _, told in knees(compared(answer.run, runs) if answer.run else []):
+        yield f"{told[:1].upper()}{told[1:]}."
 
 
 def _badge(answer: Headline) -> str:
@@ -111,10 +119,12 @@ def _about(answer: Headline, runs: Sequence[Run]) -> str:
 
 
 def picture(answer: Headline, runs: Sequence[Run]) -> Chart:
-    """Draw the answer: a pipeline's ceilings, prediction and figure; bandwidth over size, or over threads."""
+    """Draw the answer: over the machines; a pipeline's ceilings and figure; bandwidth over size, or over threads."""
     shown = answer.run or best_pipeline([run for run in runs if run.ceilings])
     if shown is None:
         return Nothing("no picture without a figure")
+    if several := compared(shown, runs):
+        return over_nodes(several)
     if shown.measure == "pipeline":
         return ceilings(shown)
     if shown.measure == "copy":

@@ -124,7 +124,8 @@ def _pipeline(run: Run) -> str:
     infers = run.point.get(ENGINE) != NULL
     verb, what = ("infer", _network(run)) if infers else ("stream", f"to {_target(run)}, no inference")
     details = ", ".join(filter(None, [what, *_details(run)]))
-    told = [f"{_who(run, verb)} {rate_text(run)} ({details}) from {source_text(run)}", *_limit(run)]
+    reached = rate_text(run) if infers else measured_text(run)  # who infers nothing asks for bytes
+    told = [f"{_who(run, verb)} {reached} ({details}) from {source_text(run)}", *_limit(run)]
     return "; ".join(told) + "."
 
 

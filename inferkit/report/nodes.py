@@ -108,7 +108,7 @@ def _row(step: Step) -> list[str]:
     run = step.run
     slowest = min(run.facts.get("nodes") or [{}], key=lambda node: node.get("rate", 0.0))
     mean = sum(node["rate"] for node in run.facts["nodes"]) / step.nodes if run.facts.get("nodes") else 0.0
-    told = f"{slowest['name']} ({share_text(slowest['rate'] / mean)} of the mean)" if mean else "–"
+    told = f"{slowest['name']} ({share_text(slowest['rate'] / mean)} of the mean)" if mean and step.nodes > 1 else "–"
     setting = axis_text("ranks", run.point.get("ranks", ""))
     verdict = quoting_text(run.verdict, run.profile)
     shown = measured_text(run) if run.measured else "–"
@@ -127,8 +127,15 @@ def knees(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
     """Word from how many nodes on the storage is the bottleneck; of VALID runs whose ceilings are known."""
     for name, steps in of_nodes(runs):
         known = [step for step in steps if step.run.verdict == "VALID" and step.own and _fed(step)]
-        if known:
+        if len(known) > 1:
             yield f"{name}, over the number of machines", _knee(known)
+
+
+def compared(run: Run, runs: Sequence[Run]) -> list[Run]:
+    """Return the runs of the same work, where several numbers of nodes were measured at it; else none."""
+    own = [other for other in runs if other.measure == run.measure and NODES in other.point]
+    own = [other for other in own if NODES in run.point and _name(other) == _name(run)]
+    return own if len({_count(other) for other in own}) > 1 else []
 
 
 def _fed(step: Step) -> float:
@@ -142,10 +149,9 @@ def _knee(steps: Sequence[Step]) -> str:
     last = steps[-1]
     storage = stage_text("read", last.run)
     if first == len(steps):
-        most = f"{last.nodes} machine{'s' if last.nodes > 1 else ''}"
         return (
-            f"up to {most} the machines, not {storage}, are the bottleneck: they could take {rate(last.own or 0.0)}, "
-            f"and {storage} would give {rate(_fed(last))}"
+            f"up to {last.nodes} machines the machines, not {storage}, are the bottleneck: they could take "
+            f"{rate(last.own or 0.0)}, and {storage} would give {rate(_fed(last))}"
         )
     gives = bandwidth(max((step.fed.bytes_per_s or 0.0) if step.fed else 0.0 for step in steps[first:]))
     if first == 0:

@@ -16,6 +16,7 @@ from inferkit.report.labels import (
     share_text,
     verdict_text,
 )
+from inferkit.report.nodes import knees
 from inferkit.report.remarks import best_of, flawed, grouped, taken_over, told_once, warnings_of
 from inferkit.report.scaling import winners
 from inferkit.report.storing import answers
@@ -49,7 +50,7 @@ def _storage_block(storage: str, runs: Sequence[Run]) -> Iterator[str]:
             yield from _network(run)
         if not pipelines and len(own) > 1:
             yield from _sentences(own)
-        for lead, rest in (*winners(own), *answers(own)):
+        for lead, rest in (*knees(own), *winners(own), *answers(own)):
             yield from _wrapped(f"{lead}: {rest}", "    ")
         yield from _notes(own, pipelines or own)
 

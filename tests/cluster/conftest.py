@@ -29,19 +29,31 @@ class Started:
         self.scheduler = self._run("dask_scheduler", "--port", "0", "--dashboard-address", ":0", "--no-show")
         wait_for(self.file.exists, PATIENCE_S)
 
-    def _run(self, program: str, *words: str, cwd: Path | None = None) -> subprocess.Popen[bytes]:
+    def _run(self, program: str, *words: str, cwd: Path | None = None, first: str = "") -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", f"distributed.cli.{program}", "--scheduler-file", str(self.file), *words]
         log = self._stack.enter_context((self.folder / f"{program}.log").open("ab"))
-        started = subprocess.Popen(command, cwd=cwd or self.folder, stdout=log, stderr=log)
+        path = os.pathsep.join(
+            filter(None, [first, os.environ.get("PYTHONPATH"), os.fspath(Path(__file__).parents[2])])
+        )
+        environment = {**os.environ, "PYTHONPATH": path}
+        started = subprocess.Popen(command, cwd=cwd or self.folder, env=environment, stdout=log, stderr=log)
         self._stack.callback(self._end, started)
         return started
 
-    def worker(self) -> Path:
-        """Start a worker, and return its work folder, which holds a small data set."""
+    def worker(self, *words: str, first: str = "") -> Path:
+        """Start a worker, and return its work folder, which holds a small data set.
+
+        Parameters
+        ----------
+        words
+            More options of ``dask worker``.
+        first
+            A folder in which it looks for packages before all others.
+        """
         folder = self.folder / f"node{len(self.workers)}"
         make_synthetic(MakeDataset(data=str(folder / "tensors"), limit=40, shape=[3, 16, 16], images_per_file=9))
         options = ("--no-nanny", "--no-dashboard", "--nthreads", "1", "--local-directory", str(folder))
-        self.workers.append(self._run("dask_worker", *options, cwd=folder))
+        self.workers.append(self._run("dask_worker", *options, *words, cwd=folder, first=first))
         return folder
 
     @staticmethod

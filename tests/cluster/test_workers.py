@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -128,14 +129,23 @@ def test_another_version_is_refused_by_name(cluster: Started, monkeypatch: pytes
         return node
 
     monkeypatch.setattr(workers_module.Nodes, "_node", other)
-    refused(cluster, r"^node \S+#2: the version of numpy is 0\.1, but \S+ on node")
+    refused(cluster, r"^node \S+#2: the version of numpy is \S+, but \S+ on node \S+: install the same")
 
 
 def test_no_scheduler_is_said_at_once(tmp_path: Path, cluster: Started, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers_module, "CONNECT_S", 0.5)
     refused(cluster, r"^scheduler is empty", scheduler="")
-    refused(cluster, r"^scheduler: .*nothing\.json is no file: start", scheduler=str(tmp_path / "nothing.json"))
+    nothing = str(tmp_path / "nothing.json")
+    refused(cluster, r"^scheduler: .*nothing\.json is no file, or empty, after 0 s", scheduler=nothing, wait_s=0.1)
     refused(cluster, r"^scheduler tcp://127\.0\.0\.1:9 cannot be reached", scheduler="tcp://127.0.0.1:9")
+
+
+def test_a_scheduler_s_file_is_waited_for(cluster: Started, tmp_path: Path) -> None:
+    late = tmp_path / "late.json"
+    late.touch()  # Dask opens it, and writes then
+    threading.Timer(0.5, late.write_text, [cluster.file.read_text()]).start()
+    with Nodes(cluster.asked(scheduler=str(late), nodes=1)).connect() as nodes:
+        assert len(nodes.nodes) == 1
 
 
 @pytest.mark.slow

@@ -104,7 +104,9 @@ def beside(pid: int, ours: list[int]) -> dict[str, Any]:
 def test_what_ranks_that_measure_together_compute_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu_monitor, "NAMED", 10_000)
     with busy_loop(min(os.sched_getaffinity(0))) as pid:
+        monkeypatch.setattr(cpu_monitor, "other_ranks", lambda cpus: {pid: cpus})  # such as another node of this host
         together, alone = beside(pid, [pid]), beside(pid, [])
+    assert (together["other_runs"], alone["other_runs"]) == ([], [pid])
     assert pid not in [other["pid"] for other in together["others"]]
     assert pid in [other["pid"] for other in alone["others"]]
     assert together["ours"] > 0

@@ -125,10 +125,11 @@ def test_a_stage_is_the_mean_of_the_processes() -> None:
     assert (stage.images_per_s, stage.busy, stage.workers) == (400.0, 0.5, 3)
 
 
-def test_ranks_reach_their_mean() -> None:
-    first, second = ([{"rank": 0, "rate": rate}, {"rank": 1, "rate": rate + 2}] for rate in (10.0, 20.0))
-    found = together([outcome(ranks=first), outcome(ranks=second)])
-    assert found.facts["ranks"] == [{"rank": 0, "rate": 15.0}, {"rank": 1, "rate": 17.0}]
+@pytest.mark.parametrize("name", ["ranks", "nodes"])
+def test_ranks_and_nodes_reach_their_mean(name: str) -> None:
+    first, second = ([{"name": "a", "rate": rate}, {"name": "b", "rate": rate + 2}] for rate in (10.0, 20.0))
+    found = together([outcome(**{name: first}), outcome(**{name: second})])
+    assert found.facts[name] == [{"name": "a", "rate": 15.0}, {"name": "b", "rate": 17.0}]
 
 
 def test_one_whose_error_is_unknown_leaves_that_of_their_scatter() -> None:

@@ -33,6 +33,6 @@ def test_03d_compares_one_machine_with_two(execute: Any, tmp_path: Path, cluster
 
 
 def test_03d_without_its_machines_says_why_and_fails(execute: Any, tmp_path: Path) -> None:
-    (run,) = execute("03d", fails=True, scheduler=str(tmp_path / "nothing.json"), **TINY)
+    (run,) = execute("03d", fails=True, scheduler=str(tmp_path / "nothing.json"), wait_s=0.1, **TINY)
     assert (run.notebook, run.verdict) == ("03d", "FAILED")
-    assert "nothing.json is no file: start `dask scheduler" in run.failure.message
+    assert "nothing.json is no file, or empty, after 0 s: start `dask scheduler" in run.failure.message

@@ -101,7 +101,9 @@ def test_ceilings_that_are_not_apart_are_both_named_and_no_room_is_told(make_run
 def test_what_infers_goes_before_what_does_not(make_run: MakeRun) -> None:
     null = make_run(600, point={"engine": "null", "reader": "buffered"}, bottleneck="read")
     assert headline([null, make_run(58)]).sentence.startswith("This server infers 58.00")
-    assert headline([null]).sentence.startswith("This server streams 606.0 ± 6.1 images/s (to the CPU, no inference)")
+    assert headline([null]).sentence.startswith(
+        "This server streams 606.0 ± 6.1 images/s · 91.2 MB/s (to the CPU, no inference)"
+    )
     invalid = make_run(58, verdict="INVALID", reasons=["served from memory"])
     assert headline([null, invalid]).run is None
 

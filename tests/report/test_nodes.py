@@ -3,9 +3,13 @@
 from typing import Any
 
 import pytest
+from IPython.core.displaypub import CapturingDisplayPublisher
 
 from inferkit.records.figures import Figure
 from inferkit.records.run import Run
+from inferkit.report.answer import Answer
+from inferkit.report.charts.nodes import over_nodes
+from inferkit.report.charts.theme import Nothing
 from inferkit.report.conclusion import conclude
 from inferkit.report.headline import headline
 from inferkit.report.nodes import knees, nodes_table, of_nodes
@@ -57,6 +61,31 @@ def test_a_dip_in_between_is_no_knee(make: MakeRun) -> None:
 def test_no_knee_is_told_of_what_is_not_valid(make: MakeRun) -> None:
     assert list(knees([make(2, 1.0, 2.0, 3.0, verdict="INVALID", reasons=["short"])])) == []
     assert list(knees([])) == []
+
+
+def test_the_answer_tells_the_knee_of_its_own_work_and_draws_it(
+    make: MakeRun, published: CapturingDisplayPublisher
+) -> None:
+    other = [make(n, 10.0 * n, 5000, 12.0 * n, point={"model": "vgg16"}) for n in (1, 2)]
+    Answer().show_all([*other, make(1, 900, 5000, 1000), make(2, 1700, 1800, 2000)])
+    last = {str(output["transient"]): output["data"] for output in published.outputs if output["transient"]}
+    head, _, picture, _ = list(last.values())[:4]
+    assert head["text/plain"].startswith("These 2 machines infer 1,700")
+    assert "From 2 machines on reading, not the machines, is the bottleneck: 1.80 GB/s." in head["text/plain"]
+    assert "What do more machines bring?" in str(picture)
+    assert "vgg16" not in str(picture)
+    assert "From 2 machines" not in headline([make(2, 1700, 1800, 2000)]).sentence
+
+
+def test_one_number_of_machines_is_not_drawn_over_their_number(make: MakeRun) -> None:
+    chart = over_nodes([make(2, 1700, 1800, 2000)])
+    assert isinstance(chart, Nothing)
+    assert "one number was measured" in chart.why
+
+
+def test_one_number_of_machines_has_no_knee(make: MakeRun) -> None:
+    assert list(knees([make(2, 1800, 7000, 2000)])) == []
+    assert "(100 % of the mean)" not in str(nodes_table([make(1, 900, 5000, 1000)]))
 
 
 def test_efficiency_is_of_the_smallest_and_the_slowest_is_named(make: MakeRun) -> None:

@@ -33,7 +33,7 @@ def test_screen_answers_per_storage(make_run: MakeRun, make_copy: MakeRun, make_
     assert "shm (demo profile: not for quoting)" in lines
     words = " ".join(text.split())
     for told in (
-        "This server streams 606.0 ± 6.1 images/s (to the CPU, no inference)",
+        "This server streams 606.0 ± 6.1 images/s · 91.2 MB/s (to the CPU, no inference)",
         "null: 606.0 ± 6.1 images/s, 97 % of 624, bottleneck read; VALID",
         "alone: read 640, copy 90,000, infer 1,200",
         "onnx resnet18 float32: 58.00 ± 0.58 images/s, 96 % of 60.3, bottleneck infer; VALID",

@@ -24,7 +24,7 @@ def over_nodes(runs: Sequence[Run]) -> Chart:
         for step in steps:
             measured = step.run.measured.images_per_s if step.run.measured else None
             fed = step.fed.images_per_s if step.fed else None
-            values = {MEASURED: measured, READING: fed, OWN: step.own}
+            values = {READING: fed, OWN: step.own, MEASURED: measured}  # the last is drawn over the others
             rows += [
                 {"panel": name, "nodes": step.nodes, "series": series, "value": value, "verdict": step.run.verdict}
                 for series, value in values.items()
@@ -32,6 +32,8 @@ def over_nodes(runs: Sequence[Run]) -> Chart:
             ]
     if not rows:
         return Nothing("several machines: none were measured")
+    if len({row["nodes"] for row in rows}) == 1:
+        return Nothing("over the number of machines: one number was measured; start more workers, or set node_counts")
     panels = list(dict.fromkeys(str(row["panel"]) for row in rows))
     axis = alt.Axis(values=sorted({row["nodes"] for row in rows}), format="d")
     x = alt.X("nodes:Q", title="machines", axis=axis, scale=alt.Scale(zero=False))
