@@ -1,5 +1,9 @@
 """Progress where nobody looks at a terminal: a line now and then; and in a display of a notebook's own."""
 
+import os
+import re
+import subprocess
+import sys
 from itertools import pairwise
 from typing import Any
 
@@ -85,3 +89,24 @@ def test_a_display_of_the_notebooks_own_is_empty_afterwards() -> None:
     assert "50%" in first["text/plain"]
     assert last["text/plain"] == ""
     assert last[MIME]["fraction"] == 1.0
+
+
+IN_TERMINAL = """
+import fcntl, struct, sys, termios
+fcntl.ioctl(2, termios.TIOCSWINSZ, struct.pack("HHHH", int(sys.argv[1]), int(sys.argv[2]), 0, 0))
+from inferkit.measure.progress import terminal_sink
+terminal_sink("nvme").show(0.25, "1/60 pipeline " + "n" * 60 + " · 45,527 images/s · 12 min 30 s left")
+"""
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(24, 80), (0, 0)])
+def test_a_terminal_shows_how_long_it_takes_whatever_is_measured(rows: int, columns: int) -> None:
+    """Also one that tells no size, as in a container."""
+    ours, theirs = os.openpty()
+    subprocess.run([sys.executable, "-c", IN_TERMINAL, str(rows), str(columns)], stderr=theirs, check=True)
+    os.close(theirs)
+    told = os.read(ours, 4096).decode()
+    os.close(ours)
+    assert "nvme  25% 1/60 pipeline" in told
+    assert "45,527 images/s · 12 min 30 s left" in told
+    assert max(map(len, re.split("[\r\n]", told))) <= 80

@@ -10,7 +10,7 @@ from inferkit.records.run import Run
 from inferkit.report.charts import rows as table_rows
 from inferkit.report.charts.theme import WIDTH, Chart, Nothing, Rows, base, demo_note, stage_scale, styled
 from inferkit.report.compare import compare
-from inferkit.report.labels import demo_text, network_text, number_text, quoting_text
+from inferkit.report.labels import ENGINE, MODEL, PRECISION, demo_text, network_text, number_text, quoting_text
 from inferkit.report.palette import ALARM, INK, NO_STAGE, stage_order
 from inferkit.report.repetitions import Side
 from inferkit.report.store import rows_of
@@ -49,7 +49,7 @@ def throughput(runs: Sequence[Run]) -> Chart:
 
 
 def _bars(runs: Sequence[Run], unit: table_rows.Quantity, stages: Sequence[str], title: str) -> alt.LayerChart:
-    bars, marks = table_rows.throughput_rows(runs)
+    bars, marks = table_rows.throughput_rows(runs, (ENGINE, MODEL, PRECISION) if title else ())
     names = [str(row["label"]) for row in bars]
     y = alt.Y("label:N", sort=names, title=None, scale=alt.Scale(domain=names))
     colour = alt.Color(
