@@ -197,15 +197,13 @@ def show(notebook: Path, *, as_json: bool) -> None:
 def compare(
     paths: tuple[str, ...], *, since: str, best: bool, tolerance: float, trend: bool, allow_different: bool
 ) -> None:
-    r"""Say which storage is faster, and by how much, from executed notebooks (or folders of them).
+    """Say which storage is faster, and by how much, from executed notebooks (or folders of them).
 
     One row per storage and machine: its best VALID point, of the longest profile. Its figure is the mean of the newest
     runs of that point (begun within 18 hours of each other, by one version of inferkit); n says how many.
 
-    \b
-    SAME       the ratio's 95 % interval lies within the tolerance
-    FASTER     it excludes 1 (SLOWER likewise)
-    AMBIGUOUS  the runs do not tell
+    Another storage is the SAME where the ratio's 95 % interval lies within the tolerance, FASTER or SLOWER where that
+    excludes 1, else AMBIGUOUS: the runs do not tell.
 
     Storages are refused whose CPU, GPU, device, images (dtype, shape) or settings differ, unless --allow-different
     marks them. Another profile, notebook, version of inferkit, size of the data set, reader, batch size or number of

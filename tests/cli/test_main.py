@@ -232,3 +232,11 @@ def test_the_doctor_looks_at_no_other_place_than_was_asked_for(tmp_path: Path) -
 def test_the_schema_is_printed_as_json() -> None:
     done = CliRunner().invoke(main, ["schema"])
     assert json.loads(done.output)["$schema"].startswith("https://json-schema.org/")
+
+
+@pytest.mark.parametrize("name", main.commands)
+def test_help_is_text(name: str) -> None:
+    """Click's mark for lines that stay as they are, in a raw docstring, is a backslash and a letter."""
+    told = CliRunner().invoke(main, [name, "--help"]).output
+    assert told.startswith("Usage:")
+    assert "\\" not in told

@@ -106,7 +106,9 @@ def test_what_infers_goes_before_what_does_not(make_run: MakeRun) -> None:
     sentence, run = headline([null, invalid])
     assert run is None
     assert sentence.startswith("No valid figure: the only point with inference is not VALID. 58.00 ± 0.58 images/s")
-    assert sentence.endswith("served from memory. Without inference, 606.0 ± 6.1 images/s stream from shm (random images in memory).")
+    assert sentence.endswith(
+        "served from memory. Without inference, 606.0 ± 6.1 images/s stream from shm (random images in memory)."
+    )
 
 
 def test_what_could_not_be_planned_is_no_point(make_run: MakeRun) -> None:
