@@ -44,7 +44,7 @@ def told_apart(runs: Sequence[Run], machines: Sequence[str]) -> list[Run]:
 
 
 def _place(run: Run) -> str:
-    """Return where a run read from; the record of a data set's making tells the whole path, those of reading may not."""
+    """Return where a run read from; of a data set that is made the whole path is recorded, unlike that of reading."""
     return "" if run.measure == "dataset" else str(run.params.get("data") or run.params.get("images") or "")
 
 
