@@ -63,6 +63,11 @@ def point_text(run: Run, names: Sequence[str] | None = None) -> str:
     return " · ".join(word for word in words if word)
 
 
+def where_text(run: Run) -> str:
+    """Word which point a run is of: ``read · threads 4``; of what could not be planned, ``plan``."""
+    return " · ".join(filter(None, (run.measure, point_text(run))))
+
+
 def varying(runs: Sequence[Run]) -> list[str]:
     """Return the names of the axes on which the runs' points differ, in the order of their first appearance."""
     names = dict.fromkeys(name for run in runs for name in run.point)
