@@ -24,7 +24,7 @@ LEFT_OUT = "(left out: {})"
 """Stands for an output that only a program could show."""
 _ATTACHMENT = re.compile(r"attachment:([^)\s\"'>]+)")
 _STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;color:#1f2328;background:#ffffff}
+body{font:15px/1.5 system-ui,sans-serif;color:#1f2328;background:#ffffff;overflow-wrap:break-word}
 body{max-width:1060px;margin:24px auto;padding:0 20px}
 h1,h2,h3{line-height:1.25;margin:1.4em 0 .5em}
 pre{font:13px/1.45 ui-monospace,monospace;white-space:pre-wrap;overflow-wrap:anywhere;margin:6px 0}

@@ -107,9 +107,10 @@ def ceilings(runs: Sequence[Run] | Run) -> Chart:
 
 
 def _panels(layers: alt.LayerChart, rows: Rows) -> alt.FacetChart:
-    """Stack one panel per run, in the order of the rows, each under its heading."""
+    """Stack one panel per run, in the order of the rows, each under its heading, which may have several lines."""
     order = list(dict.fromkeys(str(row["panel"]) for row in rows))
-    header = alt.Header(labelOrient="top", labelAnchor="start", labelAngle=0, labelPadding=4)
+    lines = r"split(datum.label, '\n')"
+    header = alt.Header(labelOrient="top", labelAnchor="start", labelAngle=0, labelPadding=4, labelExpr=lines)
     facet = alt.Facet("panel:N", sort=order, header=header, title=None)
     return layers.facet(facet=facet, columns=1, data=base(rows).data, spacing=14)
 

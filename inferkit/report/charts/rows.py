@@ -152,7 +152,7 @@ def ceiling_rows(runs: Sequence[Run]) -> Rows:
         }
         measured = unit.of(run.measured)
         edge = 3.0 * max(min(values.values(), default=0.0), measured or 0.0)
-        panel = f"{label}: {_found(run)}"
+        panel = f"{label}\n{_found(run)}"
         for name, value in values.items():
             note = (
                 f"{unit.text(value)}{' →' if value > edge else ''}{' · bottleneck' if name == run.bottleneck else ''}"

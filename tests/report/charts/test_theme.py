@@ -90,3 +90,12 @@ def test_a_name_in_the_heading_of_its_bars_is_not_repeated_beside_each(make_run:
     runs = [make_run(50, point={"engine": "onnx", "model": model, "batch_size": 8}) for model in ("vgg19", "resnet50")]
     labels = {row["label"] for row in rows_of(spec_of(CHARTS["throughput"](runs))) if "label" in row}
     assert labels == {"batch size 8"}
+
+
+def test_the_answers_picture_is_narrow_enough_to_be_read_beside_a_window(make_run: MakeRun) -> None:
+    """What a point is and what was found of it are two lines, else the longest point shrinks all letters."""
+    point = {"engine": "tensorrt", "model": "mobilenet_v3_large", "precision": "float16", "reader": "nvjpeg-direct"}
+    run = make_run(45_527, point=point | {"batch_size": 256, "threads": 16, "device": "cuda"})
+    spec = spec_of(CHARTS["ceilings"]([run]))
+    assert {len(row["panel"].split("\n")) for row in rows_of(spec)} == {2}
+    assert Image.open(BytesIO(png(spec))).width <= 700 * SCALE
