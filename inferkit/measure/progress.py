@@ -160,15 +160,17 @@ class NotebookSink:
     def __init__(self, handle: Any = None) -> None:
         self._handle, self._last = handle, "done" if handle is None else ""
         self._shown: tuple[str, Live | None] = "", None
+        self._again = 0.0
 
     def show(self, fraction: float, text: str, live: Live | None = None) -> None:
         """Update the line."""
         from IPython.display import display  # a terminal needs no IPython
 
         line = f"{drawn(fraction)} {text}"
-        if (line, live) == self._shown:
+        if (line, live) == self._shown and monotonic() < self._again:
             return
-        self._shown = line, live
+        # What takes long without a change is told again, so that whoever reads a file sees that it goes on.
+        self._shown, self._again = (line, live), monotonic() + PERIOD_S
         bundle = {"text/plain": line, MIME: {"fraction": fraction, "text": text, "live": live}}
         if self._handle is None:
             self._handle = display(bundle, raw=True, display_id=True)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from inferkit.records.host import Host
 from inferkit.records.run import STAGES, Run
+from inferkit.records.wellformed import READS_NOTHING
 from inferkit.report.decoding import decoder_text
 from inferkit.report.labels import (
     BATCH,
@@ -80,17 +81,21 @@ def _alone(run: Run) -> str:
 
 def _flawed(runs: Sequence[Run], among: Sequence[Run]) -> str:
     """Word that there is no valid figure, and why: by the point that comes nearest to one, ``among`` all records."""
-    run = min(runs, key=sort_key)
+    flawed = [run for run in runs if run.verdict != "VALID"]
+    if not flawed:  # such as reading mapped files
+        told = (text for run in runs for text in run.warnings if READS_NOTHING in text)
+        return _brief(f"There is no figure: {next(told, 'nothing was measured')}") + "."
+    run = min(flawed, key=sort_key)
     if run.measure == "plan" and run.failure:
         return _brief(f"Nothing was measured: {run.failure.message}") + "."
-    if run.verdict == "VALID":  # such as reading mapped files
-        return _brief(f"There is no figure: {next(iter(run.warnings), 'nothing was measured')}") + "."
     verdict, _, why = verdict_text(run).partition(": ")
     found = f"{measured_text(run)} was measured ({point_text(run)}), which is {verdict}" if run.measured else verdict
     point, points = (f"{words}{_beside(run)}" if len(among) > len(runs) else words for words in ("point", "points"))
     what = f"none of {len(runs)} {points} is" if len(runs) > 1 else f"the only {point} is not"
-    told = _brief(f"No valid figure: {what} VALID. {found[:1].upper()}{found[1:]}: {why}") + "."
-    return " ".join([told, *_without(run, among)])
+    if len(flawed) < len(runs):  # the others have none
+        what = f"{len(flawed)} of {len(runs)} {points} {'is' if len(flawed) == 1 else 'are'} not"
+    answer = _brief(f"No valid figure: {what} VALID. {found[:1].upper()}{found[1:]}: {why}") + "."
+    return " ".join([answer, *_without(run, among)])
 
 
 def _beside(run: Run) -> str:

@@ -67,6 +67,16 @@ def test_a_bar_is_for_terminals_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     sink.close()
 
 
+def test_what_does_not_change_is_told_again_now_and_then(clock: Clock[float]) -> None:
+    """A log of the executed notebook has a line each ten seconds also while a huge batch is read."""
+    handle = Handle()
+    sink = NotebookSink(handle)
+    for _ in range(350):
+        sink.show(0.5, "a batch of minutes")
+        clock.now += 0.1
+    assert len(handle.shown) == 4
+
+
 class Handle:
     """Stands in for a display: keeps what it shows."""
 

@@ -152,6 +152,18 @@ def test_a_reader_that_reads_nothing_has_no_figure_and_is_not_called_invalid(mak
     assert "No valid figure" not in sentence
 
 
+def test_a_noisy_machine_is_not_why_a_reader_reads_nothing(make_read: MakeRun) -> None:
+    told = ["noisy: other programs had 66.6 % of the time", f"reader mapped {READS_NOTHING}: see its time per batch"]
+    mapped = make_read("mapped", 1, 32, 1e9, measured=None, warnings=told)
+    assert headline([mapped]).sentence.startswith("There is no figure: reader mapped reads nothing")
+    bad = make_read("buffered", 1, 32, 1e9, verdict="INVALID", reasons=["unsteady"])
+    sentence = headline([mapped, bad]).sentence
+    assert sentence.startswith(
+        "No valid figure: 1 of 2 points is not VALID. 6,640 ± 130 images/s · 1 GB/s was measured"
+    )
+    assert sentence.endswith("which is INVALID: unsteady.")
+
+
 def test_points_that_are_not_apart_from_the_best_are_counted(make_run: MakeRun) -> None:
     best, near, far = (make_run(rate, point=TENSORRT | {"threads": n}) for n, rate in enumerate((58.0, 57.5, 40.0), 1))
     assert rival(best, [best, near, far]) == "no difference found to 1 other point of the same network"
