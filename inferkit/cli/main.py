@@ -12,7 +12,7 @@ from inferkit import __version__
 from inferkit.cli.refusals import REFUSED, refusals, say, warn
 from inferkit.cli.surroundings import settle
 from inferkit.errors import InferkitError, ParameterError, RecordError
-from inferkit.text import text_table
+from inferkit.text import plain, text_table, wrapped
 
 
 class _Command(click.Group):
@@ -109,7 +109,8 @@ def run(
 
     told = None if feed is None else feed_to(feed)
     if not configs:
-        say("\n".join(text_table([about(name, path) for name, path in configurations().items()])))
+        for name, whose, words in (about(name, path) for name, path in configurations().items()):
+            say("\n".join(wrapped(words or "–", f"{plain(name):<20}  {whose:<12}  ", " " * 36)))
         return
     values = dict(change(text) for text in changes)
     notebooks = [notebook for notebook in only.split(",") if notebook]
