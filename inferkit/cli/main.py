@@ -12,7 +12,7 @@ from inferkit import __version__
 from inferkit.cli.refusals import REFUSED, refusals, say, warn
 from inferkit.cli.surroundings import settle
 from inferkit.errors import InferkitError, ParameterError, RecordError
-from inferkit.text import text_table
+from inferkit.text import plain, text_table, wrapped
 
 
 class _Command(click.Group):
@@ -110,8 +110,8 @@ def run(
 
     told = None if feed is None else feed_to(feed)
     if not configs:
-        listed = watched(lambda _: [about(name, path) for name, path in configurations().items()])
-        say("\n".join(text_table(listed)))
+        for name, whose, words in watched(lambda _: [about(name, path) for name, path in configurations().items()]):
+            say("\n".join(wrapped(words or "–", f"{plain(name):<20}  {whose:<12}  ", " " * 36)))
         return
     values = dict(change(text) for text in changes)
     notebooks = [notebook for notebook in only.split(",") if notebook]
@@ -200,15 +200,13 @@ def show(notebook: Path, *, as_json: bool) -> None:
 def compare(
     paths: tuple[str, ...], *, since: str, best: bool, tolerance: float, trend: bool, allow_different: bool
 ) -> None:
-    r"""Say which storage is faster, and by how much, from executed notebooks (or folders of them).
+    """Say which storage is faster, and by how much, from executed notebooks (or folders of them).
 
     One row per storage and machine: its best VALID point, of the longest profile. Its figure is the mean of the newest
     runs of that point (begun within 18 hours of each other, by one version of inferkit); n says how many.
 
-    \b
-    SAME       the ratio's 95 % interval lies within the tolerance
-    FASTER     it excludes 1 (SLOWER likewise)
-    AMBIGUOUS  the runs do not tell
+    Another storage is the SAME where the ratio's 95 % interval lies within the tolerance, FASTER or SLOWER where that
+    excludes 1, else AMBIGUOUS: the runs do not tell.
 
     Storages are refused whose CPU, GPU, device, images (dtype, shape) or settings differ, unless --allow-different
     marks them. Another profile, notebook, version of inferkit, size of the data set, reader, batch size or number of

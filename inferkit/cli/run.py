@@ -1,5 +1,7 @@
 """What `inferkit run` does: the plan of each configuration or its notebooks, the answer, and how the command ends."""
 
+import re
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +21,23 @@ def feed_to(descriptor: int) -> Any:
 
 
 def about(name: str, path: Path) -> list[str]:
-    """Return a parameter file's name, whose it is, and what it says of itself: its first comment."""
-    from inferkit.records.project import project_root
+    """Return a parameter file's name, whose it is, and what it says of itself: the first sentence of its comment."""
+    from inferkit.records.project import came_along, project_root
 
-    whose = "this project" if path.is_relative_to(project_root()) else "inferkit"
+    whose = "inferkit" if came_along(path, project_root()) else "this project"
     try:
-        first = path.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
         return [name, whose, f"cannot be read: {error.strerror}"]
-    return [name, whose, first.lstrip("# ") if first.startswith("#") else ""]
+    comment = " ".join(line.lstrip("# ") for line in takewhile(lambda line: line.startswith("#"), lines))
+    return [name, whose, re.split(r"(?<=[.?!])\s", comment, maxsplit=1)[0]]
 
 
 def places(configuration: Any) -> str:
     """Say in one line where everything comes from and goes to."""
-    own = configuration.file.is_relative_to(configuration.root) or not configuration.file.is_absolute()
-    origin = configuration.file if own else "came with inferkit"
+    from inferkit.records.project import came_along
+
+    origin = "came with inferkit" if came_along(configuration.file, configuration.root) else configuration.file
     data = f"data set {configuration.data}, " if configuration.data else ""
     return f"{configuration.name} ({origin}): {data}executed notebooks {configuration.out / configuration.name}/"
 

@@ -10,6 +10,7 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from inferkit.text import COLUMNS
 from inferkit.units import bandwidth, duration, gigabytes, rate
 
 if TYPE_CHECKING:
@@ -101,11 +102,14 @@ class TerminalSink:
         from tqdm import tqdm  # a notebook needs no tqdm
 
         self._name = f"{name} " if name else ""
-        self._bar = tqdm(total=100, bar_format="{desc}", leave=False, disable=None)
+        # Some terminals (of containers, of CI) tell no size, and tqdm would show nothing in them.
+        self._bar = tqdm(total=100, bar_format="{desc}", leave=False, disable=None, nrows=2)
+        told = getattr(self._bar, "ncols", None) or 0
+        self._columns = self._bar.ncols = told if told > 0 else COLUMNS
 
     def show(self, fraction: float, text: str, live: Live | None = None) -> None:
         """Show how much is done, and what is under way."""
-        self._bar.set_description_str(f"{self._name}{drawn(fraction)} {text}")
+        self._bar.set_description_str(fitted(self._name, fraction, text, self._columns))
 
     def write(self, text: str) -> None:
         """Print a line above the bar."""
@@ -156,15 +160,17 @@ class NotebookSink:
     def __init__(self, handle: Any = None) -> None:
         self._handle, self._last = handle, "done" if handle is None else ""
         self._shown: tuple[str, Live | None] = "", None
+        self._again = 0.0
 
     def show(self, fraction: float, text: str, live: Live | None = None) -> None:
         """Update the line."""
         from IPython.display import display  # a terminal needs no IPython
 
         line = f"{drawn(fraction)} {text}"
-        if (line, live) == self._shown:
+        if (line, live) == self._shown and monotonic() < self._again:
             return
-        self._shown = line, live
+        # What takes long without a change is told again, so that whoever reads a file sees that it goes on.
+        self._shown, self._again = (line, live), monotonic() + PERIOD_S
         bundle = {"text/plain": line, MIME: {"fraction": fraction, "text": text, "live": live}}
         if self._handle is None:
             self._handle = display(bundle, raw=True, display_id=True)
@@ -182,6 +188,15 @@ def drawn(fraction: float) -> str:
     """Draw a share (0 … 1) as a bar with its percentage."""
     full = round(fraction * BAR)
     return f"{'█' * full}{'░' * (BAR - full)} {fraction:4.0%} "
+
+
+def fitted(name: str, fraction: float, text: str, columns: int) -> str:
+    """Return a line of so many columns at most: without the bar, then without its middle; speed and time stand last."""
+    line = f"{name}{drawn(fraction)} {text}"
+    if len(line) > columns:
+        line = f"{name}{fraction:4.0%} {text}"
+    end = columns // 2
+    return line if len(line) <= columns else f"{line[: columns - end - 1]}…{line[-end:]}"
 
 
 def in_notebook() -> bool:

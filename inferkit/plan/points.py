@@ -127,7 +127,7 @@ class Plan:
     def _repr_html_(self) -> str:
         """Show the table in a notebook, folded under its last line."""
         text = str(self)
-        summary = f"{len(self.todo)} points, at least {duration(self.seconds)}" if self.failure is None else text
+        summary = f"{_counted(self.todo)}, at least {duration(self.seconds)}" if self.failure is None else text
         return f"<details><summary>{escape(summary)}</summary><pre>{escape(text)}</pre></details>"
 
     def __str__(self) -> str:
@@ -143,8 +143,12 @@ class Plan:
         lines += self.remarks
         if again := len(self.points) - len(self.todo):
             lines.append(f"{again} of {len(self.points)} points were measured before and are shown again, not measured")
-        lines.append(f"{len(self.todo)} points, at least {duration(self.seconds)}")
+        lines.append(f"{_counted(self.todo)}, at least {duration(self.seconds)}")
         return "\n".join([*lines, "", picture(self.placements)] if self.placements else lines)
+
+
+def _counted(points: Sequence[Point]) -> str:
+    return f"{len(points)} point{'' if len(points) == 1 else 's'}"
 
 
 def size_told(dataset: Dataset) -> str:

@@ -111,6 +111,11 @@ def shipped() -> Path:
     raise ParameterError(message)
 
 
+def came_along(file: Path, root: Path) -> bool:
+    """Tell whether a file came with inferkit, and is not the project's own; inferkit may be installed inside it."""
+    return file.is_relative_to(shipped()) and shipped() != root
+
+
 def find(name: str) -> Path:
     """Return a file of the project, such as ``notebooks/01_dataset.ipynb``, or the one that came with inferkit."""
     own = project_root() / name

@@ -36,6 +36,7 @@ from inferkit.report.labels import (
     share_text,
     sort_key,
     verdict_text,
+    where_text,
 )
 from inferkit.report.nodes import knees
 from inferkit.report.reference import normal_text
@@ -213,6 +214,7 @@ _MEASURES: dict[str, Callable[[Sequence[Run]], Iterator[Sentence]]] = {
     "dataset": _dataset,
     "copy": _copies,
     "memory": _memory,
+    "plan": lambda _: iter(()),  # what could not be planned is among the remarks
     "read": _reads,
     "pipeline": _pipelines,
 }
@@ -225,7 +227,7 @@ def sentences_of(measure: str, runs: Sequence[Run]) -> Iterator[Sentence]:
 
 def _remarks(runs: Sequence[Run]) -> Iterator[Sentence]:
     """Word what qualifies the answer: points without a valid figure, warnings, what could not be verified."""
-    for group, where in flawed(runs, lambda run: f"{run.measure} · {point_text(run)}"):
+    for group, where in flawed(runs, where_text):
         yield Sentence(group[0].verdict, f"{where}: {verdict_text(group[0]).partition(': ')[2]}")
     yield from starmap(Sentence, taken_over(runs))
     yield from (Sentence("Warning", text) for text in told_once(runs, warnings_of))

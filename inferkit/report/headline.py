@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from inferkit.records.host import Host
 from inferkit.records.run import STAGES, Run
+from inferkit.records.wellformed import READS_NOTHING
 from inferkit.report.decoding import decoder_text
 from inferkit.report.labels import (
     BATCH,
@@ -71,22 +72,44 @@ def headline(runs: Iterable[Run]) -> Headline:
     group = [run for run in kept if run.measure == measure]
     group = [run for run in group if not _aside(run)] or group
     best = _best(group)
-    return Headline(_flawed(group), None) if best is None else Headline(_WORDED.get(measure, _alone)(best), best)
+    return Headline(_flawed(group, kept), None) if best is None else Headline(_WORDED.get(measure, _alone)(best), best)
 
 
 def _alone(run: Run) -> str:
     return f"{run.measure} alone reaches {measured_text(run)}."
 
 
-def _flawed(runs: Sequence[Run]) -> str:
-    """Word that there is no valid figure, and why: by the point that comes nearest to one."""
-    run = min(runs, key=sort_key)
-    if run.verdict == "VALID":  # such as reading mapped files
-        return _brief(f"There is no figure: {next(iter(run.warnings), 'nothing was measured')}") + "."
+def _flawed(runs: Sequence[Run], among: Sequence[Run]) -> str:
+    """Word that there is no valid figure, and why: by the point that comes nearest to one, ``among`` all records."""
+    flawed = [run for run in runs if run.verdict != "VALID"]
+    if not flawed:  # such as reading mapped files
+        told = (text for run in runs for text in run.warnings if READS_NOTHING in text)
+        return _brief(f"There is no figure: {next(told, 'nothing was measured')}") + "."
+    run = min(flawed, key=sort_key)
+    if run.measure == "plan" and run.failure:
+        return _brief(f"Nothing was measured: {run.failure.message}") + "."
     verdict, _, why = verdict_text(run).partition(": ")
     found = f"{measured_text(run)} was measured ({point_text(run)}), which is {verdict}" if run.measured else verdict
-    what = f"none of {len(runs)} points is" if len(runs) > 1 else "the only point is not"
-    return _brief(f"No valid figure: {what} VALID. {found[:1].upper()}{found[1:]}: {why}") + "."
+    point, points = (f"{words}{_beside(run)}" if len(among) > len(runs) else words for words in ("point", "points"))
+    what = f"none of {len(runs)} {points} is" if len(runs) > 1 else f"the only {point} is not"
+    if len(flawed) < len(runs):  # the others have none
+        what = f"{len(flawed)} of {len(runs)} {points} {'is' if len(flawed) == 1 else 'are'} not"
+    answer = _brief(f"No valid figure: {what} VALID. {found[:1].upper()}{found[1:]}: {why}") + "."
+    return " ".join([answer, *_without(run, among)])
+
+
+def _beside(run: Run) -> str:
+    """Word which points an answer is of, where there are others."""
+    if run.measure == "pipeline":
+        return " without inference" if _aside(run) else " with inference"
+    return f" of {ROOM.get(run.measure, (run.measure,))[0]}"
+
+
+def _without(run: Run, among: Sequence[Run]) -> Iterator[str]:
+    """Yield what the pipeline reaches without inference, where it is inference that has no valid figure."""
+    best = _best([other for other in among if other.point.get(ENGINE) == NULL and other.measure == "pipeline"])
+    if best is not None and run.measure == "pipeline":
+        yield f"Without inference, {rate_text(best)} stream from {source_text(best)}."
 
 
 def _brief(text: str) -> str:
@@ -114,7 +137,7 @@ def _aside(run: Run) -> bool:
 def counts(runs: Sequence[Run]) -> str:
     """Word how many points are valid, where not all are: ``9 of 12 points are VALID, 2 INVALID, 1 FAILED``."""
     found = Counter(run.verdict for run in runs)
-    if len(runs) == found["VALID"]:
+    if len(runs) == found["VALID"] or all(run.measure == "plan" for run in runs):
         return ""
     rest = [f"{found[verdict]} {verdict}" for verdict in ("INVALID", "FAILED") if found[verdict]]
     return ", ".join([f"{found['VALID']} of {len(runs)} points VALID", *rest])

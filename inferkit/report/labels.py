@@ -63,15 +63,20 @@ def point_text(run: Run, names: Sequence[str] | None = None) -> str:
     return " · ".join(word for word in words if word)
 
 
+def where_text(run: Run) -> str:
+    """Word which point a run is of: ``read · threads 4``; of what could not be planned, ``plan``."""
+    return " · ".join(filter(None, (run.measure, point_text(run))))
+
+
 def varying(runs: Sequence[Run]) -> list[str]:
     """Return the names of the axes on which the runs' points differ, in the order of their first appearance."""
     names = dict.fromkeys(name for run in runs for name in run.point)
     return [name for name in names if len({run.point.get(name) for run in runs}) > 1]
 
 
-def labels(runs: Sequence[Run]) -> list[str]:
-    """Name each run by what sets it apart from the others; no two names are equal."""
-    names = varying(runs) or None
+def labels(runs: Sequence[Run], told: Sequence[str] = ()) -> list[str]:
+    """Name each run by what sets it apart from the others, no two alike; one alone by all that is not ``told``."""
+    names = varying(runs) or [name for run in runs for name in run.point if name not in told]
     lead = [run.storage if len({other.storage for other in runs}) > 1 else "" for run in runs]
     pairs = zip(lead, runs, strict=True)
     words = [" · ".join(filter(None, (storage, point_text(run, names)))) or run.measure for storage, run in pairs]
@@ -144,7 +149,12 @@ def rate_of(run: Run) -> float | None:
 def interval_of(run: Run) -> tuple[float, float] | None:
     """Return the 95 % interval of a run's throughput, in the unit of :func:`rate_of`; None where nothing tells it."""
     value, half = rate_of(run), error_of(run)
-    return None if value is None or half is None else (value * (1 - half), value * (1 + half))
+    return None if value is None or half is None else interval(value, half)
+
+
+def interval(value: float, half: float) -> tuple[float, float]:
+    """Return the ends of an interval whose half is a share of the value; nothing is slower than standing still."""
+    return value * max(0.0, 1 - half), value * (1 + half)
 
 
 def error_of(run: Run) -> float | None:

@@ -29,7 +29,7 @@ def told_apart(runs: Sequence[Run], machines: Sequence[str]) -> list[Run]:
     labels = [axis_text(MODEL, run.point.get(MODEL, "")) for run in runs]
     contents = [str(run.facts.get(NETWORK) or "") for run in runs]
     models = _marked(_shortest(labels, contents), contents)
-    places = [str(run.params.get("data") or run.params.get("images") or "") for run in runs]
+    places = [_place(run) for run in runs]
     storages = [(machine, run.storage) for run, machine in zip(runs, machines, strict=True)]
     several = Counter(storage for storage, place in set(zip(storages, places, strict=True)) if place)
     return [
@@ -41,6 +41,11 @@ def told_apart(runs: Sequence[Run], machines: Sequence[str]) -> list[Run]:
         )
         for run, model, storage, place in zip(runs, models, storages, places, strict=True)
     ]
+
+
+def _place(run: Run) -> str:
+    """Return where a run read from; of a data set that is made the whole path is recorded, unlike that of reading."""
+    return "" if run.measure == "dataset" else str(run.params.get("data") or run.params.get("images") or "")
 
 
 def _shortest(labels: Sequence[str], contents: Sequence[str]) -> list[str]:

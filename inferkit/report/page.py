@@ -24,7 +24,7 @@ LEFT_OUT = "(left out: {})"
 """Stands for an output that only a program could show."""
 _ATTACHMENT = re.compile(r"attachment:([^)\s\"'>]+)")
 _STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;color:#1f2328;background:#ffffff}
+body{font:15px/1.5 system-ui,sans-serif;color:#1f2328;background:#ffffff;overflow-wrap:break-word}
 body{max-width:1060px;margin:24px auto;padding:0 20px}
 h1,h2,h3{line-height:1.25;margin:1.4em 0 .5em}
 pre{font:13px/1.45 ui-monospace,monospace;white-space:pre-wrap;overflow-wrap:anywhere;margin:6px 0}
@@ -41,7 +41,9 @@ td,th{padding:2px 12px 2px 0;text-align:left;vertical-align:top}
 @page{size:A4;margin:14mm}
 @media print{body{margin:0;padding:0;max-width:none;font-size:11px}details.code{display:none}
 img,tr{break-inside:avoid}h1,h2,h3{break-after:avoid}
-table{display:table;overflow-wrap:anywhere;font-size:9px}pre,code{font-size:9px}}
+table{display:table;overflow-wrap:anywhere;font-size:9px}pre,code{font-size:9px}
+.inferkit-points{max-height:none!important;overflow:visible!important}
+.inferkit-points td,.inferkit-points th{overflow-wrap:normal}.inferkit-points td:nth-child(2){overflow-wrap:anywhere}}
 """
 _ANSI = {
     "black": "#3e424d",

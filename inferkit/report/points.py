@@ -11,6 +11,7 @@ from inferkit.text import text_table
 HIGH = "22em"
 """Height of the table before it scrolls, so that what follows stays in reach."""
 HEAD = ("what", "point", "images/s", "bytes/s", "predicted", "reached", "bottleneck", "verdict")
+POINT = 1
 NUMBERS = (2, 3, 4, 5)
 
 _SORT = """<script>window.inferkitSorts ??= (document.addEventListener("click", event => {
@@ -33,7 +34,7 @@ def points_table(runs: Sequence[Run]) -> dict[str, str]:
     shown = [i for i in range(len(HEAD)) if any(row[i] not in ("", "–") for row in rows)]
     head, rows = [HEAD[i] for i in shown], [[row[i] for i in shown] for row in rows]
     numbers = [shown.index(i) for i in NUMBERS if i in shown]
-    table = html_table(rows, head, numbers=numbers)
+    table = html_table(rows, head, numbers=numbers, wide=shown.index(POINT) if POINT in shown else None)
     html = f'<div class="inferkit-points" style="max-height:{HIGH};overflow:auto">{table}</div>{_SORT}'
     return {"text/html": html, "text/plain": "\n".join(text_table(rows, head, numbers=numbers))}
 

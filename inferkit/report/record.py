@@ -59,7 +59,11 @@ def raise_for_failures(runs: Iterable[Run]) -> None:
     RecordError
         Naming each FAILED point. An INVALID one is a result and does not raise.
     """
-    failed = [f"- {title(run)} · {point_text(run)}: {verdict_text(run)}" for run in runs if run.verdict == "FAILED"]
+    failed = [
+        f"- {' · '.join(filter(None, (title(run), point_text(run))))}: {verdict_text(run)}"
+        for run in runs
+        if run.verdict == "FAILED"
+    ]
     if failed:
         message = f"{len(failed)} point(s) failed; their records above hold the details:\n" + "\n".join(failed)
         raise RecordError(message)

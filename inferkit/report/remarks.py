@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from inferkit.records.run import REUSED, Run
-from inferkit.report.labels import ENGINE, MODEL, PRECISION, point_text, sort_key, verdict_text
+from inferkit.report.labels import ENGINE, MODEL, PRECISION, sort_key, verdict_text, where_text
 
 Item = TypeVar("Item")
 Key = TypeVar("Key")
@@ -65,5 +65,5 @@ def told_once(runs: Sequence[Run], texts: Callable[[Run], Sequence[str]]) -> Ite
     for _, group in grouped(pairs, [alike(text) for text, _ in pairs]):
         text, run = group[0]
         points = len({run.id for _, run in group})
-        about = "" if points > 1 or len(runs) == 1 else f"{run.measure} · {point_text(run)}: "
+        about = "" if points > 1 or len(runs) == 1 else f"{where_text(run)}: "
         yield f"{about}{text}" + (f" ({points} points have one like it)" if points > 1 else "")

@@ -12,9 +12,9 @@ from inferkit.report.labels import (
     images_text,
     network_text,
     number_text,
-    point_text,
     share_text,
     verdict_text,
+    where_text,
 )
 from inferkit.report.nodes import knees
 from inferkit.report.remarks import best_of, flawed, grouped, taken_over, told_once, warnings_of
@@ -85,7 +85,7 @@ def _notes(runs: Sequence[Run], shown: Sequence[Run]) -> Iterator[str]:
     told = [run for run in runs if run in shown or run.id in ceilings]
     if many := counts(runs):
         yield from _wrapped(many)
-    for group, where in flawed(runs, lambda run: f"{run.measure} · {point_text(run)}"):
+    for group, where in flawed(runs, where_text):
         yield from _wrapped(f"{where}: {verdict_text(group[0])}")
     for lead, rest in taken_over(runs):
         yield from _wrapped(f"{lead}: {rest}")

@@ -13,7 +13,9 @@ CELL = "text-align:left"
 HEAD = f"{CELL};border-bottom:1px solid #999999;font-weight:600"
 
 
-def html_table(rows: Iterable[Sequence[str]], head: Sequence[str] = (), *, numbers: Sequence[int] = ()) -> str:
+def html_table(
+    rows: Iterable[Sequence[str]], head: Sequence[str] = (), *, numbers: Sequence[int] = (), wide: int | None = None
+) -> str:
     """Return an HTML table of plain text, which is escaped here.
 
     Parameters
@@ -21,22 +23,28 @@ def html_table(rows: Iterable[Sequence[str]], head: Sequence[str] = (), *, numbe
     rows, head
         Cells; no heading where ``head`` is empty.
     numbers
-        Columns to align to the right.
+        Columns to align to the right; none of them breaks.
+    wide
+        The column that keeps room for several words a line, however narrow the page is.
     """
     top = "".join(f'<th style="{_style(i, numbers, HEAD)}">{escape(cell)}</th>' for i, cell in enumerate(head))
-    body = "".join(f"<tr>{_cells(row, numbers)}</tr>" for row in rows)
+    body = "".join(f"<tr>{_cells(row, numbers, wide)}</tr>" for row in rows)
     heading = f"<thead><tr>{top}</tr></thead>" if head else ""
     return (
         f'<table cellpadding="4" style="border-collapse:collapse;margin:4px 0">{heading}<tbody>{body}</tbody></table>'
     )
 
 
-def _cells(row: Sequence[str], numbers: Sequence[int]) -> str:
-    return "".join(f'<td style="{_style(i, numbers, CELL)}">{escape(cell)}</td>' for i, cell in enumerate(row))
+def _cells(row: Sequence[str], numbers: Sequence[int], wide: int | None) -> str:
+    styles = [
+        f"{_style(i, numbers, CELL)}{';min-width:16em;overflow-wrap:anywhere' if i == wide else ''}"
+        for i in range(len(row))
+    ]
+    return "".join(f'<td style="{style}">{escape(cell)}</td>' for style, cell in zip(styles, row, strict=True))
 
 
 def _style(column: int, numbers: Sequence[int], style: str) -> str:
-    return style.replace("left", "right") if column in numbers else style
+    return f"{style.replace('left', 'right')};white-space:nowrap" if column in numbers else style
 
 
 def badge(text: str, colour: str) -> str:

@@ -8,7 +8,8 @@ from click.testing import CliRunner, Result
 
 from inferkit.cli.main import main
 from inferkit.records.params import NOTEBOOKS
-from inferkit.records.project import PACKAGE, shipped
+from inferkit.records.project import PACKAGE, came_along, shipped
+from inferkit.text import COLUMNS
 from tests.cli.conftest import inferkit
 
 
@@ -55,13 +56,26 @@ def test_where_none_can_be_made_the_reason_is_told(tmp_path: Path, folder: str |
 def test_a_project_s_parameters_are_listed_as_its_own(tmp_path: Path) -> None:
     assert init(tmp_path).exit_code == 0
     (tmp_path / "parameters" / "nas.yaml").unlink()
-    (tmp_path / "parameters" / "mine.yaml").write_text("# My array.\nengines: ['null']\n")
+    comment = "# My array.\n# How it is mounted.\n"
+    (tmp_path / "parameters" / "mine.yaml").write_text(comment + "engines: ['null']\n")
+    (tmp_path / "parameters" / "bare.yaml").write_text("engines: ['null']\n")
     kept = tmp_path / "parameters" / ".ipynb_checkpoints"
     kept.mkdir()
     (kept / "mine-checkpoint.yaml").touch()
     lines = inferkit("run", cwd=tmp_path / "notebooks").stdout.splitlines()
-    whose = {line.split("  ")[0].strip(): line.split(maxsplit=1)[1].strip() for line in lines}
-    assert whose["mine"].startswith("this project  My array.")
+    whose = {line.split("  ")[0].strip(): line.split(maxsplit=1)[1].strip() for line in lines if line[0] != " "}
+    assert whose["mine"] == "this project  My array."
+    assert whose["bare"].startswith("this project")
+    assert max(map(len, lines)) <= COLUMNS
     assert whose["nas"].startswith("inferkit")
     assert whose["examples/recipe_grid"].startswith("this project")
     assert "mine-checkpoint" not in " ".join(whose)
+
+
+def test_what_came_with_inferkit_is_no_own_even_where_it_is_installed_in_the_project(tmp_path: Path) -> None:
+    """As in a folder with its environment, ``.venv``, in it."""
+    file = shipped() / "parameters" / "nas.yaml"
+    assert came_along(file, tmp_path)
+    assert came_along(file, shipped().parent)
+    assert not came_along(file, shipped())
+    assert not came_along(tmp_path / "parameters" / "nas.yaml", tmp_path)

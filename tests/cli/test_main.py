@@ -201,7 +201,7 @@ def test_a_noisy_machine_is_no_failure_of_the_demo(changes: dict[str, Any], code
 def test_run_alone_lists_what_can_be_run() -> None:
     done = CliRunner().invoke(main, ["run"])
     assert done.exit_code == 0
-    lines = [line.split("  ") for line in done.output.splitlines()]
+    lines = [line.split("  ") for line in done.output.splitlines() if line[0] != " "]
     names = [name for name, *_ in lines]
     assert names == ["hps", "jpeg", "nas", "nvme", "quickstart", "s3", "shm", "synthetic", "examples/recipe_grid"]
     assert all(about for *_, about in lines)
@@ -232,3 +232,11 @@ def test_the_doctor_looks_at_no_other_place_than_was_asked_for(tmp_path: Path) -
 def test_the_schema_is_printed_as_json() -> None:
     done = CliRunner().invoke(main, ["schema"])
     assert json.loads(done.output)["$schema"].startswith("https://json-schema.org/")
+
+
+@pytest.mark.parametrize("name", main.commands)
+def test_help_is_text(name: str) -> None:
+    """Click's mark for lines that stay as they are, in a raw docstring, is a backslash and a letter."""
+    told = CliRunner().invoke(main, [name, "--help"]).output
+    assert told.startswith("Usage:")
+    assert "\\" not in told

@@ -1,5 +1,9 @@
 """Progress where nobody looks at a terminal: a line now and then; and in a display of a notebook's own."""
 
+import os
+import re
+import subprocess
+import sys
 from itertools import pairwise
 from typing import Any
 
@@ -63,6 +67,16 @@ def test_a_bar_is_for_terminals_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     sink.close()
 
 
+def test_what_does_not_change_is_told_again_now_and_then(clock: Clock[float]) -> None:
+    """A log of the executed notebook has a line each ten seconds also while a huge batch is read."""
+    handle = Handle()
+    sink = NotebookSink(handle)
+    for _ in range(350):
+        sink.show(0.5, "a batch of minutes")
+        clock.now += 0.1
+    assert len(handle.shown) == 4
+
+
 class Handle:
     """Stands in for a display: keeps what it shows."""
 
@@ -85,3 +99,24 @@ def test_a_display_of_the_notebooks_own_is_empty_afterwards() -> None:
     assert "50%" in first["text/plain"]
     assert last["text/plain"] == ""
     assert last[MIME]["fraction"] == 1.0
+
+
+IN_TERMINAL = """
+import fcntl, struct, sys, termios
+fcntl.ioctl(2, termios.TIOCSWINSZ, struct.pack("HHHH", int(sys.argv[1]), int(sys.argv[2]), 0, 0))
+from inferkit.measure.progress import terminal_sink
+terminal_sink("nvme").show(0.25, "1/60 pipeline " + "n" * 60 + " · 45,527 images/s · 12 min 30 s left")
+"""
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(24, 80), (0, 0)])
+def test_a_terminal_shows_how_long_it_takes_whatever_is_measured(rows: int, columns: int) -> None:
+    """Also one that tells no size, as in a container."""
+    ours, theirs = os.openpty()
+    subprocess.run([sys.executable, "-c", IN_TERMINAL, str(rows), str(columns)], stderr=theirs, check=True)
+    os.close(theirs)
+    told = os.read(ours, 4096).decode()
+    os.close(ours)
+    assert "nvme  25% 1/60 pipeline" in told
+    assert "45,527 images/s · 12 min 30 s left" in told
+    assert max(map(len, re.split("[\r\n]", told))) <= 80

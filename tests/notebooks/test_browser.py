@@ -103,3 +103,6 @@ def test_an_export_shows_the_answer_first_offline(
         shoot(page, f"export-{'scripts' if scripts else 'plain'}", tmp_path)
         seen(page, "body")
         assert asked == [page_file.as_uri()]
+        page.emulate_media(media="print")
+        table = page.locator(".inferkit-points")
+        assert table.locator("tr").last.bounding_box()["y"] < table.bounding_box()["y"] + table.bounding_box()["height"]

@@ -185,3 +185,9 @@ def test_what_qualifies_a_figure_stands_beside_it(make_run: MakeRun) -> None:
     assert f"! warning: {odd}" in text
     assert "! not verified: content of the images: verify_batches is 0" in text
     assert "58.00 ± 0.58" in text
+
+
+def test_what_could_not_be_planned_is_said_once_and_in_words(make_run: MakeRun) -> None:
+    failure = {"kind": "ParameterError", "message": "memories: device cpu has no pinned memory"}
+    run = make_run(measure="plan", verdict="FAILED", failure=failure, measured=None, point={}, profile="quick")
+    assert lines_of(run) == ["FAILED: plan: ParameterError: memories: device cpu has no pinned memory"]

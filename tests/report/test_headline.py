@@ -105,7 +105,27 @@ def test_what_infers_goes_before_what_does_not(make_run: MakeRun) -> None:
         "This server streams 606.0 ± 6.1 images/s · 91.2 MB/s (to the CPU, no inference)"
     )
     invalid = make_run(58, verdict="INVALID", reasons=["served from memory"])
-    assert headline([null, invalid]).run is None
+    sentence, run = headline([null, invalid])
+    assert run is None
+    assert sentence.startswith("No valid figure: the only point with inference is not VALID. 58.00 ± 0.58 images/s")
+    assert sentence.endswith(
+        "served from memory. Without inference, 606.0 ± 6.1 images/s stream from shm (random images in memory)."
+    )
+
+
+def test_what_could_not_be_planned_is_no_point(make_run: MakeRun) -> None:
+    failure = {"kind": "ParameterError", "message": "memories: device cpu has no pinned memory"}
+    run = make_run(measure="plan", verdict="FAILED", failure=failure, measured=None, point={})
+    assert headline([run]).sentence == "Nothing was measured: memories: device cpu has no pinned memory."
+    assert counts([run]) == ""
+
+
+def test_points_of_another_kind_are_not_counted_with_those_of_the_answer(make_run: MakeRun, make_read: MakeRun) -> None:
+    bad = make_read("direct", 1, 32, 1e9, verdict="INVALID", reasons=["x"])
+    memory = make_run(measure="memory", point={"threads": 2})
+    assert headline([bad, memory]).sentence.startswith("No valid figure: the only point of reading is not VALID. ")
+    bad = make_run(26, verdict="INVALID", reasons=["x"])
+    assert "none of 2 points with inference is VALID" in headline([bad, bad, memory]).sentence
 
 
 def test_nothing_valid_is_said_with_the_reason(make_run: MakeRun, failed: Run) -> None:
@@ -132,6 +152,18 @@ def test_a_reader_that_reads_nothing_has_no_figure_and_is_not_called_invalid(mak
     sentence = headline([run]).sentence
     assert "reads nothing" in sentence
     assert "No valid figure" not in sentence
+
+
+def test_a_noisy_machine_is_not_why_a_reader_reads_nothing(make_read: MakeRun) -> None:
+    told = ["noisy: other programs had 66.6 % of the time", f"reader mapped {READS_NOTHING}: see its time per batch"]
+    mapped = make_read("mapped", 1, 32, 1e9, measured=None, warnings=told)
+    assert headline([mapped]).sentence.startswith("There is no figure: reader mapped reads nothing")
+    bad = make_read("buffered", 1, 32, 1e9, verdict="INVALID", reasons=["unsteady"])
+    sentence = headline([mapped, bad]).sentence
+    assert sentence.startswith(
+        "No valid figure: 1 of 2 points is not VALID. 6,640 ± 130 images/s · 1 GB/s was measured"
+    )
+    assert sentence.endswith("which is INVALID: unsteady.")
 
 
 def test_points_that_are_not_apart_from_the_best_are_counted(make_run: MakeRun) -> None:

@@ -85,6 +85,11 @@ class TestStorages:
         runs = [self.at(make_run, "/mnt/a"), self.at(make_run, "/mnt/a"), self.at(make_run, "")]
         assert [run.storage for run in told_apart(runs, ["here"] * 3)] == ["nvme"] * 3
 
+    def test_is_one_with_the_data_set_that_was_made_in_it(self, make_run: MakeRun) -> None:
+        made = self.at(make_run, "/home/me/data/set").model_copy(update={"measure": "dataset", "notebook": "01"})
+        runs = [made, self.at(make_run, "data/set")]
+        assert [run.storage for run in told_apart(runs, ["here"] * 2)] == ["nvme"] * 2
+
 
 def test_ranks_that_were_placed_otherwise_are_no_repetitions(make_run: MakeRun) -> None:
     runs = [

@@ -5,7 +5,9 @@ from html.parser import HTMLParser
 
 from inferkit.records.figures import Figure
 from inferkit.records.run import Run
+from inferkit.report.page import page
 from inferkit.report.points import points_table
+from inferkit.report.sanitize import sanitized
 from tests.report.conftest import MakeRun
 
 
@@ -68,3 +70,12 @@ def test_a_bandwidth_has_its_error_beside_images(make_read: MakeRun) -> None:
     figure = Figure(images_per_s=100.0, bytes_per_s=2e9, half_width=0.01)
     head, first, *_ = rows_of(*(make_read("direct", n, 8, 1e9, measured=figure) for n in (1, 2)))
     assert (first[head.index("images/s")], first[head.index("bytes/s")]) == ("100.0 ± 1.0", "2.000 ± 0.020 GB/s")
+
+
+def test_on_paper_no_point_is_cut(make_run: MakeRun) -> None:
+    """Paper does not scroll."""
+    html = page({"cells": []}, "x")
+    paper = html[html.index("@media print") :]
+    assert re.search(r"\.inferkit-points\{max-height:none!important;overflow:visible!important\}", paper)
+    table = points_table([make_run(rate) for rate in (40, 58)])["text/html"]
+    assert 'class="inferkit-points"' in sanitized(table)

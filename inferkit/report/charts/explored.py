@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 
 from inferkit.report.charts.theme import WIDTH, Chart, Nothing, Rows, series_scale, styled
-from inferkit.report.labels import demo_text
+from inferkit.report.labels import demo_text, interval
 from inferkit.report.palette import INK
 
 if TYPE_CHECKING:
@@ -63,14 +63,14 @@ def _row(record: Mapping[Any, Any], chosen: Mapping[str, str]) -> dict[str, Any]
     """Return what is drawn of a record; what it lacks to be told apart by is a dash."""
     y = record[chosen["y"]]
     half = record.get("half_width") if chosen["y"] == _ERROR else None
-    error = y * half if isinstance(half, float) and half == half else 0.0
+    low, high = interval(y, half) if isinstance(half, float) and half == half else (y, y)
     apart = {
         name: "–" if record[column] != record[column] or record[column] in ("", None) else str(record[column])
         for name in ("colour", "shape", "row")
         if (column := chosen[name]) != NONE
     }
     about = {"about": record["where"], "verdict": record["verdict"]}
-    return {"x": record[chosen["x"]], "y": y, "low": y - error, "high": y + error, **apart, **about}
+    return {"x": record[chosen["x"]], "y": y, "low": low, "high": high, **apart, **about}
 
 
 def _colour(rows: Rows, column: str) -> alt.Color | alt.ColorValue:

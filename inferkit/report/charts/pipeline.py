@@ -10,7 +10,7 @@ from inferkit.records.run import Run
 from inferkit.report.charts import rows as table_rows
 from inferkit.report.charts.theme import WIDTH, Chart, Nothing, Rows, base, demo_note, stage_scale, styled
 from inferkit.report.compare import compare
-from inferkit.report.labels import demo_text, network_text, number_text, quoting_text
+from inferkit.report.labels import ENGINE, MODEL, PRECISION, demo_text, network_text, number_text, quoting_text
 from inferkit.report.palette import ALARM, INK, NO_STAGE, stage_order
 from inferkit.report.repetitions import Side
 from inferkit.report.store import rows_of
@@ -49,7 +49,7 @@ def throughput(runs: Sequence[Run]) -> Chart:
 
 
 def _bars(runs: Sequence[Run], unit: table_rows.Quantity, stages: Sequence[str], title: str) -> alt.LayerChart:
-    bars, marks = table_rows.throughput_rows(runs)
+    bars, marks = table_rows.throughput_rows(runs, (ENGINE, MODEL, PRECISION) if title else ())
     names = [str(row["label"]) for row in bars]
     y = alt.Y("label:N", sort=names, title=None, scale=alt.Scale(domain=names))
     colour = alt.Color(
@@ -107,9 +107,10 @@ def ceilings(runs: Sequence[Run] | Run) -> Chart:
 
 
 def _panels(layers: alt.LayerChart, rows: Rows) -> alt.FacetChart:
-    """Stack one panel per run, in the order of the rows, each under its heading."""
+    """Stack one panel per run, in the order of the rows, each under its heading, which may have several lines."""
     order = list(dict.fromkeys(str(row["panel"]) for row in rows))
-    header = alt.Header(labelOrient="top", labelAnchor="start", labelAngle=0, labelPadding=4)
+    lines = r"split(datum.label, '\n')"
+    header = alt.Header(labelOrient="top", labelAnchor="start", labelAngle=0, labelPadding=4, labelExpr=lines)
     facet = alt.Facet("panel:N", sort=order, header=header, title=None)
     return layers.facet(facet=facet, columns=1, data=base(rows).data, spacing=14)
 

@@ -9,6 +9,7 @@ from inferkit.report.labels import (
     ENGINE,
     NULL,
     error_of,
+    interval,
     labels,
     network_text,
     number_text,
@@ -77,8 +78,8 @@ def _aside(runs: Sequence[Run]) -> tuple[bool, bool]:
     return all(run.verdict != "VALID" for run in runs), runs[0].point.get(ENGINE, NULL) == NULL
 
 
-def throughput_rows(runs: Sequence[Run]) -> tuple[Rows, Rows]:
-    """Return one row per bar and one row per mark (ceilings, prediction) beside it.
+def throughput_rows(runs: Sequence[Run], told: Sequence[str] = ()) -> tuple[Rows, Rows]:
+    """Return one row per bar and one row per mark (ceilings, prediction) beside it; axes ``told`` stand in the heading.
 
     Ceilings far above what was measured would squeeze the bars: what lies beyond 1.6 times the largest of the measured
     and predicted figures is drawn at the edge, as ``beyond``.
@@ -88,7 +89,7 @@ def throughput_rows(runs: Sequence[Run]) -> tuple[Rows, Rows]:
     edge = 1.6 * max(near, default=0.0)
     bars: Rows = []
     marks: Rows = []
-    for label, run in zip(labels(runs), runs, strict=True):
+    for label, run in zip(labels(runs, told), runs, strict=True):
         bars.append({"label": label, **_bar(run, unit)})
         ceilings = [(name, "ceiling", run.ceilings[name]) for name in stage_order(run.ceilings)]
         predicted = [(run.bottleneck or NO_STAGE, "predicted", run.predicted)] if run.predicted else []
@@ -111,7 +112,7 @@ def throughput_rows(runs: Sequence[Run]) -> tuple[Rows, Rows]:
 def _bar(run: Run, unit: Quantity) -> dict[str, object]:
     value = unit.of(run.measured)
     spread = error_of(run) or 0.0
-    low, high = (None, None) if value is None else (value * (1 - spread), value * (1 + spread))
+    low, high = (None, None) if value is None else interval(value, spread)
     note = " · ".join(filter(None, [_of_predicted(run, unit), _flag(run)]))
     return {
         "value": value,
@@ -151,7 +152,7 @@ def ceiling_rows(runs: Sequence[Run]) -> Rows:
         }
         measured = unit.of(run.measured)
         edge = 3.0 * max(min(values.values(), default=0.0), measured or 0.0)
-        panel = f"{label}: {_found(run)}"
+        panel = f"{label}\n{_found(run)}"
         for name, value in values.items():
             note = (
                 f"{unit.text(value)}{' →' if value > edge else ''}{' · bottleneck' if name == run.bottleneck else ''}"

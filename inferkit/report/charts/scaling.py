@@ -6,7 +6,7 @@ import altair as alt
 
 from inferkit.records.run import Run
 from inferkit.report.charts.theme import WIDTH, Chart, Nothing, Rows, base, demo_note, series_scale, styled
-from inferkit.report.labels import BATCH, axis_text, error_of, images_text, share_text, sort_key
+from inferkit.report.labels import BATCH, axis_text, error_of, images_text, interval, share_text, sort_key
 from inferkit.report.scaling import Gain, grouped, multi, rate_of, setting, smallest_of, work, workers
 
 STEP = 24
@@ -15,8 +15,8 @@ STEP = 24
 def scaling(runs: Sequence[Run]) -> Chart:
     """Draw a bar per setting, with its 95 % interval, and beside it speedup and efficiency."""
     rows = [row for _, group in _groups(runs) for row in _bars(group)]
-    if not rows:
-        return Nothing("scaling: no run of several processes")
+    if len(rows) < 2:
+        return Nothing("scaling: fewer than two settings were measured")
     order = list(dict.fromkeys(row["setting"] for row in rows))
     panels = list(dict.fromkeys(row["panel"] for row in rows))
     y, x = alt.Y("setting:N", sort=order, title=None), alt.X("value:Q", title="images/s", axis=alt.Axis(tickCount=6))
@@ -48,7 +48,7 @@ def _bars(group: Sequence[Run]) -> Rows:
     rows: Rows = []
     for run in group:
         value, gain = rate_of(run), Gain(run, smallest)
-        error = (value or 0.0) * (error_of(run) or 0.0)
+        low, high = (None, None) if value is None else interval(value, error_of(run) or 0.0)
         words = [
             images_text(run.measured),
             "" if gain.speedup is None else f"× {gain.speedup:.2f}",
@@ -60,8 +60,8 @@ def _bars(group: Sequence[Run]) -> Rows:
                 "panel": f"{work(run)} · {axis_text(BATCH, run.point[BATCH])}",
                 "setting": setting(run),
                 "value": value,
-                "low": None if value is None else value - error,
-                "high": None if value is None else value + error,
+                "low": low,
+                "high": high,
                 "note": " · ".join(filter(None, words)),
                 "verdict": run.verdict,
             }
@@ -79,10 +79,10 @@ def speedup(runs: Sequence[Run]) -> Chart:
             gain = Gain(best, smallest).speedup
             if gain is not None:
                 rows.append({"series": name, "workers": count, "speedup": gain})
-    if not rows:
-        return Nothing("speedup: no run of several processes")
-    least = min(row["workers"] for row in rows)
     counts = sorted({row["workers"] for row in rows})
+    if len(counts) < 2:
+        return Nothing("speedup: fewer than two numbers of processes or GPUs were measured")
+    least = counts[0]
     ideal = [{"workers": n, "speedup": n / least} for n in counts]
     axis = alt.Axis(values=counts, format="d")
     x = alt.X("workers:Q", title="processes, or GPUs of one process", axis=axis, scale=alt.Scale(zero=False))

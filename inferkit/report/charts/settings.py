@@ -1,5 +1,6 @@
 """What a setting does to a pipeline: batch size, threads, and the energy that an image takes."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import altair as alt
@@ -29,14 +30,17 @@ MOST = 8
 
 def batch_sizes(runs: Sequence[Run]) -> Chart:
     """Draw images per second over the batch size, one line per number of threads, one panel per network."""
-    kept = [run for run in runs if run.measure == "pipeline" and BATCH in run.point and rate_of(run)]
-    if len({run.point[BATCH] for run in kept}) < 2 and len({run.point.get(THREADS) for run in kept}) < 2:
+    measured = [run for run in runs if run.measure == "pipeline" and BATCH in run.point and rate_of(run)]
+    settings = dict.fromkeys((_network(run), run.point[BATCH], run.point.get(THREADS)) for run in measured)
+    counts = Counter(network for network, *_ in settings)
+    kept = [run for run in measured if counts[_network(run)] > 1]
+    if not kept:
         return Nothing("batch size and threads: measured at one point only; set several batch_sizes or threads")
-    order, left_out = ranked(kept)
-    networks = list(dict.fromkeys(network_text(run) or "pipeline" for run in order))
-    rows = [_at(run) for run in kept if (network_text(run) or "pipeline") in networks[:NETWORKS]]
-    if len(networks) > NETWORKS:
-        left_out = f"{NETWORKS} of {len(networks)} networks; left out: {', '.join(networks[NETWORKS:])}"
+    networks = list(dict.fromkeys(map(_network, ranked(kept)[0])))
+    rows = [_at(run) for run in kept if _network(run) in networks[:NETWORKS]]
+    beyond, single = networks[NETWORKS:], [network for network, count in counts.items() if count == 1]
+    left_out = [f"{NETWORKS} of {len(networks)} networks; left out: {', '.join(beyond)}"] if beyond else []
+    left_out += [f"measured at one point: {', '.join(single)}"] if single else []
     lines = sorted({str(row["line"]) for row in rows}, key=lambda line: (len(line), line))
     x = alt.X("batch:O", title="images per batch", axis=alt.Axis(labelAngle=0))
     y = alt.Y("value:Q", title="images/s", scale=alt.Scale(zero=True))
@@ -52,14 +56,18 @@ def batch_sizes(runs: Sequence[Run]) -> Chart:
     chart = alt.layer(*layers).facet(facet=facet, columns=1, data=base(rows).data, spacing=12)
     chart = chart.resolve_scale(y="independent")
     key = "line through the points: 95 % interval · outlined: not VALID"
-    return styled(chart, "Which batch size and how many threads are best?", key, left_out, demo_note(kept))
+    return styled(chart, "Which batch size and how many threads are best?", key, *left_out, demo_note(kept))
+
+
+def _network(run: Run) -> str:
+    return network_text(run) or "pipeline"
 
 
 def _at(run: Run) -> dict[str, object]:
     low, high = interval_of(run) or (rate_of(run), rate_of(run))
     names = [name for name in run.point if name in (THREADS, RANKS, "reader", "gpus", "cores")]
     return {
-        "network": network_text(run) or "pipeline",
+        "network": _network(run),
         "line": point_text(run, names),
         "batch": run.point[BATCH],
         "value": rate_of(run),

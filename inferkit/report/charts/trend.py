@@ -50,7 +50,7 @@ def _dots(line: Line) -> Rows:
             "storage": line.label,
             "date": f"{day.until:%F}",
             "value": day.rate,
-            "low": (day.rate or 0.0) - (day.half or 0.0),
+            "low": max(0.0, (day.rate or 0.0) - (day.half or 0.0)),
             "high": (day.rate or 0.0) + (day.half or 0.0),
         }
         for day in line.days

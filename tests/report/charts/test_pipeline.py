@@ -114,6 +114,9 @@ def drawn(mixed: list[Run], make_copy: MakeRun, make_read: MakeRun, make_way: Ma
         "copy_matrix": nodes,
         "layer_times": layers,
         "read_sweep": reads,
+        "batch_sizes": [
+            run.model_copy(update={"point": run.point | {"batch_size": b}}) for b in (8, 16) for run in mixed
+        ],
         "comparison": frame,
         "scaling": several,
         "speedup": several,

@@ -136,7 +136,7 @@ def test_a_point_that_failed_is_in_the_tables_without_figures(multi: MakeMulti) 
     assert list(winners([failed])) == [
         ("onnx resnet18 float32 · mapped · threads 2: no winner", "none of 1 points is VALID")
     ]
-    assert rows_of(spec_of(scaling([failed])))[0]["value"] is None
+    assert rows_of(spec_of(scaling([multi(100.0, 1), failed])))[1]["value"] is None
 
 
 def test_runs_of_one_process_have_no_scaling(make_run: MakeRun) -> None:

@@ -44,6 +44,13 @@ def test_one_setting_is_no_chart(make_run: MakeRun) -> None:
     assert why(batch_sizes([]))
 
 
+def test_a_network_of_one_point_has_no_panel_and_is_named(make_run: MakeRun) -> None:
+    runs = [make_run(50 + b, point=point(batch_size=b)) for b in (8, 16)]
+    spec = spec_of(batch_sizes([*runs, make_run(99, point=point("vgg19", batch_size=8))]))
+    assert {row["network"] for row in rows_of(spec)} == {"onnx resnet18"}
+    assert "measured at one point: onnx vgg19" in spec["description"]
+
+
 def test_points_that_are_not_valid_are_marked(make_run: MakeRun) -> None:
     bad = make_run(99, point=point(batch_size=16), verdict="INVALID", reasons=["x"])
     rows = rows_of(spec_of(batch_sizes([make_run(point=point(batch_size=8)), bad])))

@@ -1,13 +1,21 @@
 """One look of all charts, readable on JupyterLab's dark ground as on paper."""
 
+from io import BytesIO
 from typing import Any
 
+import numpy as np
 import pytest
+import vl_convert
+from PIL import Image
 
+from inferkit.records.figures import Figure
 from inferkit.report.charts import CHARTS
 from inferkit.report.charts.theme import Nothing
-from tests.report.charts.test_pipeline import drawn, encodings, mixed
-from tests.report.conftest import spec_of
+from inferkit.report.display import APART, COLOURS, SCALE, png
+from inferkit.report.labels import interval_of
+from inferkit.report.palette import STAGE_COLOURS
+from tests.report.charts.test_pipeline import drawn, encodings, mixed, rows_of
+from tests.report.conftest import MakeRun, spec_of
 
 __all__ = ["drawn", "mixed"]
 
@@ -50,6 +58,44 @@ def test_what_is_drawn_in_colours_says_which_colour_is_which(name: str, drawn: d
             assert len(colour["scale"]["domain"]) <= len(colour["scale"]["range"])
 
 
-@pytest.mark.parametrize("name", ["batch_sizes", "energy", "transfer_sweep", "read_sweep"])
+@pytest.mark.parametrize("name", ["batch_sizes", "energy", "transfer_sweep", "read_sweep", "scaling", "speedup"])
 def test_of_one_point_there_is_no_chart(name: str, drawn: dict[str, Any]) -> None:
     assert isinstance(CHARTS[name](drawn[name][:1]), Nothing)
+
+
+def test_a_picture_has_the_colours_of_the_chart(make_run: MakeRun) -> None:
+    """Of hundreds of shades a few stay; a stage's area never gets the colour of another stage."""
+    limits = dict(zip(STAGE_COLOURS, (60.0, 70.0, 80.0, 90.0, 75.0, 65.0, 85.0, 95.0), strict=True))
+    ceilings = {name: Figure(images_per_s=rate) for name, rate in limits.items()}
+    runs = [make_run(50, point={"engine": f"e{k}"}, ceilings=ceilings, bottleneck="read") for k in range(3)]
+    spec = spec_of(CHARTS["ceilings"](runs))
+    drawn = vl_convert.vegalite_to_png(spec, vl_version="5.20", scale=SCALE)
+    full, few = (np.asarray(Image.open(BytesIO(data)).convert("RGB")).astype(int) for data in (drawn, png(spec)))
+    shades, at, areas = np.unique(full.reshape(-1, 3), axis=0, return_inverse=True, return_counts=True)
+    assert len(shades) > COLOURS >= len(np.unique(few.reshape(-1, 3), axis=0))
+    wide = areas[at.ravel()] > 500  # pixels: a bar, a mark of the legend; not the edges of letters
+    assert np.abs(full - few).reshape(-1, 3)[wide].max() <= APART
+
+
+def test_an_interval_does_not_go_below_standing_still(make_run: MakeRun) -> None:
+    rough = Figure(images_per_s=50.0, half_width=2.0, block_s=0.1)
+    runs = [make_run(50, point={"engine": "null", "batch_size": b, "ranks": b}, measured=rough) for b in (1, 2)]
+    for name in ("throughput", "batch_sizes", "scaling"):
+        rows = [row for row in rows_of(spec_of(CHARTS[name](runs))) if "low" in row]
+        assert [(row["low"], row["high"]) for row in rows] == [(0.0, 150.0)] * 2
+    assert interval_of(runs[0]) == (0.0, 150.0)
+
+
+def test_a_name_in_the_heading_of_its_bars_is_not_repeated_beside_each(make_run: MakeRun) -> None:
+    runs = [make_run(50, point={"engine": "onnx", "model": model, "batch_size": 8}) for model in ("vgg19", "resnet50")]
+    labels = {row["label"] for row in rows_of(spec_of(CHARTS["throughput"](runs))) if "label" in row}
+    assert labels == {"batch size 8"}
+
+
+def test_the_answers_picture_is_narrow_enough_to_be_read_beside_a_window(make_run: MakeRun) -> None:
+    """What a point is and what was found of it are two lines, else the longest point shrinks all letters."""
+    point = {"engine": "tensorrt", "model": "mobilenet_v3_large", "precision": "float16", "reader": "nvjpeg-direct"}
+    run = make_run(45_527, point=point | {"batch_size": 256, "threads": 16, "device": "cuda"})
+    spec = spec_of(CHARTS["ceilings"]([run]))
+    assert {len(row["panel"].split("\n")) for row in rows_of(spec)} == {2}
+    assert Image.open(BytesIO(png(spec))).width <= 700 * SCALE
