@@ -128,7 +128,12 @@ def test_a_stage_is_the_mean_of_the_processes() -> None:
 @pytest.mark.parametrize("name", ["ranks", "nodes"])
 def test_ranks_and_nodes_reach_their_mean(name: str) -> None:
     first, second = ([{"name": "a", "rate": rate}, {"name": "b", "rate": rate + 2}] for rate in (10.0, 20.0))
-    found = together([outcome(**{name: first}), outcome(**{name: second})])
+    found = together(
+        [
+            own.model_copy(update={"facts": {name: told}})
+            for own, told in zip([outcome()] * 2, (first, second), strict=True)
+        ]
+    )
     assert found.facts[name] == [{"name": "a", "rate": 15.0}, {"name": "b", "rate": 17.0}]
 
 
