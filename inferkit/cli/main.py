@@ -3,7 +3,6 @@
 import shlex
 import sys
 from functools import partial
-from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +110,8 @@ def run(
 
     told = None if feed is None else feed_to(feed)
     if not configs:
-        for name, whose, words in watched(lambda _: list(starmap(about, configurations().items()))):
+        listed = watched(lambda _: [about(name, path) for name, path in configurations().items()])
+        for name, whose, words in listed:
             say("\n".join(wrapped(words or "–", f"{plain(name):<20}  {whose:<12}  ", " " * 36)))
         return
     values = dict(change(text) for text in changes)
