@@ -252,7 +252,8 @@ MEASURING = {
 )
 def test_the_base_install_reads_notebooks_even_where_there_is_no_linux(command: str, tmp_path: Path) -> None:
     arguments = command.format(ROOT / "tests/fixtures/schema_1", tmp_path).split()
-    no_linux = "sys.modules['inferkit.linux'] = None"
+    known = "import sysconfig; sysconfig.get_config_vars()"  # of the platform that this Python was built for
+    no_linux = f"{known}; sys.platform = 'freebsd14'; sys.modules['inferkit.linux'] = None"
     call = f"from inferkit.cli.main import main; main({arguments!r}, standalone_mode=False)"
     blocked([*MEASURING, "pwd", "fcntl", "resource"], f"{no_linux}\n{call}")
 
