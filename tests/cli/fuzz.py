@@ -355,6 +355,8 @@ def try_many(kind: str, examples: int, seconds: float, last: Path) -> Counter[st
         os.chdir(folder)
         driver = Driver(Path(folder), last)
         attempt = getattr(driver, kind)
+        if kind == "parameters":
+            attempt(write_yaml(BASE).encode())  # a sound one, as all of a few altered ones may be refused
 
         @settings(
             max_examples=examples,
