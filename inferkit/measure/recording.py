@@ -13,7 +13,7 @@ from inferkit.plan.reuse import FINGERPRINT
 from inferkit.records.figures import Json, Series
 from inferkit.records.job import Outcome, device_of
 from inferkit.records.params import Parameters, Windows
-from inferkit.records.run import NETWORK, UNSTEADY, Failure, Run
+from inferkit.records.run import NETWORK, Failure, Run
 from inferkit.records.wellformed import READS_NOTHING
 from inferkit.validity.verdict import Judgement, judge
 
@@ -100,7 +100,7 @@ def run_of(
         ceilings_of(alone, _cores(point), memory_ceiling(point.job, plan.memory)) if shared else ceilings_of(alone)
     )
     if unsteady := [stage for stage, run in alone.items() if run.noisy]:
-        found.reasons.append(f"{UNSTEADY}: so was the ceiling of {', '.join(unsteady)} that it is held against")
+        found.warnings.append(f"the ceiling of {', '.join(unsteady)} is itself unsteady: see its record")
     used = [*alone.values(), *([plan.memory] if plan.memory and MEMORY in ceilings else [])]
     bottleneck, predicted = predict(ceilings, alone)
     if bottleneck == MEMORY and plan.memory:
