@@ -73,7 +73,7 @@ def together(outcomes: Sequence[Outcome]) -> Outcome:
         update={
             "repeats": [window for part in parts for window in part.windows],
             "stages": {name: _mean_stage(own, len(outcomes)) for name, own in common_stages(outcomes).items()},
-            "series": {name: _joined([own.series.get(name) for own in outcomes], parts) for name in first.series},
+            "series": {name: _joined(name, outcomes, parts) for name in first.series},
             "facts": first.facts | _facts(outcomes),
             "measured": _figure(outcomes),
             "others": others,
@@ -132,17 +132,20 @@ def _mean_stage(added: Stage, count: int) -> Stage:
     )
 
 
-def _joined(series: Sequence[Series | None], parts: Sequence[_Part]) -> Series:
-    """Return a series of all processes, each where it is shown, in the longest of their steps."""
-    known = [(own, part) for own, part in zip(series, parts, strict=True) if own is not None]
-    step_s = max(own.step_s for own, _ in known)
+def _joined(name: str, outcomes: Sequence[Outcome], parts: Sequence[_Part]) -> Series:
+    """Return a series of all processes, each where it is shown, in the longest of their steps.
+
+    A process that was too short for a whole step is told by its figure.
+    """
+    known = [(own, part, own.series[name]) for own, part in zip(outcomes, parts, strict=True) if name in own.series]
+    step_s = max(own.step_s for _, _, own in known)
     values: list[float | None] = []
-    for own, part in known:
+    for outcome, part, own in known:
         values += [None] * (round(part.at_s / step_s) - len(values))
-        rest = own.values[round(part.from_s / own.step_s) :]
+        rest = own.values[round(part.from_s / own.step_s) :] or [getattr(outcome.measured, name, None)]
         shown = own.model_copy(update={"values": rest}).thinned(max(1, ceil(len(rest) * own.step_s / step_s)))
         values += shown.values
-    return known[0][0].model_copy(update={"step_s": step_s, "values": values})
+    return known[0][2].model_copy(update={"step_s": step_s, "values": values})
 
 
 def _facts(outcomes: Sequence[Outcome]) -> dict[str, Json]:

@@ -120,6 +120,12 @@ def test_series_in_other_steps_are_told_in_the_longest() -> None:
     assert together([fine, nothing]).series["w"].values == [1.0, 3.0, 5.0]
 
 
+def test_processes_too_short_for_a_step_are_told_by_their_figures() -> None:
+    short = [outcome(rate, seconds=1.1) for rate in (1.0, 2.0)]
+    short = [own.model_copy(update={"series": {"images_per_s": Series(unit="images/s", values=[])}}) for own in short]
+    assert together(short).series["images_per_s"].values == [1.0, None, 2.0]
+
+
 def test_a_stage_is_the_mean_of_the_processes() -> None:
     stage = together([outcome(100.0), outcome(300.0)]).stages["read"]
     assert (stage.images_per_s, stage.busy, stage.workers) == (400.0, 0.5, 3)
