@@ -18,7 +18,7 @@ from inferkit.records.wellformed import READS_NOTHING
 from inferkit.validity.verdict import Judgement, judge
 
 MEASURED = ("images_per_s", "bytes_per_s")
-MOST_BINS, ALONE_BINS, ALL_BINS, LEAST_BINS = 40, 20, 96, 5
+MOST_BINS, ALONE_BINS, ALL_BINS, LEAST_BINS = 36, 12, 96, 5
 """Bins of a series in a record: of what was measured, of a pipeline and of a stage alone; of what the machine did under
 a pipeline, all of it together, and each at the least. As fine as a chart can show, and so few that a notebook of a
 hundred points stays small."""
