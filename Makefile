@@ -6,7 +6,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-all kill check lab bench soak matrix sbom clean
 
-demo: .venv/ready ## real photographs, all stages, about a minute
+demo: .venv/ready ## real photographs, all stages, one to two minutes
 	$(BIN)/inferkit run quickstart
 
 test: .venv/ready-dev ## all tests but those that take minutes
