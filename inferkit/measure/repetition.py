@@ -5,7 +5,7 @@ than anything inside one process can tell.
 """
 
 from collections.abc import Callable, Sequence
-from math import ceil
+from math import ceil, hypot, isclose
 from statistics import fmean
 from time import monotonic
 from typing import NamedTuple
@@ -88,11 +88,12 @@ def _figure(outcomes: Sequence[Outcome]) -> Figure:
     rates = _rates(outcomes)
     halves = [own.half_width and own.half_width * rate for own, rate in zip(figures, rates, strict=True)]
     mean, half = repeated(rates, halves)
+    inside = hypot(*(own or 0.0 for own in halves)) / len(halves)
     return Figure(
         images_per_s=images,
         bytes_per_s=nbytes,
         half_width=half / mean if half is not None and mean else None,
-        block_s=figures[0].block_s,
+        block_s=figures[0].block_s if half is None or isclose(half, inside) else outcomes[0].repeats[-1].seconds,
     )
 
 

@@ -60,6 +60,7 @@ def test_each_window_is_measured_by_a_process_of_its_own() -> None:
     assert found.measured.images_per_s == pytest.approx(100)
     assert found.measured.bytes_per_s == pytest.approx(1000)
     assert found.measured.half_width == pytest.approx(4.303 / 3**0.5 / 100, rel=1e-3)
+    assert found.measured.block_s == 1.5  # a whole window's: what lies between them is the wider
     assert found.facts["processes"] == [99, 100, 101]
     assert found.others == [outcome(100), outcome(101)]
 
@@ -118,6 +119,13 @@ def test_series_in_other_steps_are_told_in_the_longest() -> None:
     assert (series.step_s, series.values) == (2.0, [2.0, 5.0, 7.0, 8.0])
     nothing = coarse.model_copy(update={"series": {}})
     assert together([fine, nothing]).series["w"].values == [1.0, 3.0, 5.0]
+
+
+def test_processes_that_agree_have_the_error_of_what_is_inside_them() -> None:
+    found = together([outcome()] * 4)
+    assert found.measured is not None
+    assert found.measured.half_width == pytest.approx(0.005)
+    assert found.measured.block_s == 0.1
 
 
 def test_processes_too_short_for_a_step_are_told_by_their_figures() -> None:
