@@ -1,4 +1,4 @@
-"""The conductor: a plan's points, one after another, each in a process of its own, each a Run."""
+"""The conductor: a plan's points, one after another, each in processes of its own, each a Run."""
 
 from collections.abc import Iterator
 from dataclasses import replace
