@@ -146,8 +146,14 @@ UNCLEAR = "?"
 
 ONLY_THERE = {
     "pycuda": {"devices/cuda.py", "machine/doctor.py"},
-    "cuda": {"devices/cuda.py", "devices/graphs.py", "devices/nvjpeg.py", "devices/pinned.py", "devices/resize.py"},
-    "nvidia": {"devices/nvjpeg.py"},
+    "cuda": {
+        "devices/cuda.py",
+        "devices/graphs.py",
+        "devices/nvjpeg.py",
+        "devices/nvjpeg_batch.py",
+        "devices/pinned.py",
+        "devices/resize.py",
+    },
     "tensorrt": {"engines/tensorrt_library.py"},
     "tensorrt_rtx": {"engines/tensorrt_library.py"},
     "pynvml": {"machine/nvml.py"},

@@ -102,8 +102,8 @@ def test_outputs_that_ignore_the_images_are_told(
 ) -> None:
     monkeypatch.setattr(OnnxEngine, "output", lambda engine, slot: np.ones((4, 2), np.float32))
     infers: dict[str, Any] = {"engine": "onnx", "model": make_model(), "threads": 1}
-    told, *_ = run(pipeline(reading(dataset), **infers)).warnings
-    assert told == "outputs: the same for 4 different images: does the network look at them?"
+    told = run(pipeline(reading(dataset), **infers)).warnings  # a busy machine adds its own
+    assert "outputs: the same for 4 different images: does the network look at them?" in told
     unseen = run(pipeline(reading(dataset, verify_batches=0), **infers)).warnings
     assert not [text for text in unseen if text.startswith("outputs")]
 
