@@ -1,11 +1,12 @@
 """What measuring through a cluster costs: ranks of this machine, started here and by a Dask worker, in alternation.
 
-A scheduler and one worker are started on this machine. Each round measures the same ranks as notebook 03c does and as
-03d does; a figure is the median of the rounds' ratios. Beside it: from the last rank's ready to the start, and how well
-the worker's clock is known.
+A scheduler and workers are started on this machine: each a node of its own, with GPUs one each. Each round measures the
+same ranks as notebook 03c does and as 03d does; a figure is the median of the rounds' ratios. Beside it: from the last
+rank's ready to the start, and how well the worker's clock is known.
 """
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -19,28 +20,31 @@ from typing import Any
 
 from inferkit.cluster.fleet import NODES_BARRIER_S
 from inferkit.cluster.workers import Nodes
+from inferkit.dataset.synthetic import make_synthetic
 from inferkit.measure.measure import measure
 from inferkit.measure.watch import Start, start_here
 from inferkit.plan.build import plan
 from inferkit.plan.points import Plan
 from inferkit.ranks.group import BARRIER_S
-from inferkit.records.params import Cluster, MultiProcess
+from inferkit.records.params import Cluster, MakeDataset, MultiProcess
 from inferkit.records.run import Run
 
 
 @contextmanager
-def workers(folder: Path) -> Iterator[Path]:
-    """Start a scheduler and a worker on this machine, and give the scheduler's file."""
+def workers(folder: Path, nodes: int, device: str) -> Iterator[Path]:
+    """Start a scheduler and workers on this machine, and give the scheduler's file."""
     file = folder / "scheduler.json"
-    programs = {
-        "dask_scheduler": ("--port", "0", "--dashboard-address", ":0"),
-        "dask_worker": ("--no-nanny", "--no-dashboard", "--nthreads", "1", "--local-directory", str(folder)),
-    }
+    worker = ("--no-nanny", "--no-dashboard", "--nthreads", "1", "--local-directory", str(folder))
+    programs: list[tuple[str, str, tuple[str, ...]]] = [
+        ("dask_scheduler", "", ("--port", "0", "--dashboard-address", ":0"))
+    ]
+    programs += [("dask_worker", str(node), worker) for node in range(nodes)]
     with ExitStack() as stack:
         log = stack.enter_context((folder / "log").open("wb"))
-        for program, words in programs.items():
+        for program, gpu, words in programs:
             command = [sys.executable, "-m", f"distributed.cli.{program}", "--scheduler-file", str(file), *words]
-            started = stack.enter_context(subprocess.Popen(command, stdout=log, stderr=log))
+            own = {"CUDA_VISIBLE_DEVICES": gpu} if gpu and device == "cuda" else {}
+            started = stack.enter_context(subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | own))
             stack.callback(started.kill)
             while not file.exists():
                 sleep(0.1)
@@ -65,29 +69,40 @@ def rate(run: Run) -> float:
 def main() -> None:
     """Measure in alternation and print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--ranks", type=int, default=1)
+    parser.add_argument("--nodes", type=int, default=1, help="workers on this machine")
+    parser.add_argument("--ranks", type=int, default=1, help="of each")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--engine", default="null")
+    parser.add_argument("--model", default="resnet50")
+    parser.add_argument("--reader", default="memory")
+    parser.add_argument("--data", type=Path, default=Path("/dev/shm/inferkit-bench-cluster"), help="made if missing")
     arguments = parser.parse_args()
+    if arguments.reader != "memory" and not arguments.data.exists():
+        make_synthetic(MakeDataset(data=str(arguments.data), limit=8192))
     asked: dict[str, Any] = {
         "device": arguments.device,
-        "ranks": [arguments.ranks],
-        "engines": ["null"],
-        "readers": ["memory"],
+        "engines": [arguments.engine],
+        "models": [arguments.model],
+        "precisions": ["float16" if arguments.engine == "tensorrt" else "float32"],
+        "readers": [arguments.reader],
+        "data": str(arguments.data),
         "batch_sizes": [arguments.batch],
         "warmup_s": 1.0,
         "duration_s": arguments.seconds,
         "repeats": 2,
     }
     ratios, longer, clocks = [], [], []
-    with TemporaryDirectory() as folder, workers(Path(folder)) as file:
-        local = plan(MultiProcess.check(asked))
-        with Nodes(Cluster.check({**asked, "scheduler": str(file), "nodes": 1})).connect() as nodes:
-            through = nodes.plan()
+    nodes, ranks = arguments.nodes, arguments.ranks
+    with TemporaryDirectory() as folder, workers(Path(folder), nodes, arguments.device) as file:
+        local = plan(MultiProcess.check({**asked, "ranks": [ranks * nodes]}))
+        there = {**asked, "ranks": [ranks], "scheduler": str(file), "nodes": nodes, "node_counts": [nodes]}
+        with Nodes(Cluster.check({**there, "same_host": True})).connect() as found:
+            through = found.plan()
             for number in range(arguments.rounds):
-                sides = [("here", local, start_here), ("dask", through, nodes.start)]
+                sides = [("here", local, start_here), ("dask", through, found.start)]
                 turns = sides[::-1] if number % 2 else sides
                 runs = {name: run_once(planned, start) for name, planned, start in turns}
                 (one, one_s), (other, other_s) = runs["here"], runs["dask"]

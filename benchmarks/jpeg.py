@@ -6,6 +6,7 @@ beside where they are installed, as their documentation recommends. Needs a GPU 
 """
 
 import argparse
+import itertools
 import json
 import os
 import resource
@@ -121,7 +122,38 @@ def ours(folder: Path, arguments: argparse.Namespace) -> Figure:
     return figures
 
 
-SIDES: dict[str, Callable[[Path, argparse.Namespace], Figure]] = {"bare": bare, "ours": ours, "dali": dali}
+def spdl(folder: Path, arguments: argparse.Namespace) -> Figure:
+    """SPDL's pipeline: every core decodes and resizes a part of a batch (its own example), nothing goes to a GPU."""
+    from spdl import io
+    from spdl.pipeline import PipelineBuilder
+
+    paths = [str(folder / name) for name in find_images(folder)]
+    part, cores = 32, len(os.sched_getaffinity(0))
+
+    def decode(these: list[str]) -> Any:
+        return io.load_image_batch(these, width=arguments.size, height=arguments.size, pix_fmt="rgb24")
+
+    stages = PipelineBuilder().add_source(itertools.cycle(paths)).aggregate(part).pipe(decode, concurrency=cores)
+    pipeline = stages.add_sink(8).build(num_threads=cores)
+    with pipeline.auto_stop():
+        batches = pipeline.get_iterator()
+
+        def work() -> int:
+            next(batches)
+            return part
+
+        return cores_of(work, arguments.seconds)
+
+
+SIDES: dict[str, Callable[[Path, argparse.Namespace], Figure]] = {
+    "bare": bare,
+    "ours": ours,
+    "dali": dali,
+    "spdl": spdl,
+}
+
+PEERS = {"bare": ("nvidia", "nvidia.nvimgcodec"), "dali": ("nvidia", "nvidia.dali"), "spdl": ("spdl", "spdl.io")}
+"""The modules that a peer needs, which are no part of inferkit: nvidia-nvimgcodec-cu13, nvidia-dali-cuda130, spdl."""
 
 
 def main() -> None:
@@ -147,7 +179,8 @@ def main() -> None:
         return
     if not arguments.images.exists():
         make_photographs(arguments.images, count=arguments.count)
-    there = [side for side in SIDES if side != "dali" or (find_spec("nvidia") and find_spec("nvidia.dali"))]
+    missing = {side for side, modules in PEERS.items() if not all(map(find_spec, modules))}
+    there = [side for side in SIDES if side not in missing]
     rounds: dict[str, list[Figure]] = {side: [] for side in there}
     for _ in range(arguments.rounds):
         for side in there:

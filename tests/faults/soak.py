@@ -25,7 +25,8 @@ from inferkit.records.params import MakeDataset, SingleProcess
 from inferkit.records.place import Place
 from tests.dataset.pictures import folder_of
 
-ENGINES, READERS = ("null", "onnx"), ("buffered", "direct", "jpeg", "mapped")
+ENGINES = {"cpu": ("null", "onnx"), "cuda": ("null", "tensorrt")}
+READERS = {"cpu": ("buffered", "direct", "jpeg", "mapped"), "cuda": ("buffered", "direct", "nvjpeg", "mapped")}
 SIZE, IMAGES, BATCH = 32, 512, 4
 WINDOW_S, LOOK_S = 5.0, 1.0
 MOST_GROWN = 1_000_000
@@ -48,17 +49,18 @@ def held(pid: int) -> Held:
     return Held(int(status["VmRSS"].split()[0]) * 1024, descriptors, int(status["Threads"]))
 
 
-def jobs(folder: Path) -> Iterator[tuple[str, list[Job]]]:
-    """Yield every case by its name, the last in two ranks."""
+def jobs(folder: Path, device: str) -> Iterator[tuple[str, list[Job]]]:
+    """Yield every case of a device by its name, the last without inference also in two ranks."""
     make_synthetic(MakeDataset(data=str(folder / "set"), limit=IMAGES, shape=[3, SIZE, SIZE], images_per_file=128))
     folder_of(folder / "photographs", 64)
-    for reader, engine in product(READERS, ENGINES):
-        where = {"images": str(folder / "photographs")} if reader == "jpeg" else {"data": str(folder / "set")}
+    for reader, engine in product(READERS[device], ENGINES[device]):
+        where = {"images": str(folder / "photographs")} if "jpeg" in reader else {"data": str(folder / "set")}
         values = {"readers": [reader], "engines": [engine], "models": ["resnet18"], "size": SIZE, "source": "memory"}
+        values |= {"device": device, "dtype": "uint8"}
         points = plan(SingleProcess.check({**where, **values, "batch_sizes": [BATCH], "verify_batches": 0})).points
         job = next(point.job for point in points if point.measure == "pipeline")
         yield f"{reader} {engine}", [job]
-        if (reader, engine) == (READERS[-1], ENGINES[0]):
+        if (reader, engine) == ("mapped", "null"):
             yield f"{reader} {engine}, 2 ranks", [job.changed(place=Place(rank=rank, ranks=2)) for rank in (0, 1)]
 
 
@@ -108,11 +110,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=300.0, help="for all cases together (default 300)")
     parser.add_argument("--folder", default=".", help="where the data lies; reader direct needs a disk (default .)")
+    parser.add_argument("--device", choices=ENGINES, default="cpu", help="cuda: GPU 0, with TensorRT and its decoder")
     arguments = parser.parse_args()
     good, whole = True, []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".soak-", dir=arguments.folder)))
-        cases = list(jobs(folder.resolve()))
+        cases = list(jobs(folder.resolve(), arguments.device))
         for name, these in cases:
             outcome, ranks, parent = soak(these, arguments.seconds / len(cases))
             whole += parent
