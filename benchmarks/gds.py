@@ -1,14 +1,16 @@
 """Reader gds beside readers that go through host memory: bytes from files into a GPU's memory, nothing inferred.
 
-Each reader streams into the GPU in a process of its own (read and copy at the same time), with the same threads, batches
-and buffers; all of them once a round, the first to run changing. The table has GB/s and CPU cores (median), the ratio
-of gds to each (geometric mean of the rounds, 95 % interval), and the way that gds really took. Needs a GPU and KvikIO.
+Each reader streams into the GPU in a process of its own (read and copy at the same time), with the same threads,
+batches and buffers; all of them once a round, the first to run changing. The table has GB/s and CPU cores (median),
+the ratio of gds to each (geometric mean of the rounds, 95 % interval), and the way that gds really took. Needs a GPU
+and KvikIO.
 """
 
 import argparse
 import os
 import statistics
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from time import sleep
 from typing import NamedTuple
@@ -129,9 +131,7 @@ def main() -> None:
     if why := missing():
         print(f"nothing to measure: {why}")
         return
-    every = [
-        (folder, int(threads)) for folder in arguments.folder or FOLDERS for threads in arguments.threads.split(",")
-    ]
+    every = product(arguments.folder or FOLDERS, map(int, arguments.threads.split(",")))
     table = [list(COLUMNS), *(row for folder, threads in every for row in rows(folder, threads, arguments))]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for cells in table:

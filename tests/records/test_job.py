@@ -106,6 +106,7 @@ def test_a_changed_job_is_another_and_leaves_the_first_as_it_was(job: Job) -> No
 def test_what_is_read_and_where_is_asked_of_any_job() -> None:
     assert [reading_of(job) for job in JOBS] == [READING, None, None, READING]
     assert [device_of(job) for job in JOBS] == [None, GPUS, GPUS, GPUS]
+    assert device_of(ReadJob(window=WINDOW, device=GPUS, reading=READING)) == GPUS
 
 
 def test_windows_of_the_profile_unless_a_parameter_says_else() -> None:
