@@ -16,8 +16,9 @@ from time import sleep
 from typing import NamedTuple
 
 from inferkit.dataset.synthetic import make_synthetic
-from inferkit.devices import open_device, why_no_direct_storage
+from inferkit.devices import open_device
 from inferkit.errors import DeviceError, InferkitError
+from inferkit.machine.direct_storage import why_no_direct_storage
 from inferkit.machine.holders import holder
 from inferkit.ranks.launch import launch
 from inferkit.records.figures import figure_of

@@ -25,19 +25,6 @@ def why_no_decoder(kind: str, *, assumed: bool) -> str:
     return "" if there else "nvJPEG is not installed: pip install 'inferkit[nvjpeg]'"
 
 
-def why_no_direct_storage(kind: str, *, assumed: bool) -> str:
-    """Say why no reader can deliver straight to a device's memory, without opening it; empty: one may.
-
-    Parameters
-    ----------
-    kind, assumed
-        As of :func:`why_no_decoder`.
-    """
-    if kind != "cuda":
-        return f"device is {kind}, which has no memory of its own: set device: cuda"
-    return "" if assumed or find_spec("kvikio") else "KvikIO is not installed: pip install 'inferkit[gds]'"
-
-
 def open_device(kind: str, gpu: int = 0) -> Device:
     """Open a device.
 

@@ -1,6 +1,7 @@
 """What GPUDirect Storage needs: KvikIO and cuFile, and the kernel's module nvidia-fs; nothing is loaded or opened."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 from inferkit.linux.procfs import ROOT, text
@@ -16,6 +17,21 @@ def nvidia_fs(root: Path = ROOT) -> str | None:
     """Return what the kernel's module nvidia-fs says of its version; None where it is not loaded."""
     own = root / "proc/driver/nvidia-fs"
     return (text(own / "version") or "loaded, version not told") if own.is_dir() else None
+
+
+def why_no_direct_storage(kind: str, *, assumed: bool) -> str:
+    """Say why no reader can deliver straight to a device's memory, without opening it; empty: one may.
+
+    Parameters
+    ----------
+    kind
+        ``cpu`` or ``cuda``.
+    assumed
+        The device is on another machine: what is installed here does not matter.
+    """
+    if kind != "cuda":
+        return f"device is {kind}, which has no memory of its own: set device: cuda"
+    return "" if assumed or find_spec("kvikio") else "KvikIO is not installed: pip install 'inferkit[gds]'"
 
 
 def library() -> Check:

@@ -5,9 +5,9 @@ from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
 
-from inferkit.devices import why_no_direct_storage
 from inferkit.errors import ParameterError
 from inferkit.linux.page_cache import resident_share
+from inferkit.machine.direct_storage import why_no_direct_storage
 from inferkit.plan.context import Context, P
 from inferkit.plan.devices import chosen_gpus
 from inferkit.plan.points import Point

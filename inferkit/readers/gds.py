@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from inferkit.dataset.tensors import Dataset
-from inferkit.devices import why_no_direct_storage
 from inferkit.devices.base import OWN, Bytes, HostMemory
 from inferkit.errors import DeviceError, ReadError
 from inferkit.linux.mounts import IN_MEMORY
-from inferkit.machine.direct_storage import LOADS, nvidia_fs
+from inferkit.machine.direct_storage import LOADS, nvidia_fs, why_no_direct_storage
 from inferkit.machine.holders import holders
 from inferkit.os_errors import explained
 from inferkit.readers.base import Allocator, Capabilities

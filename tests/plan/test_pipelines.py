@@ -291,7 +291,10 @@ def test_a_device_or_a_machine_that_cannot_decode_is_refused(
     assert len(pipelines(points)) == 3
 
 
-def test_what_reads_to_a_device_is_copied_from_no_host(photographs: dict[str, Any]) -> None:
+def test_what_reads_to_a_device_is_copied_from_no_host(
+    photographs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inferkit.machine.direct_storage.find_spec", lambda name: True)
     points = planned(SingleProcess.check({**photographs, "readers": ["gds", "buffered"]}), GPU)
     alone = {str(point.axes["reader"]): point.ceilings for point in pipelines(points)}
     assert {reader: list(own) for reader, own in alone.items()} == {"gds": ["read"], "buffered": ["read", "copy"]}

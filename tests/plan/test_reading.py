@@ -121,7 +121,7 @@ GPU = DeviceOptions(kind="cuda")
 def straight(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with a GPU and KvikIO."""
     monkeypatch.setattr("inferkit.plan.devices.facts", lambda: Host(gpus=[Gpu(index=0, name="GPU")]))
-    monkeypatch.setattr("inferkit.devices.find_spec", lambda name: True)
+    monkeypatch.setattr("inferkit.machine.direct_storage.find_spec", lambda name: True)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
@@ -152,7 +152,7 @@ def test_where_there_is_no_memory_of_a_device_reading_there_is_refused(
         with pytest.raises(ParameterError, match=said):
             check_delivery(own, [Setting(GPU), setting])
         check_delivery(context(data, readers=["buffered"]), [setting])
-    monkeypatch.setattr("inferkit.devices.find_spec", lambda name: None)
+    monkeypatch.setattr("inferkit.machine.direct_storage.find_spec", lambda name: None)
     with pytest.raises(ParameterError, match=r"pip install 'inferkit\[gds\]'"):
         list(read_points(own))
     monkeypatch.setattr("inferkit.plan.devices.facts", Host)

@@ -235,7 +235,7 @@ def test_a_cpu_has_no_memory_of_its_own(make_dataset: MakeTensors, kvikio: Kviki
 
 def test_without_kvikio(make_dataset: MakeTensors, device: StorageDevice, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = make_dataset().dataset
-    monkeypatch.setattr("inferkit.devices.find_spec", lambda name: None)
+    monkeypatch.setattr("inferkit.machine.direct_storage.find_spec", lambda name: None)
     with pytest.raises(DeviceError, match=r"pip install 'inferkit\[gds\]'"):
         GdsReader(dataset, device)
 

@@ -37,7 +37,7 @@ JOBS: list[Job] = [
     PipelineJob(window=WINDOW, device=GPUS, reading=READING, inference=INFERENCE, overlap=False),
 ]
 OTHERS: dict[str, dict[str, Any]] = {
-    "read": {"device": {"kind": "cpu"}, "nbytes": 5, "inference": {}, "overlap": True, "threads": 3},
+    "read": {"nbytes": 5, "inference": {}, "overlap": True, "threads": 3},
     "copy": {"reading": {}, "images": {}, "inference": {}, "overlap": True, "transfer_bytes": 5},
     "infer": {"reading": {}, "nbytes": 5, "direction": "in", "overlap": True, "batch_size": 4},
     "pipeline": {"images": {}, "nbytes": 5, "host_memory": "", "direction": "in", "folder": "/data"},
