@@ -8,8 +8,8 @@ from typing import NamedTuple
 from inferkit.errors import ParameterError
 from inferkit.linux.page_cache import resident_share
 from inferkit.machine.direct_storage import why_no_direct_storage
+from inferkit.machine.facts import facts
 from inferkit.plan.context import Context, P
-from inferkit.plan.devices import chosen_gpus
 from inferkit.plan.points import Point
 from inferkit.plan.settings import Setting
 from inferkit.readers import reader_class
@@ -100,6 +100,8 @@ def check_delivery(context: Context[P], settings: Sequence[Setting]) -> None:
     names = [name for name in context.params.readers if reader_class(name).capabilities.to_device]
     for setting in settings if names else ():
         why = why_no_direct_storage(setting.device.kind, assumed=context.assumed is not None)
+        if not why and context.assumed is None and not facts().gpus:
+            why = "this machine has no NVIDIA GPU that its driver shows (`inferkit doctor`): leave it out"
         if setting.gpus > 1:
             why = (
                 f"here a process feeds {setting.gpus}: set gpus: [0] or gpu_counts: [1], or use notebook 03c, where "
@@ -157,6 +159,5 @@ def read_points(context: Context[StorageToHost]) -> Iterator[Point]:
     for choice in read_choices(context.params):
         to_device = reader_class(choice.reader).capabilities.to_device
         if to_device:
-            chosen_gpus("cuda", [], context.assumed)
             check_delivery(context, [FIRST_GPU])
         yield read_point(context, choice, FIRST_GPU if to_device else ALONE)

@@ -16,6 +16,7 @@ from inferkit.plan.networks import Networks
 from inferkit.plan.pipelines import HELD, InferChoice, infer_choices, pipeline_points
 from inferkit.plan.points import Point
 from inferkit.plan.settings import Setting, of_one_process
+from inferkit.records.host import Gpu, Host
 from inferkit.records.job import DeviceOptions, InferJob, InferOptions, PipelineJob, device_of, reading_of
 from inferkit.records.params import MakeDataset, SingleProcess
 from inferkit.records.place import Place
@@ -295,6 +296,7 @@ def test_what_reads_to_a_device_is_copied_from_no_host(
     photographs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("inferkit.machine.direct_storage.find_spec", lambda name: True)
+    monkeypatch.setattr("inferkit.plan.reading.facts", lambda: Host(gpus=[Gpu(index=0, name="GPU")]))
     points = planned(SingleProcess.check({**photographs, "readers": ["gds", "buffered"]}), GPU)
     alone = {str(point.axes["reader"]): point.ceilings for point in pipelines(points)}
     assert {reader: list(own) for reader, own in alone.items()} == {"gds": ["read"], "buffered": ["read", "copy"]}

@@ -120,9 +120,8 @@ GPU = DeviceOptions(kind="cuda")
 @pytest.fixture
 def straight(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with a GPU and KvikIO."""
-    monkeypatch.setattr("inferkit.plan.devices.facts", lambda: Host(gpus=[Gpu(index=0, name="GPU")]))
+    monkeypatch.setattr("inferkit.plan.reading.facts", lambda: Host(gpus=[Gpu(index=0, name="GPU")]))
     monkeypatch.setattr("inferkit.machine.direct_storage.find_spec", lambda name: True)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
 @pytest.mark.usefixtures("straight")
@@ -152,9 +151,9 @@ def test_where_there_is_no_memory_of_a_device_reading_there_is_refused(
         with pytest.raises(ParameterError, match=said):
             check_delivery(own, [Setting(GPU), setting])
         check_delivery(context(data, readers=["buffered"]), [setting])
+    monkeypatch.setattr("inferkit.plan.reading.facts", Host)
+    with pytest.raises(ParameterError, match=r"^readers: gds .* this machine has no NVIDIA GPU .*: leave it out"):
+        list(read_points(own))
     monkeypatch.setattr("inferkit.machine.direct_storage.find_spec", lambda name: None)
     with pytest.raises(ParameterError, match=r"pip install 'inferkit\[gds\]'"):
-        list(read_points(own))
-    monkeypatch.setattr("inferkit.plan.devices.facts", Host)
-    with pytest.raises(ParameterError, match="this machine has no NVIDIA GPU"):
         list(read_points(own))
