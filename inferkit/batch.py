@@ -32,7 +32,8 @@ class Segment(NamedTuple):
     ----------
     kind
         ``ring`` (a batch buffer that a reader filled), ``mapped`` (pages of a mapped file), ``memory`` (images that
-        always lie in host memory) or ``jpeg`` (one encoded image, which the device decodes on its way to the slot).
+        always lie in host memory), ``jpeg`` (one encoded image, which the device decodes on its way to the slot) or
+        ``device`` (a batch buffer in the device's own memory).
     address, nbytes
         Where, and how many bytes.
     first, images

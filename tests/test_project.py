@@ -37,7 +37,7 @@ def declared() -> dict[str, str]:
 def test_all_that_the_project_is_built_on_is_declared() -> None:
     built_on = {"jupyterlab", "papermill", "ipywidgets", "tensorrt", "pycuda", "numpy", "pandas", "altair"}
     assert built_on <= set(declared())
-    extras = {"measure", "lab", "demo", "tensorrt", "tensorrt-rtx", "s3", "nvjpeg", "cluster", "dev"}
+    extras = {"measure", "lab", "demo", "tensorrt", "tensorrt-rtx", "s3", "nvjpeg", "gds", "cluster", "dev"}
     assert set(PROJECT["optional-dependencies"]) == extras
 
 
@@ -154,6 +154,7 @@ ONLY_THERE = {
         "devices/pinned.py",
         "devices/resize.py",
     },
+    "kvikio": {"readers/gds.py"},
     "tensorrt": {"engines/tensorrt_library.py"},
     "tensorrt_rtx": {"engines/tensorrt_library.py"},
     "pynvml": {"machine/nvml.py"},

@@ -18,6 +18,8 @@ from inferkit.errors import DeviceError
 from inferkit.records.figures import Json
 
 Bytes = NDArray[np.uint8]
+OWN = "device"
+"""The kind of memory that is the device's own, and of the segments that lie there."""
 
 
 def bytes_at(address: int, nbytes: int) -> Bytes:
@@ -58,7 +60,10 @@ class Span(Protocol):
 
 
 class HostMemory(Protocol):
-    """Page-aligned host memory; ``array`` shows it as bytes and must not be used after ``close``."""
+    """Page-aligned host memory; ``array`` shows it as bytes and must not be used after ``close``.
+
+    Of a device's own memory the host sees nothing: ``array`` is empty then.
+    """
 
     address: int
     nbytes: int
@@ -78,8 +83,13 @@ class Registration(Protocol):
 class Slot(Protocol):
     """One batch's input on the device."""
 
-    address: int
-    nbytes: int
+    @property
+    def address(self) -> int:
+        """Where it lies."""
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes it holds."""
 
 
 class Decoding(NamedTuple):
@@ -138,6 +148,8 @@ class Device(Closing):
     @abstractmethod
     def allocate(self, nbytes: int, memory: str = "") -> HostMemory:
         """Allocate page-aligned host memory of a kind (by default the best one), with all its pages present.
+
+        :data:`OWN` is the device's own memory, for readers that deliver there.
 
         Raises
         ------

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inferkit.batch import Segment
-from inferkit.devices.base import Bytes, Decoding, Device, HostMemory, Slot, Span, check_fits
+from inferkit.devices.base import OWN, Bytes, Decoding, Device, HostMemory, Slot, Span, check_fits
 from inferkit.devices.cpu import POISON, CpuMemory
 from inferkit.devices.spans import CudaSpan, Stopwatch
 from inferkit.errors import DeviceError
@@ -97,6 +97,8 @@ def _explained(doing: str) -> Iterator[None]:
 
 class CudaSlot:
     """Memory of a GPU."""
+
+    array: Bytes = np.empty(0, np.uint8)  # the host sees nothing of it
 
     def __init__(self, context: PrimaryContext, nbytes: int) -> None:
         self.nbytes = nbytes
@@ -196,8 +198,10 @@ class CudaDevice(Device):
             finally:
                 self._attached.here = False
 
-    def allocate(self, nbytes: int, memory: str = "") -> CpuMemory:
-        """Allocate host memory: ``pinned``, from which copies reach full speed, or ``pageable``."""
+    def allocate(self, nbytes: int, memory: str = "") -> HostMemory:
+        """Allocate host memory: ``pinned``, from which copies reach full speed, or ``pageable``; or the GPU's own."""
+        if memory == OWN:
+            return CudaSlot(self._context, nbytes)
         if memory == "pageable":
             return CpuMemory(nbytes)
         if memory in {"", "pinned"}:
@@ -251,7 +255,8 @@ class CudaDevice(Device):
         with self.span(self._copies) as span:
             target = slot.address
             for segment in segments:  # PyCUDA copies only from buffers; making one takes longer
-                checked(bindings.cuMemcpyHtoDAsync(target, segment.address, segment.nbytes, stream), COPYING)
+                copy = bindings.cuMemcpyDtoDAsync if segment.kind == OWN else bindings.cuMemcpyHtoDAsync
+                checked(copy(target, segment.address, segment.nbytes, stream), COPYING)
                 target += segment.nbytes
         return span
 

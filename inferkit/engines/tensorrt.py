@@ -21,14 +21,14 @@ from inferkit.errors import EngineError, InferkitError
 from inferkit.units import duration
 
 if TYPE_CHECKING:  # this file can be imported where there is no CUDA
-    from inferkit.devices.cpu import CpuMemory
+    from inferkit.devices.base import HostMemory
     from inferkit.devices.cuda import CudaDevice, CudaSlot
 
 
 class _Place:
     """What belongs to a slot: its lane, and its outputs on the GPU and in pinned host memory."""
 
-    def __init__(self, lane: Lane, device: "dict[str, CudaSlot]", host: "dict[str, CpuMemory]") -> None:
+    def __init__(self, lane: Lane, device: "dict[str, CudaSlot]", host: "dict[str, HostMemory]") -> None:
         self.lane = lane
         self.device = device
         self.host = host

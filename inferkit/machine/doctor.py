@@ -19,7 +19,7 @@ from inferkit.errors import InferkitError, ReadError
 from inferkit.linux.direct_io import direct_io_alignment
 from inferkit.linux.io_uring import ReadQueue
 from inferkit.linux.mounts import Filesystem, existing, filesystem
-from inferkit.machine import checks, decoding
+from inferkit.machine import checks, decoding, direct_storage
 from inferkit.machine.checks import Check
 from inferkit.machine.facts import PACKAGES, facts, installed
 from inferkit.machine.holders import Holder, holder
@@ -71,6 +71,8 @@ def examine(path: Path) -> list[Check]:
         "nvJPEG": decoding.nvjpeg,
         "NVRTC": decoding.nvrtc,
         "JPEG decoder": partial(decoding.decoder, host),
+        "KvikIO": direct_storage.library,
+        "nvidia-fs": direct_storage.module,
         "file system": lambda: file_system(filesystem(folder), holder(folder)),
         "O_DIRECT": lambda: direct_io(folder, filesystem(folder)),
         "io_uring": io_uring,

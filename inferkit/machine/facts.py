@@ -24,6 +24,7 @@ PACKAGES = (
     *("tensorrt", "tensorrt-cu12", "tensorrt-cu13", "tensorrt-rtx", "tensorrt-rtx-cu12", "tensorrt-rtx-cu13"),
     *("nvidia-ml-py", "nvidia-nvjpeg", "nvidia-nvjpeg-cu12"),
     *("nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12"),
+    *("kvikio-cu12", "kvikio-cu13", "nvidia-cufile"),
 )
 """Distributions whose versions shape a figure."""
 

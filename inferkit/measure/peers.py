@@ -162,6 +162,9 @@ def _place(job: Job) -> Place:
 
 def _fio(job: ReadJob, _outcome: Outcome) -> Rival:
     capabilities = READERS[job.reading.reader].capabilities
+    if capabilities.to_device:
+        message = f"reader {job.reading.reader} fills a GPU's memory, fio the host's: compare with reader direct"
+        raise PeerError(message)
     if not capabilities.has_ceiling or capabilities.decodes or is_url(job.reading.folder):
         does = "decodes" if capabilities.decodes else "reads objects" if capabilities.has_ceiling else "reads nothing"
         message = f"reader {job.reading.reader} {does}, which fio cannot do"

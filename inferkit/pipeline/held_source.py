@@ -9,7 +9,6 @@ from time import monotonic_ns
 
 from inferkit.batch import Batch, Piece, Segment
 from inferkit.closing import Closing
-from inferkit.devices.base import Device
 from inferkit.readers.base import Reader
 from inferkit.readers.split import batches
 from inferkit.records.job import ReadOptions
@@ -20,8 +19,8 @@ class HeldSource(Closing):
 
     Parameters
     ----------
-    reader, device
-        What reads the batches once, and whose host memory they lie in.
+    reader
+        What reads the batches once.
     shares
         Pieces, one share behind the other.
     options
@@ -35,19 +34,18 @@ class HeldSource(Closing):
 
     waits = True
 
-    def __init__(self, reader: Reader, device: Device, shares: Sequence[Sequence[Piece]], options: ReadOptions) -> None:
+    def __init__(self, reader: Reader, shares: Sequence[Sequence[Piece]], options: ReadOptions) -> None:
         self._idle: SimpleQueue[tuple[Segment, ...] | None] = SimpleQueue()
         self._cancelled = False
         wanted = islice(batches(list(chain.from_iterable(shares)), options.batch_size, None), options.held)
         with ExitStack() as undo:
             self._undo = undo
             for pieces in wanted:
-                self._idle.put(self._read(reader, device, pieces, options.batch_size))
+                self._idle.put(self._read(reader, pieces, options.batch_size))
             self._undo = undo.pop_all()
 
-    def _read(self, reader: Reader, device: Device, pieces: Sequence[Piece], images: int) -> tuple[Segment, ...]:
-        nbytes = reader.buffer_bytes(images)
-        buffer = device.allocate(nbytes) if nbytes else None
+    def _read(self, reader: Reader, pieces: Sequence[Piece], images: int) -> tuple[Segment, ...]:
+        buffer = reader.buffer(images)
         if buffer is not None:
             self._undo.callback(buffer.close)
         return reader.read(pieces, buffer)

@@ -188,13 +188,15 @@ def infer_resident(engine: Engine, slots: list[Slot], images: int, nbytes: int, 
             turn += 1
 
 
-def read_only(ring: Ring | ResidentSource | HeldSource, timeline: Timeline, verifier: Verifier | None = None) -> None:
-    """Take batches out of a ring and give them back at once: the ceiling of reading."""
+def read_only(
+    ring: Ring | ResidentSource | HeldSource, device: Device, timeline: Timeline, verifier: Verifier | None = None
+) -> None:
+    """Take batches out of a ring, whose memory is the device's, and give them back at once: the ceiling of reading."""
     finished = False
     while not finished and (batch := ring.get()) is not None:
         try:
             if verifier is not None and verifier.wanted > 0:
-                verifier.check(batch, gather(batch))
+                verifier.check(batch, gather(batch, device))
         finally:
             batch.release()
         finished = timeline.add(batch.images, batch.nbytes, *batch.times)

@@ -1,6 +1,5 @@
 """Batch buffers that go round: free → a reader thread fills it → ready → copied → free."""
 
-import ctypes
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -53,7 +52,7 @@ class _Buffer:
 
     def release(self) -> None:
         if self._poison and self.memory is not None:
-            ctypes.memset(self.memory.address, POISON, self.memory.nbytes)
+            self.memory.array[:] = POISON
         self._free.put(self)
 
 
@@ -65,13 +64,13 @@ class Ring(Closing):
     reader
         What fills the buffers.
     device
-        Whose host memory the buffers are.
+        Whose memory the buffers are.
     shares
         One thread's pieces each (see :func:`inferkit.readers.split.split`).
     batch_size
         Images per batch.
     buffers
-        Batches in host memory at a time, those being copied included.
+        Batches in memory at a time, those being copied included.
     epochs
         Stop after so many; None: go on until closed, every batch full.
 
@@ -105,13 +104,12 @@ class Ring(Closing):
         self.stats = [ThreadStats() for _ in shares]
         self._working = len(shares)
         self._pool = ThreadPoolExecutor(max(1, len(shares)), "reader")
-        nbytes = reader.buffer_bytes(batch_size)
         with ExitStack() as undo:
             undo.callback(self.close)
             for _ in range(buffers):
-                if nbytes:
-                    self._memory.append(device.allocate(nbytes))
-                self._free.put(_Buffer(self._memory[-1] if nbytes else None, self._free, poison=device.poison))
+                if (memory := reader.buffer(batch_size)) is not None:
+                    self._memory.append(memory)
+                self._free.put(_Buffer(memory, self._free, poison=device.poison))
             for thread, share in enumerate(shares):
                 own = sum(piece.images for piece in share)
                 self._threads.append(self._pool.submit(self._fill, thread, own, batches(share, batch_size, epochs)))

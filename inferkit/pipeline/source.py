@@ -96,7 +96,7 @@ class Source:
                 else ObjectAccounting(reader.dataset, reader.received)
             )
         if options.held:
-            self.batches = self._stack.enter_context(HeldSource(reader, self._device, shares, options))
+            self.batches = self._stack.enter_context(HeldSource(reader, shares, options))
         elif threads:
             buffers = options.host_batches or options.threads + in_flight + 1
             ring = Ring(reader, self._device, shares, options.batch_size, buffers=buffers)

@@ -54,12 +54,13 @@ class DeviceWorker(NamedTuple):
 def read(job: ReadJob, begin: Begin) -> Outcome:
     """Measure reading alone."""
     with ExitStack() as stack:
-        source = Source(job.reading, stack.enter_context(open_device("cpu")), stack)
+        device = open_devices(job.device or DeviceOptions(), stack)[0]
+        source = Source(job.reading, device, stack)
         source.start(job.place, in_flight=BUFFERS_ALONE, threads=True)
         clock = _Clock(job, begin, source.workers, stack)
         timeline = clock.begin(source.stages)
         source.reader.begin()
-        read_only(source.batches, timeline, source.verifier)
+        read_only(source.batches, device, timeline, source.verifier)
         outcome = clock.outcome(timeline, source.facts)
         return outcome if source.reader.capabilities.has_ceiling else _times_alone(outcome)
 

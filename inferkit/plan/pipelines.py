@@ -15,6 +15,7 @@ from inferkit.plan.points import Point
 from inferkit.plan.reading import (
     ReadChoice,
     are_cold,
+    check_delivery,
     cold_point,
     read_choices,
     read_options,
@@ -134,7 +135,8 @@ class _Pipeline:
             ceilings["read"] = cold_point(self.context, self.reads, self.setting)
         if own.on_device:
             ceilings["decode"] = self._decodes()
-        ceilings["copy"] = self._copies()
+        if not own.to_device:
+            ceilings["copy"] = self._copies()
         if network is None:
             return ceilings
         if own.has_files:  # else the feed is the copy alone
@@ -226,6 +228,7 @@ def pipeline_points(
     """
     params, grid = context.params, Grid(context.params.grid)
     _check_decoding(params, assumed=context.assumed is not None)
+    check_delivery(context, settings)
     networks = Networks(params, context.dataset, context.assumed)
     ceilings: dict[str, Point] = {}
     pipelines: list[Point] = []

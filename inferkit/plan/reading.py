@@ -1,12 +1,14 @@
 """How images are read: the product of readers, threads and batch sizes, and the points that only read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
 
 from inferkit.errors import ParameterError
 from inferkit.linux.page_cache import resident_share
+from inferkit.machine.direct_storage import why_no_direct_storage
+from inferkit.machine.facts import facts
 from inferkit.plan.context import Context, P
 from inferkit.plan.points import Point
 from inferkit.plan.settings import Setting
@@ -20,6 +22,8 @@ COLD = 0.01
 """Up to this share of a data set's pages in memory, dropping them for a measurement takes nothing from anybody."""
 ALONE = Setting(DeviceOptions())
 """One process that is not bound; it only reads."""
+FIRST_GPU = Setting(DeviceOptions(kind="cuda"))
+"""Such a one whose reader delivers to a GPU: the first that CUDA shows."""
 
 
 class ReadChoice(NamedTuple):
@@ -85,14 +89,40 @@ def resident(context: Context[P], batch_size: int) -> ReadOptions:
     return read_options(context, ReadChoice(MemoryReader.name, 1, batch_size))
 
 
+def check_delivery(context: Context[P], settings: Sequence[Setting]) -> None:
+    """Refuse readers that deliver to a device's own memory where there is none, or more than one for a process.
+
+    Raises
+    ------
+    ParameterError
+        With the reason.
+    """
+    names = [name for name in context.params.readers if reader_class(name).capabilities.to_device]
+    for setting in settings if names else ():
+        why = why_no_direct_storage(setting.device.kind, assumed=context.assumed is not None)
+        if not why and context.assumed is None and not facts().gpus:
+            why = "this machine has no NVIDIA GPU that its driver shows (`inferkit doctor`): leave it out"
+        if setting.gpus > 1:
+            why = (
+                f"here a process feeds {setting.gpus}: set gpus: [0] or gpu_counts: [1], or use notebook 03c, where "
+                "each GPU has a process of its own"
+            )
+        if why:
+            message = f"readers: {', '.join(names)} delivers to the memory of one GPU, but {why}"
+            raise ParameterError(message)
+
+
 def read_point(context: Context[P], choice: ReadChoice, setting: Setting = ALONE) -> Point:
     """Return the point that measures reading alone."""
     reading = read_options(context, choice, setting.gpus)
     window = context.window
-    if not reader_class(choice.reader).capabilities.has_ceiling:
+    own = reader_class(choice.reader).capabilities
+    if not own.has_ceiling:
         window = window.changed(target=0.0)  # it has times per batch, but no figure that could become steady
-    job = ReadJob(window=window, batch_log=context.batch_log, reading=reading)
-    axes = {**setting.reading_axes, **choice._asdict(), "threads": _named(reading, setting, choice)}
+    device = setting.device if own.to_device else None
+    job = ReadJob(window=window, batch_log=context.batch_log, reading=reading, device=device)
+    where = setting.axes if own.to_device else setting.reading_axes
+    axes = {**where, **choice._asdict(), "threads": _named(reading, setting, choice)}
     return Point("read", axes, setting.jobs(job))
 
 
@@ -127,4 +157,7 @@ def _named(reading: ReadOptions, setting: Setting, choice: ReadChoice) -> int:
 def read_points(context: Context[StorageToHost]) -> Iterator[Point]:
     """Yield the points of notebook 03a."""
     for choice in read_choices(context.params):
-        yield read_point(context, choice)
+        to_device = reader_class(choice.reader).capabilities.to_device
+        if to_device:
+            check_delivery(context, [FIRST_GPU])
+        yield read_point(context, choice, FIRST_GPU if to_device else ALONE)

@@ -50,7 +50,7 @@ class Setting:
 def job_at(job: Job, place: Place) -> Job:
     """Return one rank's job: it sees its own GPUs alone, counted from 0, and reads its own copy of the tensors."""
     changes: dict[str, object] = {"place": place}
-    if not isinstance(job, ReadJob) and place.gpus:
+    if job.device is not None and place.gpus:
         changes["device"] = job.device.changed(numbers=tuple(range(len(place.gpus))))
     if isinstance(job, ReadJob | PipelineJob) and place.folder and _reads_tensors(job.reading):
         changes["reading"] = job.reading.changed(folder=place.folder)

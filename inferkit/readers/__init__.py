@@ -5,6 +5,7 @@ from inferkit.errors import ParameterError
 from inferkit.readers.base import Reader
 from inferkit.readers.buffered import BufferedReader
 from inferkit.readers.direct import DirectReader
+from inferkit.readers.gds import GdsReader
 from inferkit.readers.jpeg import JpegReader
 from inferkit.readers.mapped import MappedReader
 from inferkit.readers.memory import MemoryReader
@@ -25,6 +26,7 @@ READERS: dict[str, type[Reader]] = {
         NvJpegReader,
         NvJpegDirectReader,
         NvJpegUringReader,
+        GdsReader,
         S3Reader,
     )
 }

@@ -3,6 +3,7 @@
 import mmap
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self
 
@@ -32,6 +33,9 @@ class Allocator(Protocol):
     def prepare(self, segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
         """Let the device look at encoded images, on this thread."""
 
+    def attached(self) -> AbstractContextManager[None]:
+        """Let libraries use the device on this thread until the ``with`` block ends."""
+
 
 @dataclass(frozen=True)
 class Capabilities:
@@ -53,6 +57,8 @@ class Capabilities:
         Whether its files are JPEG files.
     on_device
         Whether they are decoded by the device and not by the reader's threads.
+    to_device
+        Whether it fills memory of the device itself, so that nothing is left to copy from the host.
     memory_passes
         How often each byte of an image crosses the host's memory at the least, where files are cached if they can be;
         None: unknown.
@@ -65,6 +71,7 @@ class Capabilities:
     passes_cache: bool = False
     decodes: bool = False
     on_device: bool = False
+    to_device: bool = False
     memory_passes: int | None = 1  # written to a batch buffer by the storage
 
     @property
@@ -198,6 +205,17 @@ class Reader(Closing):
     @abstractmethod
     def buffer_bytes(self, batch_size: int) -> int:
         """Return how large a buffer :meth:`read` needs for a batch; 0 if the images lie in memory already."""
+
+    def buffer(self, batch_size: int) -> HostMemory | None:
+        """Allocate what :meth:`read` fills; None if the images lie in memory already.
+
+        Raises
+        ------
+        DeviceError
+            If there is not that much memory.
+        """
+        nbytes = self.buffer_bytes(batch_size)
+        return self.allocator.allocate(nbytes) if nbytes else None
 
     @abstractmethod
     def read(self, pieces: Sequence[Piece], buffer: HostMemory | None) -> tuple[Segment, ...]:

@@ -2,11 +2,9 @@
 
 import mmap
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-from inferkit.batch import Piece, Segment
 from inferkit.dataset.tensors import Dataset
 from inferkit.devices.base import HostMemory
 from inferkit.errors import ReadError
@@ -14,7 +12,8 @@ from inferkit.linux.direct_io import direct_io_alignment
 from inferkit.linux.mounts import IN_MEMORY
 from inferkit.linux.page_cache import evict, resident_share
 from inferkit.machine.holders import holder, holders
-from inferkit.readers.base import Allocator, Capabilities, Reader, whole
+from inferkit.readers.base import Allocator, Capabilities
+from inferkit.readers.blocks import BlockReader, Blocks
 from inferkit.readers.files import OpenFiles, read_fully
 from inferkit.records.figures import Json
 
@@ -87,30 +86,8 @@ def probe(path: Path, block: int) -> str:
     return "a probe read of dropped pages left none resident"
 
 
-class Blocks(NamedTuple):
-    """Consecutive blocks of a file, and where they belong.
-
-    Parameters
-    ----------
-    file
-        Index of the file in the data set.
-    offset, span
-        First byte and number of bytes to read, multiples of the block.
-    needed
-        Bytes that must come: fewer where the last block reaches past the file's end.
-    place
-        Byte of the buffer where they go.
-    """
-
-    file: int
-    offset: int
-    needed: int
-    span: int
-    place: int
-
-
-class DirectReader(Reader):
-    """Reads the block-aligned range around each piece; the copy starts at the right offset, so nothing is moved.
+class DirectReader(BlockReader):
+    """Reads past the page cache, by O_DIRECT.
 
     Notes
     -----
@@ -137,32 +114,6 @@ class DirectReader(Reader):
         """The block size, how it is known, and how it was proved that the page cache is passed by."""
         return {"block": self.block, "block_known_by": self._known_by, "proved_by": self._proved_by}
 
-    def rounding(self, batches: Iterable[Sequence[Piece]]) -> float:
-        """Return the bytes of the blocks around each piece, to each byte of the pieces."""
-        size, pieces = self.dataset.image_bytes, [piece for batch in batches for piece in batch]
-        asked = sum(whole(start * size, count * size, self.block) for _, start, count, _ in pieces)
-        return asked / max(1, sum(count for _, _, count, _ in pieces) * size)
-
-    def buffer_bytes(self, batch_size: int) -> int:
-        """Return the batch's size with room for a block at either end of each piece (at most one piece per image)."""
-        return batch_size * (self.dataset.image_bytes + 2 * self.block)
-
-    def read(self, pieces: Sequence[Piece], buffer: HostMemory | None) -> tuple[Segment, ...]:
-        """Read each piece's blocks; its segment begins where the first image does."""
-        assert buffer is not None
-        size, block = self.dataset.image_bytes, self.block
-        wanted, segments = [], []
-        place = 0
-        for file, start, count, first in pieces:
-            offset, nbytes = start * size, count * size
-            skipped = offset % block
-            span = whole(offset, nbytes, block)
-            wanted.append(Blocks(file, offset - skipped, skipped + nbytes, span, place))
-            segments.append(Segment("ring", buffer.address + place + skipped, nbytes, first, count, file))
-            place += span
-        self.fetch(wanted, buffer)
-        return tuple(segments)
-
     def fetch(self, wanted: Sequence[Blocks], buffer: HostMemory) -> None:
         """Bring blocks of files into the buffer, one after another.
 
@@ -180,11 +131,3 @@ class DirectReader(Reader):
         file, offset, needed, span, place = blocks
         target = view[place + done : place + span]
         read_fully(self._files.descriptor(file), target, offset + done, needed - done, self.dataset.path(file))
-
-    def check_unchanged(self) -> None:
-        """Check that no file changed."""
-        self._files.known.check_all()
-
-    def close(self) -> None:
-        """Close the files."""
-        self._files.close()

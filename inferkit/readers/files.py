@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,6 +96,8 @@ class OpenFiles:
         Whose files.
     flags
         Of ``open(2)``.
+    opener, closer
+        What open a file and close its descriptor.
 
     Attributes
     ----------
@@ -102,8 +105,15 @@ class OpenFiles:
         The files as they were when the reader was opened.
     """
 
-    def __init__(self, dataset: Dataset, flags: int) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        flags: int,
+        opener: Callable[[Path, int], int] = os.open,
+        closer: Callable[[int], None] = os.close,
+    ) -> None:
         self._dataset = dataset
+        self._opener, self._closer = opener, closer
         self._flags = flags | os.O_RDONLY | os.O_CLOEXEC
         self._mine = threading.local()
         self._everyone: list[dict[int, int]] = []
@@ -125,10 +135,10 @@ class OpenFiles:
             mine[file] = mine.pop(file)  # asked for last, closed last
             return mine[file]
         if len(mine) >= OPEN_FILES_PER_THREAD:
-            os.close(mine.pop(next(iter(mine))))
+            self._closer(mine.pop(next(iter(mine))))
         path = self._dataset.path(file)
         try:
-            mine[file] = os.open(path, self._flags)
+            mine[file] = self._opener(path, self._flags)
         except OSError as error:
             raise cannot(error, "open", path) from error
         self.known.check(file, mine[file])
@@ -138,7 +148,7 @@ class OpenFiles:
         """Close all files of all threads, which must have ended."""
         for files in self._everyone:
             for descriptor in files.values():
-                os.close(descriptor)
+                self._closer(descriptor)
             files.clear()
 
 

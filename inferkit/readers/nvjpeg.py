@@ -18,7 +18,8 @@ from inferkit.dataset.tensors import Dataset
 from inferkit.devices.base import Decoding, HostMemory, bytes_at
 from inferkit.errors import ReadError
 from inferkit.readers.base import Allocator, Capabilities, EncodedReader, whole
-from inferkit.readers.direct import Blocks, DirectReader
+from inferkit.readers.blocks import Blocks
+from inferkit.readers.direct import DirectReader
 from inferkit.readers.encoded import changed
 from inferkit.readers.files import cannot
 from inferkit.readers.jpeg import JpegFiles

@@ -9,7 +9,8 @@ from inferkit.dataset.tensors import Dataset
 from inferkit.devices.base import HostMemory
 from inferkit.linux.io_uring import Read, ReadQueue
 from inferkit.readers.base import Allocator
-from inferkit.readers.direct import Blocks, DirectReader
+from inferkit.readers.blocks import Blocks
+from inferkit.readers.direct import DirectReader
 from inferkit.readers.files import LARGEST_READ, OPEN_FILES_PER_THREAD, cannot
 from inferkit.records.figures import Json
 

@@ -194,9 +194,16 @@ class _Job(_Part):
 
 
 class ReadJob(_Job):
-    """Read alone: batches go from the reader to nowhere."""
+    """Read alone: batches go from the reader to nowhere.
+
+    Parameters
+    ----------
+    device
+        Whose memory is filled, of a reader that delivers there; None: host memory is.
+    """
 
     work: Literal["read"] = "read"
+    device: DeviceOptions | None = None
     reading: ReadOptions
 
 
@@ -260,8 +267,8 @@ def unverified(job: Job) -> Job:
 
 
 def device_of(job: Job) -> DeviceOptions | None:
-    """Return the devices that a job uses; None where it only reads."""
-    return None if isinstance(job, ReadJob) else job.device
+    """Return the devices that a job uses; None where it only reads to host memory."""
+    return job.device
 
 
 class Latest(_Part):

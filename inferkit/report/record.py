@@ -9,6 +9,7 @@ from inferkit.records.figures import Json, Repeat, Stage
 from inferkit.records.run import MIME, Peer, Run, rounded
 from inferkit.report import tables
 from inferkit.report.decoding import decoding_rows
+from inferkit.report.direct_storage import way_rows
 from inferkit.report.gpus import gpus_text
 from inferkit.report.labels import (
     DEMO_REASON,
@@ -80,7 +81,7 @@ def summary_rows(run: Run) -> list[tuple[str, str]]:
         rows.append(("bottleneck", run.bottleneck))
     if reading := _reading(run.facts.get("reading") or {}):
         rows.append(("reader threads", reading))
-    rows += decoding_rows(run)
+    rows += [*decoding_rows(run), *way_rows(run)]
     if run.cores is not None:
         rows.append(("CPU", f"{run.cores:.2f} cores"))
     if gpus := gpus_text(run.facts.get("gpus")):

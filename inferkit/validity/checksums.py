@@ -5,7 +5,7 @@ import xxhash
 
 from inferkit.batch import Batch
 from inferkit.dataset.tensors import Dataset
-from inferkit.devices.base import Bytes, bytes_at
+from inferkit.devices.base import Bytes, Device
 from inferkit.errors import ReadError
 
 
@@ -51,6 +51,6 @@ class Verifier:
         self.images += batch.images
 
 
-def gather(batch: Batch) -> Bytes:
-    """Return a batch's bytes, one segment behind another, from host memory."""
-    return np.concatenate([bytes_at(segment.address, segment.nbytes) for segment in batch.segments])
+def gather(batch: Batch, device: Device) -> Bytes:
+    """Return a batch's bytes, one segment behind another, from the memory that its device reads back."""
+    return np.concatenate([device.read_back(segment, segment.nbytes) for segment in batch.segments])

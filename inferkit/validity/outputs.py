@@ -104,8 +104,7 @@ def spread(reader: Reader, images: int) -> list[Piece]:
 
 def copy_to_slot(device: Device, reader: Reader, slot: Slot, pieces: Sequence[Piece]) -> Bytes:
     """Read pieces, copy them to a slot, and return the bytes that arrived there."""
-    nbytes = reader.buffer_bytes(sum(piece.images for piece in pieces))
-    buffer = device.allocate(nbytes) if nbytes else None
+    buffer = reader.buffer(sum(piece.images for piece in pieces))
     try:
         segments = reader.read(pieces, buffer)
         device.copy_in(segments, slot).wait()

@@ -12,6 +12,7 @@ from inferkit.records.run import UNSTEADY
 from inferkit.units import duration, percent
 from inferkit.validity.data_origin import Finding, weigh
 from inferkit.validity.decoding import decoding
+from inferkit.validity.direct_storage import direct_storage
 from inferkit.validity.disturbance import disturbances
 
 DEMO_WIDTH = 0.25
@@ -72,6 +73,7 @@ def _of_process(params: Parameters, job: Job, outcome: Outcome) -> Judgement:
     if isinstance(params, Reading) and reading is not None and reading.reader in params.readers and not reading.held:
         _take(weigh(params.source, reading, outcome.facts.get("storage")), found)
     _take(decoding(outcome.facts), found)
+    _take(direct_storage(outcome.facts), found)
     if device is not None and device.kind == "cuda":
         _gpus(outcome.facts.get("gpus", {}), found)
     return found

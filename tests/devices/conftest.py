@@ -2,8 +2,8 @@ import pytest
 
 from inferkit.devices import MEMORIES
 from inferkit.devices.base import Device
-from inferkit.devices.cpu import CpuDevice
 from inferkit.errors import DeviceError
+from tests.kvikio_stand_in import StorageDevice
 
 KINDS = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 SETTINGS = [
@@ -18,7 +18,7 @@ SETTINGS = [
 def open_or_skip(kind: str) -> Device:
     """Open a device, the CPU with poison; skip, with the reason, where there is none."""
     if kind == "cpu":
-        return CpuDevice(poison=True)
+        return StorageDevice(poison=True)
     try:
         from inferkit.devices.cuda import CudaDevice
 

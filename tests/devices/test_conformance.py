@@ -4,6 +4,8 @@ import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from importlib.util import find_spec
 from pathlib import Path
 from time import sleep
 from typing import cast
@@ -31,6 +33,7 @@ from inferkit.records.job import Window
 from inferkit.validity.checksums import Verifier
 from tests.conftest import Known, Pixels, write_dataset
 from tests.devices.conftest import KINDS, SETTINGS, open_or_skip
+from tests.kvikio_stand_in import install
 from tests.object_store import shared_store
 
 FOREVER = Window(warmup_s=3600.0)
@@ -65,6 +68,9 @@ class Allocating:
 
     def prepare(self, segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
         return self.device.prepare(segments)
+
+    def attached(self) -> AbstractContextManager[None]:
+        return self.device.attached()
 
     def register(self, address: int, nbytes: int, *, writable: bool) -> Registration:
         return self.device.register(address, nbytes, writable=writable)
@@ -149,6 +155,8 @@ class Bench:
         if READERS[name].capabilities.reads == ("objects",):
             objects = open_dataset(shared_store().publish(self.folder), dtype="uint8", shape=shape)
             return READERS[name](objects, self.allocating), known
+        if READERS[name].capabilities.to_device and not find_spec("kvikio"):
+            pytest.skip("KvikIO is not installed")
         if READERS[name].capabilities.passes_cache:
             try:
                 direct_io_block(known.dataset.path(0))
@@ -201,7 +209,9 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def bench(kind: str, memory: str, folder: Path) -> Iterator[Bench]:
+def bench(kind: str, memory: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    if kind == "cpu":
+        install(monkeypatch)
     with open_or_skip(kind) as device:
         yield Bench(device, memory, folder)
 
@@ -259,7 +269,7 @@ def test_reader_that_fails(bench: Bench, reader: str, at: int, buffers: int, mon
 
 
 @every_setting
-@pytest.mark.parametrize("reader", ["buffered", "direct", "uring"])
+@pytest.mark.parametrize("reader", ["buffered", "direct", "uring", "gds"])
 def test_file_that_is_truncated_meanwhile(bench: Bench, reader: str) -> None:
     opened, known = bench.open(reader, (20, 20), (3, 37, 41))
     os.truncate(known.dataset.path(1), 10 * 4551 + 100)
@@ -290,7 +300,7 @@ def test_reading_alone(bench: Bench, reader: str) -> None:
     opened, known = bench.open(reader, (5, 3, 7), (3, 5, 7))
     timeline = Timeline(FOREVER, ("read",), lambda progress: None)
     with opened, bench.ring(opened, batch_size=4, threads=2, buffers=2, epochs=2) as ring:
-        read_only(ring, timeline, bench.arrived)
+        read_only(ring, bench.device, timeline, bench.arrived)
     assert sorted(bench.arrived.assert_right(known)) == sorted([*range(15), *range(15)])
     bench.assert_nothing_left()
 

@@ -17,7 +17,7 @@ from tests.conftest import MakeTensors
 def source(make_dataset: MakeTensors, device: CpuDevice) -> HeldSource:
     known = make_dataset((3, 4))
     shares = split([3, 4], 1, "uniform")
-    return HeldSource(BufferedReader(known.dataset, device), device, shares, ReadOptions(batch_size=2, held=3))
+    return HeldSource(BufferedReader(known.dataset, device), shares, ReadOptions(batch_size=2, held=3))
 
 
 def test_batches_come_again_in_the_order_in_which_they_were_given_back(source: HeldSource) -> None:

@@ -155,7 +155,7 @@ def test_verifies_while_reading_alone(device: CpuDevice, reader: Reader, known: 
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # else opening the file tells that it changed
     verifier = Verifier(known.dataset, 1000)
     with ring_of(reader, device, epochs=1) as ring, pytest.raises(ReadError, match=r"image 20 .* did not arrive"):
-        read_only(ring, Kept(stages=("read",)), verifier)
+        read_only(ring, device, Kept(stages=("read",)), verifier)
     assert verifier.images % 4 == 0
 
 
@@ -169,7 +169,7 @@ def test_without_hashes_nothing_is_verified(device: CpuDevice, tmp_path: Path) -
 def test_reading_alone_ends_with_its_last_window(device: CpuDevice, reader: Reader) -> None:
     timeline = Kept(SHORT, ("read",))
     with ring_of(reader, device) as ring:
-        read_only(ring, timeline)
+        read_only(ring, device, timeline)
     assert len(timeline.repeats) == 3
 
 

@@ -77,7 +77,8 @@ def own_images(source: Source, rank: int, ranks: int, threads: int) -> int:
 def ran(source: Source) -> Timeline:
     """Read for a moment."""
     timeline = Timeline(SHORT, source.stages, ignore)
-    read_only(source.batches, timeline, source.verifier)
+    with CpuDevice() as device:
+        read_only(source.batches, device, timeline, source.verifier)
     return timeline
 
 

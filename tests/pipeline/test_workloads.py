@@ -27,6 +27,7 @@ from inferkit.records.params import MakeDataset
 from tests.dataset.pictures import folder_of
 from tests.devices.decoding import DecodingDevice
 from tests.engines.conftest import MakeModel
+from tests.kvikio_stand_in import StorageDevice, install
 from tests.pipeline.conftest import SHORT, begin
 
 SHAPE = (3, 5, 7)
@@ -252,3 +253,34 @@ def test_a_file_that_is_no_image_fails_the_run_by_name(photographs: ReadOptions)
     next(Path(photographs.folder).rglob("*.jpg")).write_bytes(b"GIF89a")
     with pytest.raises(ReadError, match=r"\.jpg .*GIF"):
         run(pipeline(photographs))
+
+
+@pytest.fixture
+def straight(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> ReadOptions:
+    """Files, and devices with memory of their own."""
+
+    def opened(kind: str, number: int = 0) -> Device:
+        return StorageDevice(poison=True)
+
+    install(monkeypatch)
+    monkeypatch.setattr(workloads, "open_device", opened)
+    return reading(dataset, "gds", threads=2)
+
+
+def test_a_device_s_own_memory_is_filled_and_verified(straight: ReadOptions) -> None:
+    alone = run(ReadJob(window=SHORT, device=DeviceOptions(kind="cuda"), reading=straight))
+    whole = run(pipeline(straight))
+    assert list(alone.stages) == ["read"]
+    assert list(whole.stages) == ["read", "copy"]
+    for outcome in (alone, whole):
+        assert outcome.facts["verified_images"] == 12
+        assert outcome.facts["reader"]["target"] == "device memory"
+        assert [way["files"] for way in outcome.facts["reader"]["ways"]] == [3]
+        assert outcome.measured is not None
+
+
+def test_another_content_is_seen_in_a_device_s_own_memory(straight: ReadOptions) -> None:
+    with min(Path(straight.folder).glob("*.tensors")).open("r+b") as file:
+        file.write(bytes(105))
+    with pytest.raises(ReadError, match="did not arrive as it was made"):
+        run(ReadJob(window=SHORT, device=DeviceOptions(kind="cuda"), reading=straight.changed(threads=1)))

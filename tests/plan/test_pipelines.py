@@ -16,7 +16,8 @@ from inferkit.plan.networks import Networks
 from inferkit.plan.pipelines import HELD, InferChoice, infer_choices, pipeline_points
 from inferkit.plan.points import Point
 from inferkit.plan.settings import Setting, of_one_process
-from inferkit.records.job import DeviceOptions, InferJob, InferOptions, PipelineJob, reading_of
+from inferkit.records.host import Gpu, Host
+from inferkit.records.job import DeviceOptions, InferJob, InferOptions, PipelineJob, device_of, reading_of
 from inferkit.records.params import MakeDataset, SingleProcess
 from inferkit.records.place import Place
 from tests.dataset.pictures import contents, folder_of
@@ -289,3 +290,17 @@ def test_a_device_or_a_machine_that_cannot_decode_is_refused(
         planned(params, GPU)
     points, _ = pipeline_points(context_of(params, None, Assumed()), GPU)  # a dry run plans for another machine
     assert len(pipelines(points)) == 3
+
+
+def test_what_reads_to_a_device_is_copied_from_no_host(
+    photographs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inferkit.machine.direct_storage.find_spec", lambda name: True)
+    monkeypatch.setattr("inferkit.plan.reading.facts", lambda: Host(gpus=[Gpu(index=0, name="GPU")]))
+    points = planned(SingleProcess.check({**photographs, "readers": ["gds", "buffered"]}), GPU)
+    alone = {str(point.axes["reader"]): point.ceilings for point in pipelines(points)}
+    assert {reader: list(own) for reader, own in alone.items()} == {"gds": ["read"], "buffered": ["read", "copy"]}
+    assert device_of(alone["gds"]["read"].job) == GPU[0].device
+    assert device_of(alone["buffered"]["read"].job) is None
+    with pytest.raises(ParameterError, match=r"gds delivers to the memory of one GPU, but device is cpu"):
+        planned(SingleProcess.check({**photographs, "readers": ["gds"], "device": "cpu"}))

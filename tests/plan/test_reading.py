@@ -8,9 +8,18 @@ import pytest
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.errors import ParameterError
 from inferkit.plan.context import Context, context_of
-from inferkit.plan.reading import ReadChoice, read_choices, read_options, read_point, read_points, resident
+from inferkit.plan.reading import (
+    ReadChoice,
+    check_delivery,
+    read_choices,
+    read_options,
+    read_point,
+    read_points,
+    resident,
+)
 from inferkit.plan.settings import Setting
-from inferkit.records.job import DeviceOptions, ReadJob, ReadOptions, window_of
+from inferkit.records.host import Gpu, Host
+from inferkit.records.job import DeviceOptions, ReadJob, ReadOptions, device_of, window_of
 from inferkit.records.params import MakeDataset, StorageToHost
 from inferkit.records.place import Place
 from tests.dataset.pictures import folder_of
@@ -103,3 +112,48 @@ def test_reading_alone_is_one_process_that_is_not_bound(data: str) -> None:
             batch_log=data,
             reading=read_options(own, ReadChoice("buffered", int(point.axes["threads"]), 4)),
         )
+
+
+GPU = DeviceOptions(kind="cuda")
+
+
+@pytest.fixture
+def straight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with a GPU and KvikIO."""
+    monkeypatch.setattr("inferkit.plan.reading.facts", lambda: Host(gpus=[Gpu(index=0, name="GPU")]))
+    monkeypatch.setattr("inferkit.machine.direct_storage.find_spec", lambda name: True)
+
+
+@pytest.mark.usefixtures("straight")
+def test_reading_alone_to_a_device_is_to_the_first_gpu(data: str) -> None:
+    direct, gds = read_points(context(data, readers=["direct", "gds"], batch_sizes=[4]))
+    assert [device_of(point.job) for point in (direct, gds)] == [None, GPU]
+    assert gds.axes == {**direct.axes, "reader": "gds"}
+    own, choice = context(data), ReadChoice("gds", 2, 4)
+    ranks = (Place(rank=0, ranks=2, gpus=(5,)), Place(rank=1, ranks=2, gpus=(7,)))
+    point = read_point(own, choice, Setting(GPU, {"device": "cuda", "ranks": 2}, ranks))
+    assert point.axes == {"device": "cuda", "ranks": 2, "reader": "gds", "threads": 2, "batch_size": 4}
+    assert [device_of(job) for job in point.jobs] == [GPU, GPU]
+
+
+@pytest.mark.usefixtures("straight")
+def test_where_there_is_no_memory_of_a_device_reading_there_is_refused(
+    data: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = context(data, readers=["gds", "buffered"])
+    two = Setting(DeviceOptions(kind="cuda", numbers=(0, 1)))
+    refusals = {
+        r"^readers: gds delivers .* device is cpu, which has no memory of its own": Setting(DeviceOptions()),
+        r"here a process feeds 2: set gpus: \[0\] .* notebook 03c": two,
+        r"here a process feeds 2": Setting(GPU, places=(Place(gpus=(3, 4)),)),
+    }
+    for said, setting in refusals.items():
+        with pytest.raises(ParameterError, match=said):
+            check_delivery(own, [Setting(GPU), setting])
+        check_delivery(context(data, readers=["buffered"]), [setting])
+    monkeypatch.setattr("inferkit.plan.reading.facts", Host)
+    with pytest.raises(ParameterError, match=r"^readers: gds .* this machine has no NVIDIA GPU .*: leave it out"):
+        list(read_points(own))
+    monkeypatch.setattr("inferkit.machine.direct_storage.find_spec", lambda name: None)
+    with pytest.raises(ParameterError, match=r"pip install 'inferkit\[gds\]'"):
+        list(read_points(own))

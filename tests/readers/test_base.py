@@ -17,6 +17,7 @@ from inferkit.readers.direct import direct_io_block
 from inferkit.records.job import ReadOptions
 from tests.conftest import MakeTensors, write_dataset
 from tests.dataset.pictures import folder_of
+from tests.kvikio_stand_in import install
 from tests.object_store import shared_store
 
 SIZE = 24
@@ -27,6 +28,7 @@ CAPABILITIES = {
     "direct": Capabilities(passes_cache=True),
     "uring": Capabilities(passes_cache=True),
     "mapped": Capabilities(has_ceiling=False, memory_passes=0),
+    "gds": Capabilities(passes_cache=True, to_device=True, memory_passes=None),
     "nvjpeg": Capabilities(can_evict=True, decodes=True, on_device=True, memory_passes=None),
     "nvjpeg-direct": Capabilities(passes_cache=True, decodes=True, on_device=True, memory_passes=None),
     "nvjpeg-uring": Capabilities(passes_cache=True, decodes=True, on_device=True, memory_passes=None),
@@ -41,6 +43,8 @@ def options(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReadO
     """Files as a reader wants them; skip where it cannot read here."""
     monkeypatch.setattr("inferkit.readers.memory.SYNTHETIC_BYTES", 2**20)
     reader = READERS[name].capabilities
+    if reader.to_device:
+        install(monkeypatch)
     folder = tmp_path / "files"
     if reader.decodes:
         folder_of(folder, 5)

@@ -37,7 +37,7 @@ JOBS: list[Job] = [
     PipelineJob(window=WINDOW, device=GPUS, reading=READING, inference=INFERENCE, overlap=False),
 ]
 OTHERS: dict[str, dict[str, Any]] = {
-    "read": {"device": {"kind": "cpu"}, "nbytes": 5, "inference": {}, "overlap": True, "threads": 3},
+    "read": {"nbytes": 5, "inference": {}, "overlap": True, "threads": 3},
     "copy": {"reading": {}, "images": {}, "inference": {}, "overlap": True, "transfer_bytes": 5},
     "infer": {"reading": {}, "nbytes": 5, "direction": "in", "overlap": True, "batch_size": 4},
     "pipeline": {"images": {}, "nbytes": 5, "host_memory": "", "direction": "in", "folder": "/data"},
@@ -106,6 +106,7 @@ def test_a_changed_job_is_another_and_leaves_the_first_as_it_was(job: Job) -> No
 def test_what_is_read_and_where_is_asked_of_any_job() -> None:
     assert [reading_of(job) for job in JOBS] == [READING, None, None, READING]
     assert [device_of(job) for job in JOBS] == [None, GPUS, GPUS, GPUS]
+    assert device_of(ReadJob(window=WINDOW, device=GPUS, reading=READING)) == GPUS
 
 
 def test_windows_of_the_profile_unless_a_parameter_says_else() -> None:
