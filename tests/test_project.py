@@ -146,14 +146,8 @@ UNCLEAR = "?"
 
 ONLY_THERE = {
     "pycuda": {"devices/cuda.py", "machine/doctor.py"},
-    "cuda": {
-        "devices/cuda.py",
-        "devices/graphs.py",
-        "devices/nvjpeg.py",
-        "devices/nvjpeg_batch.py",
-        "devices/pinned.py",
-        "devices/resize.py",
-    },
+    "cuda": {"devices/cuda.py", "devices/graphs.py", "devices/nvjpeg.py", "devices/pinned.py", "devices/resize.py"},
+    "nvidia": {"devices/nvjpeg.py"},
     "kvikio": {"readers/gds.py"},
     "tensorrt": {"engines/tensorrt_library.py"},
     "tensorrt_rtx": {"engines/tensorrt_library.py"},

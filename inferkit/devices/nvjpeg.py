@@ -1,31 +1,30 @@
 """JPEG files in host memory to images in a slot: the GPU's own decoder, then one small kernel that resizes."""
 
 import base64
+import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from cuda.bindings import driver as bindings
 from numpy.typing import NDArray
 
 from inferkit.batch import Segment
+from inferkit.devices import why_no_decoder
 from inferkit.devices.base import Decoding, Slot, bytes_at
-from inferkit.devices.nvjpeg_batch import CUDA, HARDWARE, BatchDecoder, Encoded
 from inferkit.devices.pinned import checked
-from inferkit.devices.resize import ResizeKernel, compiled, photographs_table
+from inferkit.devices.resize import ResizeKernel, compiled, photographs
 from inferkit.devices.spans import CudaSpan
 from inferkit.errors import DeviceError
 from inferkit.records.figures import Json
 
 if TYPE_CHECKING:
-    from inferkit.devices.cuda import CudaDevice, CudaSlot
+    from inferkit.devices.cuda import CudaDevice
 
 MOST_PIXELS = 2**28
 """Photographs that are decoded in one call have at most so many pixels, or are one: 0.8 GB of the GPU's memory."""
-ALIGNED = 256
-"""Where a photograph may begin in the GPU's memory."""
 SETS = 2
 """Decoded photographs of a lane's last calls: the next ones are decoded while these are being resized."""
 PROBE = base64.b64decode(
@@ -36,25 +35,22 @@ PROBE = base64.b64decode(
 
 
 class Prepared(tuple[Segment, ...]):
-    """Segments whose headers were looked at already, so that the thread that decodes need not.
+    """Segments whose encoded images the decoder knows already, so that the thread that decodes need not look at them.
 
     Attributes
     ----------
-    addresses, nbytes : shape (images,)
-        The encoded images in host memory.
+    streams
+        The encoded images, as nvImageCodec's objects.
     rows : shape (images, 4)
         Of each: height, width, how it is turned, and its place in the batch.
     """
 
-    addresses: NDArray[np.uint64]
-    nbytes: NDArray[np.uint64]
+    streams: list[Any]
     rows: NDArray[np.int64]
 
 
 class NvJpegDecoder:
     """Decodes what reader ``nvjpeg`` delivers; several threads may call :meth:`fill`, each has a lane for that time.
-
-    What nvJPEG refuses once is decoded in software from then on.
 
     Parameters
     ----------
@@ -66,62 +62,51 @@ class NvJpegDecoder:
     Raises
     ------
     DeviceError
-        If nvJPEG or NVRTC is not there or does not work.
+        If nvImageCodec or NVRTC is not there or does not work.
     """
 
-    def __init__(self, device: "CudaDevice", decoding: Decoding) -> None:
-        self._decoding = decoding
+    def __init__(self, device: "CudaDevice", gpu: int, decoding: Decoding) -> None:
+        self._library = library = _library()
         self._lanes: SimpleQueue[_Lane] = SimpleQueue()
         self._own = []
-        self._refused: set[int] = set()
-        with device.pushed("opening the JPEG decoder"), ExitStack() as stack:
+        with device.pushed("opening the JPEG decoder"):
             self._kernel = compiled(device.compute_capability)
-            stack.callback(self._kernel.close)
-            self._backend, backend, self._headers = _backend(device)
-            stack.enter_context(self._headers)
+            self._backend, backends = _backends(library, gpu)
             for _ in range(decoding.lanes):
-                own = _Lane(device, stack.enter_context(BatchDecoder(backend)), self._kernel, decoding, self._refused)
-                self._own.append(own)
-                self._lanes.put(own)
-            self._open = stack.pop_all()
+                decoder = library.Decoder(gpu, 1, backends)
+                self._own.append(_Lane(device, decoder, _params(library), self._kernel, decoding))
+                self._lanes.put(self._own[-1])
 
     @property
     def facts(self) -> dict[str, Json]:
-        """What decoded: ``hardware``, or ``cuda`` where the GPU has none; images, and files that it refused."""
-        decoded = sum(lane.decoded for lane in self._own)
-        return {"backend": self._backend, "lanes": len(self._own), "decoded": decoded, "refused": len(self._refused)}
+        """What decoded: ``hardware``, or ``cuda`` where the GPU has no decoder; images that it took and refused."""
+        counts = {name: sum(getattr(lane, name) for lane in self._own) for name in ("decoded", "refused")}
+        return {"backend": self._backend, "lanes": len(self._own), **counts}
 
     def prepare(self, segments: Sequence[Segment]) -> Prepared:
         """Look at the headers of encoded images; reader threads do so, side by side.
 
         Raises
         ------
-        ReadError
-            If a file can be decoded neither by nvJPEG nor in software.
+        DeviceError
+            If nvImageCodec refuses one.
         """
-        found = []
-        rows = []
-        for place, segment in enumerate(segments):
-            encoded = segment.kind == "jpeg" and segment.file not in self._refused
-            dimensions = self._headers.dimensions(segment.address, segment.nbytes) if encoded else None
-            if dimensions:
-                rows.append((*dimensions, segment.turned, place))
-            elif segment.kind == "jpeg":
-                segment = self._in_software(segment)
-            found.append(segment)
-        prepared = Prepared(found)
+        prepared = Prepared(segments)
+        encoded = [own for own in enumerate(segments) if own[1].kind == "jpeg"]
+        base = min((segment.address for _, segment in encoded), default=0)
+        end = max((segment.address + segment.nbytes for _, segment in encoded), default=0)
+        memory = bytes_at(base, end - base)
+        with _told():
+            prepared.streams = [
+                self._library.CodeStream(memory[own.address - base : own.address - base + own.nbytes])
+                for _, own in encoded
+            ]
+        rows = [
+            (stream.height, stream.width, segment.turned, place)
+            for stream, (place, segment) in zip(prepared.streams, encoded, strict=True)
+        ]
         prepared.rows = np.array(rows, np.int64).reshape(-1, 4)
-        own = [found[row[3]] for row in rows]
-        prepared.addresses = np.array([segment.address for segment in own], np.uint64)
-        prepared.nbytes = np.array([segment.nbytes for segment in own], np.uint64)
         return prepared
-
-    def _in_software(self, segment: Segment) -> Segment:
-        """Decode an image in the place where it lies encoded: the reader left room for it."""
-        self._refused.add(segment.file)
-        pixels = self._decoding.software(segment).ravel()
-        bytes_at(segment.address, pixels.nbytes)[:] = pixels
-        return segment._replace(kind="ring", nbytes=pixels.nbytes, turned=0)
 
     def fill(self, segments: Sequence[Segment], slot: Slot) -> CudaSpan:
         """Decode the encoded images to their places in the slot, and copy those that are pixels already.
@@ -133,7 +118,7 @@ class NvJpegDecoder:
         DeviceError
             If they do not fit, or the GPU fails.
         ReadError
-            If a file can be decoded neither by nvJPEG nor in software.
+            If a file can be decoded neither by it nor in software.
         """
         lane = self._lanes.get()
         try:
@@ -145,57 +130,45 @@ class NvJpegDecoder:
         """Free what the lanes hold, when all work has finished; the GPU's context must be pushed."""
         for lane in self._own:
             lane.close()
-        self._open.close()
+        self._kernel.close()
 
 
-class _Photographs:
-    """A lane's decoded photographs: memory that is used again and again, and only grows."""
+class _Images:
+    """A lane's decoded photographs, used again and again; their memory only grows."""
 
-    def __init__(self, device: "CudaDevice") -> None:
-        self._device = device
-        self._memory: CudaSlot | None = None
-        self.resized: CudaSpan | None = None
+    def __init__(self) -> None:
+        self.own: list[Any] = []
+        self._nbytes = np.empty(0, np.int64)
+        self._addresses = np.empty(0, np.int64)
+        self.span: CudaSpan | None = None
 
-    def places(self, pixels: NDArray[np.int64]) -> NDArray[np.uint64]:
-        """Return where each begins, once those that lay there were resized."""
-        if self.resized is not None:
-            self.resized.wait()
-            self.resized = None
-        ends = np.cumsum(-(pixels * -3 // ALIGNED) * ALIGNED)
-        if self._memory is None or self._memory.nbytes < ends[-1]:
-            self.close()
-            self._memory = self._device.slot(int(ends[-1]))
-        begins = np.concatenate([[0], ends[:-1]])
-        return np.asarray(self._memory.address + begins, np.uint64)
-
-    def close(self) -> None:
-        """Free the memory."""
-        if self._memory is not None:
-            self._memory.close()
-            self._memory = None
+    def addresses(self, images: list[Any], pixels: NDArray[np.int64], *, reused: bool) -> NDArray[np.int64]:
+        """Return where the images lie; they are asked only where more room was needed than ever, which takes time."""
+        if not reused:
+            self._nbytes, self._addresses = np.zeros((2, len(images)), np.int64)
+        for index in np.flatnonzero(pixels * 3 > self._nbytes[: len(images)]):
+            if images[index] is not None:
+                self._addresses[index] = images[index].__cuda_array_interface__["data"][0]
+                self._nbytes[index] = pixels[index] * 3
+        return self._addresses[: len(images)]
 
 
 class _Lane:
     """A decoder with a stream and memory of its own."""
 
     def __init__(
-        self,
-        device: "CudaDevice",
-        decoder: BatchDecoder,
-        kernel: ResizeKernel,
-        decoding: Decoding,
-        refused: set[int],
+        self, device: "CudaDevice", decoder: Any, params: Any, kernel: ResizeKernel, decoding: Decoding
     ) -> None:
         self._device = device
         self._decoder = decoder
+        self._params = params
         self._kernel: ResizeKernel | None = kernel
         self._decoding = decoding
-        self._refused = refused
         self._nbytes = 3 * decoding.size * decoding.size
         self._stream = device.new_stream()
-        self._sets = [_Photographs(device) for _ in range(SETS)]
+        self._sets = [_Images() for _ in range(SETS)]
         self._table: Slot | None = None
-        self.decoded = 0
+        self.decoded = self.refused = 0
 
     def fill(self, prepared: Prepared, slot: Slot) -> CudaSpan:
         if len(prepared) * self._nbytes > slot.nbytes:
@@ -203,9 +176,9 @@ class _Lane:
             raise DeviceError(message)
         pixels = prepared.rows[:, 0] * prepared.rows[:, 1]
         with self._device.span(self._stream) as span:
-            for part in _parts(pixels.tolist()) if len(pixels) else ():
+            for part in _parts(pixels.tolist()) if prepared.streams else ():
                 self._decode(prepared, part, pixels[part], slot)
-            if len(pixels) < len(prepared):
+            if len(prepared.streams) < len(prepared):
                 self._copy_pixels(prepared, slot)
         return span
 
@@ -220,22 +193,29 @@ class _Lane:
 
     def _decode(self, prepared: Prepared, part: slice, pixels: NDArray[np.int64], slot: Slot) -> None:
         """Decode some of the images into the older set, and queue their resizing."""
-        photographs = self._sets.pop(0)
-        self._sets.append(photographs)
-        places, rows = photographs.places(pixels), prepared.rows[part]
-        batch = Encoded(prepared.addresses[part], prepared.nbytes[part], places, rows[:, 1].astype(np.uint64))
-        there = np.full(len(rows), self._decoder.decode(batch, self._stream.handle))
-        if not there.all():  # which of them it refuses, it does not say
-            there = np.array([self._decoder.decode(image, self._stream.handle) for image in batch.each()])
+        images = self._sets.pop(0)
+        self._sets.append(images)
+        if images.span is not None:
+            images.span.wait()
+        streams, rows = prepared.streams[part], prepared.rows[part]
+        reused = images.own[: len(streams)] if len(images.own) >= len(streams) else None
+        with _told():
+            found: list[Any] = self._decoder.decode(
+                streams, images=reused, params=self._params, cuda_stream=self._stream.handle
+            )
+        addresses = images.addresses(found, pixels, reused=reused is not None)
+        there = np.array([image is not None for image in found])
+        if reused is None and there.all():
+            images.own = found
         self.decoded += int(there.sum())
-        table = photographs_table(places[there].astype(np.int64), rows[there], crop=self._decoding.crop)
+        table = photographs(addresses[there], rows[there], crop=self._decoding.crop)
         if len(table):
-            photographs.resized = self._resize(table, slot)
+            images.span = self._resize(table, slot)
         for place in rows[~there, 3]:
             self._decode_in_software(prepared[place], slot.address + int(place) * self._nbytes)
 
     def _decode_in_software(self, segment: Segment, target: int) -> None:
-        self._refused.add(segment.file)
+        self.refused += 1
         pixels = self._decoding.software(segment)
         self._copy(target, pixels.ctypes.data, pixels.nbytes)
         self._stream.synchronize()  # the pixels must outlive the copy
@@ -251,10 +231,9 @@ class _Lane:
         return span
 
     def close(self) -> None:
-        """Free the photographs, and let go of the stream; the count stays."""
-        for photographs in self._sets:
-            photographs.close()
-        self._stream = self._kernel = None
+        """Let go of the decoder, its images and the stream; the counts stay."""
+        self._sets = []
+        self._decoder = self._stream = self._kernel = None
 
 
 def _parts(pixels: Sequence[int]) -> Iterator[slice]:
@@ -268,21 +247,44 @@ def _parts(pixels: Sequence[int]) -> Iterator[slice]:
     yield slice(first, len(pixels))
 
 
-def _backend(device: "CudaDevice") -> tuple[str, int, BatchDecoder]:
-    """Return what decodes, the decoder in hardware or else the GPU's cores, and one such decoder."""
-    probe = np.frombuffer(PROBE, np.uint8)
-    values = probe.ctypes.data, probe.nbytes, device.slot(3 * 8 * 8).address, 8
-    batch = Encoded(*(np.array([value], np.uint64) for value in values))
-    why = "it decoded nothing"
-    for name, backend in {"hardware": HARDWARE, "cuda": CUDA}.items():
-        try:
-            with ExitStack() as stack:
-                decoder = stack.enter_context(BatchDecoder(backend))
-                if decoder.decode(batch, device.compute.handle):
-                    device.synchronize()
-                    stack.pop_all()
-                    return name, backend, decoder
-        except DeviceError as error:
-            why = str(error)
-    message = f"{device.name} decodes no JPEG: {why}; use reader jpeg, or nvidia-nvjpeg in the version of the driver"
+def _library() -> Any:
+    """Import nvImageCodec, which otherwise prints a warning for every codec that is not installed.
+
+    Raises
+    ------
+    DeviceError
+        If it is not installed.
+    """
+    if why := why_no_decoder("cuda", assumed=False):
+        raise DeviceError(why)
+    os.environ.setdefault("PYNVIMGCODEC_VERBOSITY", "0")
+    with _told():
+        from nvidia import nvimgcodec
+    return nvimgcodec
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except (ImportError, RuntimeError, ValueError) as error:
+        message = f"nvImageCodec: {error}; its version must suit the driver's CUDA (nvidia-nvimgcodec-cu12, -cu13)"
+        raise DeviceError(message) from error
+
+
+def _params(library: Any) -> Any:
+    return library.DecodeParams(apply_exif_orientation=False, color_spec=library.ColorSpec.SRGB)
+
+
+def _backends(library: Any, gpu: int) -> tuple[str, list[Any]]:
+    """Return what decodes: the decoder in hardware, or else the GPU's cores with the CPU's help."""
+    kinds = library.BackendKind
+    choices = {"hardware": [kinds.HW_GPU_ONLY], "cuda": [kinds.GPU_ONLY, kinds.HYBRID_CPU_GPU]}
+    for name, own in choices.items():
+        backends = [library.Backend(kind) for kind in own]
+        with _told():
+            found = library.Decoder(gpu, 1, backends).decode(library.CodeStream(PROBE), params=_params(library))
+        if found is not None:
+            return name, backends
+    message = "this GPU decodes no JPEG: use reader jpeg, or look at the versions of nvidia-nvjpeg and the driver"
     raise DeviceError(message)

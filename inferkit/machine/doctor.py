@@ -68,7 +68,7 @@ def examine(path: Path) -> list[Check]:
         "TensorRT": partial(tensorrt, host),
         "PyCUDA": pycuda,
         "cuda-bindings": cuda_bindings,
-        "nvJPEG": decoding.nvjpeg,
+        "nvImageCodec": decoding.codec,
         "NVRTC": decoding.nvrtc,
         "JPEG decoder": partial(decoding.decoder, host),
         "KvikIO": direct_storage.library,
