@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from inferkit.batch import Piece
+from inferkit.dataset.synthetic import make_synthetic
 from inferkit.devices import open_device
 from inferkit.devices.base import OWN
 from inferkit.errors import DeviceError, ReadError
@@ -18,6 +19,7 @@ from inferkit.pipeline.workloads import WORKLOADS
 from inferkit.readers.gds import GdsReader
 from inferkit.readers.split import batches, split
 from inferkit.records.job import DeviceOptions, InferOptions, Outcome, PipelineJob, ReadJob, ReadOptions, Window
+from inferkit.records.params import MakeDataset
 from inferkit.validity.direct_storage import direct_storage
 from tests.conftest import Known, write_dataset
 
@@ -101,7 +103,7 @@ def run(job: PipelineJob | ReadJob) -> Outcome:
 @pytest.mark.parametrize("threads", [1, 4])
 @pytest.mark.parametrize("alone", [True, False])
 def test_images_are_verified_through_ring_and_loop(cuda: "CudaDevice", place: Path, threads: int, alone: bool) -> None:
-    write_dataset(place, (40, 30, 50), (3, 37, 41), hashes=True)
+    make_synthetic(MakeDataset(data=str(place), limit=120, shape=[3, 37, 41], images_per_file=50))
     reading = ReadOptions(
         reader="gds",
         folder=str(place),
@@ -120,15 +122,16 @@ def test_images_are_verified_through_ring_and_loop(cuda: "CudaDevice", place: Pa
     assert outcome.measured.images_per_s
     assert ("copy" in outcome.stages) is not alone
     assert outcome.facts["reader"]["target"] == "device memory"
+    assert outcome.facts["verified_images"] == 16 * 20
     told = [finding.text for finding in direct_storage(outcome.facts)]
     assert len(told) == len([way for way in outcome.facts["reader"]["ways"] if way["lacks"]])
 
 
 def test_another_content_is_seen(cuda: "CudaDevice", place: Path) -> None:
-    known = write_dataset(place, (40,), (3, 37, 41), hashes=True)
-    with known.dataset.path(0).open("r+b") as file:
-        file.seek(7 * 4551 + 3)
-        file.write(b"\xfb")
+    make_synthetic(MakeDataset(data=str(place), limit=40, shape=[3, 37, 41]))
+    with min(place.glob("*.tensors")).open("r+b") as file:
+        file.seek(7 * 4551)
+        file.write(bytes(100))
     shape = (3, 37, 41)
     reading = ReadOptions(reader="gds", folder=str(place), dtype="uint8", shape=shape, batch_size=4, verify_batches=10)
     window = Window(warmup_s=0.2, duration_s=0.5, repeats=2)
