@@ -46,6 +46,12 @@ def run(environment: Environment, *command: str) -> "subprocess.CompletedProcess
     )
 
 
+def made(folder: Path) -> str:
+    """Make a small data set."""
+    make_synthetic(MakeDataset(data=str(folder), limit=64, shape=[3, 8, 8], images_per_file=32))
+    return str(folder)
+
+
 # ---- each call ----
 
 
@@ -182,8 +188,7 @@ def test_a_context_that_cannot_even_be_left_ends_the_process_with_the_reason(gpu
 
 @pytest.mark.slow
 def test_a_gpu_that_never_answers_is_given_up(gpu: Environment, in_memory: Path) -> None:
-    make_synthetic(MakeDataset(data=str(in_memory / "hang"), limit=64, shape=[3, 8, 8], images_per_file=32))
-    values = {"data": str(in_memory / "hang"), "engines": ["null"], "batch_sizes": [8], "ranks": [1], "threads": [1]}
+    values = {"data": made(in_memory / "hang"), "engines": ["null"], "batch_sizes": [8], "ranks": [1], "threads": [1]}
     found = measured(gpu | {"STAND_IN_FAULT": "cuEventSynchronize:200:0"}, "03c", **values, duration_s=1.0)
     assert any("it completed no batch for" in failure(each)[1] for each in found.runs if each.verdict == "FAILED")
 
@@ -193,17 +198,10 @@ def test_a_gpu_that_never_answers_is_given_up(gpu: Environment, in_memory: Path)
 
 @pytest.mark.slow
 def test_the_command_measures_tells_and_ends(gpu: Environment, in_memory: Path, tmp_path: Path) -> None:
-    data = {
-        "data": str(in_memory / "command"),
-        "engines": ["null"],
-        "batch_sizes": [8],
-        "limit": 64,
-        "shape": [3, 8, 8],
-    }
+    values = {"data": made(in_memory / "command"), "engines": ["null"], "batch_sizes": [8], "threads": [1]}
     config = tmp_path / "lost.yaml"
-    config.write_text(json.dumps({**TINY, **data, "transfer_bytes": [4096, 8192, 16384], "threads": [1]}))
+    config.write_text(json.dumps({**TINY, **values, "transfer_bytes": [4096, 8192, 16384]}))
     lost = {"STAND_IN_FAULT": "cuMemcpyHtoDAsync:40:999:stays", "STAND_IN_LOST": str(tmp_path / "lost")}
-    make_synthetic(MakeDataset(data=data["data"], limit=64, shape=[3, 8, 8], images_per_file=32))
     asked = ("run", str(config), "--only", "02,03b", "--out", str(tmp_path / "runs"))
     done = run(gpu | lost, "inferkit.cli.main", *asked)
     said = " ".join(done.stdout.split())
