@@ -11,6 +11,7 @@
         - ReplacedError    an object is another one than when reading began
     - CredentialError  an object store does not take the credentials, or they have expired
     - DeviceError      memory, a copy, a stream or an event failed
+        - NoDeviceError    no process of ours can open a GPU
     - ModelError       an ONNX graph cannot be built or adapted
     - EngineError      inference cannot start or failed
     - RankError        a measuring process died, hung or was stopped
@@ -63,6 +64,10 @@ class CredentialError(InferkitError):
 
 class DeviceError(InferkitError):
     """Memory, a copy, a stream or an event of a device failed."""
+
+
+class NoDeviceError(DeviceError):
+    """A GPU cannot be opened: CUDA does not start, it is lost or not there. The next process cannot either."""
 
 
 class ModelError(InferkitError):

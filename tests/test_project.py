@@ -145,8 +145,16 @@ UNCLEAR = "?"
 """Stands for an import whose name is no text in the source."""
 
 ONLY_THERE = {
-    "pycuda": {"devices/cuda.py", "machine/doctor.py"},
-    "cuda": {"devices/cuda.py", "devices/graphs.py", "devices/nvjpeg.py", "devices/pinned.py", "devices/resize.py"},
+    "pycuda": {"devices/contexts.py", "devices/cuda.py", "machine/doctor.py"},
+    "cuda": {
+        "devices/contexts.py",
+        "devices/cuda.py",
+        "devices/cuda_errors.py",
+        "devices/graphs.py",
+        "devices/nvjpeg.py",
+        "devices/pinned.py",
+        "devices/resize.py",
+    },
     "nvidia": {"devices/nvjpeg.py"},
     "kvikio": {"readers/gds.py"},
     "tensorrt": {"engines/tensorrt_library.py"},

@@ -1,18 +1,17 @@
 """An NVIDIA GPU as a device: copies and inference on streams of their own."""
 
-import os
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from inferkit.batch import Segment
+from inferkit.closing import close_all
 from inferkit.devices.base import OWN, Bytes, Decoding, Device, HostMemory, Slot, Span, check_fits
 from inferkit.devices.cpu import POISON, CpuMemory
 from inferkit.devices.spans import CudaSpan, Stopwatch
-from inferkit.errors import DeviceError
+from inferkit.errors import DeviceError, NoDeviceError
 from inferkit.machine.gpus import driver_version
 from inferkit.units import gibibytes
 
@@ -20,79 +19,17 @@ try:
     import pycuda.driver as drv
     from cuda.bindings import driver as bindings
 
-    from inferkit.devices.pinned import PORTABLE, READ_ONLY, CudaRegistration, PinnedMemory, checked
+    from inferkit.devices.contexts import PrimaryContext, context_of, explained, gpu_of, takes_read_only
+    from inferkit.devices.cuda_errors import checked
+    from inferkit.devices.pinned import PORTABLE, READ_ONLY, CudaRegistration, PinnedMemory
 except ImportError as _error:
     message = f"{_error}: device cuda needs pycuda, cuda-bindings and NVIDIA's driver; run `inferkit doctor`"
-    raise DeviceError(message) from _error
+    raise NoDeviceError(message) from _error
 
 if TYPE_CHECKING:
     from inferkit.devices.nvjpeg import NvJpegDecoder
 
-CONNECTIONS = "32"
-"""Queues between a process and the GPU, the most that there are (CUDA_DEVICE_MAX_CONNECTIONS; CUDA's default is 8).
-
-Streams that share one wait for each other's work. The JPEG decoder makes fourteen streams: beside ResNet-50 nvJPEG
-decoded 340 images/s with 8 queues, and 10,900 with 32 (H100, one thread, inference not slowed).
-"""
 COPYING = "queueing a copy to the GPU"
-
-
-class PrimaryContext:
-    """A GPU's primary context, which the CUDA runtime inside TensorRT uses too; it lives while anybody holds it.
-
-    There is one such object per GPU and process: PyCUDA frees things only under the context object that made them.
-    """
-
-    def __init__(self, gpu: int) -> None:
-        self._gpu = gpu
-        self._lock = threading.Lock()
-        self._holders = 0
-        self._context: Any = None
-
-    def hold(self, *, spin: bool = False) -> None:
-        """Keep the context; the first to hold it decides whether threads spin while they wait for streams."""
-        flags = bindings.CUctx_flags.CU_CTX_SCHED_SPIN if spin else bindings.CUctx_flags.CU_CTX_SCHED_BLOCKING_SYNC
-        doing = f"making the context of GPU {self._gpu}; is it full, or taken for exclusive use (nvidia-smi)?"
-        with self._lock:
-            if not self._holders:
-                handle = checked(bindings.cuDeviceGet(self._gpu), doing)
-                checked(bindings.cuDevicePrimaryCtxSetFlags(handle, int(flags)), doing)
-                with _explained(doing):
-                    self._context = drv.Device(self._gpu).retain_primary_context()
-            self._holders += 1
-
-    def drop(self) -> None:
-        """Let go of the context; the last to do so ends it."""
-        with self._lock:
-            self._holders -= 1
-            if not self._holders:
-                context, self._context = self._context, None
-                context.push()
-                context.detach()
-                bindings.cuCtxPopCurrent()  # PyCUDA forgets it, but CUDA leaves an ended context on the thread's stack
-
-    @contextmanager
-    def pushed(self, doing: str) -> Iterator[None]:
-        """Make the context current on this thread for a while: a thread that ends with it pushed aborts the process."""
-        with _explained(doing):
-            self._context.push()
-            try:
-                yield
-            finally:
-                drv.Context.pop()
-
-
-_CONTEXTS: dict[int, PrimaryContext] = {}
-
-
-@contextmanager
-def _explained(doing: str) -> Iterator[None]:
-    """Turn PyCUDA's errors into a DeviceError that says what was being done."""
-    try:
-        yield
-    except drv.Error as error:
-        message = f"{error}: {doing}"
-        raise DeviceError(message) from error
 
 
 class CudaSlot:
@@ -105,8 +42,7 @@ class CudaSlot:
         self._context = context
         with context.pushed("asking for free memory"):
             free, total = map(gibibytes, drv.mem_get_info())
-        fix = f"{free} of {total} are free: lower batch_sizes or slots, or end other programs that use it (nvidia-smi)"
-        with context.pushed(f"allocating {gibibytes(nbytes)} on the GPU, where {fix}"):
+        with context.pushed(f"allocating {gibibytes(nbytes)} on the GPU, where {free} of {total} are free"):
             self._memory: Any = drv.mem_alloc(max(nbytes, 1))
         self.address = int(self._memory)
 
@@ -150,18 +86,18 @@ class CudaDevice(Device):
 
     def __init__(self, gpu: int, *, poison: bool = False, spin: bool = False) -> None:
         self.poison = poison
-        found = _gpu(gpu)
-        self.name = str(found.name())
-        self.compute_capability = ".".join(map(str, found.compute_capability()))
-        self.driver = f"{driver_version() or 'unknown'} (CUDA {drv.get_driver_version()})"
+        found = gpu_of(gpu)
+        with explained(f"asking GPU {gpu} what it is", opening=True):
+            self.name = str(found.name())
+            self.compute_capability = ".".join(map(str, found.compute_capability()))
+            self.driver = f"{driver_version() or 'unknown'} (CUDA {drv.get_driver_version()})"
         self._gpu = gpu
-        self._takes_read_only = _takes_read_only(gpu)
+        self._takes_read_only = takes_read_only(gpu)
         self._decoder: NvJpegDecoder | None = None
         self._slots: list[CudaSlot] = []
         self._more: list[Any] = []
-        self._attached = threading.local()
         self._closed = False
-        self._context = _CONTEXTS.setdefault(gpu, PrimaryContext(gpu))
+        self._context = context_of(gpu)
         self._context.hold(spin=spin)
         try:
             self._open(0 if spin else int(drv.event_flags.BLOCKING_SYNC))
@@ -176,8 +112,7 @@ class CudaDevice(Device):
             self.compute, self._copies, self._out, clock = (drv.Stream(flags) for _ in range(4))
         self._stopwatch = Stopwatch(self.pushed, drv.Event, lambda: drv.Event(event_flags), clock)
 
-    @contextmanager
-    def pushed(self, doing: str) -> Iterator[None]:
+    def pushed(self, doing: str) -> AbstractContextManager[None]:
         """Make the GPU's context current on this thread for a while; all that TensorRT does belongs inside.
 
         A DeviceError from inside says ``doing``.
@@ -185,18 +120,11 @@ class CudaDevice(Device):
         if self._closed:
             message = f"{doing}: {self.name} was closed before; keep the device open until its work is done"
             raise DeviceError(message)
-        with _explained(doing) if getattr(self._attached, "here", False) else self._context.pushed(doing):
-            yield
+        return self._context.pushed(doing)
 
-    @contextmanager
-    def attached(self) -> Iterator[None]:
+    def attached(self) -> AbstractContextManager[None]:
         """Keep the GPU's context current on this thread until the block ends."""
-        with self.pushed("attaching a thread"):
-            self._attached.here = True
-            try:
-                yield
-            finally:
-                self._attached.here = False
+        return self.pushed("working on the GPU")
 
     def allocate(self, nbytes: int, memory: str = "") -> HostMemory:
         """Allocate host memory: ``pinned``, from which copies reach full speed, or ``pageable``; or the GPU's own."""
@@ -272,8 +200,8 @@ class CudaDevice(Device):
             self._stopwatch.end(span, stream)
 
     def synchronize(self) -> None:
-        """Wait for all streams; a failure is raised where its span is waited for."""
-        with self.pushed("waiting for all work"):
+        """Wait for all streams; a failure is raised where its span is waited for, and a lost GPU has nothing to do."""
+        with suppress(DeviceError), self.pushed("waiting for all work"):
             for stream in (self._copies, self.compute, *self._more, self._out):
                 with suppress(drv.Error):
                     stream.synchronize()
@@ -300,39 +228,27 @@ class CudaDevice(Device):
         return found
 
     def close(self) -> None:
-        """Finish all work, free everything, and end the context if no other device holds it."""
+        """Finish all work, free everything, and end the context if no other device holds it.
+
+        Whatever of it fails, the rest is done as well.
+        """
         if self._closed:
             return
         self.synchronize()
-        with self.pushed("closing"):
-            for slot in self._slots:
-                slot.close()
-            if self._decoder is not None:
-                self._decoder.close()
-                self._decoder = None
-            self._stopwatch.close()
-            self.compute = self._copies = self._out = None
-            self._more.clear()
+        close_all([self._free, self._end])
+
+    def _free(self) -> None:
+        with self.pushed("freeing memory of the GPU"):
+            decoder = [self._decoder.close] if self._decoder is not None else []
+            close_all([*(slot.close for slot in self._slots), *decoder, self._let_go])
+
+    def _end(self) -> None:
         self._closed = True
         self._context.drop()
 
-
-def _gpu(gpu: int) -> Any:
-    """Return PyCUDA's device with that number."""
-    with _explained("starting CUDA; does nvidia-smi show GPUs, and the container have them (docker run --gpus all)?"):
-        os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", CONNECTIONS)  # CUDA looks once, when it starts
-        drv.init()
-        count = drv.Device.count()
-        if 0 <= gpu < count:
-            return drv.Device(gpu)
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
-    message = f"no GPU {gpu}: CUDA shows {count}, counted from 0; CUDA_VISIBLE_DEVICES is {visible}"
-    raise DeviceError(message)
-
-
-def _takes_read_only(gpu: int) -> bool:
-    """Tell whether pages that are mapped read-only can be registered."""
-    doing = f"asking GPU {gpu} for its attributes"
-    attribute = bindings.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_READ_ONLY_HOST_REGISTER_SUPPORTED
-    handle = checked(bindings.cuDeviceGet(gpu), doing)
-    return bool(checked(bindings.cuDeviceGetAttribute(attribute, handle), doing))
+    def _let_go(self) -> None:
+        """Drop the last references to streams and events: PyCUDA frees them, if the context is pushed."""
+        self._decoder = None
+        self._stopwatch.close()
+        self.compute = self._copies = self._out = None
+        self._more.clear()

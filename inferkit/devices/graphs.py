@@ -5,7 +5,7 @@ from typing import Any
 
 from cuda.bindings import driver as bindings
 
-from inferkit.devices.pinned import checked
+from inferkit.devices.cuda_errors import checked
 from inferkit.errors import DeviceError, InferkitError
 
 CAPTURING = "capturing a CUDA graph; cuda_graph: false does without"

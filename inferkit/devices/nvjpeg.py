@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from inferkit.batch import Segment
 from inferkit.devices import why_no_decoder
 from inferkit.devices.base import Decoding, Slot, bytes_at
-from inferkit.devices.pinned import checked
+from inferkit.devices.cuda_errors import checked
 from inferkit.devices.resize import ResizeKernel, compiled, photographs
 from inferkit.devices.spans import CudaSpan
 from inferkit.errors import DeviceError

@@ -7,11 +7,12 @@ import resource
 import threading
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from cuda.bindings import driver as bindings
 
 from inferkit.devices.cpu import CpuMemory
+from inferkit.devices.cuda_errors import checked
 from inferkit.errors import DeviceError
 from inferkit.units import gibibytes
 
@@ -30,21 +31,6 @@ class Context(Protocol):
 
     def drop(self) -> None:
         """Let go of it."""
-
-
-def checked(answer: tuple[Any, ...], doing: str) -> Any:
-    """Return the result of a call to NVIDIA's bindings.
-
-    Raises
-    ------
-    DeviceError
-        If it failed: the error's name, and what was being done.
-    """
-    error, *values = answer
-    if error != bindings.CUresult.CUDA_SUCCESS:
-        message = f"{getattr(error, 'name', error)}: {doing}"
-        raise DeviceError(message)
-    return values[0] if values else None
 
 
 @dataclass
@@ -103,9 +89,11 @@ class CudaRegistration:
             if not pages.holders:
                 del _PAGES[address]
                 doing = f"unregistering {gibibytes(pages.nbytes)} of host memory"
-                with pages.context.pushed(doing):
-                    checked(bindings.cuMemHostUnregister(address), doing)
-                pages.context.drop()
+                try:
+                    with pages.context.pushed(doing):
+                        checked(bindings.cuMemHostUnregister(address), doing)
+                finally:
+                    pages.context.drop()
 
 
 def _registered(context: Context, address: int, nbytes: int, flags: int) -> _Pages:
@@ -143,6 +131,8 @@ class PinnedMemory(CpuMemory):
 
     def close(self) -> None:
         """Unregister the memory and give it back, when its copies have finished."""
-        if self._registration is not None:
-            self._registration.close()
-        super().close()
+        try:
+            if self._registration is not None:
+                self._registration.close()
+        finally:
+            super().close()

@@ -8,7 +8,7 @@ from cuda.bindings import driver as bindings
 from numpy.typing import NDArray
 
 from inferkit.batch import COLUMNS_REVERSED, ROWS_REVERSED, TRANSPOSED
-from inferkit.devices.pinned import checked
+from inferkit.devices.cuda_errors import checked
 from inferkit.errors import DeviceError
 
 KERNEL = Path(__file__).with_name("resize.cu")

@@ -1,6 +1,5 @@
 """TensorRT, or TensorRT-RTX, on a GPU."""
 
-from contextlib import ExitStack
 from math import ceil, prod
 from pathlib import Path
 from time import monotonic
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from inferkit.closing import close_all
 from inferkit.devices.base import Device, Slot, Span
 from inferkit.engines.base import Engine, Options, check_results
 from inferkit.engines.engine_cache import EngineFile, TornEngineError
@@ -216,12 +216,9 @@ class TensorRTEngine(Engine):
         if self._engine is None:
             return
         self._device.synchronize()
-        with self._device.pushed("freeing an engine"), ExitStack() as freed:  # the last first, even if one fails
-            for place in self._places.values():
-                freed.callback(place.close)
-            freed.callback(self._drop)
-            for lane in self._lanes:
-                freed.callback(lane.close)
+        with self._device.pushed("freeing an engine"):
+            lanes, places = [lane.close for lane in self._lanes], [place.close for place in self._places.values()]
+            close_all([*lanes, self._drop, *places])
 
     def _drop(self) -> None:
         self._lanes = []

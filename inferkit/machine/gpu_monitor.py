@@ -5,7 +5,7 @@ Every value is optional: a virtual machine or a partitioned GPU may not report i
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -85,8 +85,9 @@ class GpuMonitor(Closing):
             self.missing = str(error)
 
     def close(self) -> None:
-        """Let go of NVML; calling it again does nothing."""
-        self._open.close()
+        """Let go of NVML; calling it again does nothing, and neither does a library that refuses: its GPU is lost."""
+        with suppress(DeviceError):
+            self._open.close()
 
     def sources(self) -> dict[str, tuple[str, Sample]]:
         """Return what a :class:`~inferkit.machine.monitor.Monitor` should sample."""

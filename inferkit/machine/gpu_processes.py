@@ -30,13 +30,14 @@ def users_of(library: Any, handle: Any, proc: Path = ROOT / "proc") -> Users | N
     library, handle
         NVML's module, initialised, and its handle of a GPU.
     """
+    refusals = (library.NVMLError, library.NVMLLibraryMismatchError)  # the latter by bindings newer than the driver
     try:
         running = [process.pid for process in library.nvmlDeviceGetComputeRunningProcesses(handle)]
-    except library.NVMLError:
+    except refusals:
         return None
     try:
         by_mps = [process.pid for process in library.nvmlDeviceGetMPSComputeRunningProcesses(handle)]
-    except library.NVMLError:  # a driver without it
+    except refusals:  # a driver without it
         by_mps = []
     return Users([pid for pid in sorted({*running, *by_mps}) if not _is_server(proc / str(pid))], by_mps)
 

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
-from inferkit.errors import RankError
+from inferkit.errors import NoDeviceError, RankError
 from inferkit.measure.alternation import between_ceilings, ceilings_alone
 from inferkit.measure.interrupts import Interrupts
+from inferkit.measure.lost_gpus import LostGpus
 from inferkit.measure.peers import Peers
 from inferkit.measure.recording import about, failed_run, run_of
 from inferkit.measure.repetition import until_steady
@@ -20,7 +21,8 @@ from inferkit.records.run import STOPPED, Failure, Run
 def measure(plan: Plan, show: Show | None = None, start: Start = start_here) -> Iterator[Run]:
     """Measure a plan's points.
 
-    A point that fails is a Run too, and the rest goes on. One that was measured before, and need not be again, is that
+    A point that fails is a Run too, and the rest goes on, but for what needs a GPU that cannot be opened any more: of
+    that a last Run tells. One that was measured before, and need not be again, is that
     earlier Run. A first Ctrl-C lets the point under way be finished, and a last Run tells what was not measured. A
     second one ends that point at once: its Run says so, and KeyboardInterrupt is raised after it.
 
@@ -39,7 +41,7 @@ def measure(plan: Plan, show: Show | None = None, start: Start = start_here) -> 
         As soon as its point is measured.
     """
     if plan.failure is not None:
-        yield Run.model_validate(about(plan.params) | {"measure": "plan", "verdict": "FAILED", "failure": plan.failure})
+        yield _unmeasured(plan, plan.failure)
     with Interrupts() as patience:
         yield from _measured_points(plan, patience, show and _told(show, patience), start)
 
@@ -53,7 +55,7 @@ def _measured_points(plan: Plan, patience: Interrupts, show: Show | None, start:
     nearest: dict[str, Run] = {}
     left: list[Point] = []
     index = -1
-    peers = Peers(plan.params)
+    peers, gpus = Peers(plan.params), LostGpus()
     for point in plan.points:
         if point.fingerprint in plan.earlier:
             nearest[point.key] = shown_again(plan.earlier[point.fingerprint])
@@ -63,6 +65,8 @@ def _measured_points(plan: Plan, patience: Interrupts, show: Show | None, start:
             left.append(point)
             continue
         index += 1
+        if gpus.needed_by(point):
+            continue
         stopped, run = False, None
         try:
             again = partial(run_point, plan, index, show, start)
@@ -71,22 +75,33 @@ def _measured_points(plan: Plan, patience: Interrupts, show: Show | None, start:
             run = between_ceilings(plan, point, outcome, nearest, again)
             if point.measure == point.job.work:  # what others measure as well
                 run = run.model_copy(update={"peers": peers.beside(point.jobs, outcome, again)})
-        except RankFailure as failure:
-            run = failed_run(plan, point, Failure(kind=failure.kind, message=str(failure), detail=failure.detail))
         except RankError as error:
-            run = failed_run(plan, point, Failure(kind=type(error).__name__, message=str(error)))
+            run = failed_run(plan, point, _told_by(error))
         except KeyboardInterrupt:
             stopped = True
             run = run or failed_run(plan, point, Failure(kind=STOPPED, message="stopped at once by the user"))
+        gpus.note(point, run.failure)
         nearest[point.key] = run
         yield run
         if stopped:
             raise KeyboardInterrupt
+    yield from _not_tried(plan, gpus, left)
+
+
+def _told_by(error: RankError) -> Failure:
+    if isinstance(error, RankFailure):
+        return Failure(kind=error.kind, message=str(error), detail=error.detail)
+    return Failure(kind=type(error).__name__, message=str(error))
+
+
+def _not_tried(plan: Plan, gpus: LostGpus, left: list[Point]) -> Iterator[Run]:
+    """Yield a Run for each reason for which points were not even tried."""
+    if told := gpus.told():
+        yield _unmeasured(plan, Failure(kind=NoDeviceError.__name__, message=told))
     if left:
-        yield _stopped(plan, left)
+        message = f"stopped by the user: {len(left)} points were not measured; rerun: failed measures no others"
+        yield _unmeasured(plan, Failure(kind=STOPPED, message=message))
 
 
-def _stopped(plan: Plan, left: list[Point]) -> Run:
-    message = f"stopped by the user: {len(left)} points were not measured; rerun: failed measures no others"
-    failed = {"measure": "plan", "verdict": "FAILED", "failure": Failure(kind=STOPPED, message=message)}
-    return Run.model_validate(about(plan.params) | failed)
+def _unmeasured(plan: Plan, failure: Failure) -> Run:
+    return Run.model_validate(about(plan.params) | {"measure": "plan", "verdict": "FAILED", "failure": failure})

@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing
 import numpy as np
 
 from inferkit.batch import Segment
+from inferkit.closing import close_all
 from inferkit.devices.base import Bytes, Device, HostMemory, Span
 from inferkit.errors import DeviceError
 from inferkit.pipeline.timeline import Timeline
@@ -35,10 +36,14 @@ class Link:
         self._device = device
         self._kind_back = back
         self._host = host_memory(device, nbytes, memory)
+        self._memory = [self._host]
         self._back: HostMemory | None = None
-        self._slot = device.slot(nbytes)
-        self._segments = [Segment("memory", self._host.address, nbytes, 0, 0, 0)]
         self.nbytes = nbytes
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            self._slot = device.slot(nbytes)
+            undo.pop_all()
+        self._segments = [Segment("memory", self._host.address, nbytes, 0, 0, 0)]
 
     def copy_in(self) -> Span:
         """Queue a copy to the device."""
@@ -48,6 +53,7 @@ class Link:
         """Queue a copy from the device to host memory of its own."""
         if self._back is None:
             self._back = host_memory(self._device, self.nbytes, self._kind_back)
+            self._memory.append(self._back)
         return self._device.copy_out([(self._slot, self._back)], None)
 
     def compare(self) -> None:
@@ -91,9 +97,7 @@ class Link:
     def close(self) -> None:
         """Free the memory."""
         self._device.synchronize()
-        for memory in (self._host, self._back):
-            if memory is not None:
-                memory.close()
+        close_all(memory.close for memory in self._memory)
 
 
 def copies(job: CopyJob, devices: Sequence[Device], begin: Callable[[tuple[str, ...]], Timeline]) -> Timeline:
@@ -151,6 +155,8 @@ class MappedMemory:
     def close(self) -> None:
         """Undo the registration and the mapping."""
         if self.array.size:
-            self._registration.close()
-            self.array = np.empty(0, np.uint8)
-            self._map.close()
+            try:
+                self._registration.close()
+            finally:
+                self.array = np.empty(0, np.uint8)
+                self._map.close()

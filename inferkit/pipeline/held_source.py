@@ -8,7 +8,8 @@ from queue import SimpleQueue
 from time import monotonic_ns
 
 from inferkit.batch import Batch, Piece, Segment
-from inferkit.closing import Closing
+from inferkit.closing import Closing, close_all
+from inferkit.devices.base import HostMemory
 from inferkit.readers.base import Reader
 from inferkit.readers.split import batches
 from inferkit.records.job import ReadOptions
@@ -38,16 +39,17 @@ class HeldSource(Closing):
         self._idle: SimpleQueue[tuple[Segment, ...] | None] = SimpleQueue()
         self._cancelled = False
         wanted = islice(batches(list(chain.from_iterable(shares)), options.batch_size, None), options.held)
+        self._memory: list[HostMemory] = []
         with ExitStack() as undo:
-            self._undo = undo
+            undo.callback(self.close)
             for pieces in wanted:
                 self._idle.put(self._read(reader, pieces, options.batch_size))
-            self._undo = undo.pop_all()
+            undo.pop_all()
 
     def _read(self, reader: Reader, pieces: Sequence[Piece], images: int) -> tuple[Segment, ...]:
         buffer = reader.buffer(images)
         if buffer is not None:
-            self._undo.callback(buffer.close)
+            self._memory.append(buffer)
         return reader.read(pieces, buffer)
 
     def get(self) -> Batch | None:
@@ -64,4 +66,5 @@ class HeldSource(Closing):
     def close(self) -> None:
         """Free the memory, when no copy from it is under way."""
         self.cancel()
-        self._undo.close()
+        memory, self._memory = self._memory, []
+        close_all(own.close for own in memory)

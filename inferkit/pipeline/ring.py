@@ -8,7 +8,7 @@ from queue import SimpleQueue
 from time import monotonic_ns, thread_time
 
 from inferkit.batch import Batch, Piece
-from inferkit.closing import Closing
+from inferkit.closing import Closing, close_all
 from inferkit.devices.base import Device, HostMemory
 from inferkit.pipeline.reader_stats import ThreadStats
 from inferkit.readers.base import DecodingReader, Reader
@@ -178,5 +178,5 @@ class Ring(Closing):
         """End the reader threads and free the buffers; copies from them must have finished."""
         self.cancel()
         self._pool.shutdown(wait=True, cancel_futures=True)
-        while self._memory:
-            self._memory.pop().close()
+        memory, self._memory = self._memory, []
+        close_all(own.close for own in memory)

@@ -134,7 +134,7 @@ def main() -> None:
             facts = outcome.facts | {"whereabouts": parent.found}
             outcome = outcome.model_copy(update={"traces": [parent.timeline.trace()], "facts": facts})
     except (InferkitError, OSError, MemoryError, RuntimeError) as error:
-        first = _first(error)
+        first = first_of(error)
         message = system_refusal(first) or str(first)
         parent.tell("failure", error=type(first).__name__, message=message, detail=traceback.format_exc())
     else:
@@ -152,10 +152,10 @@ def _looked_at(cpus: CpuMonitor, watch: GpuMonitor | None, parent: _Parent, stag
     return parent.begin(stages, cpus.begin)
 
 
-def _first(error: BaseException) -> BaseException:
+def first_of(error: BaseException) -> BaseException:
     """Return what failed first: after it, closing what was open may have failed as well."""
-    while error.__cause__ is None and isinstance(error.__context__, InferkitError):
-        error = error.__context__
+    while isinstance(before := (error.__cause__ or error).__context__, InferkitError):
+        error = before
     return error
 
 

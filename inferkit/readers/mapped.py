@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import numpy as np
 
 from inferkit.batch import Piece, Segment
+from inferkit.closing import close_all
 from inferkit.dataset.tensors import Dataset
 from inferkit.devices.base import Bytes, HostMemory, Registration
 from inferkit.errors import DeviceError, ReadError
@@ -41,9 +42,11 @@ class _MappedFile:
         self._registration: Registration = allocator.register(self.address, nbytes, writable=writable)
 
     def close(self) -> None:
-        self._registration.close()
-        del self._pages
-        self._map.close()
+        try:
+            self._registration.close()
+        finally:
+            del self._pages
+            self._map.close()
 
 
 class MappedReader(Reader):
@@ -103,5 +106,5 @@ class MappedReader(Reader):
 
     def close(self) -> None:
         """Undo registrations and mappings."""
-        while self._files:
-            self._files.pop().close()
+        files, self._files = self._files, []
+        close_all(file.close for file in files)

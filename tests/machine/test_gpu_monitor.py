@@ -27,6 +27,7 @@ def nvml(*, tells: bool = True, slowed: int = 0, pids: tuple[int, ...] = (), by_
 
     return SimpleNamespace(
         NVMLError=NVMLError,
+        NVMLLibraryMismatchError=NVMLError,
         NVML_CLOCK_SM=1,
         NVML_PCIE_UTIL_TX_BYTES=0,
         NVML_PCIE_UTIL_RX_BYTES=1,

@@ -16,17 +16,24 @@ class NVMLError(Exception):
     """As the library raises it."""
 
 
-def nvml(running: list[int], by_mps: list[int] | None, *, tells: bool = True) -> Any:
+class NVMLLibraryMismatchError(Exception):
+    """As the bindings raise it where they are newer than the driver."""
+
+
+def nvml(
+    running: list[int], by_mps: list[int] | None, *, tells: bool = True, refusal: type[Exception] = NVMLError
+) -> Any:
     def told(pids: list[int] | None) -> Any:
         def call(_: Any) -> Any:
             if not tells or pids is None:
-                raise NVMLError("Not Supported")
+                raise refusal("Not Supported")
             return [SimpleNamespace(pid=pid) for pid in pids]
 
         return call
 
     return SimpleNamespace(
         NVMLError=NVMLError,
+        NVMLLibraryMismatchError=NVMLLibraryMismatchError,
         nvmlDeviceGetComputeRunningProcesses=told(running),
         nvmlDeviceGetMPSComputeRunningProcesses=told(by_mps),
     )
@@ -63,5 +70,6 @@ def test_a_driver_that_knows_no_mps_still_tells_who_is_there() -> None:
     assert users_of(nvml([os.getpid()], None), 0) == Users([os.getpid()], [])
 
 
-def test_where_nvml_does_not_tell_nobody_is_made_up() -> None:
-    assert users_of(nvml([os.getpid()], [], tells=False), 0) is None
+@pytest.mark.parametrize("refusal", [NVMLError, NVMLLibraryMismatchError])
+def test_where_nvml_does_not_tell_nobody_is_made_up(refusal: type[Exception]) -> None:
+    assert users_of(nvml([os.getpid()], [], tells=False, refusal=refusal), 0) is None
