@@ -28,7 +28,7 @@ _VEGALITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
 
 def chart_bundle(chart: alt.TopLevelMixin) -> dict[str, Any]:
     """Return the MIME bundle of a chart: its spec, a PNG in base64 (where one can be drawn) and its text."""
-    spec = rounded(chart.to_dict())
+    spec = rounded(chart.to_dict(validate=False))  # half of a chart's time; the tests hold each against the schema
     image = {"image/png": base64.b64encode(png(spec)).decode("ascii")} if may_draw() else {}
     return {VEGALITE_MIME: spec, **image, "text/plain": spec.get("description", "chart")}
 
