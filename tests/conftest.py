@@ -1,6 +1,7 @@
 """Fixtures that several rooms share; they need no more than numpy, xxhash and pydantic, as on a bare GPU machine."""
 
 import dataclasses
+import gc
 import importlib.util
 import os
 import shutil
@@ -17,6 +18,7 @@ from inferkit.dataset.format import open_dataset
 from inferkit.dataset.manifest import HASHES_NAME
 from inferkit.dataset.tensors import Dataset, image_hash
 from inferkit.devices.cpu import CpuDevice
+from inferkit.records.params import NOTEBOOKS
 from tests.mounting import Mounts, mount_apart
 
 if importlib.util.find_spec("hypothesis"):
@@ -26,6 +28,15 @@ if importlib.util.find_spec("hypothesis"):
     slow = [HealthCheck.too_slow]
     settings.register_profile("inferkit", max_examples=25, deadline=None, suppress_health_check=slow)
     settings.load_profile("inferkit")
+
+
+
+def pytest_collection_finish() -> None:
+    """Do once what each copy of this process would do anew: commands look at storage in one (machine/watched.py)."""
+    for model in NOTEBOOKS.values():
+        model.model_rebuild()
+    gc.freeze()  # a collection in a copy writes to, and so copies, the pages of all that it looks at
+
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -108,3 +108,7 @@ def test_measuring_needs_nothing_that_reports() -> None:
     rooms = "import inferkit.measure.measure, inferkit.ranks.rank, inferkit.engines.onnx, inferkit.dataset.record"
     python(rooms, blocked=[*FRAMES_AND_CHARTS[:4], "papermill", "vl_convert", "ipywidgets", "click"])
     python("import inferkit.measure.progress", blocked=["tqdm", *FRAMES_AND_CHARTS])
+
+
+def test_a_rank_starts_without_the_models_of_parameters() -> None:
+    python("import inferkit.ranks.rank", blocked=["inferkit.records.params"])

@@ -5,6 +5,7 @@ copy of this process (fork: nothing is loaded again, and whatever was changed ho
 one keeps to the clock. A copy that cannot be ended is left to the kernel.
 """
 
+import gc
 import logging
 import os
 import pickle
@@ -218,6 +219,7 @@ def _descendants(pid: int) -> list[int]:
 def _copy(pipe: Connection, work: Callable[[Tell], object]) -> NoReturn:
     """Do the work and say what came of it; nothing of what this process was a copy of is ended or cleaned up here."""
     try:
+        gc.freeze()  # a collection would write to, and so copy, every page of what there was before
         end_with_parent()
         signal.set_wakeup_fd(-1)  # of the other's event loop
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,14 +1,16 @@
 """What a rank is told, what it tells while it works, and what it answers."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from inferkit.objects.place import Folder, Store, is_url, object_path
 from inferkit.records.figures import Figure, Json, Record, Repeat, Series, Stage
-from inferkit.records.params import Windows
 from inferkit.records.place import Place
+
+if TYPE_CHECKING:  # no rank needs the models of parameters: a twentieth of its start
+    from inferkit.records.params import Windows
 
 
 class _Part(BaseModel):
@@ -65,7 +67,7 @@ PROFILES: dict[str, Window] = {
 }
 
 
-def window_of(params: Windows) -> Window:
+def window_of(params: "Windows") -> Window:
     """Return the profile's window with what the parameters set themselves; the longest time grows with the windows."""
     profile = PROFILES[params.profile]
     duration_s, repeats = params.duration_s or profile.duration_s, params.repeats or profile.repeats

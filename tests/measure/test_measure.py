@@ -17,6 +17,8 @@ from inferkit.records.params import MakeDataset, SingleProcess, StorageToHost
 from inferkit.records.run import Run
 from tests.verdicts import verdict
 
+TINY = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 1, "batch_sizes": [8]}
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -25,8 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def asked(folder: Path, **changes: object) -> StorageToHost:
-    values = {"data": str(folder), "warmup_s": 0.05, "duration_s": 0.1, "repeats": 1, "batch_sizes": [8]}
-    return StorageToHost.check({**values, **changes})
+    return StorageToHost.check({"data": str(folder), **TINY, **changes})
 
 
 def test_a_run_tells_what_was_asked_measured_and_on_what_machine(folder: Path) -> None:
@@ -176,7 +177,7 @@ def test_the_time_left_is_that_of_the_points_still_to_measure(folder: Path) -> N
 def test_progress_never_goes_back_when_a_ceiling_is_measured_again(folder: Path) -> None:
     asked = {"data": str(folder), "earlier": str(folder), "engines": ["null"], "batch_sizes": [8], "threads": [1]}
     seen: list[Status] = []
-    runs = list(measure(plan(SingleProcess.check({**asked, "duration_s": 0.2, "warmup_s": 0.05})), seen.append))
+    runs = list(measure(plan(SingleProcess.check({**asked, **TINY, "repeats": 2})), seen.append))
     assert runs[-1].facts["ceilings_again"]
     assert any(status.note == AGAIN for status in seen)
     done = [(status.index + status.fraction) / status.total for status in seen]
@@ -187,9 +188,8 @@ def test_progress_never_goes_back_when_a_ceiling_is_measured_again(folder: Path)
 def test_a_network_of_less_precision_is_held_against_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     make_synthetic(MakeDataset(data=str(tmp_path / "bytes"), limit=40, shape=[1, 1, 784]))
-    values = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 1, "batch_sizes": [8], "readers": ["memory"]}
-    values |= {"engines": ["onnx"]}
-    asked = {"data": str(tmp_path / "bytes"), "models": ["sensor_net"], "precisions": ["float32", "int8"], **values}
+    values = {"engines": ["onnx"], "models": ["sensor_net"], "precisions": ["float32", "int8"], "readers": ["memory"]}
+    asked = {"data": str(tmp_path / "bytes"), **values, **TINY}
     for run in measure(plan(SingleProcess.check(asked))):
         assert verdict(run) == "VALID"
         told = "top1_agreement" in run.facts
@@ -208,8 +208,7 @@ def test_a_vanished_file_fails_the_point(folder: Path) -> None:
 
 
 def test_an_engine_that_cannot_load_fails_its_points_and_the_pipeline_says_what_lacks(folder: Path) -> None:
-    values = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 1, "batch_sizes": [8], "engines": ["null"]}
-    planned = plan(SingleProcess.check({"data": str(folder), "earlier": str(folder), **values}))
+    planned = plan(SingleProcess.check({"data": str(folder), "earlier": str(folder), "engines": ["null"], **TINY}))
     first, *others = planned.points
     assert isinstance(first.job, ReadJob)
     broken = first.job.changed(reading=first.job.reading.changed(reader="direct", folder=str(folder / "gone")))

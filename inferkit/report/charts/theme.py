@@ -30,7 +30,7 @@ LONGEST = 600
 
 def base(rows: Rows) -> alt.Chart:
     """Return a chart over rows; they travel inside the spec, so types are named at each encoding."""
-    return alt.Chart(alt.Data(values=rows))
+    return alt.Chart(alt.Data(values=tuple(rows)))  # altair copies lists, row by row, with each change of a chart
 
 
 def stage_scale(names: Iterable[str]) -> alt.Scale:
