@@ -65,7 +65,7 @@ def throughput(runs: Sequence[Run]) -> Chart:
     key = "bar: measured · line: 95 % interval · diamond: predicted · tick: ceiling · triangle: ceiling beyond the axis"
     chart = drawn[0] if len(drawn) == 1 else alt.vconcat(*drawn, spacing=12).resolve_scale(color="shared")
     without = f"without a figure: {missing}" if missing else ""
-    title = "How fast is each point, and how near to its prediction?"
+    title = "How fast is each point, and how near its prediction?"
     return styled(chart, title, key, left_out, without, demo_note(kept))
 
 

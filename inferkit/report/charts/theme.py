@@ -26,7 +26,7 @@ WIDTH = 370
 """Width of a plot in pixels; with its axis it is no wider than a chart may be."""
 BARE, NOTED = 415, 250
 """Widths of a plot without labels to its left, and of one with words to its right as well."""
-LETTERS, HEADING, TITLE = 78, 70, 60
+LETTERS, HEADING, TITLE = 72, 60, 54
 """Letters in a line of words, of a panel's heading and of a title: no wider than a chart."""
 LINE = 14
 """Pixels of a line of words."""
@@ -121,7 +121,7 @@ def look() -> dict[str, Any]:
         # Vega-Lite's own marks are translucent, which mixes the stages' colours with what lies below.
         "point": {"opacity": 1},
         "tick": {"opacity": 1},
-        "legend": {"labelLimit": BARE, "titleLimit": BARE, "orient": "bottom", **words},
+        "legend": {"labelLimit": WIDTH - 20, "titleLimit": WIDTH, "orient": "bottom", **words},
         "title": {"color": INK, "subtitleColor": GREY},
         "header": {"labelFontWeight": 600, "labelLimit": WIDEST, "labelColor": INK, "labelFontSize": 11},
     }

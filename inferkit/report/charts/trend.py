@@ -29,7 +29,12 @@ def trend(runs: Sequence[Run], *, since: datetime | None = None) -> Chart:
         return Nothing(NOTHING)
     dots = [row for line in lines for row in _dots(line)]
     # Dates are drawn in the zone of whoever looks unless the scale is of UTC.
-    x = alt.X("date:T", scale=alt.Scale(type="utc"), title="date (UTC)", axis=alt.Axis(format="%Y-%m-%d", tickCount=5))
+    x = alt.X(
+        "date:T",
+        scale=alt.Scale(type="utc"),
+        title="date (UTC)",
+        axis=alt.Axis(format="%Y-%m-%d", tickCount=4, labelFlush=True),
+    )
     y = alt.Y("value:Q", title="images/s", scale=alt.Scale(zero=False))
     names = [line.label for line in lines]
     colour = alt.Color("storage:N", scale=series_scale(names), title=None, legend=legend(names))
