@@ -47,7 +47,7 @@ def screen(runs: Iterable[Run], title: str = "") -> str:
 def _storage_block(storage: str, runs: Sequence[Run]) -> Iterator[str]:
     demo = demo_text(run.profile for run in runs)
     name = plain(storage) or "results"
-    yield f"{name} ({demo})" if demo else name
+    yield from wrapped(f"{name} ({demo})" if demo else name, "", "  ")
     for notebook in sorted({run.notebook for run in runs}):
         own = [run for run in runs if run.notebook == notebook]
         yield f"  {plain(notebook)} {STAGE_TITLES.get(notebook, '')}".rstrip()

@@ -121,7 +121,7 @@ def ceilings(runs: Sequence[Run] | Run) -> Chart:
         plot.mark_text(align="left", fontSize=11, color=INK).encode(y=y, x=alt.value(NOTED + 10), text="note:N"),
     ]
     chart = panels(alt.layer(*layers), rows).resolve_scale(x="independent", y="independent")
-    key = "bar: the stage alone · dashed line: measured together · →: longer than drawn"
+    key = "bar: the stage alone · dashed: measured together · →: longer than drawn"
     return styled(chart, "Which stage is the limit?", key, left_out, demo_note(kept))
 
 
