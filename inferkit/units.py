@@ -1,5 +1,7 @@
 """Numbers as people read them: GB = 1e9 bytes, GiB = 2**30 bytes, seconds and their parts."""
 
+from math import floor, log10
+
 _DECIMAL = ("", "k", "M", "G", "T", "P")
 _BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi")
 
@@ -63,5 +65,7 @@ def duration(seconds: float) -> str:
 
 
 def percent(share: float) -> str:
-    """Format a share: ``0.987`` is ``"98.7 %"``."""
-    return f"{share * 100:.1f} %"
+    """Format a share: ``0.987`` is ``"98.7 %"``; what is little is not nothing: ``0.00021`` is ``"0.021 %"``."""
+    value = share * 100
+    little = 0 < abs(value) < 0.05
+    return f"{value:.{min(6, 1 - floor(log10(abs(value)))) if little else 1}f} %"

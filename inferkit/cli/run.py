@@ -78,7 +78,7 @@ def execute_all(planned: list[Any], feed: Any = None) -> int:
     from inferkit.measure.progress import terminal_sink
     from inferkit.report.screen import screen
 
-    done = []
+    done: list[tuple[Any, Any]] = []
     for configuration in planned:
         for notebook, why in configuration.skipped.items():
             say(f"{configuration.name} {notebook} does not run: {why}", err=True)
@@ -87,17 +87,21 @@ def execute_all(planned: list[Any], feed: Any = None) -> int:
             for executed in execute(configuration, configuration.out, sink, feed):
                 error = f"\n  {executed.error}" if executed.error else ""
                 sink.write(plain(f"{configuration.name}: {executed.notebook}{error}", lines=True))
-                done.append(executed)
+                done.append((configuration, executed))
         finally:
             sink.close()
-        if done and done[-1].stopped:
+        if done and done[-1][1].stopped:
             break
-    runs = [run for executed in done for run in executed.runs]
+    runs = [run for _, executed in done for run in executed.runs]
     left = [f"{own.name} {notebook}" for own in planned for notebook in own.notebooks][len(done) :]
-    say("\n" + screen(runs))
+    own = [
+        [run for configuration, executed in done if configuration is each for run in executed.runs] for each in planned
+    ]
+    told = [screen(found, name) for name, found in zip(_names(planned), own, strict=True) if found]
+    say("\n" + ("\n\n".join(told) or screen([])))
     if left:
         say(f"\nStopped: {', '.join(left)} did not run.")
-    folders = sorted({str(executed.notebook.parent) for executed in done})
+    folders = sorted({str(executed.notebook.parent) for _, executed in done})
     say(
         "\nExecuted notebooks: " + ", ".join(folders) + "\nOpen them in JupyterLab, or share them as they are.\n"
         "Without names and paths: inferkit export NOTEBOOK… --to ipynb --anonymize"
@@ -105,8 +109,14 @@ def execute_all(planned: list[Any], feed: Any = None) -> int:
     noisy = sum(run.noisy for run in runs)
     if noisy:
         say(f"\nThe machine was noisy: {noisy} of {len(runs)} figures varied too much to be told, see above.")
-    ended_early = any(executed.error or executed.stopped for executed in done)
+    ended_early = any(executed.error or executed.stopped for _, executed in done)
     return FAILED if ended_early else exit_code(runs)
+
+
+def _names(planned: list[Any]) -> list[str]:
+    """Return the name of each configuration, with its file where another has the same."""
+    names = [each.name for each in planned]
+    return [f"{each.name} ({each.file})" if names.count(each.name) > 1 else each.name for each in planned]
 
 
 def exit_code(runs: list[Any]) -> int:

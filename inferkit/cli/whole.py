@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from papermill.execute import ERROR_MARKER_TAG
 from papermill.iorw import LocalHandler, papermill_io
 
 from inferkit.files import say_once, write_whole
@@ -29,10 +30,19 @@ class WholeNotebooks(LocalHandler):
         """Write a notebook; if that fails, the one that was there stays."""
         self.failure = ""
         try:
-            write_whole(Path(path), compact(json.loads(content)))
+            write_whole(Path(path), compact(answer_first(json.loads(content))))
         except OSError as error:
             self.failure = f"{path} cannot be written: {explained(error)}"
             say_once(f"{self.failure}; measuring goes on")
+
+
+def answer_first(content: dict[str, Any]) -> dict[str, Any]:
+    """Move papermill's note that a cell failed, which it puts above everything, to below the cell with the answer."""
+    first, *cells = content["cells"] or [{}]
+    if ERROR_MARKER_TAG not in first.get("metadata", {}).get("tags", ()):
+        return content
+    below = next((index + 1 for index, cell in enumerate(cells) if cell["cell_type"] == "code"), 0)
+    return {**content, "cells": [*cells[:below], first, *cells[below:]]}
 
 
 def compact(content: dict[str, Any]) -> bytes:

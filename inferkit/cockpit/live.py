@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from inferkit.cli.configure import STANDARD_INPUT
 from inferkit.records.run import Run
 from inferkit.report.labels import STAGE_TITLES, VERDICTS, axis_text, point_text, rate_text, verdict_text
 from inferkit.report.palette import NO_STAGE_COLOUR, STAGE_COLOURS, stage_order
@@ -207,7 +208,13 @@ def _gpus(samples: Mapping[str, float]) -> Iterator[str]:
         yield f"GPU {number}: " + " · ".join(SENSORS[name](value) for name, value in known.items() if value is not None)
 
 
+def refusal(words: str) -> str:
+    """Return what the command printed as the form says it: it knows the form's answers as standard input."""
+    told = words.rpartition(f"inferkit: {STANDARD_INPUT}: ")[2]
+    return told.replace(str(STANDARD_INPUT), "these parameters").strip()
+
+
 def printed(words: str, *, refused: bool) -> str:
     """Return what the command printed, folded away unless it says why nothing ran."""
-    text = f"<pre>{escape(words)}</pre>"
+    text = f"<pre>{escape(refusal(words))}</pre>"
     return text if refused else folded("What inferkit run printed", text)

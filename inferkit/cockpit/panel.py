@@ -13,7 +13,7 @@ from IPython.display import HTML, display
 from inferkit.cli.configure import Configuration, configurations, read
 from inferkit.cli.refusals import FAILED, INVALID, OK, REFUSED
 from inferkit.cockpit.form import INPUT, STYLE, Form, folding, label
-from inferkit.cockpit.live import Live, printed
+from inferkit.cockpit.live import Live, printed, refusal
 from inferkit.cockpit.parameter_file import as_yaml, save
 from inferkit.cockpit.preview import Planner, blamed, preview
 from inferkit.cockpit.process import Event, Running
@@ -50,6 +50,7 @@ class Cockpit:
         self._planner = Planner(self._show_plan)
         self._ready = False
         self._results: Any = None
+        self._words = ""  # what the command printed, as HTML
         self.form = Form(self._changed)
         self.config = widgets.Dropdown(
             options=[BLANK, *configurations()],
@@ -156,13 +157,17 @@ class Cockpit:
 
     def _show_plan(self, found: Configuration | str) -> None:
         if isinstance(found, str):
-            name = blamed(found, list(self.form.controls))
-            self.form.say({name: [found]} if name else {})
+            self._blame(found)
             self.plan.value = _fault(found)
             return
         self._out = found.out
         self.plan.value = f"<b>What will be measured</b>{preview(found)}"
         self._allow(ready=bool(found.notebooks))
+
+    def _blame(self, refused: str) -> None:
+        """Show a refusal beside the field that it names."""
+        name = blamed(refused, list(self.form.controls))
+        self.form.say({name: [refused]} if name else {})
 
     def _allow(self, *, ready: bool) -> None:
         self._ready = ready
@@ -208,21 +213,25 @@ class Cockpit:
         self.stop.disabled = True
         self._allow(ready=self._ready)
         self._tell(f"{ENDS.get(code, 'The command was stopped')}: {self.live.verdicts()}")
+        if code == REFUSED:
+            self._blame(refusal(words))
+            self.settings.value = True
         self._refresh(printed(words, refused=code == REFUSED))
 
     def _tell(self, words: str) -> None:
         self.status.value = f'<div class="inferkit-status" role="status" aria-live="polite">{escape(words)}</div>'
 
-    def _report(self, words: str = "") -> str:
+    def _report(self) -> str:
         parameters = getattr(self, "_parameters", "")
         if not parameters:
             return ""
         asked = folded("Parameters of this run, as a file", f"<pre>{escape(parameters)}</pre>")
-        return self.live.results(Path.cwd()) + words + asked
+        return self.live.results(Path.cwd()) + self._words + asked
 
     def _refresh(self, words: str = "") -> None:
+        self._words = words
         if self._results is not None:
-            self._results.update(HTML(self._report(words)))
+            self._results.update(HTML(self._report()))
 
     def _save(self) -> None:
         values, _ = self._asked()
@@ -243,17 +252,17 @@ def _fault(words: str) -> str:
 
 
 _shown: list[Cockpit] = []
-"""The one whose run goes on when the cell is executed again."""
+"""The one that this kernel has: a page that is loaded again has lost what it showed."""
 
 
 def cockpit() -> None:
     """Show the cockpit; where nobody sits who could use it, say what to do.
 
-    Executed again while a run goes on, it shows that run.
+    Executed again, it shows what it showed: the form as it was filled in, the run that goes on, or what it found.
     """
     if not attended():
         display({"text/html": WITHOUT, "text/plain": TEXT_WITHOUT}, raw=True)
         return
-    if not (_shown and _shown[0].running):
-        _shown[:] = [Cockpit()]
+    if not _shown:
+        _shown.append(Cockpit())
     _shown[0].show()

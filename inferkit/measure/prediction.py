@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from math import hypot
 
 from inferkit.records.figures import Figure
-from inferkit.records.run import STAGES, Run
+from inferkit.records.run import DOING, NO_PREDICTION, STAGES, Run
 from inferkit.units import duration, percent
 from inferkit.validity.data_origin import Finding
 
@@ -47,14 +47,15 @@ def ceilings_of(runs: Mapping[str, Run], cores: float | None = None, memory: Fig
     memory
         What the host's memory lets through; None: it is no ceiling.
     """
-    valid = {stage: run for stage, run in runs.items() if is_ceiling(run)}
+    valid = {stage: run for stage, run in runs.items() if _is_ceiling(run)}
     ceilings: dict[str, Figure] = {}
     for stage, run in valid.items():
         if stage == "read" and "decode" in run.stages:
             ceilings |= {name: _at_work(run, name) for name in SERIAL}
         elif run.measured is not None:
             ceilings[stage] = run.measured
-    cpu, (_, lowest) = (None if cores is None else _cpu_ceiling(valid, cores)), predict(ceilings, valid)
+    cpu = None if cores is None or lacking(runs) else _cpu_ceiling(valid, cores)
+    _, lowest = predict(ceilings, valid)
     if cpu is not None and lowest is not None and (cpu.images_per_s or 0.0) < (lowest.images_per_s or 0.0):
         ceilings[CPU] = cpu
     if memory is not None and ceilings:
@@ -62,9 +63,28 @@ def ceilings_of(runs: Mapping[str, Run], cores: float | None = None, memory: Fig
     return ceilings
 
 
-def is_ceiling(run: Run) -> bool:
-    """Tell whether a prediction may rest on a figure: it is VALID, or of a demo on a noisy machine."""
-    return run.measured is not None and (run.verdict == "VALID" or run.noisy)
+def _is_ceiling(run: Run) -> bool:
+    return run.measured is not None and run.verdict == "VALID"
+
+
+def lacking(runs: Mapping[str, Run]) -> list[str]:
+    """Return the stages without which nothing can be predicted and which have no VALID figure.
+
+    The lowest of the others could be too high. What ``feed`` does all at once need not be known stage by stage.
+    """
+    needed = [stage for stage in runs if FEED not in runs or stage not in FED]
+    return [stage for stage in needed if runs[stage].verdict != "VALID"]
+
+
+def unpredicted(runs: Mapping[str, Run]) -> str:
+    """Say why nothing is predicted; empty where no ceiling is lacking."""
+    stages = lacking(runs)
+    if not stages:
+        return ""
+    names = " and ".join(DOING[stage] + ("" if stage == FEED else " alone") for stage in stages)
+    noisy = all(runs[stage].noisy for stage in stages)
+    verb = "was" if len(stages) == 1 else "were"
+    return f"{NO_PREDICTION}{names} {f'{verb} too noisy' if noisy else 'had no VALID figure'}"
 
 
 def _at_work(run: Run, stage: str) -> Figure:

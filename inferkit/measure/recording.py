@@ -7,7 +7,7 @@ from inferkit.linux.cgroups import cpu_quota, cpus
 from inferkit.machine.facts import facts
 from inferkit.measure.memory import memory_ceiling
 from inferkit.measure.metrics import agreement, images_per_joule, link_of, measured_of
-from inferkit.measure.prediction import MEMORY, binds, ceilings_of, held_against, is_ceiling, predict
+from inferkit.measure.prediction import MEMORY, binds, ceilings_of, held_against, predict, unpredicted
 from inferkit.plan.points import Plan, Point
 from inferkit.plan.reuse import FINGERPRINT
 from inferkit.records.figures import Json, Series
@@ -94,15 +94,13 @@ def run_of(
     found = judge(plan.params, point.job, outcome, measured)
     if measured is None:
         found.warnings.append(f"reader {point.axes['reader']} {READS_NOTHING}: see its time per batch")
-    if lacking := [stage for stage, run in alone.items() if not is_ceiling(run)]:
-        found.warnings.append(f"no ceiling of {', '.join(lacking)}: alone it was not VALID, so the prediction lacks it")
+    if without := unpredicted(alone):
+        found.warnings.append(f"{without}: see its record")
     ceilings = (
         ceilings_of(alone, _cores(point), memory_ceiling(point.job, plan.memory)) if shared else ceilings_of(alone)
     )
-    if unsteady := [stage for stage, run in alone.items() if run.noisy]:
-        found.warnings.append(f"the ceiling of {', '.join(unsteady)} is itself unsteady: see its record")
     used = [*alone.values(), *([plan.memory] if plan.memory and MEMORY in ceilings else [])]
-    bottleneck, predicted = predict(ceilings, alone)
+    bottleneck, predicted = (None, None) if without else predict(ceilings, alone)
     if bottleneck == MEMORY and plan.memory:
         found.warnings.append(f"the ceiling of memory was measured by notebook 02 at {plan.memory.started}")
     told = outcome.facts | _told(point) | agreement(point, found) | dict(facts)

@@ -31,10 +31,22 @@ STAGES = ("read", "decode", "copy", "infer", "out")
 CEILINGS = ("read", "decode", "copy", "feed", "infer", "out", "cpu", "memory")
 """What may limit a pipeline, in the order in which it is shown: stages, and what they share (measure/prediction)."""
 
+DOING = {
+    "read": "reading",
+    "decode": "decoding",
+    "copy": "copying",
+    "feed": "reading and copying at once",
+    "infer": "inference",
+    "out": "copying results back",
+}
+"""What is done in a stage, in words."""
+
 UNSTEADY = "unsteady"
 """How a reason begins that speaks against a figure because it varied too much."""
 REUSED = "not measured again: from "
 """Begins the warning of a Run that stands in place of measuring again: then come the notebook and when it began."""
+NO_PREDICTION = "no prediction: "
+"""Begins the warning of a Run whose figure cannot be held against its ceilings: then comes why."""
 STOPPED = "KeyboardInterrupt"
 """The kind of failure of what was not measured because the user stopped."""
 

@@ -12,7 +12,7 @@ from IPython.display import DisplayHandle, display
 
 from inferkit.records.run import STOPPED, Run
 from inferkit.report.charts.nodes import over_nodes
-from inferkit.report.charts.pipeline import ceilings
+from inferkit.report.charts.pipeline import ceilings, throughput
 from inferkit.report.charts.sweeps import read_sweep, transfer_sweep
 from inferkit.report.charts.theme import Chart, Nothing
 from inferkit.report.display import chart_bundle
@@ -126,7 +126,7 @@ def picture(answer: Headline, runs: Sequence[Run]) -> Chart:
     if several := compared(shown, runs):
         return over_nodes(several)
     if shown.measure == "pipeline":
-        return ceilings(shown)
+        return ceilings(shown) if shown.ceilings else throughput(runs)
     if shown.measure == "copy":
         return transfer_sweep(runs)
     return read_sweep(runs) if shown.measure == "read" else Nothing("the sentence says it all")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from inferkit.records.host import Host
-from inferkit.records.run import STAGES, Run
+from inferkit.records.run import DOING, NO_PREDICTION, STAGES, Run
 from inferkit.records.wellformed import READS_NOTHING
 from inferkit.report.decoding import decoder_text
 from inferkit.report.labels import (
@@ -41,14 +41,8 @@ from inferkit.report.labels import (
 from inferkit.report.scaling import GPUS, NODES, RANKS
 from inferkit.units import bandwidth, gibibytes
 
-ROOM = {
-    "read": ("reading", "feed"),
-    "decode": ("decoding", "feed"),
-    "copy": ("copying", "feed"),
-    "infer": ("inference", "take"),
-    "out": ("copying results back", "take"),
-}
-"""What each stage does, and to what it is that it could do more."""
+MORE = {"read": "feed", "decode": "feed", "copy": "feed", "infer": "take", "out": "take"}
+"""To what it is that a stage could do more."""
 LONGEST = 400
 """Characters of a sentence that says why there is no figure."""
 
@@ -102,7 +96,7 @@ def _beside(run: Run) -> str:
     """Word which points an answer is of, where there are others."""
     if run.measure == "pipeline":
         return " without inference" if _aside(run) else " with inference"
-    return f" of {ROOM.get(run.measure, (run.measure,))[0]}"
+    return f" of {DOING.get(run.measure, run.measure)}"
 
 
 def _without(run: Run, among: Sequence[Run]) -> Iterator[str]:
@@ -193,6 +187,7 @@ def source_text(run: Run) -> str:
 
 def _limit(run: Run) -> Iterator[str]:
     """Yield what the bottleneck is, and how much more the other end of the pipeline could do."""
+    yield from (text.rpartition(": ")[0] for text in run.warnings if text.startswith(NO_PREDICTION))
     limits = limits_of(run)
     if not limits:
         return
@@ -205,9 +200,9 @@ def _limit(run: Run) -> Iterator[str]:
         ceiling = run.ceilings[stage].images_per_s
         if ours and ceiling and ceiling / ours >= 1.1:
             times = ceiling / ours
-            doing, verb = ROOM[stage]
             by = f" by {decoder_text(run)}" if stage == "decode" else ""
-            yield f"{doing}{by} could {verb} {f'{times:,.0f}' if times >= 100 else f'{times:.1f}'} times as many"
+            count = f"{times:,.0f}" if times >= 100 else f"{times:.1f}"
+            yield f"{DOING[stage]}{by} could {MORE[stage]} {count} times as many"
 
 
 def stage_text(stage: str, run: Run) -> str:
@@ -234,7 +229,7 @@ def _at_once(run: Run) -> str:
     """Word what fills a slot: a device that decodes makes no copy of its own."""
     decodes = "decode" in run.stages
     own = [stage for stage in ("read", "decode", "copy") if stage in run.stages] if decodes else ["read", "copy"]
-    *lead, last = [ROOM[stage][0] for stage in own]
+    *lead, last = [DOING[stage] for stage in own]
     return f"{', '.join(lead)} and {last}" if lead else last
 
 

@@ -26,6 +26,8 @@ NULL = "null"
 """The engine that infers nothing."""
 HOST_COPY = "host-to-host copy (no GPU)"
 DEVICE_COPY = "host-to-device copy"
+EXACT = 1e-6
+"""Errors that are less of their value are below the digits that a record keeps."""
 STANDARD_ERRORS = 2.0
 """In a 95 % interval of a mean of 30 values or more (Student's t)."""
 VERDICTS = ("VALID", "INVALID", "FAILED")
@@ -111,10 +113,12 @@ def figure_text(figure: Figure | None) -> str:
 def plus_minus(value: float, half_width: float) -> str:
     """Word a value and half its 95 % interval: two digits of this, and the value to the same place.
 
-    ``45527.3, 40.2`` is ``"45,527 ± 40"``.
+    ``45527.3, 40.2`` is ``"45,527 ± 40"``. An interval of no width is none: the value stands alone.
     """
+    if half_width <= EXACT * abs(value):
+        return number_text(value)
     error = float(f"{half_width:.1e}")
-    places = 1 - math.floor(math.log10(error)) if error else 2
+    places = 1 - math.floor(math.log10(error))
     return f"{round(value, places):,.{max(0, places)}f} ± {round(error, places):,.{max(0, places)}f}"
 
 
@@ -135,7 +139,7 @@ def bandwidth_text(figure: Figure) -> str:
 
 def error_text(figure: Figure | None) -> str:
     """Word where the error comes from; empty where there is none."""
-    if figure is None or figure.half_width is None or figure.block_s is None:
+    if figure is None or not figure.half_width or figure.block_s is None:
         return ""
     return f"± {percent(figure.half_width)} (95 %), by blocks of {duration(figure.block_s)}"
 

@@ -26,21 +26,28 @@ MOST_REMARKS = 5
 """Kinds of warnings that a terminal shows of a notebook; the rest is counted, and stands in the notebook."""
 
 
-def screen(runs: Iterable[Run]) -> str:
+def screen(runs: Iterable[Run], title: str = "") -> str:
     """Word the answer for a terminal of 80 columns: one block per storage, and in it one per notebook.
 
     First the sentence that stands at the top of the notebook. Then, per engine and network, what the pipeline reached
     of what, the bottleneck and each ceiling; of notebooks without a pipeline, sentences. Last what qualifies them.
+
+    Parameters
+    ----------
+    runs
+        What was measured.
+    title
+        Of a block, in place of the storage's name, which another may have as well.
     """
     kept = list(runs)
-    blocks = [_storage_block(name, group) for name, group in grouped(kept, [run.storage for run in kept])]
+    blocks = [_storage_block(title or name, group) for name, group in grouped(kept, [run.storage for run in kept])]
     return "\n\n".join("\n".join(block) for block in blocks) or "no records"
 
 
 def _storage_block(storage: str, runs: Sequence[Run]) -> Iterator[str]:
     demo = demo_text(run.profile for run in runs)
     name = plain(storage) or "results"
-    yield f"{name} ({demo})" if demo else name
+    yield from wrapped(f"{name} ({demo})" if demo else name, "", "  ")
     for notebook in sorted({run.notebook for run in runs}):
         own = [run for run in runs if run.notebook == notebook]
         yield f"  {plain(notebook)} {STAGE_TITLES.get(notebook, '')}".rstrip()

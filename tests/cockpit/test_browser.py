@@ -27,15 +27,19 @@ def opened(playwright: Any, lab: str, theme: str, width: int) -> Iterator[Any]:
         page.keyboard.press("Control+b")  # the side bar
         if theme == "dark":
             dark(page)
-        wait_for(lambda: connected(lab), LONG_MS / 1000)  # a cell that is run before that is passed over in silence
-        page.locator(".jp-Notebook .jp-MarkdownCell").click()
-        page.keyboard.press("Shift+Enter")
-        page.wait_for_selector(".jp-CodeCell.jp-mod-active", timeout=LONG_MS)
-        page.keyboard.press("Shift+Enter")
-        page.wait_for_selector(".inferkit-cockpit", timeout=LONG_MS)
+        run_cells(page, lab)
         yield page
     finally:
         browser.close()
+
+
+def run_cells(page: Any, lab: str) -> None:
+    wait_for(lambda: connected(lab), LONG_MS / 1000)  # a cell that is run before that is passed over in silence
+    page.locator(".jp-Notebook .jp-MarkdownCell").click()
+    page.keyboard.press("Shift+Enter")
+    page.wait_for_selector(".jp-CodeCell.jp-mod-active", timeout=LONG_MS)
+    page.keyboard.press("Shift+Enter")
+    page.wait_for_selector(".inferkit-cockpit", timeout=LONG_MS)
 
 
 def fill(cockpit: Any, tmp_path: Path, seconds: float) -> None:
@@ -84,6 +88,14 @@ def test_from_an_empty_form_to_a_result(
         assert outputs.locator("a", has_text=str(stored.notebook)).count() == 1
         assert page.evaluate("document.querySelector('.inferkit-cockpit').scrollWidth") <= width
         shoot(page, f"cockpit-{theme}-done", tmp_path)
+        page.reload()  # what was not saved is lost, the kernel is not
+        page.wait_for_selector(".jp-Notebook .jp-MarkdownCell", timeout=LONG_MS)
+        page.wait_for_timeout(3000)  # the kernel of the page that is gone counts as connected for a moment
+        run_cells(page, lab[0])
+        cockpit.get_by_text("Done: 1").wait_for(timeout=LONG_MS)
+        outputs.get_by_text(stored.run.verdict).first.wait_for(timeout=LONG_MS)
+        assert cockpit.get_by_label("Window (seconds)").input_value() == "2.0"
+        shoot(page, f"cockpit-{theme}-again", tmp_path)
 
 
 @contextmanager

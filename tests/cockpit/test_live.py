@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from inferkit.cockpit.live import Live, printed
+from inferkit.cockpit.live import Live, printed, refusal
 from tests.report.conftest import MakeRun
 
 
@@ -89,3 +89,9 @@ def test_before_anything_is_told_there_is_nothing_to_tell() -> None:
 def test_what_was_printed_is_folded_unless_it_says_why_nothing_ran() -> None:
     assert printed("a < b", refused=False).startswith("<details")
     assert printed("a < b", refused=True) == "<pre>a &lt; b</pre>"
+
+
+def test_a_refusal_names_the_field_and_not_how_it_came_to_the_command() -> None:
+    words = "inferkit: standard input: data: /gone holds no data set"
+    assert refusal(words) == "data: /gone holds no data set"
+    assert refusal("cockpit (standard input): data set /d") == "cockpit (these parameters): data set /d"

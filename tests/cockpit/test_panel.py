@@ -11,6 +11,7 @@ import ipywidgets
 import nbformat
 import pytest
 
+from inferkit.cockpit import panel
 from inferkit.cockpit.panel import Cockpit
 from inferkit.cockpit.process import TWICE_S
 from inferkit.records.notebooks import load_runs
@@ -92,6 +93,32 @@ def test_start_to_end_leaves_a_notebook_records_and_the_parameters(cockpit: Cock
     report = cockpit._report()
     assert str(stored.notebook) in report
     assert "duration_s: 0.3" in report
+
+
+def test_what_the_run_refuses_stands_beside_its_field(cockpit: Cockpit, tmp_path: Path) -> None:
+    """As when a disk is unmounted between the plan and Start."""
+    data = Path(write_data(tmp_path))
+    ask(cockpit, data=str(data))
+    cockpit.notebooks["03a"].value = True
+    wait_for(lambda: not cockpit.start.disabled, 60)
+    data.rename(tmp_path / "gone")
+    cockpit.start.click()
+    wait_for(lambda: cockpit.running is None, 120)
+    assert "Refused before anything ran" in cockpit.status.value
+    wait_for(lambda: "data: " in cockpit.form.controls["data"]._beside.value, 10)
+    assert cockpit.settings.value is True
+    assert "standard input" not in cockpit._report()
+
+
+def test_a_cell_that_is_run_again_shows_the_form_and_what_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that was loaded again has lost all that it showed; the kernel has not."""
+    monkeypatch.setattr("inferkit.cockpit.panel.attended", lambda: True)
+    monkeypatch.setattr("inferkit.cockpit.panel._shown", [])
+    shown: list[Cockpit] = []
+    monkeypatch.setattr(Cockpit, "show", shown.append)
+    panel.cockpit()
+    panel.cockpit()
+    assert shown[0] is shown[1]
 
 
 def test_stop_says_what_the_next_press_does(cockpit: Cockpit, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from nbformat.sign import NotebookNotary
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.records.params import MakeDataset
 from inferkit.records.project import project_root
+from inferkit.report.display import SCALE
 from inferkit.report.export import export
 from tests.browser import CHROMIUM, LONG_MS, MARKS, dark, shoot
 from tests.notebooks.conftest import TINY
@@ -40,10 +41,10 @@ def executed(tmp_path: Path, plain: dict[str, Any]) -> Path:
 
 
 @contextmanager
-def page_of(playwright: Any, **options: Any) -> Iterator[Any]:
+def page_of(playwright: Any, width: int = 1200, **options: Any) -> Iterator[Any]:
     browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
     try:
-        yield browser.new_context(viewport={"width": 1200, "height": 1000}, **options).new_page()
+        yield browser.new_context(viewport={"width": width, "height": 1000}, **options).new_page()
     finally:
         browser.close()
 
@@ -89,6 +90,44 @@ def test_the_answer_stands_in_the_first_screen(
             heading.evaluate("heading => heading.scrollIntoView()")
             page.wait_for_timeout(2000)  # what comes into view is drawn then, and moves what is below
         shoot(page, f"charts-{shown}", tmp_path)
+
+
+CUT = """outputs => outputs.flatMap(output => {
+    const right = output.getBoundingClientRect().right;
+    return [...output.querySelectorAll('canvas, svg.marks, img')].map(drawn => drawn.getBoundingClientRect())
+        .filter(drawn => drawn.right > right || drawn.right > window.innerWidth).map(drawn => drawn.width)})"""
+"""Widths of the charts that go over the right edge of their cell or of the window."""
+NARROW = 600
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_narrow_window_cuts_no_chart(
+    playwright: Any, lab: tuple[str, int, Path], executed: Path, theme: str, tmp_path: Path
+) -> None:
+    address, _, root = lab
+    shutil.copy(executed, root / "narrow.ipynb")
+    with page_of(playwright, NARROW) as page:
+        page.goto(f"{address}/doc/tree/narrow.ipynb?reset", timeout=LONG_MS)
+        page.wait_for_selector(".vega-embed canvas", timeout=LONG_MS)
+        if theme == "dark":
+            dark(page)
+        page.set_viewport_size({"width": NARROW, "height": 6000})  # what is out of view is not drawn
+        page.wait_for_timeout(5000)
+        assert page.locator(".vega-embed canvas").count() > 3
+        assert page.eval_on_selector_all(".jp-OutputArea-output", CUT) == []
+        shoot(page, f"narrow-{theme}", tmp_path)
+
+
+def test_a_narrow_page_without_scripts_cuts_no_picture(playwright: Any, executed: Path, tmp_path: Path) -> None:
+    (page_file,) = export([executed], "html", tell=lambda _: None)
+    with page_of(playwright, NARROW, offline=True) as page:
+        page.goto(page_file.as_uri(), timeout=LONG_MS)
+        pictures = page.eval_on_selector_all("img", "all => all.map(img => [img.width, img.naturalWidth])")
+        assert pictures
+        for shown, drawn in pictures:
+            assert shown > 0.9 * drawn / SCALE  # letters are as large as they are drawn
+        assert page.evaluate("document.documentElement.scrollWidth") <= NARROW
+        shoot(page, "narrow-export", tmp_path)
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])

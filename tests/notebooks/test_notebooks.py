@@ -95,11 +95,17 @@ def test_03b_names_the_bottleneck_and_reuses_ceilings(execute: Any, data: str, t
     null, onnx = by_measure(runs, "pipeline")
     assert null.ceilings_from == [ids["read"], ids["copy"]]
     assert onnx.ceilings_from == [ids["read"], ids["copy"], null.id, ids["infer"]]
-    assert set(null.ceilings) - {"cpu"} == {"read", "copy"}
-    assert set(onnx.ceilings) - {"cpu"} == {"read", "copy", "feed", "infer"}
-    for run in (null, onnx):
+    alone = {"read": runs[0], "copy": runs[1], "feed": null, "infer": runs[2]}
+    valid = {name for name, run in alone.items() if run.verdict == "VALID"}  # else the machine was noisy
+    assert set(null.ceilings) - {"cpu"} == {"read", "copy"} & valid
+    assert set(onnx.ceilings) - {"cpu"} == valid
+    for run, needed in ((null, {"read", "copy"}), (onnx, {"feed", "infer"})):
         assert verdict(run) == "VALID"
-        assert run.predicted is not None
+        assert (
+            (run.predicted is None) == bool(needed - valid) == any("no prediction: " in text for text in run.warnings)
+        )
+        if run.predicted is None:
+            continue
         assert run.reached is not None
         counting = {"infer", "cpu", "memory"} | ({"copy", "read"} if run is null else {"feed"})
         rates = [figure.images_per_s or 0 for name, figure in run.ceilings.items() if name in counting]

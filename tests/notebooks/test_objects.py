@@ -74,8 +74,9 @@ def test_03b_measures_a_pipeline_from_objects(execute: Any, place: ObjectPath, t
     (run,) = (run for run in runs if run.measure == "pipeline")
     assert verdict(run) == "VALID", (run.failure, run.reasons)
     assert run.point["reader"] == "s3"
-    assert run.predicted is not None
-    assert {"read", "copy"} <= run.ceilings.keys()
+    alone = {each.measure for each in runs if each.verdict == "VALID"} & {"read", "copy"}  # else it was noisy
+    assert alone <= run.ceilings.keys()
+    assert (run.predicted is None) == (alone != {"read", "copy"})
     assert of_storage(run)["interface"] == "lo"
     assert any("(loopback)" in text for text in run.unverified)
     assert str(place) in (tmp_path / "03b_single_process.ipynb").read_text()

@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 
 from inferkit.records.run import Run
-from inferkit.report.charts.theme import WIDTH, Chart, Nothing, Rows, base, demo_note, stage_scale, styled
+from inferkit.report.charts.theme import WIDTH, Chart, Nothing, Rows, base, demo_note, panels, stage_scale, styled
 from inferkit.report.headline import best_pipeline
 from inferkit.report.labels import network_text, point_text
 from inferkit.report.palette import INK, stage_order
@@ -29,7 +29,7 @@ def timeline(runs: Sequence[Run]) -> Chart:
     lanes = sorted({str(row["lane"]) for row in rows}, key=lambda lane: (stages.index(lane.split()[0]), lane))
     y = alt.Y("lane:N", sort=lanes, title=None)
     x = alt.X("start:Q", title="time (ms)", scale=alt.Scale(nice=False))
-    plot = base(rows).properties(width=WIDTH + 120, height=alt.Step(LANE))
+    plot = base(rows).properties(width=WIDTH, height=alt.Step(LANE))
     bars = plot.mark_bar(height=LANE - 4, stroke="white", strokeWidth=0.5).encode(
         y=y,
         x=x,
@@ -68,10 +68,8 @@ def batch_times(runs: Sequence[Run]) -> Chart:
     colour = alt.Color("stage:N", scale=stage_scale(stages), legend=None)
     bars = alt.Chart().mark_rect().encode(x=x, x2="high:Q", y=y, y2="zero:Q", color=colour)
     median = alt.Chart().mark_rule(color=INK, strokeDash=[4, 2]).encode(x="p50:Q")
-    header = alt.Header(labelOrient="top", labelAnchor="start", labelPadding=2)
-    facet = alt.Facet("panel:N", sort=list(dict.fromkeys(str(row["panel"]) for row in rows)), header=header, title=None)
-    plot = alt.layer(bars, median).properties(width=WIDTH + 60, height=44)
-    chart = plot.facet(facet=facet, columns=1, data=base(rows).data, spacing=8).resolve_scale(y="independent")
+    plot = alt.layer(bars, median).properties(width=WIDTH, height=44)
+    chart = panels(plot, rows).resolve_scale(y="independent")
     what = " · ".join(filter(None, [network_text(run), point_text(run, ["reader", "threads", "batch_size"])]))
     return styled(chart, "How long do batches take in each stage?", what, "dashed: median", demo_note([run]))
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
-from inferkit.report.charts.theme import WIDTH, Chart, Nothing, Rows, series_scale, styled
+from inferkit.report.charts.theme import WIDTH, Chart, Nothing, Rows, base, legend, panels, series_scale, styled
 from inferkit.report.labels import demo_text, interval
 from inferkit.report.palette import INK
 
@@ -50,11 +50,13 @@ def explored(frame: "pd.DataFrame", chosen: Mapping[str, str]) -> Chart:
         y=alt.Y("y:Q", title=words(y), scale=alt.Scale(zero=True)), tooltip=["about:N", "y:Q", "verdict:N"]
     )
     if chosen["shape"] != NONE:
-        marks = marks.encode(shape=alt.Shape("shape:N", title=words(chosen["shape"])))
+        names = {row["shape"] for row in rows}
+        marks = marks.encode(shape=alt.Shape("shape:N", title=words(chosen["shape"]), legend=legend(names)))
     errors = plot.mark_rule().encode(y="low:Q", y2="high:Q")
-    layers: Any = alt.layer(errors, marks, data=alt.Data(values=rows)).properties(width=WIDTH, height=HEIGHT)
+    plots = alt.layer(errors, marks).properties(width=WIDTH, height=HEIGHT)
+    layers: Any = plots.properties(data=base(rows).data)
     if chosen["row"] != NONE:
-        layers = layers.facet(row=alt.Row("row:N", title=words(chosen["row"])))
+        layers = panels(plots, [{**row, "row": f"{words(chosen['row'])} {row['row']}"} for row in rows], "row")
     demo = demo_text(set(known["profile"]))
     return styled(layers, f"{words(y)} over {words(x)}", f"{len(rows)} of {len(frame)} records", demo)
 
@@ -77,4 +79,4 @@ def _colour(rows: Rows, column: str) -> alt.Color | alt.ColorValue:
     if column == NONE:
         return alt.ColorValue(INK)
     names = sorted({row["colour"] for row in rows})
-    return alt.Color("colour:N", title=words(column), scale=series_scale(names))
+    return alt.Color("colour:N", title=words(column), scale=series_scale(names), legend=legend(names))

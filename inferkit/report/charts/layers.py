@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import altair as alt
 
 from inferkit.records.run import Run
-from inferkit.report.charts.theme import WIDTH, Chart, Nothing, Rows, base, demo_note, styled
+from inferkit.report.charts.bars import BAR, bars
+from inferkit.report.charts.theme import BARE, Chart, Nothing, Rows, base, demo_note, styled
 from inferkit.report.labels import network_text
 from inferkit.report.palette import STAGE_COLOURS
 
@@ -28,13 +29,14 @@ def layer_times(runs: Sequence[Run]) -> Chart:
     if not profiled:
         return Nothing("layers: none were timed; set layer_profile: true with engine tensorrt")
     rows = layer_rows(profiled[-1])
-    y = alt.Y("layer:N", sort=[str(row["layer"]) for row in rows], title=None)
-    bars = base(rows).mark_bar(height=12, color=STAGE_COLOURS["infer"])
-    chart = bars.encode(y=y, x=alt.X("ms:Q", title="time in one batch (ms)"), tooltip=["layer:N", "ms:Q"])
+    lie = bars(rows, "layer")
+    x = alt.X("ms:Q", title="time in one batch (ms)")
+    bar = alt.Chart().mark_bar(height=BAR, color=STAGE_COLOURS["infer"], **lie.below)
+    chart = alt.layer(bar.encode(y=lie.y, x=x, tooltip=["layer:N", "ms:Q"]), lie.words, data=base(lie.rows).data)
     demo = demo_note(profiled[-1:])
     heading = f"Which layers of {network_text(profiled[-1])} take the time?"
     return styled(
-        chart.properties(width=WIDTH, height=alt.Step(16)),
+        chart.properties(width=BARE, height=lie.step),
         heading,
         "each layer is timed alone: compare layers, not sums",
         demo,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import altair as alt
 
 from inferkit.records.run import Run
-from inferkit.report.charts.theme import WIDTH, Chart, Nothing, Rows, base, demo_note, series_scale, styled
+from inferkit.report.charts.theme import WIDTH, Chart, Nothing, Rows, demo_note, panels, series_scale, styled
 from inferkit.report.headline import best_pipeline
 from inferkit.report.labels import labels
 from inferkit.report.nodes import of_nodes
@@ -34,7 +34,6 @@ def over_nodes(runs: Sequence[Run]) -> Chart:
         return Nothing("several machines: none were measured")
     if len({row["nodes"] for row in rows}) == 1:
         return Nothing("over the number of machines: one number was measured; start more workers, or set node_counts")
-    panels = list(dict.fromkeys(str(row["panel"]) for row in rows))
     axis = alt.Axis(values=sorted({row["nodes"] for row in rows}), format="d")
     x = alt.X("nodes:Q", title="machines", axis=axis, scale=alt.Scale(zero=False))
     y = alt.Y("value:Q", title="images/s", scale=alt.Scale(domainMin=0), axis=alt.Axis(tickCount=5))
@@ -44,9 +43,7 @@ def over_nodes(runs: Sequence[Run]) -> Chart:
     line = alt.Chart().mark_line(strokeWidth=2).encode(x=x, y=y, color=colour, strokeDash=dash)
     points = alt.Chart().mark_point(size=50, filled=True).encode(x=x, y=y, color=colour, opacity=opacity)
     plot = alt.layer(line, points).properties(width=WIDTH, height=200)
-    header = alt.Header(labelOrient="top", labelAnchor="start", labelAngle=0, labelPadding=4)
-    facet = alt.Facet("panel:N", sort=panels, header=header, title=None)
-    chart = plot.facet(facet=facet, columns=1, data=base(rows).data, spacing=14)
+    chart = panels(plot, rows)
     key = "the lower of the two ceilings is what was predicted · pale: no valid result"
     return styled(chart.resolve_scale(y="independent"), "What do more machines bring?", key, demo_note(runs))
 
@@ -68,13 +65,10 @@ def node_strips(runs: Sequence[Run]) -> Chart:
             for k, value in enumerate(node["course"])
             if value is not None
         ]
-    order = [node["name"] for node in nodes]
     x = alt.X("t:Q", title="time since the agreed start (s)", scale=alt.Scale(domain=[begin, end], nice=False))
     y = alt.Y("value:Q", title=None, scale=alt.Scale(domainMin=0), axis=alt.Axis(tickCount=2))
-    header = alt.Header(labelOrient="left", labelAngle=0, labelAlign="left", labelPadding=4)
-    row = alt.Row("node:N", sort=order, title=None, header=header)
     plot = alt.Chart().mark_area(color="#0072B2", opacity=0.8).encode(x=x, y=y)
-    chart = plot.properties(width=WIDTH, height=STRIP).facet(row=row, data=base(rows).data, spacing=4)
+    chart = panels(plot.properties(width=WIDTH, height=STRIP), rows, "node")
     label = next(label for label, other in zip(labels(runs), runs, strict=True) if other is run)
     more = f"the slowest {MOST} of {most}" if most > MOST else "the slowest first"
     return styled(

@@ -8,10 +8,26 @@ import altair as alt
 
 from inferkit.records.run import Run
 from inferkit.report.charts import rows as table_rows
-from inferkit.report.charts.theme import WIDTH, Chart, Nothing, Rows, base, demo_note, stage_scale, styled
+from inferkit.report.charts.bars import BAR, bars
+from inferkit.report.charts.theme import (
+    BARE,
+    HEADING,
+    NOTED,
+    WIDTH,
+    Chart,
+    Nothing,
+    Rows,
+    base,
+    demo_note,
+    folded,
+    panels,
+    stage_scale,
+    styled,
+)
 from inferkit.report.compare import compare
 from inferkit.report.labels import ENGINE, MODEL, PRECISION, demo_text, network_text, number_text, quoting_text
 from inferkit.report.palette import ALARM, INK, NO_STAGE, stage_order
+from inferkit.report.remarks import grouped
 from inferkit.report.repetitions import Side
 from inferkit.report.store import rows_of
 
@@ -25,62 +41,65 @@ _FADED = alt.condition("datum.verdict == 'VALID'", alt.value(1.0), alt.value(0.3
 _OUTLINE = alt.condition("datum.verdict == 'VALID'", alt.value(None), alt.value(ALARM))
 _AXIS = alt.Axis(tickCount=6)
 _LEGEND = alt.Legend(symbolType="square", symbolStrokeWidth=0)
-_NOTE_COLOUR = alt.condition("!datum.verdict || datum.verdict == 'VALID'", alt.value(INK), alt.value(ALARM))
 
 
 def throughput(runs: Sequence[Run]) -> Chart:
     """Draw one bar per point, with its ceilings and prediction; the colour names the bottleneck.
 
     Where there are pipelines, stages alone are not drawn. Each network has its own axis, since a network may be a
-    thousand times slower than none.
+    thousand times slower than none; one without any figure is named instead.
     """
     if not runs:
         return Nothing("throughput: no runs to draw")
     pipelines = [run for run in runs if run.measure == "pipeline"]
     kept, left_out = table_rows.ranked(pipelines or runs, table_rows.BARS)
-    networks = list(dict.fromkeys(network_text(run) for run in kept))
     unit = table_rows.quantity(kept)
-    groups = {network: [run for run in kept if network_text(run) == network] for network in networks}
-    stages = stage_order({run.bottleneck or NO_STAGE for run in kept} | {name for run in kept for name in run.ceilings})
-    panels = [_bars(own, unit, stages, network if len(networks) > 1 else "") for network, own in groups.items()]
+    groups = dict(grouped(kept, [network_text(run) for run in kept]))
+    bare = [name for name, own in groups.items() if not any(table_rows.is_drawn(run, unit) for run in own)]
+    missing = "; ".join(f"{name or 'this'}: {table_rows.flaw(groups[name][0])}" for name in bare)
+    if len(bare) == len(groups):
+        return Nothing(f"throughput: nothing has a figure ({missing})")
+    shown = {name: own for name, own in groups.items() if name not in bare}
+    stages = {stage for own in shown.values() for run in own for stage in (run.bottleneck or NO_STAGE, *run.ceilings)}
+    drawn = [_bars(own, unit, stage_order(stages), name if len(groups) > 1 else "") for name, own in shown.items()]
     key = "bar: measured · line: 95 % interval · diamond: predicted · tick: ceiling · triangle: ceiling beyond the axis"
-    chart = panels[0] if len(panels) == 1 else alt.vconcat(*panels, spacing=12).resolve_scale(color="shared")
-    return styled(chart, "How fast is each point, and how near to its prediction?", key, left_out, demo_note(kept))
+    chart = drawn[0] if len(drawn) == 1 else alt.vconcat(*drawn, spacing=12).resolve_scale(color="shared")
+    without = f"without a figure: {missing}" if missing else ""
+    title = "How fast is each point, and how near its prediction?"
+    return styled(chart, title, key, left_out, without, demo_note(kept))
 
 
 def _bars(runs: Sequence[Run], unit: table_rows.Quantity, stages: Sequence[str], title: str) -> alt.LayerChart:
-    bars, marks = table_rows.throughput_rows(runs, (ENGINE, MODEL, PRECISION) if title else ())
-    names = [str(row["label"]) for row in bars]
-    y = alt.Y("label:N", sort=names, title=None, scale=alt.Scale(domain=names))
+    rows, marks = table_rows.throughput_rows(runs, (ENGINE, MODEL, PRECISION) if title else ())
+    lie = bars(rows, "label")
     colour = alt.Color(
         "stage:N", scale=stage_scale(stages), title="bottleneck (of ticks: the ceiling's)", legend=_LEGEND
     )
     x = alt.X("value:Q", title=f"throughput ({unit.unit})", scale=alt.Scale(nice=False), axis=_AXIS)
     plot = alt.Chart()
-    bar = plot.mark_bar(height=14, strokeWidth=1.5, strokeDash=[4, 2])
+    bar = plot.mark_bar(height=BAR, strokeWidth=1.5, strokeDash=[4, 2], **lie.below)
     layers = [
         bar.encode(
-            y=y, x=x, color=colour, opacity=_FADED, stroke=_OUTLINE, tooltip=["label:N", "value:Q", "verdict:N"]
+            y=lie.y, x=x, color=colour, opacity=_FADED, stroke=_OUTLINE, tooltip=["label:N", "value:Q", "verdict:N"]
         ),
-        plot.mark_rule(color=INK, strokeWidth=1.5).encode(y=y, x=alt.X("low:Q"), x2="high:Q"),
-        _marks(marks, "ceiling").mark_tick(thickness=3, height=20).encode(y=y, x=x, color=colour),
-        _marks(marks, "beyond").mark_point(shape="triangle-right", filled=True, size=90).encode(y=y, x=x, color=colour),
-        _marks(marks, "predicted").mark_point(shape="diamond", size=60, color=INK, fill="white").encode(y=y, x=x),
-        _notes().encode(y=y),
+        plot.mark_rule(color=INK, strokeWidth=1.5, **lie.below).encode(y=lie.y, x=alt.X("low:Q"), x2="high:Q"),
+        _marks(marks, "ceiling").mark_tick(thickness=3, height=20, **lie.below).encode(y=lie.y, x=x, color=colour),
+        _marks(marks, "beyond")
+        .mark_point(shape="triangle-right", filled=True, size=90, **lie.below)
+        .encode(y=lie.y, x=x, color=colour),
+        _marks(marks, "predicted")
+        .mark_point(shape="diamond", size=60, color=INK, fill="white", **lie.below)
+        .encode(y=lie.y, x=x),
+        lie.words,
     ]
-    chart = alt.layer(*layers, data=base(bars).data).properties(width=WIDTH, height=STEP * len(names))
-    return chart.properties(title=alt.TitleParams(title, anchor="start", fontSize=11)) if title else chart
+    chart = alt.layer(*layers, data=base(lie.rows).data).properties(width=BARE, height=lie.step)
+    return (
+        chart.properties(title=alt.TitleParams(folded(title, HEADING), anchor="start", fontSize=11)) if title else chart
+    )
 
 
 def _marks(rows: Rows, kind: str) -> alt.Chart:
     return base([row for row in rows if row["kind"] == kind])
-
-
-def _notes() -> alt.Chart:
-    """Return the column of texts to the right of the plot."""
-    text = alt.Chart().mark_text(align="left", fontSize=11)
-    notes: alt.Chart = text.encode(x=alt.value(WIDTH + 10), text="note:N", color=_NOTE_COLOUR)
-    return notes
 
 
 def ceilings(runs: Sequence[Run] | Run) -> Chart:
@@ -94,25 +113,16 @@ def ceilings(runs: Sequence[Run] | Run) -> Chart:
     colour = alt.Color("stage:N", scale=stage_scale(str(row["stage"]) for row in rows), legend=None)
     y = alt.Y("stage:N", sort=stage_order(str(row["stage"]) for row in rows), title=None)
     strong = alt.condition("datum.bottleneck", alt.value(1.0), alt.value(0.45))
-    plot = alt.Chart().properties(width=WIDTH, height=alt.Step(STEP))
+    plot = alt.Chart().properties(width=NOTED, height=alt.Step(STEP))
     x = alt.X("value:Q", title=f"ceiling ({unit})", scale=alt.Scale(nice=False), axis=_AXIS)
     layers = [
         plot.mark_bar(height=14).encode(y=y, x=x, color=colour, opacity=strong),
         plot.mark_rule(color=INK, strokeWidth=2, strokeDash=[5, 3]).encode(x="measured:Q"),
-        plot.mark_text(align="left", fontSize=11, color=INK).encode(y=y, x=alt.value(WIDTH + 10), text="note:N"),
+        plot.mark_text(align="left", fontSize=11, color=INK).encode(y=y, x=alt.value(NOTED + 10), text="note:N"),
     ]
-    chart = _panels(alt.layer(*layers), rows).resolve_scale(x="independent", y="independent")
-    key = "bar: the stage alone · dashed line: measured together · →: longer than drawn"
+    chart = panels(alt.layer(*layers), rows).resolve_scale(x="independent", y="independent")
+    key = "bar: the stage alone · dashed: measured together · →: longer than drawn"
     return styled(chart, "Which stage is the limit?", key, left_out, demo_note(kept))
-
-
-def _panels(layers: alt.LayerChart, rows: Rows) -> alt.FacetChart:
-    """Stack one panel per run, in the order of the rows, each under its heading, which may have several lines."""
-    order = list(dict.fromkeys(str(row["panel"]) for row in rows))
-    lines = r"split(datum.label, '\n')"
-    header = alt.Header(labelOrient="top", labelAnchor="start", labelAngle=0, labelPadding=4, labelExpr=lines)
-    facet = alt.Facet("panel:N", sort=order, header=header, title=None)
-    return layers.facet(facet=facet, columns=1, data=base(rows).data, spacing=14)
 
 
 def stage_times(runs: Sequence[Run]) -> Chart:
@@ -125,14 +135,14 @@ def stage_times(runs: Sequence[Run]) -> Chart:
     y = alt.Y("stage:N", sort=stage_order(str(row["stage"]) for row in rows), title=None)
     scale = alt.Scale(type="log", nice=False, padding=12)
     x = alt.X("p50:Q", scale=scale, title="time per batch (ms, logarithmic)", axis=alt.Axis(format="~g", tickCount=6))
-    plot = alt.Chart().properties(width=WIDTH, height=alt.Step(STEP))
+    plot = alt.Chart().properties(width=NOTED, height=alt.Step(STEP))
     layers = [
         plot.mark_rule(strokeWidth=8, strokeCap="butt").encode(y=y, x=x, x2="p99:Q", color=colour),
         plot.mark_tick(thickness=3, height=18, color=INK).encode(y=y, x=x),
         plot.mark_point(shape="circle", filled=True, size=30, color="white", stroke=INK).encode(y=y, x="p90:Q"),
-        plot.mark_text(align="left", fontSize=11, color=INK).encode(y=y, x=alt.value(WIDTH + 10), text="note:N"),
+        plot.mark_text(align="left", fontSize=11, color=INK).encode(y=y, x=alt.value(NOTED + 10), text="note:N"),
     ]
-    chart = _panels(alt.layer(*layers), rows).resolve_scale(y="independent")
+    chart = panels(alt.layer(*layers), rows).resolve_scale(y="independent")
     return styled(
         chart,
         "How long does a batch take in each stage?",
@@ -157,7 +167,7 @@ def time_series(runs: Sequence[Run], name: str = "images_per_s") -> Chart:
     warm = plot.transform_filter("datum.kind == 'warm-up'").mark_rect(color="#999999", opacity=0.25)
     bins = plot.transform_filter("datum.kind == 'bin'")
     line = bins.mark_line(color="#0072B2", strokeWidth=2, point=alt.OverlayMarkDef(color="#0072B2", size=18))
-    chart = _panels(alt.layer(warm.encode(x=x, x2="end:Q"), line.encode(x=x, y=y)), rows).resolve_scale(y="independent")
+    chart = panels(alt.layer(warm.encode(x=x, x2="end:Q"), line.encode(x=x, y=y)), rows).resolve_scale(y="independent")
     key = "grey: warm-up, not counted · a gap: no data"
     what = "bandwidth" if name == table_rows.BYTES.field else "throughput" if name == "images_per_s" else name
     return styled(chart, f"Is the {what} steady?", key, left_out, demo_note(kept))
@@ -181,22 +191,16 @@ def comparison(frame: "pd.DataFrame", *, since: datetime | None = None, best: bo
         for group in groups
         for label, side in zip(group.labels, group.sides, strict=True)
     ]
-    storages = list(dict.fromkeys(str(row["storage"]) for row in rows))
-    y = alt.Y("storage:N", sort=storages, title=None)
+    lie = bars(rows, "storage")
     colour = alt.Color(
         "stage:N", scale=stage_scale(str(row["stage"]) for row in rows), title="bottleneck", legend=_LEGEND
     )
-    plot = alt.Chart().properties(width=WIDTH, height=alt.Step(STEP))
-    bar = plot.mark_bar(height=14, strokeWidth=1.5, strokeDash=[4, 2])
-    note = plot.mark_text(align="left", fontSize=11)
+    plot = alt.Chart().properties(width=BARE, height=lie.step)
+    bar = plot.mark_bar(height=BAR, strokeWidth=1.5, strokeDash=[4, 2], **lie.below)
     x = alt.X("value:Q", title="throughput (images/s)", axis=_AXIS)
-    layers = [
-        bar.encode(
-            y=y, x=x, color=colour, opacity=_FADED, stroke=_OUTLINE, tooltip=["storage:N", "value:Q", "verdict:N"]
-        ),
-        note.encode(y=y, x=alt.value(WIDTH + 10), text="note:N", color=_NOTE_COLOUR),
-    ]
-    chart = _panels(alt.layer(*layers), rows).resolve_scale(x="independent", y="independent")
+    told = ["storage:N", "value:Q", "verdict:N"]
+    drawn = bar.encode(y=lie.y, x=x, color=colour, opacity=_FADED, stroke=_OUTLINE, tooltip=told)
+    chart = panels(alt.layer(drawn, lie.words), lie.rows).resolve_scale(x="independent", y="independent")
     demo = demo_text(set(frame["profile"]))
     return styled(chart, "From which storage does this server infer the most?", "the best point of each storage", demo)
 

@@ -6,11 +6,15 @@ import altair as alt
 
 from inferkit.machine.topology import Topology, topology
 from inferkit.records.place import Placement
-from inferkit.report.charts.theme import Chart, Nothing, Rows, base, series_scale, styled
+from inferkit.report.charts.theme import Chart, Nothing, Rows, legend, panels, series_scale, styled
 
-CELL = 26
+CELL = 22
+ACROSS = 15
+"""Squares beside each other; more of a node are in the next line."""
 PANELS = 6
 IDLE = "not used"
+AGAIN = " line "
+"""Before the number of a lane's further lines, which have no label."""
 
 
 def placement_chart(plans: Sequence[Placement], found: Topology | None = None) -> Chart:
@@ -28,21 +32,19 @@ def placement_chart(plans: Sequence[Placement], found: Topology | None = None) -
     if not rows:
         return Nothing("where the ranks run: no ranks are planned, or this machine does not list its cores")
     lanes = list(dict.fromkeys(str(row["lane"]) for row in rows))
-    panels = list(dict.fromkeys(str(row["panel"]) for row in rows))
     ranks = sorted({str(row["rank"]) for row in rows} - {IDLE}, key=_number)
     width = CELL * max(8, *(int(row["x"]) + 1 for row in rows))
     x = alt.X("x:O", axis=None)
-    y = alt.Y("lane:N", sort=lanes, title=None)
-    colour = alt.Color("rank:N", scale=series_scale(ranks, plain=[IDLE]), title=None)
+    first = f"indexof(datum.value, '{AGAIN}') < 0 ? datum.value : ''"
+    y = alt.Y("lane:N", sort=lanes, title=None, axis=alt.Axis(labelExpr=first, ticks=False))
+    colour = alt.Color("rank:N", scale=series_scale(ranks, plain=[IDLE]), title=None, legend=legend([*ranks, IDLE]))
     plot = alt.Chart().properties(width=width, height=alt.Step(CELL))
     pale = alt.condition(f"datum.rank == '{IDLE}'", alt.value(0.15), alt.value(0.9))
     layers = [
         plot.mark_rect(stroke="white", strokeWidth=2).encode(x=x, y=y, color=colour, opacity=pale, tooltip=["what:N"]),
         plot.mark_text(fontSize=9, color="#222222").encode(x=x, y=y, text="text:N"),
     ]
-    header = alt.Header(labelOrient="top", labelAnchor="start", labelAngle=0, labelPadding=4)
-    facet = alt.Facet("panel:N", sort=panels, header=header, title=None)
-    chart = alt.layer(*layers).facet(facet=facet, columns=1, data=base(rows).data, spacing=14)
+    chart = panels(alt.layer(*layers), rows)
     more = f"{PANELS} of {len(plans)} plans" if len(plans) > PANELS else ""
     return styled(chart, "Where do the ranks run?", "a square: a physical core (its first CPU) or a GPU", more)
 
@@ -58,7 +60,9 @@ def _cells(plan: Placement, told: Topology) -> Rows:
     counts: dict[str, int] = {}
 
     def add(lane: str, text: str, what: str, owners: Sequence[int]) -> None:
-        x = counts[lane] = counts.get(lane, -1) + 1
+        line, x = divmod(counts.get(lane, 0), ACROSS)
+        counts[lane] = counts.get(lane, 0) + 1
+        lane += f"{AGAIN}{line:02d}" if line else ""
         rank = f"rank {owners[0]}" if owners else IDLE
         shared = f"{what}: ranks {', '.join(map(str, owners))}" if len(owners) > 1 else f"{what}: {rank}"
         rows.append({"panel": panel, "lane": lane, "x": x, "text": text, "what": shared, "rank": rank})

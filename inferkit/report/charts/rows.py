@@ -73,6 +73,11 @@ def ranked(runs: Sequence[Run], limit: int | None = None) -> tuple[list[Run], st
     return kept, f"the best {share}{each}: {len(kept)} of {len(runs)} points"
 
 
+def is_drawn(run: Run, unit: Quantity) -> bool:
+    """Tell whether a bar shows anything of a run: a figure, a prediction or a ceiling."""
+    return any(unit.of(figure) is not None for figure in (run.measured, run.predicted, *run.ceilings.values()))
+
+
 def _aside(runs: Sequence[Run]) -> tuple[bool, bool]:
     """Return what sorts networks: those with a valid point first, and of these the ones that infer."""
     return all(run.verdict != "VALID" for run in runs), runs[0].point.get(ENGINE, NULL) == NULL
@@ -113,7 +118,7 @@ def _bar(run: Run, unit: Quantity) -> dict[str, object]:
     value = unit.of(run.measured)
     spread = error_of(run) or 0.0
     low, high = (None, None) if value is None else interval(value, spread)
-    note = " · ".join(filter(None, [_of_predicted(run, unit), _flag(run)]))
+    note = " · ".join(filter(None, [_of_predicted(run, unit), flaw(run)]))
     return {
         "value": value,
         "low": low,
@@ -135,7 +140,7 @@ def _predicted(run: Run) -> str:
     return unit.text(unit.of(run.predicted))
 
 
-def _flag(run: Run) -> str:
+def flaw(run: Run) -> str:
     """Return what a reader must see beside a bar that is no VALID result."""
     if run.verdict == "FAILED":
         return f"FAILED: {run.failure.kind}" if run.failure else "FAILED"
@@ -164,16 +169,16 @@ def ceiling_rows(runs: Sequence[Run]) -> Rows:
 
 def _found(run: Run) -> str:
     if run.measured is None:
-        return _flag(run)
+        return flaw(run)
     reached = "" if run.reached is None else f"{share_text(run.reached)} of predicted {_predicted(run)}"
-    return ", ".join(filter(None, [f"measured {rate_text(run)}", reached, _flag(run)]))
+    return ", ".join(filter(None, [f"measured {rate_text(run)}", reached, flaw(run)]))
 
 
 def time_rows(runs: Sequence[Run]) -> Rows:
     """Return one row per run and stage: quantiles of its time per batch, in milliseconds."""
     rows: Rows = []
     for label, run in zip(labels(runs), runs, strict=True):
-        flag = _flag(run)
+        flag = flaw(run)
         for name in stage_order(run.stages):
             times = run.stages[name].quantiles
             if times is not None:
@@ -193,7 +198,7 @@ def series_rows(runs: Sequence[Run], name: str) -> tuple[Rows, str]:
         (BYTES.unit, BYTES.scale) if name == BYTES.field else (kept[0][1].series[name].unit if kept else "", 1.0)
     )
     for label, run in kept:
-        panel = f"{label}: {_flag(run)}" if _flag(run) else label
+        panel = f"{label}: {flaw(run)}" if flaw(run) else label
         series = run.series[name].thinned(BINS // len(kept))
         times = [series.start_s + series.step_s * (i + 0.5) for i in range(len(series.values))]
         bins = zip(times, series.values, strict=True)

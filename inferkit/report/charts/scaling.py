@@ -5,11 +5,22 @@ from collections.abc import Iterator, Sequence
 import altair as alt
 
 from inferkit.records.run import Run
-from inferkit.report.charts.theme import WIDTH, Chart, Nothing, Rows, base, demo_note, series_scale, styled
+from inferkit.report.charts.bars import BAR, bars
+from inferkit.report.charts.theme import (
+    BARE,
+    WIDTH,
+    Chart,
+    Nothing,
+    Rows,
+    base,
+    demo_note,
+    legend,
+    panels,
+    series_scale,
+    styled,
+)
 from inferkit.report.labels import BATCH, axis_text, error_of, images_text, interval, share_text, sort_key
 from inferkit.report.scaling import Gain, grouped, multi, rate_of, setting, smallest_of, work, workers
-
-STEP = 24
 
 
 def scaling(runs: Sequence[Run]) -> Chart:
@@ -17,20 +28,16 @@ def scaling(runs: Sequence[Run]) -> Chart:
     rows = [row for _, group in _groups(runs) for row in _bars(group)]
     if len(rows) < 2:
         return Nothing("scaling: fewer than two settings were measured")
-    order = list(dict.fromkeys(row["setting"] for row in rows))
-    panels = list(dict.fromkeys(row["panel"] for row in rows))
-    y, x = alt.Y("setting:N", sort=order, title=None), alt.X("value:Q", title="images/s", axis=alt.Axis(tickCount=6))
-    plot = alt.Chart().properties(width=WIDTH, height=alt.Step(STEP))
+    lie = bars(rows, "setting")
+    x = alt.X("value:Q", title="images/s", axis=alt.Axis(tickCount=6))
+    plot = alt.Chart().properties(width=BARE, height=lie.step)
     opacity = alt.condition("datum.verdict == 'VALID'", alt.value(1.0), alt.value(0.35))
     layers = [
-        plot.mark_bar(height=14, color="#0072B2").encode(y=y, x=x, opacity=opacity),
-        plot.mark_rule(color="#222222", strokeWidth=1.5).encode(y=y, x=alt.X("low:Q"), x2="high:Q"),
-        plot.mark_text(align="left", fontSize=11).encode(y=y, x=alt.value(WIDTH + 10), text="note:N"),
+        plot.mark_bar(height=BAR, color="#0072B2", **lie.below).encode(y=lie.y, x=x, opacity=opacity),
+        plot.mark_rule(color="#222222", strokeWidth=1.5, **lie.below).encode(y=lie.y, x=alt.X("low:Q"), x2="high:Q"),
+        lie.words,
     ]
-    header = alt.Header(labelOrient="top", labelAnchor="start", labelAngle=0, labelPadding=4)
-    facet = alt.Facet("panel:N", sort=panels, header=header, title=None)
-    chart = alt.layer(*layers).facet(facet=facet, columns=1, data=base(rows).data, spacing=14)
-    chart = chart.resolve_scale(x="independent", y="independent")
+    chart = panels(alt.layer(*layers), lie.rows).resolve_scale(x="independent", y="independent")
     return styled(
         chart, "What do more processes and GPUs bring?", "line: 95 % interval · pale: no valid result", demo_note(runs)
     )
@@ -87,7 +94,8 @@ def speedup(runs: Sequence[Run]) -> Chart:
     axis = alt.Axis(values=counts, format="d")
     x = alt.X("workers:Q", title="processes, or GPUs of one process", axis=axis, scale=alt.Scale(zero=False))
     y = alt.Y("speedup:Q", title="speedup over the smallest", scale=alt.Scale(domainMin=0))
-    colour = alt.Color("series:N", scale=series_scale(str(row["series"]) for row in rows), title=None)
+    names = list(dict.fromkeys(str(row["series"]) for row in rows))
+    colour = alt.Color("series:N", scale=series_scale(names), title=None, legend=legend(names))
     line = base(rows).mark_line(point=alt.OverlayMarkDef(size=40)).encode(x=x, y=y, color=colour)
     dashed = base(ideal).mark_line(strokeDash=[5, 3], color="#222222").encode(x=x, y=y)
     chart = alt.layer(dashed, line).properties(width=WIDTH, height=220)

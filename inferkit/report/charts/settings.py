@@ -6,8 +6,21 @@ from collections.abc import Sequence
 import altair as alt
 
 from inferkit.records.run import Run
+from inferkit.report.charts.bars import BAR, bars
 from inferkit.report.charts.rows import ranked
-from inferkit.report.charts.theme import WIDTH, Chart, Nothing, Rows, base, demo_note, series_scale, styled
+from inferkit.report.charts.theme import (
+    BARE,
+    WIDTH,
+    Chart,
+    Nothing,
+    Rows,
+    base,
+    demo_note,
+    legend,
+    panels,
+    series_scale,
+    styled,
+)
 from inferkit.report.labels import (
     BATCH,
     THREADS,
@@ -44,7 +57,7 @@ def batch_sizes(runs: Sequence[Run]) -> Chart:
     lines = sorted({str(row["line"]) for row in rows}, key=lambda line: (len(line), line))
     x = alt.X("batch:O", title="images per batch", axis=alt.Axis(labelAngle=0))
     y = alt.Y("value:Q", title="images/s", scale=alt.Scale(zero=True))
-    colour = alt.Color("line:N", scale=series_scale(lines), title=None)
+    colour = alt.Color("line:N", scale=series_scale(lines), title=None, legend=legend(lines))
     plot = alt.Chart().properties(width=WIDTH, height=HEIGHT)
     alarm = alt.condition("datum.verdict == 'VALID'", alt.value(None), alt.value(ALARM))
     layers = [
@@ -52,9 +65,8 @@ def batch_sizes(runs: Sequence[Run]) -> Chart:
         plot.mark_rule(strokeWidth=2).encode(x=x, y="low:Q", y2="high:Q", color=colour),
         plot.mark_point(filled=True, size=60).encode(x=x, y=y, color=colour, stroke=alarm, tooltip=["text:N"]),
     ]
-    facet = alt.Facet("network:N", sort=networks, title=None, header=alt.Header(labelOrient="top", labelAnchor="start"))
-    chart = alt.layer(*layers).facet(facet=facet, columns=1, data=base(rows).data, spacing=12)
-    chart = chart.resolve_scale(y="independent")
+    rows = [row for network in networks for row in rows if row["network"] == network]
+    chart = panels(alt.layer(*layers), rows, "network").resolve_scale(y="independent")
     key = "line through the points: 95 % interval · outlined: not VALID"
     return styled(chart, "Which batch size and how many threads are best?", key, *left_out, demo_note(kept))
 
@@ -87,13 +99,13 @@ def energy(runs: Sequence[Run]) -> Chart:
         {
             "point": f"{network_text(run)} · {point_text(run, [BATCH, THREADS, RANKS, 'gpus'])}",
             "value": run.facts["images_per_joule"],
-            "text": f"{run.facts['images_per_joule']:.3g}" + ("" if run.verdict == "VALID" else f" · {run.verdict}"),
+            "note": f"{run.facts['images_per_joule']:.3g}" + ("" if run.verdict == "VALID" else f" · {run.verdict}"),
+            "verdict": run.verdict,
         }
         for run in kept
     ]
-    y = alt.Y("point:N", sort=[str(row["point"]) for row in rows], title=None)
+    lie = bars(rows, "point")
     x = alt.X("value:Q", title="images per joule of the GPUs", axis=alt.Axis(tickCount=6))
-    plot = base(rows).properties(width=WIDTH, height=alt.Step(22))
-    bars = plot.mark_bar(height=13, color="#009E73").encode(y=y, x=x)
-    notes = plot.mark_text(align="left", fontSize=11).encode(y=y, x=alt.value(WIDTH + 10), text="text:N")
-    return styled(alt.layer(bars, notes), "How many images does a joule infer?", left_out, demo_note(kept))
+    bar = alt.Chart().mark_bar(height=BAR, color="#009E73", **lie.below).encode(y=lie.y, x=x)
+    chart = alt.layer(bar, lie.words, data=base(lie.rows).data).properties(width=BARE, height=lie.step)
+    return styled(chart, "How many images does a joule infer?", left_out, demo_note(kept))

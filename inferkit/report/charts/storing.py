@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 
 from inferkit.records.run import Run
-from inferkit.report.charts.theme import WIDTH, Chart, Nothing, Rows, base, demo_note, series_scale, styled
+from inferkit.report.charts.theme import WIDTH, Chart, Nothing, Rows, demo_note, panels, series_scale, styled
 from inferkit.report.labels import interval_of, rate_text
 from inferkit.report.palette import INK
 from inferkit.report.storing import MISSING, Way, answer, here, ways
@@ -43,11 +43,11 @@ def jpeg_or_tensors(runs: Sequence[Run]) -> Chart:
         axis=alt.Axis(tickCount=8, format="~g", grid=False),
     )
     y = alt.Y("y:Q", title="images/s", scale=alt.Scale(zero=True))
-    legend = alt.Legend(columns=1, symbolType="stroke")
-    colour = alt.Color("way:N", scale=series_scale(names), title=None, legend=legend)
+    key = alt.Legend(columns=1, symbolType="stroke")
+    colour = alt.Color("way:N", scale=series_scale(names), title=None, legend=key)
     dashes = [DASHES[k % len(DASHES)] for k in range(len(names))]
-    dash = alt.StrokeDash("way:N", scale=alt.Scale(domain=names, range=dashes), title=None, legend=legend)
-    plot = alt.Chart().properties(width=WIDTH + 80, height=HEIGHT)
+    dash = alt.StrokeDash("way:N", scale=alt.Scale(domain=names, range=dashes), title=None, legend=key)
+    plot = alt.Chart().properties(width=WIDTH, height=HEIGHT)
     points = plot.transform_filter("datum.kind == 'measured'")
     rule = plot.transform_filter("datum.kind == 'here'")
     layers = [
@@ -61,18 +61,11 @@ def jpeg_or_tensors(runs: Sequence[Run]) -> Chart:
             x=x, y=y, color=colour, tooltip=["way:N", "text:N"]
         ),
     ]
-    facet = alt.Facet(
-        "network:N",
-        sort=list(found),
-        title=None,
-        header=alt.Header(labelOrient="top", labelAnchor="start", labelPadding=18),
-    )
-    chart = alt.layer(*layers).facet(facet=facet, columns=1, data=base(rows).data, spacing=12)
-    chart = chart.resolve_scale(x="independent", y="independent")
+    chart = panels(alt.layer(*layers), rows, "network", padding=18).resolve_scale(x="independent", y="independent")
     shown = [way.run for compared in found.values() for way in compared]
     told = [f"{network}: {answer(compared)}" for network, compared in found.items()]
-    key = "line: bandwidth ÷ bytes of an image, up to the ceiling of the rest · point: measured · rule: this storage"
-    return styled(chart, "Store JPEG or tensors?", *told, key, demo_note(shown))
+    how = "line: bandwidth ÷ bytes of an image, up to the ceiling of the rest · point: measured · rule: this storage"
+    return styled(chart, "Store JPEG or tensors?", *told, how, demo_note(shown))
 
 
 def _rows(network: str, compared: Sequence[Way]) -> Iterator[dict[str, Any]]:

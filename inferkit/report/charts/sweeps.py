@@ -5,7 +5,19 @@ from collections.abc import Sequence
 import altair as alt
 
 from inferkit.records.run import Run
-from inferkit.report.charts.theme import WIDTH, Chart, Drawn, Nothing, Rows, base, demo_note, series_scale, styled
+from inferkit.report.charts.theme import (
+    WIDTH,
+    Chart,
+    Drawn,
+    Nothing,
+    Rows,
+    base,
+    demo_note,
+    legend,
+    panels,
+    series_scale,
+    styled,
+)
 from inferkit.report.labels import (
     BATCH,
     DEVICE,
@@ -28,6 +40,7 @@ from inferkit.report.palette import ALARM, INK
 from inferkit.report.reference import normal_text
 from inferkit.units import bandwidth
 
+HEIGHT = 200
 _SHAPES = alt.Scale(domain=list(VERDICTS), range=["circle", "triangle-up", "cross"])
 # Vega's expressions have no binary prefixes; the sizes are those of buffers, so KiB and MiB are what people look for.
 _BINARY = (
@@ -48,19 +61,18 @@ def transfer_sweep(runs: Sequence[Run]) -> Chart:
     if len(sizes) < 2:
         return Nothing("copies by size: fewer than two sizes were measured")
     series = series_names(kept, MEMORY, (SIZE, DEVICE, GPU))
-    panels = [_panel(run) for run in kept]
+    ways = [_panel(run) for run in kept]
     rows = [
         {"size": run.point[SIZE], "series": name, "gpu": str(run.point.get(GPU, "")), "link": panel, **row}
-        for run, name, panel in zip(kept, series, panels, strict=True)
+        for run, name, panel in zip(kept, series, ways, strict=True)
         for row in (_outcome(run), *_peers(run), *_link_limit(run))
     ]
     # Decades of sizes need a tick each, but a long sweep has more sizes than room.
     axis = alt.Axis(labelExpr=_BINARY, values=sizes[:: -(-len(sizes) // 9)], labelOverlap="greedy")
     scale = alt.Scale(type="log", base=2, nice=False, padding=6)  # at the very edge a rounding loses the last tick
     x = alt.X("size:Q", title="bytes per copy (logarithmic)", scale=scale, axis=axis)
-    chart = _lines(rows, x, series, "host memory", WIDTH)
-    unique = list(dict.fromkeys(panels))
-    whole: Drawn = chart if len(unique) == 1 else _faceted(chart, rows, "link", unique, 1)
+    unique = list(dict.fromkeys(ways))
+    whole = _stacked(_lines(rows, x, series, "host memory"), rows, "link")
     where = unique[0] if len(unique) == 1 else ""
     normal = {normal_text(gpu_name(run), "h2d_pinned") for run in kept if link(run) != HOST_COPY}
     key = [*sorted(normal), _peer_key(rows, "what the link allows"), *_lacking(kept), *_flags(kept)]
@@ -96,16 +108,15 @@ def copy_matrix(runs: Sequence[Run]) -> Chart:
         for run in kept
         for value in [(run.measured.bytes_per_s if run.measured else None) or 0.0]
     ]
-    panels = list(dict.fromkeys(str(row["panel"]) for row in rows))
     gpus, nodes = (list(dict.fromkeys(str(row[axis]) for row in rows)) for axis in ("gpu", "node"))
-    plot = base(rows).properties(width=max(WIDTH + 40, 80 * len(nodes)), height=alt.Step(26))
+    plot = alt.Chart().properties(width=WIDTH, height=alt.Step(26))
     x = alt.X("node:O", sort=nodes, title=None, axis=alt.Axis(labelAngle=0, orient="top"))
     y = alt.Y("gpu:O", sort=gpus, title=None)
     colour = alt.Color("value:Q", scale=alt.Scale(range=["#F1F1F1", "#E69F00"], zero=True), legend=None)
     chart = alt.layer(
         plot.mark_rect(stroke="white").encode(x=x, y=y, color=colour), plot.mark_text().encode(x=x, y=y, text="text:N")
     )
-    whole: Drawn = chart if len(panels) == 1 else _faceted(chart, rows, "panel", panels, 1)
+    whole = _stacked(chart, rows, "panel")
     what = f"{axis_text(SIZE, kept[0].point[SIZE])}, {kept[0].point.get(MEMORY, '')} memory"
     demo = demo_note(kept)
     return styled(whole, "Which memory is near to which GPU? (GB/s)", what, demo)
@@ -132,16 +143,15 @@ def read_sweep(runs: Sequence[Run]) -> Chart:
     for run, name in zip(kept, series, strict=True):
         place = {"threads": run.point[THREADS], "panel": axis_text(BATCH, run.point.get(BATCH, "")), "series": name}
         rows += [{**place, **row} for row in (_outcome(run), *_peers(run))]
-    # By length first, so that batch size 64 stands before 128.
-    panels = sorted({str(row["panel"]) for row in rows}, key=lambda panel: (len(panel), panel))
+    rows.sort(key=lambda row: (len(str(row["panel"])), str(row["panel"])))  # batch size 64 stands before 128
     threads = sorted({int(run.point[THREADS]) for run in kept})
     x = alt.X(
         "threads:O", title="reader threads", sort=threads, scale=alt.Scale(type="band"), axis=alt.Axis(labelAngle=0)
     )
-    chart = _lines(rows, x, series, "reader", WIDTH if len(panels) == 1 else 250)
-    whole: Drawn = chart if len(panels) == 1 else _faceted(chart, rows, "panel", panels, 2)
+    names = {str(row["panel"]) for row in rows}
+    whole = _stacked(_lines(rows, x, series, "reader"), rows, "panel")
     heading = "How many threads does reading need?"
-    single = "" if len(panels) > 1 else panels[0]
+    single = "" if len(names) > 1 else names.pop()
     return styled(
         whole, heading, single, _peer_key(rows, "the device's ceiling"), left_out, *_lacking(kept), *_flags(kept)
     )
@@ -176,16 +186,16 @@ def _outcome(run: Run) -> dict[str, object]:
     return {"value": (value or 0.0) / 1e9, "verdict": run.verdict, "peer": False}
 
 
-def _lines(rows: Rows, x: alt.X, series: Sequence[str], legend: str, width: int) -> alt.LayerChart:
+def _lines(rows: Rows, x: alt.X, series: Sequence[str], about: str) -> alt.LayerChart:
     y = alt.Y("value:Q", title="bandwidth (GB/s)", scale=alt.Scale(zero=True))
     colour = alt.Color(
         "series:N",
         scale=series_scale(series),
-        title=legend,
-        legend=alt.Legend(columns=4, symbolStrokeWidth=0),
+        title=about,
+        legend=legend(set(series), symbolStrokeWidth=0),
     )
     shape = alt.Shape("verdict:N", scale=_SHAPES, legend=None)
-    plot = base(rows).properties(width=width, height=260 if width == WIDTH else 180)
+    plot = alt.Chart().properties(width=WIDTH, height=HEIGHT)
     own = plot.transform_filter("!datum.peer && isValid(datum.value)")
     alarm = alt.condition("datum.verdict == 'VALID'", alt.value(None), alt.value(ALARM))
     layers = [
@@ -203,12 +213,11 @@ def _lines(rows: Rows, x: alt.X, series: Sequence[str], legend: str, width: int)
     return alt.layer(*layers)
 
 
-def _faceted(chart: alt.LayerChart, rows: Rows, field: str, order: Sequence[str], columns: int) -> alt.FacetChart:
-    header = alt.Header(labelAnchor="start", labelOrient="top")
-    facet = alt.Facet(f"{field}:N", sort=list(order), title=None, header=header)
-    bare = chart.copy(deep=False)
-    bare.data = alt.Undefined  # a layer with data of its own would show every panel's rows in each panel
-    return bare.facet(facet=facet, columns=columns, data=base(rows).data)
+def _stacked(plot: alt.LayerChart, rows: Rows, field: str) -> Drawn:
+    """Return a panel for each value of a field; where there is one value, the plot alone."""
+    if len({row[field] for row in rows}) > 1:
+        return panels(plot, rows, field)
+    return plot.properties(data=base(rows).data)
 
 
 def _flags(runs: Sequence[Run]) -> list[str]:

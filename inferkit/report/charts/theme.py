@@ -20,12 +20,17 @@ class Nothing(NamedTuple):
 Drawn = alt.Chart | alt.LayerChart | alt.FacetChart | alt.VConcatChart
 Chart = Drawn | Nothing
 Rows = list[dict[str, Any]]
-WIDTH = 400
-"""Width of a plot in pixels without its axes: with labels and legend 600 to 800."""
-LETTERS = 96
-"""Letters in a line of a subtitle: about as wide as a plot with its labels."""
-LONGEST = 600
-"""Pixels of a label at the most, about 100 letters: a name grows the chart before it is cut."""
+WIDEST = 450
+"""Pixels of a chart at the most: what JupyterLab leaves beside cell and menu in a window of 600."""
+WIDTH = 370
+"""Width of a plot in pixels; with its axis it is no wider than a chart may be."""
+BARE, NOTED = 415, 250
+"""Widths of a plot without labels to its left, and of one with words to its right as well."""
+LETTERS, HEADING, TITLE = 72, 60, 54
+"""Letters in a line of words, of a panel's heading and of a title: no wider than a chart."""
+LINE = 14
+"""Pixels of a line of words."""
+_SPLIT = r"split(datum.label, '\n')"
 
 
 def base(rows: Rows) -> alt.Chart:
@@ -46,11 +51,46 @@ def series_scale(names: Iterable[str], *, plain: Iterable[str] = ()) -> alt.Scal
     return alt.Scale(domain=order + dark, range=colours + [INK] * len(dark))
 
 
+def folded(text: str, letters: int = LETTERS) -> list[str]:
+    """Return words in lines that are no wider than a chart."""
+    return textwrap.wrap(text, letters)
+
+
+def panels(plot: alt.Chart | alt.LayerChart, rows: Rows, field: str = "panel", *, padding: int = 4) -> Any:
+    """Stack one plot per value of a field, each under its heading, which is folded.
+
+    Parameters
+    ----------
+    plot
+        Without data of its own: a layer that has some would show every panel's rows in each panel.
+    rows
+        All rows, in the order of the panels.
+    padding
+        Pixels between a heading and its plot.
+    """
+
+    def heading(row: dict[str, Any]) -> str:
+        return "\n".join(part for line in str(row[field]).split("\n") for part in folded(line, HEADING))
+
+    named = [{**row, field: heading(row)} for row in rows]
+    header = alt.Header(labelOrient="top", labelAnchor="start", labelAngle=0, labelPadding=padding, labelExpr=_SPLIT)
+    order = list(dict.fromkeys(row[field] for row in named))
+    facet = alt.Facet(f"{field}:N", sort=order, header=header, title=None)
+    return plot.facet(facet=facet, columns=1, data=base(named).data, spacing=LINE)
+
+
+def legend(names: Iterable[str], **options: Any) -> alt.Legend:
+    """Return a legend of as many columns as names fit beside each other."""
+    longest = max(map(len, names), default=1)
+    return alt.Legend(columns=max(1, LETTERS // (longest + 5)), **options)
+
+
 def styled(chart: Drawn, heading: str, *subtitle: str) -> Drawn:
     """Give a finished chart its title (the question that it answers), its alternative text and the common look."""
-    lines = [part for line in subtitle if line for part in textwrap.wrap(line, LETTERS)]
+    lines = [part for line in subtitle if line for part in folded(line)]
+    words = folded(heading, TITLE)
     title = alt.TitleParams(
-        heading,
+        words if len(words) > 1 else heading,
         subtitle=lines,
         anchor="start",
         fontSize=14,
@@ -74,16 +114,16 @@ def look() -> dict[str, Any]:
     return {
         "background": "white",
         "view": {"stroke": None},
-        "axis": {"titleFontWeight": 600, "labelLimit": LONGEST, **words, **lines},
+        "axis": {"titleFontWeight": 600, "labelLimit": WIDEST, **words, **lines},
         "axisX": {"labelFlush": False, "labelOverlap": "greedy", "labelSeparation": 6},
         "text": {"color": INK},
         "rule": {"color": INK},
         # Vega-Lite's own marks are translucent, which mixes the stages' colours with what lies below.
         "point": {"opacity": 1},
         "tick": {"opacity": 1},
-        "legend": {"labelLimit": WIDTH, "titleLimit": WIDTH, "orient": "bottom", **words},
+        "legend": {"labelLimit": WIDTH - 20, "titleLimit": WIDTH, "orient": "bottom", **words},
         "title": {"color": INK, "subtitleColor": GREY},
-        "header": {"labelFontWeight": 600, "labelLimit": 2 * LONGEST, "labelColor": INK, "labelFontSize": 11},
+        "header": {"labelFontWeight": 600, "labelLimit": WIDEST, "labelColor": INK, "labelFontSize": 11},
     }
 
 

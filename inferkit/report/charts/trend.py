@@ -8,7 +8,7 @@ import altair as alt
 
 from inferkit.records.notebooks import Stored
 from inferkit.records.run import Run
-from inferkit.report.charts.theme import WIDTH, Chart, Nothing, Rows, base, demo_note, series_scale, styled
+from inferkit.report.charts.theme import WIDTH, Chart, Nothing, Rows, demo_note, legend, panels, series_scale, styled
 from inferkit.report.store import rows
 from inferkit.report.trend import NOTHING, Line, trends
 
@@ -29,17 +29,21 @@ def trend(runs: Sequence[Run], *, since: datetime | None = None) -> Chart:
         return Nothing(NOTHING)
     dots = [row for line in lines for row in _dots(line)]
     # Dates are drawn in the zone of whoever looks unless the scale is of UTC.
-    x = alt.X("date:T", scale=alt.Scale(type="utc"), title="date (UTC)", axis=alt.Axis(format="%Y-%m-%d", tickCount=5))
+    x = alt.X(
+        "date:T",
+        scale=alt.Scale(type="utc"),
+        title="date (UTC)",
+        axis=alt.Axis(format="%Y-%m-%d", tickCount=4, labelFlush=True),
+    )
     y = alt.Y("value:Q", title="images/s", scale=alt.Scale(zero=False))
-    colour = alt.Color("storage:N", scale=series_scale(line.label for line in lines), title=None)
+    names = [line.label for line in lines]
+    colour = alt.Color("storage:N", scale=series_scale(names), title=None, legend=legend(names))
     plot = alt.Chart().properties(width=WIDTH, height=HEIGHT)
     layers = [
         plot.mark_rule(strokeWidth=1.5).encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=colour),
         plot.mark_line(strokeWidth=2, point=True).encode(x=x, y=y, color=colour),
     ]
-    header = alt.Header(labelOrient="top", labelAnchor="start", labelAngle=0, labelPadding=4)
-    facet = alt.Facet("panel:N", sort=list(dict.fromkeys(line.network for line in lines)), header=header, title=None)
-    chart = alt.layer(*layers).facet(facet=facet, columns=1, data=base(dots).data).resolve_scale(y="independent")
+    chart = panels(alt.layer(*layers), dots).resolve_scale(y="independent")
     return styled(chart, "Did a storage become slower?", "upright lines: 95 %", demo_note(runs))
 
 

@@ -1,18 +1,22 @@
 """Weak scaling, strong scaling, exploration and the winner, from records."""
 
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from inferkit.machine.placement import place_ranks
-from inferkit.machine.topology import Topology, topology
+from inferkit.machine.topology import Core, Topology, topology
 from inferkit.records.figures import Figure
+from inferkit.records.place import Place, Placement
 from inferkit.records.run import Run
 from inferkit.report.charts.placement import IDLE, placement_chart
 from inferkit.report.charts.scaling import scaling, speedup
+from inferkit.report.charts.theme import WIDEST
 from inferkit.report.conclusion import conclude
-from inferkit.report.display import png
+from inferkit.report.display import SCALE, png
 from inferkit.report.scaling import Gain, exploration, setting, strong_scaling, weak_scaling, winners, workers
 from tests.machines import dgx
 from tests.report.charts.test_pipeline import rows_of
@@ -186,3 +190,10 @@ def test_unknown_nodes_are_drawn_as_unknown(tmp_path: Any) -> None:
     lanes = {row["lane"] for row in rows_of(spec_of(placement_chart([plan], server)))}
     assert "node unknown: GPUs" in lanes
     assert "no ranks are planned" in why(placement_chart([plan], Topology()))
+
+
+def test_a_machine_of_many_cores_is_drawn_in_lines_of_a_few() -> None:
+    found = Topology(cores=tuple(Core(cpus=(k, k + 192), node=k // 96) for k in range(192)))
+    spec = spec_of(placement_chart([Placement(places=(Place(cpus=(0, 1)),))], found))
+    assert len({row["text"] for row in rows_of(spec)}) == 192
+    assert Image.open(BytesIO(png(spec))).width <= WIDEST * SCALE

@@ -10,7 +10,7 @@ from PIL import Image
 
 from inferkit.records.figures import Figure
 from inferkit.report.charts import CHARTS
-from inferkit.report.charts.theme import Nothing
+from inferkit.report.charts.theme import WIDEST, Nothing
 from inferkit.report.display import APART, COLOURS, SCALE, png
 from inferkit.report.labels import interval_of
 from inferkit.report.palette import STAGE_COLOURS
@@ -92,10 +92,12 @@ def test_a_name_in_the_heading_of_its_bars_is_not_repeated_beside_each(make_run:
     assert labels == {"batch size 8"}
 
 
-def test_the_answers_picture_is_narrow_enough_to_be_read_beside_a_window(make_run: MakeRun) -> None:
-    """What a point is and what was found of it are two lines, else the longest point shrinks all letters."""
-    point = {"engine": "tensorrt", "model": "mobilenet_v3_large", "precision": "float16", "reader": "nvjpeg-direct"}
-    run = make_run(45_527, point=point | {"batch_size": 256, "threads": 16, "device": "cuda"})
-    spec = spec_of(CHARTS["ceilings"]([run]))
-    assert {len(row["panel"].split("\n")) for row in rows_of(spec)} == {2}
-    assert Image.open(BytesIO(png(spec))).width <= 700 * SCALE
+LONG = "/somewhere/a_network_whose_name_somebody_made_as_long_as_a_whole_sentence_with_a_reason.onnx"
+AXES: dict[str, Any] = {"engine": "tensorrt", "model": LONG, "precision": "float16"}
+
+
+@pytest.mark.parametrize("name", sorted(CHARTS.keys() - {"comparison"}))
+def test_no_name_makes_a_chart_wider_than_a_narrow_window(name: str, drawn: dict[str, Any]) -> None:
+    """A window of 600 pixels leaves no more; in a wider chart JupyterLab would cut its right edge off."""
+    runs = [run.model_copy(update={"point": run.point | AXES, "storage": LONG}) for run in drawn[name]]
+    assert Image.open(BytesIO(png(spec_of(CHARTS[name](runs))))).width <= WIDEST * SCALE
