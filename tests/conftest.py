@@ -30,7 +30,6 @@ if importlib.util.find_spec("hypothesis"):
     settings.load_profile("inferkit")
 
 
-
 def pytest_collection_finish() -> None:
     """Do once what each copy of this process would do anew: commands look at storage in one (machine/watched.py)."""
     for model in NOTEBOOKS.values():
