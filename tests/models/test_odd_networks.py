@@ -30,7 +30,9 @@ from tests.models.odd_networks import (
     UNKNOWN_OPERATOR,
     WEIGHT,
     expected,
+    image,
     network,
+    scores,
     weight,
 )
 from tests.models.onnx_fuzz import Trials, mutated, seeds
@@ -124,6 +126,17 @@ class TestApart:
         path = tmp_path / "none.onnx"
         path.write_bytes(network(outputs=[]).SerializeToString())
         with pytest.raises(ModelError, match=r"none.onnx: graph 'odd' has no output"):
+            model_path(str(path), shape=SHAPE)
+
+    def test_what_its_libraries_stumble_over_is_told_with_the_file(self, tmp_path: Path) -> None:
+        path = tmp_path / "odd.onnx"
+        content = network().SerializeToString()
+        path.write_bytes(content.replace(b"image", b"ima\xe7e"))
+        with pytest.raises(ModelError, match=r"odd.onnx: a name in it is not text in UTF-8"):
+            model_path(str(path), shape=SHAPE)
+        huge = network(inputs=[image((2**40, *SHAPE))], outputs=[scores((), TensorProto.STRING)])  # it stays fixed
+        path.write_bytes(huge.SerializeToString())
+        with pytest.raises(ModelError, match=r"odd.onnx: .*more memory than there is"):
             model_path(str(path), shape=SHAPE)
 
     def test_an_operator_that_nobody_has_is_kept_for_engines_that_may_have_it(self, tmp_path: Path) -> None:
