@@ -62,10 +62,12 @@ class PrimaryContext:
             self._holders -= 1
             if not self._holders:
                 context, self._context = self._context, None
-                with explained(f"ending the context of GPU {self._gpu}"):
+                doing = f"ending the context of GPU {self._gpu}"
+                with explained(doing):
                     context.push()
                     context.detach()
-                bindings.cuCtxPopCurrent()  # PyCUDA forgets it, but CUDA leaves an ended context on the thread's stack
+                    # PyCUDA forgets it, but CUDA leaves an ended context on the thread's stack.
+                    checked(bindings.cuCtxPopCurrent(), doing)
 
     def pushed(self, doing: str) -> AbstractContextManager[None]:
         """Make the context current on this thread for a while; where it is already, that costs nothing.

@@ -19,9 +19,19 @@ from inferkit.records.params import MakeDataset
 from inferkit.records.run import Run
 from tests.stand_in_gpu import Environment, stand_in_gpu
 
+pytestmark = pytest.mark.timeout(900)  # the slow ones, on a machine that is busy
+
 TINY = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 1, "device": "cuda"}
 CLEANING = {"cuEventDestroy", "cuStreamDestroy", "cuMemFree", "cuDevicePrimaryCtxRelease"}
 """Where a failure is PyCUDA's to tell, on standard error: nothing is measured any more."""
+REFUSED = {
+    "cuMemHostUnregister": {"pages"},
+    "cuDevicePrimaryCtxRelease": {"contexts"},
+    "cuCtxPushCurrent": {"contexts"},
+    "cuCtxPopCurrent": {"contexts"},
+}
+"""What is left where giving it back is refused, or entering the context for that."""
+OUT_OF_MEMORY, DEVICE_UNAVAILABLE = 2, 46
 AFTER_ALL = CLEANING | {"cuStreamSynchronize"}
 """What is called when everything that was measured has been waited for."""
 
@@ -76,7 +86,9 @@ def sweep(request: pytest.FixtureRequest, gpu: Environment, in_memory: Path) -> 
 def test_every_call_that_fails_is_a_named_error(sweep: Swept) -> None:
     assert len({each["fault"][0] for each in sweep.failed()}) >= 27  # all that a run calls
     for each in sweep.failed():
-        if each["kind"] or each["fault"][0] not in AFTER_ALL:
+        function, _, code, stays = each["fault"]
+        tried_again = function == "cuMemAlloc" and code == OUT_OF_MEMORY and not stays  # PyCUDA frees what it can
+        if each["kind"] or not (function in AFTER_ALL or tried_again):
             assert each["kind"] in {"DeviceError", "NoDeviceError"}, each
             error, doing, what_to_do = each["message"].split(": ", 2)
             assert error == each["error"], each
@@ -95,7 +107,9 @@ def test_what_failed_while_the_gpu_was_opened_is_told_as_such(sweep: Swept) -> N
     for each in sweep.failed():
         function, nth, code, _ = each["fault"]
         if function in opening and nth == 1:
-            assert each["kind"] == ("DeviceError" if code in {2, 46} else "NoDeviceError"), each
+            assert each["kind"] == (
+                "DeviceError" if code in {OUT_OF_MEMORY, DEVICE_UNAVAILABLE} else "NoDeviceError"
+            ), each
 
 
 def test_nothing_of_ours_is_left(sweep: Swept) -> None:
@@ -103,7 +117,7 @@ def test_nothing_of_ours_is_left(sweep: Swept) -> None:
     for each in sweep.told:
         function, _, _, stays = each["fault"]
         left = {kind for kind in each["left"] if not kind.startswith("ended")}
-        allowed = {"cuMemHostUnregister": {"pages"}, "cuDevicePrimaryCtxRelease": {"contexts"}}.get(function, set())
+        allowed = REFUSED.get(function, set())
         if stays:  # nothing can be given back to a GPU that is lost
             allowed = {"contexts", "streams", "events", "memory", "pages"}
         assert left <= allowed, each

@@ -175,18 +175,18 @@ int stand_in_alive(int kind) {
 /* How many of them ended with the last context, instead of before it. */
 int stand_in_ended(int kind) { return ended[kind]; }
 
-/* Forget everything that is alive. */
-void stand_in_forget(void) {
-    for (int kind = 0; kind < KINDS; kind++)
-        for (ended[kind] = 0; alive[kind];) forget(kind, alive[kind]->address);
-}
-
 /* ---- devices and contexts ---- */
 
 #define STACK 16
 static __thread void *stack[STACK];
 static __thread int depth;
 static char contexts[8];
+
+/* Forget everything that is alive, and what is current on this thread. */
+void stand_in_forget(void) {
+    for (int kind = depth = 0; kind < KINDS; kind++)
+        for (ended[kind] = 0; alive[kind];) forget(kind, alive[kind]->address);
+}
 
 static int gpus(void) { return (int)number("STAND_IN_GPUS", 1); }
 
@@ -418,6 +418,11 @@ CUresult cuMemcpyDtoHAsync_v2(void *target, CUdeviceptr source, size_t nbytes, v
     return copied(target, (void *)source, nbytes, stream);
 }
 
+CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr target, CUdeviceptr source, size_t nbytes, void *stream) {
+    ENTER("cuMemcpyDtoDAsync");
+    return copied((void *)target, (void *)source, nbytes, stream);
+}
+
 CUresult cuMemsetD8Async(CUdeviceptr target, unsigned char value, size_t nbytes, void *stream) {
     ENTER("cuMemsetD8Async");
     OF(STREAMS, stream);
@@ -500,7 +505,7 @@ LACKS(cuLinkAddFile_v2) LACKS(cuLinkComplete) LACKS(cuLinkCreate_v2) LACKS(cuLin
 LACKS(cuMemAllocPitch_v2) LACKS(cuMemFreeHost) LACKS(cuMemGetAddressRange_v2) LACKS(cuMemHostAlloc)
 LACKS(cuMemHostGetDevicePointer_v2) LACKS(cuMemHostGetFlags) LACKS(cuMemcpy2DAsync_v2) LACKS(cuMemcpy2DUnaligned_v2)
 LACKS(cuMemcpy2D_v2) LACKS(cuMemcpy3DAsync_v2) LACKS(cuMemcpy3DPeer) LACKS(cuMemcpy3DPeerAsync) LACKS(cuMemcpy3D_v2)
-LACKS(cuMemcpyAtoA_v2) LACKS(cuMemcpyAtoD_v2) LACKS(cuMemcpyAtoH_v2) LACKS(cuMemcpyDtoA_v2) LACKS(cuMemcpyDtoDAsync_v2)
+LACKS(cuMemcpyAtoA_v2) LACKS(cuMemcpyAtoD_v2) LACKS(cuMemcpyAtoH_v2) LACKS(cuMemcpyDtoA_v2)
 LACKS(cuMemcpyDtoD_v2) LACKS(cuMemcpyDtoH_v2) LACKS(cuMemcpyHtoA_v2) LACKS(cuMemcpyHtoD_v2) LACKS(cuMemcpyPeer)
 LACKS(cuMemcpyPeerAsync) LACKS(cuMemsetD16Async) LACKS(cuMemsetD16_v2) LACKS(cuMemsetD2D16Async) LACKS(cuMemsetD2D16_v2)
 LACKS(cuMemsetD2D32Async) LACKS(cuMemsetD2D32_v2) LACKS(cuMemsetD2D8Async) LACKS(cuMemsetD2D8_v2) LACKS(cuMemsetD32Async)

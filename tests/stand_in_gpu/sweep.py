@@ -50,7 +50,7 @@ class Fault(NamedTuple):
 
 
 def jobs(folder: str) -> dict[str, Job]:
-    """Return what is run: every kind of memory, and readers with and without threads."""
+    """Return what is run: every kind of memory and direction, and readers with and without threads."""
     null = InferOptions(engine="null")
     found: dict[str, Job] = {
         f"copy {direction} {memory}": CopyJob(
@@ -58,7 +58,7 @@ def jobs(folder: str) -> dict[str, Job]:
         )
         for direction, memory in (("in", "pinned"), ("both", "mapped"), ("out", "pageable"))
     }
-    for reader in ("buffered", "mapped", "memory"):
+    for reader in ("buffered", "mapped"):
         reading = ReadOptions(
             reader=reader, folder=folder, dtype="uint8", shape=SHAPE, threads=2, batch_size=8, verify_batches=2
         )

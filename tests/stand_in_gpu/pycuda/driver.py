@@ -4,6 +4,7 @@ A context that is current belongs to a thread's stack; a thread that ends with o
 a context is freed under it, by the last reference, and a failure of that is a line on standard error.
 """
 
+import gc
 import os
 import sys
 import threading
@@ -213,7 +214,10 @@ def mem_get_info() -> tuple[int, int]:
 
 def mem_alloc(nbytes: int) -> DeviceAllocation:
     current()
-    return DeviceAllocation(_call("cuMemAlloc", nbytes))
+    error, address = cu.cuMemAlloc(nbytes)
+    if error == cu.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
+        gc.collect()  # and try again
+    return DeviceAllocation(_call("cuMemAlloc", nbytes) if error else address)
 
 
 def memset_d8_async(target: int, value: int, nbytes: int, stream: Stream) -> None:
