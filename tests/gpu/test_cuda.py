@@ -255,7 +255,7 @@ def test_device_may_be_opened_and_closed_in_a_thread_that_ends(cuda: type["CudaD
 def test_errors_say_what_there_is(device: "CudaDevice") -> None:
     with pytest.raises(DeviceError, match=r"no GPU 99: CUDA shows \d"):
         open_device("cuda", 99)
-    with pytest.raises(DeviceError, match=r"cuMemAlloc failed.*allocating .*TiB on the GPU, where .* are free"):
+    with pytest.raises(DeviceError, match=r"CUDA_ERROR_OUT_OF_MEMORY: allocating .*TiB on the GPU, where .* are free"):
         device.slot(2**44)
     with pytest.raises(DeviceError, match="does not fit a slot"):
         device.copy_in(segments_of(4096, (0, 11)), device.slot(10))
