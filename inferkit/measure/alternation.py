@@ -49,7 +49,8 @@ def between_ceilings(
     remarks: list[str] = []
     while True:
         run = run_of(plan, point, outcome, alone, shared=shared, facts={"ceilings_again": told} if told else {})
-        lowest = predict(run.ceilings, alone)[0]  # also where it is not called the bottleneck
+        # Also where it is not called the bottleneck; nothing where a ceiling is lacking.
+        lowest = predict(run.ceilings, alone)[0] if run.predicted else None
         if _over(run) and lowest in MODELLED and shared:
             shared = False  # what an image takes alone, it need not take beside others
             continue

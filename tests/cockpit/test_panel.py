@@ -115,7 +115,7 @@ def test_a_cell_that_is_run_again_shows_the_form_and_what_was_found(monkeypatch:
     monkeypatch.setattr("inferkit.cockpit.panel.attended", lambda: True)
     monkeypatch.setattr("inferkit.cockpit.panel._shown", [])
     shown: list[Cockpit] = []
-    monkeypatch.setattr(Cockpit, "show", shown.append)
+    monkeypatch.setattr(Cockpit, "show", lambda each: shown.append(each))
     panel.cockpit()
     panel.cockpit()
     assert shown[0] is shown[1]

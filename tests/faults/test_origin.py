@@ -119,9 +119,10 @@ def test_mapped_files_that_are_cold(disk: Path) -> None:
     made(disk, 64)
     values = {"data": str(disk), "warmup_s": 0.05, "duration_s": 0.05, "repeats": 1, "batch_sizes": [8]}
     values |= {"readers": ["mapped"], "device": "cpu", "engines": ["null"], "earlier": str(disk)}
-    read, _, run = measure(plan(SingleProcess.check(values | {"source": "memory"})))
+    read, copy, run = measure(plan(SingleProcess.check(values | {"source": "memory"})))
     assert (read.measure, read.point["reader"], read.point["cold"]) == ("read", "buffered", True)
-    assert {"copy"} <= set(run.ceilings) - {"cpu"} <= {"read", "copy"}  # most was read again, from memory
+    assert set(run.ceilings) - {"cpu"} <= {"read", "copy"}  # most was read again, from memory
+    assert ("copy" in run.ceilings) == (copy.verdict == "VALID")  # else the machine was noisy
     assert any("of the pages were not in memory" in text for text in [*run.reasons, *run.warnings]), run
 
 

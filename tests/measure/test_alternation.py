@@ -150,6 +150,17 @@ def test_every_ceiling_that_a_prediction_comes_to_rest_on_is_measured_again(plan
     assert run.predicted.images_per_s == pytest.approx(110)
 
 
+def test_where_nothing_can_be_predicted_no_ceiling_is_measured_again(planned: Plan) -> None:
+    read, copy, pipeline = planned.points
+    noisy = run_of(planned, read, outcome(100, half_width=0.6), {})
+    assert noisy.verdict == "INVALID"
+    nearest = {read.key: noisy, copy.key: run_of(planned, copy, outcome(90), {})}
+    run = between_ceilings(planned, pipeline, outcome(99), nearest, lambda _: pytest.fail("measured again"))
+    assert (run.verdict, run.predicted, run.ceilings.keys()) == ("VALID", None, {"copy"})
+    assert run.warnings == ["no prediction: reading alone had no VALID figure: see its record"]
+    assert "ceilings_again" not in run.facts
+
+
 def test_what_is_not_called_the_bottleneck_is_measured_again_as_well(measured: Measure) -> None:
     idle = outcome(200).model_copy(update={"stages": {"copy": Stage(images_per_s=900, busy=0.2)}})
     run = measured(idle, 100, outcome(101))

@@ -1,5 +1,7 @@
 """What a Run is made of, beyond what its ranks measured."""
 
+from typing import Any
+
 import pytest
 
 from inferkit.measure.recording import run_of
@@ -18,7 +20,7 @@ STEADY = Outcome(
 )
 
 
-NOISE = {"verdict": "INVALID", "reasons": [f"{UNSTEADY}: ± 60 %"]}
+NOISE: dict[str, Any] = {"verdict": "INVALID", "reasons": [f"{UNSTEADY}: ± 60 %"]}
 
 
 def pipeline_beside(**ceilings: Run) -> Run:

@@ -50,7 +50,8 @@ def bars(rows: Rows, name: str) -> Bars:
     worded = [{**row, "text": "\n".join(folded(_text(row, name)))} for row in rows]
     lines = max((row["text"].count("\n") + 1 for row in worded), default=1)
     names = list(dict.fromkeys(str(row[name]) for row in rows))
-    y, top = (alt.Y(f"{name}:N", sort=names, axis=None, **place) for place in ({}, {"bandPosition": 0}))
+    y = alt.Y(f"{name}:N", sort=names, axis=None)
+    top = alt.Y(f"{name}:N", sort=names, axis=None, bandPosition=0)
     text = alt.Chart().mark_text(align="left", baseline="top", fontSize=11, lineBreak="\n", lineHeight=LINE)
     words = text.encode(y=top, x=alt.value(0), text="text:N", color=_ALARM)
     return Bars(worded, y, {"yOffset": lines * LINE / 2}, words, alt.Step(lines * LINE + BAR + GAP))

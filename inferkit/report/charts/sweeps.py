@@ -217,7 +217,8 @@ def _stacked(plot: alt.LayerChart, rows: Rows, field: str) -> Drawn:
     """Return a panel for each value of a field; where there is one value, the plot alone."""
     if len({row[field] for row in rows}) > 1:
         return panels(plot, rows, field)
-    return plot.properties(data=base(rows).data)
+    alone: alt.LayerChart = plot.properties(data=base(rows).data)
+    return alone
 
 
 def _flags(runs: Sequence[Run]) -> list[str]:

@@ -56,7 +56,7 @@ def folded(text: str, letters: int = LETTERS) -> list[str]:
     return textwrap.wrap(text, letters)
 
 
-def panels(plot: alt.Chart | alt.LayerChart, rows: Rows, field: str = "panel", *, padding: int = 4) -> Any:
+def panels(plot: alt.Chart | alt.LayerChart, rows: Rows, field: str = "panel", *, padding: int = 4) -> alt.FacetChart:
     """Stack one plot per value of a field, each under its heading, which is folded.
 
     Parameters
@@ -76,7 +76,8 @@ def panels(plot: alt.Chart | alt.LayerChart, rows: Rows, field: str = "panel", *
     header = alt.Header(labelOrient="top", labelAnchor="start", labelAngle=0, labelPadding=padding, labelExpr=_SPLIT)
     order = list(dict.fromkeys(row[field] for row in named))
     facet = alt.Facet(f"{field}:N", sort=order, header=header, title=None)
-    return plot.facet(facet=facet, columns=1, data=base(named).data, spacing=LINE)
+    made: alt.FacetChart = plot.facet(facet=facet, columns=1, data=base(named).data, spacing=LINE)
+    return made
 
 
 def legend(names: Iterable[str], **options: Any) -> alt.Legend:

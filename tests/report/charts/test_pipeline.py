@@ -1,6 +1,7 @@
 import base64
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -409,11 +410,12 @@ def test_no_name_is_cut_where_there_is_room(make_run: MakeRun) -> None:
     for chart in (CHARTS["throughput"], CHARTS["ceilings"]):
         svg = vl_convert.vegalite_to_svg(spec_of(chart(runs)), vl_version="5.20", allowed_base_urls=[])
         assert "…" not in svg
-        assert all(name in svg for name in names)
+        words = re.sub(r"<[^>]+>|\s", "", svg)  # a name that is longer than a line goes on in the next
+        assert all(name in words for name in names)
 
 
 def test_a_network_without_any_figure_has_no_panel_and_is_named(make_run: MakeRun, failed: Run) -> None:
-    nothing = {"ceilings": {}, "predicted": None, "measured": None}
+    nothing: dict[str, Any] = {"ceilings": {}, "predicted": None, "measured": None}
     good = make_run(58, point={"engine": "null", "model": "", "precision": ""})
     bad = failed.model_copy(update={**nothing, "point": {"engine": "onnx", "model": "resnet50"}})
     spec = spec_of(CHARTS["throughput"]([good, bad]))
