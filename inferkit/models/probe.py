@@ -1,5 +1,6 @@
 """A network tried in ONNX Runtime before it is measured: what comes out, whether that is one result for each image."""
 
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,8 @@ RUNTIME_ERRORS = (
 """ONNX Runtime's own exceptions derive from Exception alone."""
 IMAGES = 2
 """Where the network takes any number."""
+MOST_BYTES = 1 << 38
+"""Of an input: more than any GPU holds."""
 
 
 class Probe(NamedTuple):
@@ -109,6 +112,11 @@ def _run(model: onnx.ModelProto, batch: int) -> list[Any]:
     value = model.graph.input[0]
     sizes = [size for size in dimensions(value)[1:] if isinstance(size, int)]
     dtype = np.uint8 if value.type.tensor_type.elem_type == TensorProto.UINT8 else np.float32
+    if (nbytes := prod((batch, *sizes)) * np.dtype(dtype).itemsize) > MOST_BYTES:
+        message = (
+            f"its input of {batch:,} × {sizes} takes {nbytes:,} bytes, more than a GPU has: export a smaller batch"
+        )
+        raise ModelError(message)
     images = np.zeros((batch, *sizes), dtype)
     options = ort.SessionOptions()
     options.log_severity_level = 4  # the error says what goes wrong
