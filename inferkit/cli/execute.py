@@ -3,21 +3,13 @@
 The executed notebooks are the result; what this module knows of them it reads back from their records.
 """
 
-import os
-import shutil
-import signal
 import sqlite3
-import stat
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from tempfile import NamedTemporaryFile, TemporaryDirectory, gettempdir
-from time import monotonic, sleep
-from types import FrameType
+from time import monotonic
 from typing import Any
 
 import nbformat
@@ -30,6 +22,8 @@ from papermill.exceptions import PapermillExecutionError
 from inferkit.cli.configure import Configuration
 from inferkit.cli.feed import Feed
 from inferkit.cli.kernel import OwnKernelClient
+from inferkit.cli.relay import Relay
+from inferkit.cli.sockets import folder_for_sockets
 from inferkit.cli.whole import NOTEBOOKS as WRITTEN
 from inferkit.errors import ParameterError, RankError, RecordError
 from inferkit.files import say_once
@@ -47,15 +41,7 @@ from inferkit.records.run import Run
 Hear = Callable[[Mapping[str, Any]], None]
 """Is given all that a notebook's cells display, by MIME type."""
 ENGINE = "inferkit"
-LONGEST_FOLDER = 48
-"""Characters of the folder for sockets: with the names below it, no more than the 107 of a socket's path."""
-ROOM_BYTES = 1 << 16
-"""A kernel's connection file and its profile of IPython take a part of this."""
 MOST_A_SECOND = 1000
-LOST_S = 5.0
-"""A kernel that was interrupted and then has nothing to do for so long has lost the cell that it was given."""
-KILLED_AFTER = 3
-"""Interrupts until a kernel that does not answer is killed."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +125,7 @@ def execute_notebook(
     """
     error = ""
     heard: list[Json] = []
-    relay = _Relay()
+    relay = Relay()
     try:
         with relay.installed():
             papermill.execute_notebook(
@@ -198,81 +184,6 @@ def _hear(notebook: str, sink: Sink | None, feed: Feed | None, heard: list[Json]
         feed.output(notebook, data)
 
 
-class _Relay:
-    """Sends each Ctrl-C on to the kernel, which lives in a session of its own; a third one kills it.
-
-    While a notebook measures, the first lets the point under way be finished and the second ends it. A terminal that is
-    closed is one, however often that is told: shell and kernel both do. Under ``nohup`` it is none. A kernel that has
-    not said a word yet is killed at once: interrupted while it starts, it may neither answer nor end.
-
-    Attributes
-    ----------
-    presses
-        How often the user interrupted.
-    """
-
-    def __init__(self) -> None:
-        self.presses = 0
-        self._hung_up = False
-        self._client: _Client | None = None
-
-    @contextmanager
-    def installed(self) -> Iterator[None]:
-        """Handle this process's signals for a while."""
-        numbers = [signal.SIGINT, signal.SIGTERM]
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            numbers.append(signal.SIGHUP)
-        before = {number: signal.signal(number, self._send) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    @contextmanager
-    def reaching(self, client: "_Client") -> Iterator[None]:
-        """Send to a client's kernel for a while; without one, an interrupt is a KeyboardInterrupt here."""
-        self._client = client
-        try:
-            yield
-        finally:
-            self._client = None
-
-    def _send(self, number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGHUP:
-            if self._hung_up:
-                return
-            self._hung_up = True
-            _leave_terminal()
-        self.presses += 1
-        kernel = getattr(getattr(getattr(self._client, "km", None), "provisioner", None), "pid", None)
-        if kernel is None:
-            raise KeyboardInterrupt
-        patient = self._client is not None and self._client.heard and self.presses < KILLED_AFTER
-        with suppress(ProcessLookupError):  # it has ended by itself, and is being cleaned up after
-            os.kill(kernel, signal.SIGINT if patient else signal.SIGKILL)
-        if self.presses == 1:
-            threading.Thread(target=self._look_after, args=(self._client, kernel), name="relay", daemon=True).start()
-
-    def _look_after(self, client: "_Client", kernel: int) -> None:
-        """Kill a kernel that will not answer: ipykernel drops a cell if it is interrupted just before the cell runs."""
-        while self._client is client:
-            if client.idle_s is not None and monotonic() - client.idle_s > LOST_S:
-                with suppress(ProcessLookupError):
-                    os.kill(kernel, signal.SIGKILL)
-                return
-            sleep(LOST_S / 10)
-
-
-def _leave_terminal() -> None:
-    """Write to the null device from now on what went to a terminal, which is gone: writing there would fail."""
-    null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        if stat.S_ISCHR(os.fstat(descriptor).st_mode):
-            os.dup2(null, descriptor)
-    os.close(null)
-
-
 class _Client(OwnKernelClient):
     """Passes on what a notebook displays; knows if its kernel spoke, and since when it idles (None: it works)."""
 
@@ -301,71 +212,12 @@ class _Engine(NBClientEngine):
 
     @classmethod
     def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, *args: Any, **kwargs: Any) -> Any:
-        relay: _Relay = kwargs["relay"]
+        relay: Relay = kwargs["relay"]
         hear: Hear = kwargs["hear"]
-        place = _short_folder()
-        _sweep(place)
-        with TemporaryDirectory(prefix=f"{_own_prefix()}{os.getpid()}-", dir=place) as folder:
+        with folder_for_sockets() as folder:
             client = _Client(nb_man, folder, hear, kernel_name=kernel_name, timeout=None, startup_timeout=60)
             with relay.reaching(client):
                 return client.execute()
-
-
-def _short_folder() -> str:
-    """Return a folder for sockets, whose paths have 107 characters at most (unix(7)).
-
-    Raises
-    ------
-    ParameterError
-        If there is none.
-    """
-    places = [os.environ.get("XDG_RUNTIME_DIR", ""), _temporary(), "/tmp", "/dev/shm"]
-    for place in places:
-        if place and len(place) <= LONGEST_FOLDER and _has_room(place):
-            return place
-    message = (
-        f"none of {', '.join(filter(None, places))} is writable, has room and is short enough for sockets: set TMPDIR "
-        "to one that is"
-    )
-    raise ParameterError(message)
-
-
-def _temporary() -> str:
-    """Return the folder for temporary files; empty where none can be written to."""
-    try:
-        return gettempdir()
-    except FileNotFoundError:
-        return ""
-
-
-def _has_room(place: str) -> bool:
-    """Tell whether the settings of a kernel can be written to a folder."""
-    try:
-        with NamedTemporaryFile(dir=place) as file:
-            file.write(bytes(ROOM_BYTES))
-            file.flush()
-    except OSError:
-        return False
-    return True
-
-
-def _own_prefix() -> str:
-    """Return the prefix of the folders for sockets that this user made among the process ids that this process sees.
-
-    Containers may share a folder but number their processes apart: none can see whether a run of another is alive.
-    """
-    return f"inferkit-{os.getuid()}-{Path('/proc/self/ns/pid').stat().st_ino}-"
-
-
-def _sweep(place: str) -> None:
-    """Remove the sockets of this user's runs that were killed and could not do so; anybody may take such a name."""
-    prefix = _own_prefix()
-    for folder in Path(place).glob(f"{prefix}*-*"):
-        pid = folder.name.removeprefix(prefix).split("-")[0]
-        if pid.isdigit() and not Path("/proc", pid).exists():
-            with suppress(FileNotFoundError):  # another run may be removing it as well
-                if folder.lstat().st_uid == os.getuid():
-                    shutil.rmtree(folder, ignore_errors=True)
 
 
 papermill_engines.register(ENGINE, _Engine)

@@ -5,21 +5,17 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import nbformat
 import papermill
 import pytest
 from click.testing import CliRunner
-from nbclient.exceptions import DeadKernelError
 from nbformat.sign import NotebookNotary
 
-from inferkit.cli import execute as execute_module
 from inferkit.cli.configure import configure
 from inferkit.cli.main import main
 from inferkit.errors import InferkitError, ParameterError
@@ -33,7 +29,6 @@ from inferkit.records.notebooks import load_runs, read_notebook
 from inferkit.records.params import SingleProcess
 from inferkit.records.project import project_root
 from tests.cli.conftest import Executed, WriteConfig, inferkit
-from tests.ownership import give_away, root_only
 from tests.processes import alive, descendants, ranks_below, wait_for
 from tests.verdicts import verdict
 
@@ -278,88 +273,6 @@ def test_the_recipes_grid_has_24_points(monkeypatch: pytest.MonkeyPatch) -> None
     assert {point.key for point in planned.points} >= {c.key for point in pipelines for c in point.ceilings.values()}
 
 
-def test_sockets_lie_in_the_first_folder_that_is_short_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    long = tmp_path / ("x" * 100)
-    long.mkdir()
-    monkeypatch.setattr(execute_module, "gettempdir", lambda: str(long))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", "/nowhere")
-    assert execute_module._short_folder() == "/tmp"
-    monkeypatch.setattr(execute_module, "LONGEST_FOLDER", 3)
-    with pytest.raises(ParameterError, match="set TMPDIR"):
-        execute_module._short_folder()
-
-
-def test_what_killed_runs_left_is_removed(tmp_path: Path) -> None:
-    gone = subprocess.run(["sh", "-c", "echo $$"], capture_output=True, text=True, check=True).stdout.strip()
-    own = execute_module._own_prefix()
-    foreign = f"inferkit-{os.getuid()}-1-{gone}-abc"  # of a container with process ids of its own
-    names = [f"{own}{gone}-abc", f"{own}{os.getpid()}-abc", f"{own}x-abc", foreign, "inferkit-other"]
-    for name in names:
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "kernel-1").touch()
-    execute_module._sweep(str(tmp_path))
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
-
-
-@root_only
-def test_what_another_user_called_like_ours_is_left(tmp_path: Path) -> None:
-    gone = subprocess.run(["sh", "-c", "echo $$"], capture_output=True, text=True, check=True).stdout.strip()
-    planted = tmp_path / f"{execute_module._own_prefix()}{gone}-abc"
-    planted.mkdir()
-    give_away(planted)
-    execute_module._sweep(str(tmp_path))
-    assert planted.exists()
-
-
-def heard() -> None:
-    """Let a process hear a Ctrl-C, also where the tests run in the background."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def test_a_closed_terminal_is_one_ctrl_c_however_often_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execute_module, "_leave_terminal", lambda: None)
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
-    relay: Any = execute_module._Relay()
-    with subprocess.Popen(["sleep", "60"], preexec_fn=heard) as kernel, relay.installed():
-        relay._client = SimpleNamespace(km=SimpleNamespace(provisioner=kernel), heard=True, idle_s=None)
-        for _ in range(3):
-            os.kill(os.getpid(), signal.SIGHUP)
-        assert kernel.wait(30) == -signal.SIGINT
-        relay._client = None
-    signal.signal(signal.SIGHUP, before)
-    assert relay.presses == 1
-
-
-def test_under_nohup_a_closed_terminal_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    relay = execute_module._Relay()
-    try:
-        with relay.installed():
-            os.kill(os.getpid(), signal.SIGHUP)
-    finally:
-        signal.signal(signal.SIGHUP, before)
-    assert relay.presses == 0
-
-
-LEAVES = """
-import os
-from inferkit.cli.execute import _leave_terminal
-_leave_terminal()
-os.write(1, b"gone")
-os.write(2, b"kept")
-"""
-
-
-def test_what_goes_to_a_terminal_that_is_gone_goes_nowhere(tmp_path: Path) -> None:
-    ours, terminal = os.openpty()
-    errors = tmp_path / "errors"
-    with errors.open("wb") as file:
-        done = subprocess.Popen([sys.executable, "-c", LEAVES], stdout=terminal, stderr=file)
-    os.close(terminal)
-    os.close(ours)
-    assert (done.wait(60), errors.read_bytes()) == (0, b"kept")
-
-
 def test_a_notebook_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "a.ipynb"
     papermill.iorw.write_ipynb(nbformat.v4.new_notebook(), str(path))
@@ -412,34 +325,3 @@ def test_a_kernel_is_not_waited_for_that_was_interrupted_while_it_starts(config:
     assert running.returncode == 1, out
     assert "Traceback" not in out
     assert "the notebook's kernel" in out
-
-
-DROPS_CELLS = """
-def interrupted(*_):
-    raise KeyboardInterrupt
-get_ipython().kernel.shell_handlers["execute_request"] = interrupted
-"""
-
-
-def test_a_kernel_that_drops_a_cell_when_it_is_interrupted_is_not_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(execute_module, "LOST_S", 1.0)
-    cells = [nbformat.v4.new_code_cell(source) for source in (DROPS_CELLS, "1 + 1")]
-    notebook, out = tmp_path / "in.ipynb", tmp_path / "out.ipynb"
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), notebook)
-    relay = execute_module._Relay()
-
-    def press() -> None:
-        wait_for(lambda: relay._client is not None and relay._client.code_cells_executed >= 1, 60)
-        time.sleep(0.5)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    presser = threading.Thread(target=press)
-    presser.start()
-    options: dict[str, Any] = {"kernel_name": "python3", "progress_bar": False, "relay": relay, "hear": lambda _: None}
-    with relay.installed(), pytest.raises(DeadKernelError):
-        papermill.execute_notebook(notebook, out, engine_name=execute_module.ENGINE, **options)
-    presser.join()
-    assert relay.presses == 1
