@@ -145,7 +145,8 @@ def test_run_executes_signs_and_answers(executed: Executed) -> None:
     assert {run.notebook for run in runs} == {"02", "03a", "03b"}
     assert {run.point.get("threads") for run in runs if run.measure == "pipeline"} == {3}
     assert "not for quoting" in done.stdout
-    assert "bottleneck" in done.stdout
+    named = [run for run in runs if run.bottleneck and run.verdict == "VALID"]  # none on a noisy machine
+    assert not named or "bottleneck" in done.stdout
     for path in executed.out.rglob("*.ipynb"):
         notary = NotebookNotary()
         assert notary.check_signature(nbformat.read(path, as_version=4))
