@@ -37,7 +37,7 @@ def html_table(
 
 def _cells(row: Sequence[str], numbers: Sequence[int], wide: int | None) -> str:
     styles = [
-        f"{_style(i, numbers, CELL)}{';min-width:16em;overflow-wrap:anywhere' if i == wide else ''}"
+        f"{_style(i, numbers, CELL)}{';min-width:11em;overflow-wrap:anywhere' if i == wide else ''}"
         for i in range(len(row))
     ]
     return "".join(f'<td style="{style}">{escape(cell)}</td>' for style, cell in zip(styles, row, strict=True))

@@ -156,7 +156,7 @@ def test_where_nothing_can_be_predicted_no_ceiling_is_measured_again(planned: Pl
     assert noisy.verdict == "INVALID"
     nearest = {read.key: noisy, copy.key: run_of(planned, copy, outcome(90), {})}
     run = between_ceilings(planned, pipeline, outcome(99), nearest, lambda _: pytest.fail("measured again"))
-    assert (run.verdict, run.predicted, run.ceilings.keys()) == ("VALID", None, {"copy"})
+    assert (run.verdict, run.predicted, list(run.ceilings)) == ("VALID", None, ["copy"])
     assert run.warnings == ["no prediction: reading alone had no VALID figure: see its record"]
     assert "ceilings_again" not in run.facts
 
