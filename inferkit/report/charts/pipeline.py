@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import altair as alt
 
+from inferkit.records.figures import mean_of
 from inferkit.records.run import Run
 from inferkit.report.charts import rows as table_rows
 from inferkit.report.charts.bars import BAR, bars
@@ -154,7 +155,7 @@ def stage_times(runs: Sequence[Run]) -> Chart:
 
 def time_series(runs: Sequence[Run], name: str = "images_per_s") -> Chart:
     """Draw a series over time; the warm-up is shaded."""
-    there = [run for run in runs if name in run.series]
+    there = [run for run in runs if name in run.series and mean_of(run.series[name].values) is not None]
     pipelines = [run for run in there if run.measure == "pipeline"]
     kept, left_out = table_rows.ranked(pipelines or there, table_rows.PANELS)
     rows, unit = table_rows.series_rows(kept, name)

@@ -262,6 +262,13 @@ def test_warm_up_is_shaded_and_unknown_bins_stay_gaps(make_run: MakeRun) -> None
     assert [row["t"] for row in rows if row["kind"] == "bin" and row["value"] is None] == [2.5]
 
 
+def test_a_run_without_a_known_bin_has_no_panel(make_run: MakeRun) -> None:
+    none = make_run(point={"threads": 2}, series={"images_per_s": Series(unit="images/s", values=[None, None])})
+    assert why(CHARTS["time_series"]([none]))
+    spec = spec_of(CHARTS["time_series"]([none, make_run(point={"threads": 4})]))
+    assert len({row["panel"] for row in rows_of(spec)}) == 1
+
+
 def test_a_bandwidth_over_time_is_in_gigabytes(make_run: MakeRun) -> None:
     series = {"bytes_per_s": Series(unit="bytes/s", values=[2e9, None, 4e9])}
     spec = spec_of(CHARTS["time_series"]([make_run(series=series)], "bytes_per_s"))
