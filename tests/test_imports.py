@@ -110,5 +110,9 @@ def test_measuring_needs_nothing_that_reports() -> None:
     python("import inferkit.measure.progress", blocked=["tqdm", *FRAMES_AND_CHARTS])
 
 
+def test_a_users_network_is_adapted_without_what_builds_ours() -> None:
+    python("import inferkit.models.apart", blocked=["spox"])
+
+
 def test_a_rank_starts_without_the_models_of_parameters() -> None:
     python("import inferkit.ranks.rank", blocked=["inferkit.records.params"])

@@ -21,7 +21,6 @@ import spox
 import spox.opset.ai.onnx.v17 as op
 from spox import Tensor, Var
 
-Float32 = npt.NDArray[np.float32]
 Pair = int | tuple[int, int]
 
 OPSET = 17
@@ -98,7 +97,7 @@ class GraphBuilder:
         self._bits = np.random.PCG64(seed)
         self._counts: Counter[str] = Counter()
         self._arguments: dict[str, Var] = {}
-        self._weights: dict[str, Float32] = {}
+        self._weights: dict[str, npt.NDArray[np.float32]] = {}
 
     def _name(self, kind: str) -> str:
         self._counts[kind] += 1

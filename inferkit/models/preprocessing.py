@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from inferkit.errors import ModelError
-from inferkit.models.layers import Float32
 
+Float32 = npt.NDArray[np.float32]
 LAYOUTS = ("NCHW", "NHWC")
 DTYPES = ("uint8", "float32")
 """Of images."""
