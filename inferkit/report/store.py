@@ -13,6 +13,7 @@ from inferkit.report.asking import ask
 from inferkit.report.labels import caveats, gpu_name, point_text
 from inferkit.report.machines import machines
 from inferkit.report.names import told_apart
+from inferkit.text import plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +68,12 @@ def table(stored: Iterable[Stored]) -> "pd.DataFrame":
     """
     import pandas as pd  # a terminal needs no more than the rows
 
-    frame = pd.DataFrame(rows(stored))
+    # Arrow, in which pandas keeps texts, takes no half of a character.
+    told = [
+        {name: plain(value, lines=True) if isinstance(value, str) else value for name, value in row.items()}
+        for row in rows(stored)
+    ]
+    frame = pd.DataFrame(told)
     # A column of nothing but None would be of objects, which cannot be sorted, summed or drawn.
     return frame.astype({name: float for name in frame if name in _NUMBERS or str(name).startswith("ceiling_")})
 

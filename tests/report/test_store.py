@@ -49,6 +49,12 @@ def test_an_axis_does_not_hide_a_column(make_run: MakeRun, write_notebook: Write
     assert (frame["storage"][0], frame["point_storage"][0], frame["threads"][0]) == ("shm", "inner", 2)
 
 
+def test_texts_are_whole(make_run: MakeRun, write_notebook: WriteNotebook) -> None:
+    """Half a character, as names of files that are no UTF-8 give, can be put in no table."""
+    frame = load(write_notebook(make_run(point={"model": "odd\udcff\ud800", "threads": 2})))
+    assert frame.model.tolist() == [r"odd\xff\ud800"]
+
+
 def test_figures_are_numbers_even_where_there_are_none(failed: Run, write_notebook: WriteNotebook) -> None:
     frame = load(write_notebook(failed))
     assert {frame[name].dtype.name for name in ("images_per_s", "reached", "cov")} == {"float64"}
