@@ -10,7 +10,8 @@ from inferkit.machine.facts import facts
 from inferkit.models.cache import model_path
 from inferkit.ranks.launch import RankFailure, launch
 from inferkit.records.figures import figure_of
-from inferkit.records.job import DeviceOptions, Images, InferJob, InferOptions, Window
+from inferkit.records.job import DeviceOptions, Images, InferJob, InferOptions
+from inferkit.records.windows import Window
 
 
 def measure(job: InferJob) -> tuple[float, float]:

@@ -27,7 +27,9 @@ from inferkit.pipeline.timeline import Timeline
 from inferkit.plan.points import Point
 from inferkit.ranks.launch import launch
 from inferkit.records.figures import Figure
-from inferkit.records.job import DeviceOptions, Job, Outcome, PipelineJob, ReadJob, ReadOptions, Window
+from inferkit.records.job import DeviceOptions, Job, PipelineJob, ReadJob, ReadOptions
+from inferkit.records.outcome import Outcome
+from inferkit.records.windows import Window
 
 BATCH_S = 0.001
 """Of a batch while no other takes half of the CPU."""

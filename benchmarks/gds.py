@@ -22,8 +22,10 @@ from inferkit.machine.direct_storage import why_no_direct_storage
 from inferkit.machine.holders import holder
 from inferkit.ranks.launch import launch
 from inferkit.records.figures import figure_of
-from inferkit.records.job import DeviceOptions, Outcome, PipelineJob, ReadOptions, Window
+from inferkit.records.job import DeviceOptions, PipelineJob, ReadOptions
+from inferkit.records.outcome import Outcome
 from inferkit.records.params import MakeDataset
+from inferkit.records.windows import Window
 from inferkit.stats import paired_ratio
 
 COLUMNS = ("folder on", "reader", "threads", "GB/s", "cores", "gds ÷ it", "95 %", "way")

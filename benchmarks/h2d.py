@@ -11,7 +11,8 @@ import sys
 
 from inferkit.machine.facts import facts
 from inferkit.ranks.launch import launch
-from inferkit.records.job import CopyJob, DeviceOptions, Window
+from inferkit.records.job import CopyJob, DeviceOptions
+from inferkit.records.windows import Window
 
 BARE = """
 import sys

@@ -34,7 +34,7 @@ from inferkit.pipeline.timeline import Timeline
 from inferkit.readers import READERS
 from inferkit.readers.mapped import MappedReader
 from inferkit.readers.split import batches, split
-from inferkit.records.job import Window
+from inferkit.records.windows import Window
 
 SHAPE = (3, 32, 32)
 FILES, IMAGES_PER_FILE = 4, 1024

@@ -31,8 +31,9 @@ from inferkit.plan.networks import DEFAULT_SHAPE, shape_for
 from inferkit.ranks.launch import launch
 from inferkit.readers.memory import in_memory
 from inferkit.records.figures import figure_of
-from inferkit.records.job import DeviceOptions, Images, InferJob, InferOptions, Window
+from inferkit.records.job import DeviceOptions, Images, InferJob, InferOptions
 from inferkit.records.params import MakeDataset
+from inferkit.records.windows import Window
 
 ENGINES = {"cpu": "onnx", "cuda": "tensorrt"}
 LINE = "{:18} {:10} {:>10} {:>8} {:>10} {:>12} {:>13}"

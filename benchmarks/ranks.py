@@ -23,9 +23,10 @@ from inferkit.machine.topology import topology
 from inferkit.measure.measure import measure
 from inferkit.plan.build import plan
 from inferkit.ranks.group import Group
-from inferkit.records.job import CopyJob, DeviceOptions, Window
+from inferkit.records.job import CopyJob, DeviceOptions
 from inferkit.records.params import MakeDataset, MultiProcess
 from inferkit.records.run import Run
+from inferkit.records.windows import Window
 
 START_RANKS, START_ROUNDS = 8, 3
 

@@ -27,8 +27,10 @@ from inferkit.measure import fio
 from inferkit.measure.peers import run_task, task_of
 from inferkit.ranks.launch import launch
 from inferkit.records.figures import figure_of
-from inferkit.records.job import Outcome, ReadJob, ReadOptions, Window
+from inferkit.records.job import ReadJob, ReadOptions
+from inferkit.records.outcome import Outcome
 from inferkit.records.params import MakeDataset
+from inferkit.records.windows import Window
 from inferkit.stats import paired_ratio
 
 COLUMNS = ("folder on", "comparison", "threads", "ours GB/s", "theirs", "ratio", "95 %", "ours s/GB", "theirs")

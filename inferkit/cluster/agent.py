@@ -22,7 +22,8 @@ from inferkit.plan.fingerprint import code_digest
 from inferkit.plan.points import Point
 from inferkit.ranks.group import Group
 from inferkit.records.host import Host
-from inferkit.records.job import JOB, Outcome, RankProgress
+from inferkit.records.job import JOB
+from inferkit.records.outcome import Outcome, RankProgress
 from inferkit.records.params import MultiProcess
 from inferkit.records.place import Placement
 

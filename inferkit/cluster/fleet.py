@@ -9,7 +9,8 @@ from inferkit.cluster.node import POLL_S, Node, NodeRanks
 from inferkit.cluster.total import Share, combine_nodes
 from inferkit.ranks.group import Group, Member
 from inferkit.records.figures import Json
-from inferkit.records.job import Job, Outcome
+from inferkit.records.job import Job
+from inferkit.records.outcome import Outcome
 
 AT_ONCE = 64
 """Nodes that are spoken to at once."""

@@ -11,7 +11,8 @@ from inferkit.cluster.agent import LEASE_S, About, Report
 from inferkit.cluster.clocks import Offset, offset_of
 from inferkit.errors import InferkitError, RankError
 from inferkit.ranks.launch import RankFailure
-from inferkit.records.job import Job, Outcome, RankProgress
+from inferkit.records.job import Job
+from inferkit.records.outcome import Outcome, RankProgress
 
 POLL_S = 0.2
 ANSWER_S = LEASE_S

@@ -20,7 +20,8 @@ from inferkit.ranks.combine import (
     overlap_reasons,
 )
 from inferkit.records.figures import Json, Series
-from inferkit.records.job import Outcome, Window
+from inferkit.records.outcome import Outcome
+from inferkit.records.windows import Window
 from inferkit.stats import Floats, interval
 from inferkit.units import duration, percent
 from inferkit.validity.io_accounting import shares

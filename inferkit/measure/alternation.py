@@ -9,7 +9,8 @@ from inferkit.measure.recording import run_of
 from inferkit.measure.watch import Again
 from inferkit.plan.points import Plan, Point
 from inferkit.records.figures import Figure, Stage
-from inferkit.records.job import Outcome, short
+from inferkit.records.job import short
+from inferkit.records.outcome import Outcome
 from inferkit.records.run import UNSTEADY, Run
 from inferkit.units import percent, rate
 from inferkit.validity.data_origin import came_from_storage

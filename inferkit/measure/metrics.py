@@ -8,7 +8,8 @@ from inferkit.machine.gpu_monitor import pcie_bytes_per_s
 from inferkit.plan.points import Point
 from inferkit.readers import READERS
 from inferkit.records.figures import Figure, figure_of
-from inferkit.records.job import CopyJob, Job, Outcome, ReadJob
+from inferkit.records.job import CopyJob, Job, ReadJob
+from inferkit.records.outcome import Outcome
 from inferkit.validity.verdict import Judgement
 
 

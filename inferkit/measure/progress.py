@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from inferkit.measure.watch import Status  # the commands that make and verify data sets infer nothing
 
 Live = Mapping[str, Any]
-"""What a point under way does: its place among all, seconds left, and a :class:`~inferkit.records.job.Latest`."""
+"""What a point under way does: its place among all, seconds left, and a :class:`~inferkit.records.outcome.Latest`."""
 MIME = "application/vnd.inferkit.progress+json"
 BAR = 20
 PERIOD_S = 10.0

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from inferkit.plan.points import Point
 from inferkit.ranks.aggregate import common_stages
 from inferkit.records.figures import Figure, Json, Repeat, Series, Stage
-from inferkit.records.job import Job, Outcome, reading_of, unverified
+from inferkit.records.job import Job, reading_of, unverified
+from inferkit.records.outcome import Outcome
 from inferkit.stats import repeated
 from inferkit.validity.data_origin import came_from_storage
 

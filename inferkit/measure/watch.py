@@ -9,7 +9,8 @@ from inferkit.errors import RankError
 from inferkit.plan.points import Plan, Point, seconds_of
 from inferkit.ranks.group import Group
 from inferkit.ranks.launch import Handle, RankFailure, launch
-from inferkit.records.job import Job, Latest, Outcome
+from inferkit.records.job import Job
+from inferkit.records.outcome import Latest, Outcome
 
 READY_S = 900.0
 """Longest time to build an engine and to register memory."""

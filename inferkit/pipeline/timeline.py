@@ -19,7 +19,8 @@ from inferkit.pipeline.durations import Durations
 from inferkit.pipeline.pauses import Pauses
 from inferkit.pipeline.steadiness import LEAST_DRIFT, drifted, figure_with_error
 from inferkit.records.figures import Figure, Repeat, Series, Stage
-from inferkit.records.job import Latest, RankProgress, Window
+from inferkit.records.outcome import Latest, RankProgress
+from inferkit.records.windows import Window
 from inferkit.stats import Floats, drift
 
 PROGRESS_NS = 200_000_000

@@ -29,11 +29,11 @@ from inferkit.records.job import (
     InferJob,
     InferOptions,
     Job,
-    Outcome,
     PipelineJob,
     ReadJob,
     ReadOptions,
 )
+from inferkit.records.outcome import Outcome
 from inferkit.validity.outputs import look_at_outputs
 from inferkit.validity.pixels import compare_pixels
 

@@ -13,9 +13,10 @@ from inferkit.plan.devices import chosen_gpus, device_axes, place_of_instance
 from inferkit.plan.points import Point
 from inferkit.plan.settings import job_at
 from inferkit.records.figures import Scalar
-from inferkit.records.job import CopyJob, DeviceOptions, window_of
+from inferkit.records.job import CopyJob, DeviceOptions
 from inferkit.records.params import HostToDevice
 from inferkit.records.place import Place
+from inferkit.records.windows import window_of
 
 
 def copy_points(params: HostToDevice, assumed: Assumed | None = None) -> tuple[list[Point], tuple[str, ...]]:

@@ -17,7 +17,7 @@ from inferkit.errors import ParameterError
 from inferkit.plan.networks import place
 from inferkit.records import bounds
 from inferkit.records.figures import Scalar
-from inferkit.records.job import Window
+from inferkit.records.windows import Window
 from inferkit.text import quoted
 
 MODEL = "model"

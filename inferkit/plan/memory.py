@@ -10,11 +10,12 @@ from inferkit.machine.facts import facts
 from inferkit.plan.context import batch_log_of
 from inferkit.plan.fingerprint import same_machine
 from inferkit.plan.points import Point
-from inferkit.records.job import CopyJob, DeviceOptions, window_of
+from inferkit.records.job import CopyJob, DeviceOptions
 from inferkit.records.notebooks import notebooks_under, raw_records
 from inferkit.records.params import HostToDevice, Windows
 from inferkit.records.project import resolve
 from inferkit.records.run import Run
+from inferkit.records.windows import window_of
 
 MEASURE = "memory"
 COPY_BYTES = 64 << 20

@@ -26,8 +26,9 @@ from inferkit.plan.settings import Setting
 from inferkit.readers import reader_class
 from inferkit.readers.nvjpeg import NvJpegReader
 from inferkit.records.figures import Scalar
-from inferkit.records.job import Images, InferJob, InferOptions, PipelineJob, ReadOptions, Window
+from inferkit.records.job import Images, InferJob, InferOptions, PipelineJob, ReadOptions
 from inferkit.records.params import SingleProcess
+from inferkit.records.windows import Window
 
 if TYPE_CHECKING:
     from inferkit.models.agreement import NetworkPair

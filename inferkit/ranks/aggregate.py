@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from inferkit.records.figures import FOREIGN_CPU, Histogram, Quantiles, Repeat, Series, Stage
-from inferkit.records.job import Outcome, ProgressTrace, Window
+from inferkit.records.outcome import Outcome, ProgressTrace
+from inferkit.records.windows import Window
 from inferkit.stats import MOST_PARTS, Floats
 
 

@@ -11,8 +11,10 @@ from inferkit.machine.topology import topology
 from inferkit.pipeline.steadiness import drifted, with_error
 from inferkit.ranks.aggregate import Sum, add_up, common_repeats, common_series, common_stages
 from inferkit.records.figures import Figure, Json, Repeat
-from inferkit.records.job import Job, Outcome, ProgressTrace, Window
+from inferkit.records.job import Job
+from inferkit.records.outcome import Outcome, ProgressTrace
 from inferkit.records.place import Place, cpu_ranges, gpu_names
+from inferkit.records.windows import Window
 from inferkit.stats import interval
 from inferkit.units import duration, percent
 from inferkit.validity.io_accounting import shares

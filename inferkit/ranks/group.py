@@ -11,7 +11,8 @@ from inferkit.machine.watchdog import state
 from inferkit.ranks.combine import combine
 from inferkit.ranks.launch import RankFailure, launch
 from inferkit.records.figures import Json
-from inferkit.records.job import Job, Latest, Outcome, RankProgress
+from inferkit.records.job import Job
+from inferkit.records.outcome import Latest, Outcome, RankProgress
 from inferkit.records.place import Place
 
 BARRIER_S = 0.1

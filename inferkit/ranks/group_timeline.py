@@ -8,7 +8,8 @@ import numpy as np
 
 from inferkit.pipeline.course import Course
 from inferkit.pipeline.timeline import Timeline
-from inferkit.records.job import ProgressTrace, RankProgress, Window
+from inferkit.records.outcome import ProgressTrace, RankProgress
+from inferkit.records.windows import Window
 
 STEP_S, MOST_STEPS = 2.0**-7, 4096
 """A trace has a value every 8 ms, and so many at the most: a rank that tells it works on meanwhile. Its steps are whole

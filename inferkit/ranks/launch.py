@@ -22,7 +22,8 @@ from inferkit.machine.watched import watched
 from inferkit.objects.place import is_url
 from inferkit.os_errors import hinted, system_refusal
 from inferkit.readers import find_dataset
-from inferkit.records.job import Job, Outcome, RankProgress, reading_of
+from inferkit.records.job import Job, reading_of
+from inferkit.records.outcome import Outcome, RankProgress
 from inferkit.records.place import Place
 
 STUCK_S = 5.0

@@ -32,7 +32,8 @@ from inferkit.os_errors import system_refusal
 from inferkit.pipeline.timeline import Timeline
 from inferkit.pipeline.workloads import WORKLOADS
 from inferkit.ranks.group_timeline import GroupTimeline
-from inferkit.records.job import JOB, Outcome, RankProgress, device_of
+from inferkit.records.job import JOB, device_of
+from inferkit.records.outcome import Outcome, RankProgress
 
 SHOWN_UNITS = {"share", "W", "Hz", "°C", "bytes/s"}
 """Units of the samples that become series; counters and bits are summarised."""

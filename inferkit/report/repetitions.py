@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from inferkit.records.job import PROFILES
+from inferkit.records.windows import PROFILES
 from inferkit.report.dates import begun_at
 from inferkit.report.labels import VERDICTS
 from inferkit.report.store import Row

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 
 from inferkit.readers import READERS
 from inferkit.records.figures import Figure, Json
-from inferkit.records.job import PROFILES, Job, Outcome, ReadOptions, device_of, reading_of
+from inferkit.records.job import Job, ReadOptions, device_of, reading_of
+from inferkit.records.outcome import Outcome
 from inferkit.records.params import Parameters, Reading
 from inferkit.records.run import UNSTEADY
+from inferkit.records.windows import PROFILES
 from inferkit.units import duration, percent
 from inferkit.validity.data_origin import Finding, weigh
 from inferkit.validity.decoding import decoding

@@ -22,9 +22,10 @@ from inferkit.cluster.workers import Nodes
 from inferkit.errors import ParameterError, RankError
 from inferkit.measure.measure import measure
 from inferkit.ranks.launch import RankFailure
-from inferkit.records.job import CopyJob, DeviceOptions, Job, Window
+from inferkit.records.job import CopyJob, DeviceOptions, Job
 from inferkit.records.place import Place
 from inferkit.records.project import PACKAGE
+from inferkit.records.windows import Window
 from tests.cluster.conftest import PATIENCE_S, Started
 from tests.cluster.slow_link import slow_link
 from tests.processes import alive, wait_for

@@ -7,7 +7,7 @@ import pytest
 from inferkit.cluster.clocks import Offset
 from inferkit.cluster.total import Share, combine_nodes
 from inferkit.ranks.combine import combine
-from inferkit.records.job import Outcome
+from inferkit.records.outcome import Outcome
 from inferkit.validity.io_accounting import shares
 from tests.ranks.test_aggregate import WINDOW, jobs, outcome, trace
 

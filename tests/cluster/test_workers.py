@@ -19,10 +19,11 @@ from inferkit.errors import InferkitError, ParameterError
 from inferkit.measure.measure import measure
 from inferkit.ranks.launch import RankFailure
 from inferkit.records.figures import Json
-from inferkit.records.job import CopyJob, DeviceOptions, Window, reading_of
+from inferkit.records.job import CopyJob, DeviceOptions, reading_of
 from inferkit.records.params import MultiProcess
 from inferkit.records.place import Place
 from inferkit.records.run import Run
+from inferkit.records.windows import Window
 from tests.cluster.conftest import PATIENCE_S, Started
 from tests.conftest import write_dataset
 from tests.processes import alive, wait_for

@@ -29,7 +29,7 @@ from inferkit.readers.base import Reader
 from inferkit.readers.direct import direct_io_block
 from inferkit.readers.memory import MemoryReader, in_memory
 from inferkit.readers.split import split
-from inferkit.records.job import Window
+from inferkit.records.windows import Window
 from inferkit.validity.checksums import Verifier
 from tests.conftest import Known, Pixels, write_dataset
 from tests.devices.conftest import KINDS, SETTINGS, open_or_skip

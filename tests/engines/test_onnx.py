@@ -19,7 +19,7 @@ from inferkit.pipeline.ring import Ring
 from inferkit.pipeline.timeline import Timeline
 from inferkit.readers.buffered import BufferedReader
 from inferkit.readers.split import split
-from inferkit.records.job import Window
+from inferkit.records.windows import Window
 from tests.conftest import Known, MakeTensors
 from tests.engines.conftest import MakeModel, weights
 

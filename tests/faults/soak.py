@@ -20,9 +20,11 @@ from inferkit.dataset.synthetic import make_synthetic
 from inferkit.plan.build import plan
 from inferkit.ranks.group import Group
 from inferkit.ranks.launch import Handle, launch
-from inferkit.records.job import Job, Outcome, Window
+from inferkit.records.job import Job
+from inferkit.records.outcome import Outcome
 from inferkit.records.params import MakeDataset, SingleProcess
 from inferkit.records.place import Place
+from inferkit.records.windows import Window
 from tests.dataset.pictures import folder_of
 
 ENGINES = {"cpu": ("null", "onnx"), "cuda": ("null", "tensorrt")}

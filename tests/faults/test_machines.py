@@ -21,8 +21,9 @@ from inferkit.files import replacing
 from inferkit.linux.page_cache import evict
 from inferkit.ranks.launch import launch
 from inferkit.readers.files import cannot
-from inferkit.records.job import ReadJob, ReadOptions, Window
+from inferkit.records.job import ReadJob, ReadOptions
 from inferkit.records.params import StorageToHost
+from inferkit.records.windows import Window
 from tests.faults.test_limits import Command, alone, failure, made
 from tests.hindered import group, refusing
 from tests.mounting import MEBIBYTE, Mounts, run

@@ -28,20 +28,10 @@ from inferkit.models.model_file import ModelFile
 from inferkit.pipeline.copies import pattern
 from inferkit.pipeline.timeline import Timeline
 from inferkit.pipeline.workloads import WORKLOADS
-from inferkit.records.job import (
-    CopyJob,
-    DeviceOptions,
-    Images,
-    InferJob,
-    InferOptions,
-    Job,
-    Outcome,
-    PipelineJob,
-    RankProgress,
-    ReadOptions,
-    Window,
-)
+from inferkit.records.job import CopyJob, DeviceOptions, Images, InferJob, InferOptions, Job, PipelineJob, ReadOptions
+from inferkit.records.outcome import Outcome, RankProgress
 from inferkit.records.params import MakeDataset
+from inferkit.records.windows import Window
 
 if TYPE_CHECKING:
     from inferkit.devices.cuda import CudaDevice

@@ -18,8 +18,10 @@ from inferkit.pipeline.timeline import Timeline
 from inferkit.pipeline.workloads import WORKLOADS
 from inferkit.readers.gds import GdsReader
 from inferkit.readers.split import batches, split
-from inferkit.records.job import DeviceOptions, InferOptions, Outcome, PipelineJob, ReadJob, ReadOptions, Window
+from inferkit.records.job import DeviceOptions, InferOptions, PipelineJob, ReadJob, ReadOptions
+from inferkit.records.outcome import Outcome
 from inferkit.records.params import MakeDataset
+from inferkit.records.windows import Window
 from inferkit.validity.direct_storage import direct_storage
 from tests.conftest import Known, write_dataset
 

@@ -17,7 +17,9 @@ from inferkit.pipeline.workloads import WORKLOADS
 from inferkit.readers import reader_class
 from inferkit.readers.base import EncodedReader
 from inferkit.readers.split import split
-from inferkit.records.job import DeviceOptions, InferOptions, Outcome, PipelineJob, ReadJob, ReadOptions, Window
+from inferkit.records.job import DeviceOptions, InferOptions, PipelineJob, ReadJob, ReadOptions
+from inferkit.records.outcome import Outcome
+from inferkit.records.windows import Window
 from inferkit.validity.outputs import copy_to_slot
 from inferkit.validity.pixels import compare_pixels
 

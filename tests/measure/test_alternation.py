@@ -11,7 +11,8 @@ from inferkit.measure.recording import run_of
 from inferkit.plan.build import plan
 from inferkit.plan.points import Plan
 from inferkit.records.figures import Figure, Repeat, Stage
-from inferkit.records.job import Job, Outcome, reading_of, short
+from inferkit.records.job import Job, reading_of, short
+from inferkit.records.outcome import Outcome
 from inferkit.records.params import SingleProcess
 from inferkit.records.run import Run
 from tests.conftest import MakeTensors

@@ -4,9 +4,10 @@ import pytest
 
 from inferkit.measure.lost_gpus import LostGpus
 from inferkit.plan.points import Point
-from inferkit.records.job import CopyJob, DeviceOptions, Window
+from inferkit.records.job import CopyJob, DeviceOptions
 from inferkit.records.place import Place
 from inferkit.records.run import Failure
+from inferkit.records.windows import Window
 
 WINDOW = Window(warmup_s=0.0, duration_s=0.1, repeats=1)
 LOST = Failure(kind="NoDeviceError", message="CUDA_ERROR_UNKNOWN: starting CUDA")

@@ -6,8 +6,9 @@ from inferkit.measure.memory import memory_ceiling, passes
 from inferkit.measure.prediction import ceilings_of, predict
 from inferkit.records.figures import Figure
 from inferkit.records.host import Host
-from inferkit.records.job import DeviceOptions, InferOptions, Job, PipelineJob, ReadJob, ReadOptions, Window
+from inferkit.records.job import DeviceOptions, InferOptions, Job, PipelineJob, ReadJob, ReadOptions
 from inferkit.records.run import Run
+from inferkit.records.windows import Window
 
 
 def job(reader: str, device: str = "cuda", model: str = "") -> Job:

@@ -9,8 +9,9 @@ import pytest
 from inferkit.errors import PeerError
 from inferkit.measure import nvbandwidth
 from inferkit.measure.nvbandwidth import SUM, Task, command, parse, run, task_of, version, words
-from inferkit.records.job import CopyJob, DeviceOptions, Window
+from inferkit.records.job import CopyJob, DeviceOptions
 from inferkit.records.place import Place
+from inferkit.records.windows import Window
 from tests.stand_ins import StandIn, stand_in
 
 HELP = "nvbandwidth Version: v0.8\nBuilt from Git version: v0.8\n\nnvbandwidth CLI:\n  -h [ --help ]  Produce help\n"

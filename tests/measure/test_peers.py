@@ -24,15 +24,15 @@ from inferkit.records.job import (
     InferJob,
     InferOptions,
     Job,
-    Outcome,
     PipelineJob,
     ReadJob,
     ReadOptions,
-    Window,
 )
+from inferkit.records.outcome import Outcome
 from inferkit.records.params import HostToDevice, MakeDataset, MultiProcess, Parameters, SingleProcess, StorageToHost
 from inferkit.records.place import Place
 from inferkit.records.run import Peer
+from inferkit.records.windows import Window
 from tests.stand_ins import StandIn, stand_in
 from tests.verdicts import verdict
 

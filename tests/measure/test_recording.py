@@ -7,7 +7,7 @@ import pytest
 from inferkit.measure.recording import run_of
 from inferkit.plan.build import plan
 from inferkit.records.figures import Figure, Repeat
-from inferkit.records.job import Outcome
+from inferkit.records.outcome import Outcome
 from inferkit.records.params import SingleProcess
 from inferkit.records.run import UNSTEADY, Run
 from inferkit.report.headline import headline

@@ -13,8 +13,10 @@ from inferkit.plan.build import plan
 from inferkit.plan.points import Point
 from inferkit.ranks.launch import RankFailure, launch
 from inferkit.records.figures import Figure, Json, Repeat, Series, Stage
-from inferkit.records.job import CopyJob, DeviceOptions, Job, Outcome, ReadJob, ReadOptions, Window, reading_of
+from inferkit.records.job import CopyJob, DeviceOptions, Job, ReadJob, ReadOptions, reading_of
+from inferkit.records.outcome import Outcome
 from inferkit.records.params import StorageToHost
+from inferkit.records.windows import Window
 from tests.conftest import MakeTensors
 
 WINDOW = Window(warmup_s=1.0, duration_s=2.0, repeats=3, target=0.1, longest_s=60.0)

@@ -9,8 +9,9 @@ from inferkit.engines.engine_cache import EngineFile
 from inferkit.errors import PeerError
 from inferkit.measure import trtexec
 from inferkit.measure.trtexec import Program, Task, command, parse, program, run, task_of, words
-from inferkit.records.job import DeviceOptions, Images, InferJob, InferOptions, Window
+from inferkit.records.job import DeviceOptions, Images, InferJob, InferOptions
 from inferkit.records.place import Place
+from inferkit.records.windows import Window
 from tests.stand_ins import StandIn, stand_in
 
 OPTIONS = "--noDataTransfers  Disable transfers\n--useSpinWait  Actively synchronize\n--useCudaGraph  Use a graph\n"

@@ -1,7 +1,9 @@
 from collections.abc import Callable
 
 from inferkit.pipeline.timeline import Timeline
-from inferkit.records.job import Job, RankProgress, Window
+from inferkit.records.job import Job
+from inferkit.records.outcome import RankProgress
+from inferkit.records.windows import Window
 from tests.engines.conftest import make_model
 
 __all__ = ["FOREVER", "SHORT", "begin", "ignore", "make_model"]

@@ -10,7 +10,8 @@ from inferkit.devices.cpu import CpuDevice, CpuMemory
 from inferkit.errors import DeviceError
 from inferkit.pipeline.copies import PERIOD, Link, copies, host_memory, pattern
 from inferkit.pipeline.timeline import Timeline
-from inferkit.records.job import CopyJob, DeviceOptions, Window
+from inferkit.records.job import CopyJob, DeviceOptions
+from inferkit.records.windows import Window
 from tests.pipeline.conftest import SHORT, begin
 
 

@@ -9,7 +9,8 @@ from inferkit.pipeline.loop import Loop
 from inferkit.pipeline.timeline import Timeline
 from inferkit.readers.buffered import BufferedReader
 from inferkit.readers.split import split
-from inferkit.records.job import ReadOptions, Window
+from inferkit.records.job import ReadOptions
+from inferkit.records.windows import Window
 from tests.conftest import MakeTensors
 
 

@@ -18,7 +18,7 @@ from inferkit.pipeline.timeline import Timeline
 from inferkit.readers import READERS
 from inferkit.readers.base import Reader
 from inferkit.readers.split import split
-from inferkit.records.job import Window
+from inferkit.records.windows import Window
 from inferkit.validity.checksums import Verifier
 from tests.conftest import Known, write_dataset
 from tests.pipeline.conftest import FOREVER, SHORT, ignore

@@ -10,7 +10,8 @@ from inferkit.pipeline import timeline as timeline_module
 from inferkit.pipeline.batch_sample import MOST_KEPT, SAMPLE
 from inferkit.pipeline.timeline import DONE, IMAGES, MOST_HELD, NBYTES, TIMES, Timeline
 from inferkit.ranks.group_timeline import MOST_STEPS, GroupTimeline
-from inferkit.records.job import RankProgress, Window
+from inferkit.records.outcome import RankProgress
+from inferkit.records.windows import Window
 from tests.clock import Clock
 from tests.pipeline.conftest import ignore
 

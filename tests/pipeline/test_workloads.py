@@ -18,11 +18,11 @@ from inferkit.records.job import (
     InferJob,
     InferOptions,
     Job,
-    Outcome,
     PipelineJob,
     ReadJob,
     ReadOptions,
 )
+from inferkit.records.outcome import Outcome
 from inferkit.records.params import MakeDataset
 from tests.dataset.pictures import folder_of
 from tests.devices.decoding import DecodingDevice

@@ -9,8 +9,8 @@ from inferkit.errors import DatasetError, ParameterError
 from inferkit.plan.assumed import Assumed
 from inferkit.plan.context import USUAL, batch_log_of, context_of
 from inferkit.readers import READERS
-from inferkit.records.job import window_of
 from inferkit.records.params import MakeDataset, StorageToHost
+from inferkit.records.windows import window_of
 from tests.dataset.pictures import contents, folder_of
 
 SIZE = 24

@@ -15,9 +15,10 @@ from inferkit.machine.topology import PciDevice, Topology
 from inferkit.plan.devices import chosen_gpus
 from inferkit.plan.settings import job_at, of_one_process
 from inferkit.records.host import Gpu, Host, Identity
-from inferkit.records.job import DeviceOptions, PipelineJob, ReadOptions, Window
+from inferkit.records.job import DeviceOptions, PipelineJob, ReadOptions
 from inferkit.records.params import SingleProcess
 from inferkit.records.place import Place
+from inferkit.records.windows import Window
 
 UUIDS = {0: "GPU-aaaa1111-0000", 1: "GPU-bbbb2222-0000", 2: "GPU-bbbb3333-0000"}
 PARTS = {"MIG-cccc4444-0000": 2, "MIG-cccc5555-0000": 2}

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from inferkit.errors import ParameterError
 from inferkit.plan.grid import AXES, Grid, windowed
 from inferkit.plan.networks import aliases
-from inferkit.records.job import Window
 from inferkit.records.params import SingleProcess
+from inferkit.records.windows import Window
 
 POINT: dict[str, Any] = {"model": "resnet50", "batch_size": 128, "engine": "null", "precision": "int8", "gpus": 2}
 

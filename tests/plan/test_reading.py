@@ -19,9 +19,10 @@ from inferkit.plan.reading import (
 )
 from inferkit.plan.settings import Setting
 from inferkit.records.host import Gpu, Host
-from inferkit.records.job import DeviceOptions, ReadJob, ReadOptions, device_of, window_of
+from inferkit.records.job import DeviceOptions, ReadJob, ReadOptions, device_of
 from inferkit.records.params import MakeDataset, StorageToHost
 from inferkit.records.place import Place
+from inferkit.records.windows import window_of
 from tests.dataset.pictures import folder_of
 
 SHAPE = (3, 8, 8)

@@ -16,12 +16,12 @@ from inferkit.records.job import (
     PipelineJob,
     ReadJob,
     ReadOptions,
-    Window,
     device_of,
     reading_of,
 )
 from inferkit.records.params import MultiProcess, SingleProcess
 from inferkit.records.place import Place, Placement
+from inferkit.records.windows import Window
 
 WINDOW = Window()
 GPUS = DeviceOptions(kind="cuda", numbers=(4, 6))

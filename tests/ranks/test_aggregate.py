@@ -9,17 +9,10 @@ from inferkit.pipeline.durations import Durations
 from inferkit.ranks.aggregate import add_up, common_repeats, common_series, common_stages
 from inferkit.ranks.combine import combine, figure_of_sum
 from inferkit.records.figures import Figure, Quantiles, Repeat, Series, Stage
-from inferkit.records.job import (
-    CopyJob,
-    DeviceOptions,
-    Job,
-    Outcome,
-    PipelineJob,
-    ProgressTrace,
-    ReadOptions,
-    Window,
-)
+from inferkit.records.job import CopyJob, DeviceOptions, Job, PipelineJob, ReadOptions
+from inferkit.records.outcome import Outcome, ProgressTrace
 from inferkit.records.place import Place
+from inferkit.records.windows import Window
 
 WINDOW = Window(warmup_s=1.0, duration_s=2.0, repeats=3)
 STEP = 0.01

@@ -15,8 +15,10 @@ import pytest
 from inferkit.machine.affinity import inherited
 from inferkit.ranks.group import Group
 from inferkit.ranks.launch import Handle, launch
-from inferkit.records.job import CopyJob, DeviceOptions, Job, Outcome, Window
+from inferkit.records.job import CopyJob, DeviceOptions, Job
+from inferkit.records.outcome import Outcome
 from inferkit.records.place import Place
+from inferkit.records.windows import Window
 from inferkit.validity.disturbance import disturbances
 from tests.machines import busy_loop
 from tests.ranks.test_launch import PATIENCE_S, gone, until

@@ -21,8 +21,10 @@ from inferkit.ranks import group as group_module
 from inferkit.ranks import launch as launch_module
 from inferkit.ranks.group import Group, together
 from inferkit.ranks.launch import Handle, RankFailure
-from inferkit.records.job import CopyJob, DeviceOptions, Job, Latest, Outcome, PipelineJob, ReadJob, ReadOptions, Window
+from inferkit.records.job import CopyJob, DeviceOptions, Job, PipelineJob, ReadJob, ReadOptions
+from inferkit.records.outcome import Latest, Outcome
 from inferkit.records.place import Place
+from inferkit.records.windows import Window
 from tests.conftest import MakeTensors
 from tests.ranks.test_launch import PATIENCE_S, gone, reading, until
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from inferkit.pipeline import timeline as timeline_module
 from inferkit.ranks import group_timeline as group_timeline_module
 from inferkit.ranks.group_timeline import GroupTimeline
-from inferkit.records.job import Window
+from inferkit.records.windows import Window
 from tests.pipeline.conftest import ignore
 
 WINDOW = Window(warmup_s=0.1, duration_s=0.2, repeats=2)

@@ -15,7 +15,8 @@ from inferkit.errors import RankError
 from inferkit.machine import watchdog
 from inferkit.ranks import launch as launch_module
 from inferkit.ranks.launch import STDERR_KEPT, Handle, RankFailure, launch
-from inferkit.records.job import CopyJob, DeviceOptions, PipelineJob, ReadJob, ReadOptions, Window
+from inferkit.records.job import CopyJob, DeviceOptions, PipelineJob, ReadJob, ReadOptions
+from inferkit.records.windows import Window
 from tests.conftest import MakeTensors
 from tests.pipeline.conftest import SHORT
 

@@ -22,8 +22,8 @@ from inferkit.pipeline.timeline import TIMES, Timeline
 from inferkit.plan.build import plan
 from inferkit.readers.jpeg import JpegReader
 from inferkit.readers.split import batches, split
-from inferkit.records.job import Window
 from inferkit.records.params import MakeDataset, SingleProcess, StorageToHost
+from inferkit.records.windows import Window
 from inferkit.validity.checksums import Verifier
 from tests.conftest import Known, MakeTensors
 from tests.dataset.corpus import cmyk, sampled

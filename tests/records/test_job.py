@@ -17,13 +17,11 @@ from inferkit.records.job import (
     PipelineJob,
     ReadJob,
     ReadOptions,
-    Window,
     device_of,
     reading_of,
-    window_of,
 )
-from inferkit.records.params import StorageToHost
 from inferkit.records.place import Place
+from inferkit.records.windows import Window
 
 WINDOW = Window(warmup_s=0.1, duration_s=0.2, repeats=2, images=7)
 PLACE = Place(rank=1, ranks=3, gpus=(4, 5), cpus=(0, 1), node=0, folder="/data/copy")
@@ -107,21 +105,3 @@ def test_what_is_read_and_where_is_asked_of_any_job() -> None:
     assert [reading_of(job) for job in JOBS] == [READING, None, None, READING]
     assert [device_of(job) for job in JOBS] == [None, GPUS, GPUS, GPUS]
     assert device_of(ReadJob(window=WINDOW, device=GPUS, reading=READING)) == GPUS
-
-
-def test_windows_of_the_profile_unless_a_parameter_says_else() -> None:
-    quick = Window(warmup_s=5.0, duration_s=30.0, repeats=3, target=0.025, longest_s=600.0)
-    assert window_of(StorageToHost(profile="quick")) == quick
-    own = StorageToHost(profile="mlperf", duration_s=2.0, repeats=1)
-    changed = {"warmup_s": 10.0, "duration_s": 2.0, "repeats": 1, "images": 24_576}
-    assert window_of(own) == Window(**changed, target=0.01, longest_s=4.8)
-    assert window_of(own).seconds == 12
-
-
-def test_another_process_is_wanted_until_the_figure_is_steady_or_the_time_is_up() -> None:
-    window = Window(duration_s=1.0, repeats=3, target=0.1, longest_s=5.0)
-    assert window.wants_another(0.2, 5.0)
-    assert window.wants_another(None, 5.0)
-    assert not window.wants_another(0.1, 5.0)
-    assert not window.wants_another(0.2, 5.1)
-    assert not Window().wants_another(0.9, 0.0)

@@ -22,8 +22,9 @@ from inferkit.errors import InferkitError
 from inferkit.pipeline.timeline import Timeline
 from inferkit.pipeline.workloads import WORKLOADS
 from inferkit.ranks.rank import first_of
-from inferkit.records.job import CopyJob, DeviceOptions, InferOptions, Job, PipelineJob, ReadOptions, Window
+from inferkit.records.job import CopyJob, DeviceOptions, InferOptions, Job, PipelineJob, ReadOptions
 from inferkit.records.params import MakeDataset
+from inferkit.records.windows import Window
 
 SHAPE = (3, 8, 8)
 HANGS_S = 30

@@ -10,15 +10,14 @@ from inferkit.records.job import (
     InferJob,
     InferOptions,
     Job,
-    Outcome,
     PipelineJob,
     ReadJob,
     ReadOptions,
-    Window,
-    window_of,
 )
+from inferkit.records.outcome import Outcome
 from inferkit.records.params import HostToDevice, SingleProcess, StorageToHost, Windows
 from inferkit.records.run import UNSTEADY
+from inferkit.records.windows import Window, window_of
 from inferkit.validity.verdict import Judgement, judge
 
 
