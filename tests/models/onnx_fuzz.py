@@ -111,7 +111,10 @@ def _field(random: Random, content: bytes) -> bytes:
     if not fields:
         return content
     message, field = random.choice(fields)
-    value = getattr(message, field.name)
+    try:
+        value = getattr(message, field.name)
+    except UnicodeDecodeError:  # an earlier change made it no text
+        return content
     if not isinstance(value, str | bytes | int | float | Message):  # repeated
         _change_list(random, value, field)
     elif isinstance(value, Message) or random.random() < 0.1:
