@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from time import monotonic
@@ -111,16 +112,14 @@ def _field(random: Random, content: bytes) -> bytes:
     if not fields:
         return content
     message, field = random.choice(fields)
-    try:
-        value = getattr(message, field.name)
-    except UnicodeDecodeError:  # an earlier change made it no text
-        return content
+    value = getattr(message, field.name)
     if not isinstance(value, str | bytes | int | float | Message):  # repeated
         _change_list(random, value, field)
     elif isinstance(value, Message) or random.random() < 0.1:
         message.ClearField(field.name)
     else:
-        setattr(message, field.name, _value(random, field, value))
+        with suppress(UnicodeDecodeError):  # a name that an earlier change made no text is bytes here
+            setattr(message, field.name, _value(random, field, value))
     return bytes(model.SerializeToString())
 
 
