@@ -7,6 +7,7 @@ in functions. What lies in another file belongs to the network as much as what l
 import errno
 import os
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -23,6 +24,10 @@ LARGEST = 2**31 - 2**20
 _BLOCK = 2**22
 
 
+_VALUES = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
+"""Where a tensor's values may lie instead of in ``raw_data`` (onnx.proto, TensorProto)."""
+
+
 class _Part(NamedTuple):
     """The bytes of a tensor in another file."""
 
@@ -37,12 +42,16 @@ def load_model(path: Path) -> onnx.ModelProto:
     Raises
     ------
     ModelError
-        If it is missing, is no ONNX, is larger than :data:`LARGEST` with its weights, or names external data that are
-        not there, are no regular file beside it, or are fewer than it says.
+        If it is missing, is no ONNX, is larger than :data:`LARGEST` with its weights, has a tensor of fewer values than
+        its shape says, or names external data that are not there, are no regular file beside it, or are fewer than it
+        says.
     """
     model = _parsed(path)
     nbytes = model.ByteSize()
-    for tensor in _external(model):
+    for tensor in _tensors(model):
+        if tensor.data_location != TensorProto.EXTERNAL:
+            _check_filled(path, tensor)
+            continue
         part = _part(path, tensor)
         nbytes += _length(path, part)
         if nbytes > LARGEST:
@@ -62,7 +71,7 @@ def digest_of(path: Path) -> str:
         As of :func:`load_model`, but that what is larger is refused by the size of each file alone.
     """
     digest = xxhash.xxh3_128(_content(path))
-    for location in sorted({_part(path, tensor).location for tensor in _external(_parsed(path))}):
+    for location in sorted({_part(path, tensor).location for tensor in _external(path)}):
         digest.update(b"\0" + os.fsencode(location) + b"\0")
         with os.fdopen(_opened(path, location), "rb") as file:
             while block := file.read(_BLOCK):
@@ -95,17 +104,33 @@ def _too_large(path: Path, nbytes: int) -> ModelError:
     return ModelError(message)
 
 
-def _external(message: Message) -> Iterator[TensorProto]:
-    """Yield every tensor of a message, however deep, whose data lie in another file."""
+def _tensors(message: Message) -> Iterator[TensorProto]:
+    """Yield every tensor of a message, however deep."""
     for field, value in message.ListFields():
         if field.message_type is None:
             continue
         for each in (value,) if isinstance(value, Message) else value:
             if isinstance(each, TensorProto):
-                if each.data_location == TensorProto.EXTERNAL:
-                    yield each
+                yield each
             else:
-                yield from _external(each)
+                yield from _tensors(each)
+
+
+def _external(path: Path) -> Iterator[TensorProto]:
+    """Yield every tensor of a file whose data lie in another file."""
+    return (tensor for tensor in _tensors(_parsed(path)) if tensor.data_location == TensorProto.EXTERNAL)
+
+
+def _check_filled(path: Path, tensor: TensorProto) -> None:
+    """Refuse a tensor of a few bytes whose shape would have libraries take all memory; a value has a bit at least."""
+    stated = prod(tensor.dims)
+    held = 8 * (len(tensor.raw_data) or sum(len(getattr(tensor, name)) for name in _VALUES))
+    if stated > held:
+        message = (
+            f"{path}: tensor {tensor.name!r} has shape {list(tensor.dims)}, {stated:,} values, but holds {held // 8:,} "
+            "bytes or numbers: export the network again"
+        )
+        raise ModelError(message)
 
 
 def _part(path: Path, tensor: TensorProto) -> _Part:

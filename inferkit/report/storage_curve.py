@@ -49,7 +49,8 @@ class Curve:
         """What it gives at the most, to whatever number of servers."""
         if self.kappa:
             return self.at(max(1.0, sqrt(max(0.0, 1 - self.sigma) / self.kappa)))
-        return min(self.each / self.sigma if self.sigma else inf, self.most)
+        # Above 1 each further server takes more than it brings, so that one alone gets the most.
+        return min(self.each / min(self.sigma, 1.0) if self.sigma else inf, self.most)
 
     def __str__(self) -> str:
         if self.name == "measured":

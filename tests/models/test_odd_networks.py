@@ -134,6 +134,13 @@ class TestApart:
         path.write_bytes(content.replace(b"image", b"ima\xe7e"))
         with pytest.raises(ModelError, match=r"odd.onnx: a name in it is not text in UTF-8"):
             model_path(str(path), shape=SHAPE)
+        empty = weight()
+        empty.dims[:] = [1 << 32, 5]
+        path.write_bytes(network(weights=[empty]).SerializeToString())
+        with pytest.raises(
+            ModelError, match=r"odd.onnx: tensor 'weight' has shape \[4294967296, 5\].* but holds 2,880"
+        ):
+            model_path(str(path), shape=SHAPE)
         huge = network(inputs=[image((2**40, *SHAPE))], outputs=[scores((), TensorProto.STRING)])  # it stays fixed
         path.write_bytes(huge.SerializeToString())
         with pytest.raises(ModelError, match=r"odd.onnx: .*more than a GPU has: export a smaller batch"):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from inferkit.errors import RecordError
@@ -94,6 +94,7 @@ def test_too_few_numbers_of_servers_are_no_law() -> None:
 
 
 @given(st.dictionaries(st.integers(1, 64), st.floats(1.0, 1e9), min_size=1, max_size=6), st.integers(1, 4096))
+@example({1: 2.0, 2: 1.0, 3: 1.0}, 1)
 def test_no_measurement_breaks_a_curve(found: dict[int, float], n: int) -> None:
     curve = fit(found)
     assert 0 < curve.at(n) <= curve.best * (1 + 1e-9)
