@@ -34,7 +34,7 @@ def why_no_direct_storage(kind: str, *, assumed: bool) -> str:
     return "" if assumed or find_spec("kvikio") else "KvikIO is not installed: pip install 'inferkit[gds]'"
 
 
-def library() -> Check:
+def kvikio() -> Check:
     """Check that KvikIO is installed, and cuFile by which it reads."""
     why = "reader gds reads files into a GPU's memory by it; the other readers need none"
     found = installed((*KVIKIO, *CUFILE))

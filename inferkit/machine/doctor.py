@@ -71,7 +71,7 @@ def examine(path: Path) -> list[Check]:
         "nvImageCodec": decoding.codec,
         "NVRTC": decoding.nvrtc,
         "JPEG decoder": partial(decoding.decoder, host),
-        "KvikIO": direct_storage.library,
+        "KvikIO": direct_storage.kvikio,
         "nvidia-fs": direct_storage.module,
         "file system": lambda: file_system(filesystem(folder), holder(folder)),
         "O_DIRECT": lambda: direct_io(folder, filesystem(folder)),

@@ -18,7 +18,7 @@ from inferkit.machine import direct_storage
 )
 def test_library(monkeypatch: pytest.MonkeyPatch, packages: dict[str, str], status: str) -> None:
     monkeypatch.setattr(direct_storage, "installed", lambda names: {n: packages[n] for n in names if n in packages})
-    found = direct_storage.library()
+    found = direct_storage.kvikio()
     assert found.status == status
     assert ("pip install 'inferkit[gds]'" in found.fix) == (status == "absent")
     assert all(f"{name} {version}" in found.found for name, version in packages.items() if status == "present")
