@@ -216,8 +216,11 @@ def mem_alloc(nbytes: int) -> DeviceAllocation:
     current()
     error, address = cu.cuMemAlloc(nbytes)
     if error == cu.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
-        gc.collect()  # and try again
-    return DeviceAllocation(_call("cuMemAlloc", nbytes) if error else address)
+        gc.collect()
+        return DeviceAllocation(_call("cuMemAlloc", nbytes))
+    if error:
+        raise Error(_words("cuMemAlloc", error))
+    return DeviceAllocation(address)
 
 
 def memset_d8_async(target: int, value: int, nbytes: int, stream: Stream) -> None:
