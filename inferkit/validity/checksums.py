@@ -5,7 +5,7 @@ import xxhash
 
 from inferkit.batch import Batch
 from inferkit.dataset.tensors import Dataset
-from inferkit.devices.base import Bytes, Device
+from inferkit.devices.base import OWN, Bytes, Device, bytes_at
 from inferkit.errors import ReadError
 
 
@@ -52,5 +52,12 @@ class Verifier:
 
 
 def gather(batch: Batch, device: Device) -> Bytes:
-    """Return a batch's bytes, one segment behind another, from the memory that its device reads back."""
-    return np.concatenate([device.read_back(segment, segment.nbytes) for segment in batch.segments])
+    """Return a batch's bytes, one segment behind another, wherever they lie: a GPU reads only its own memory back."""
+    return np.concatenate(
+        [
+            device.read_back(segment, segment.nbytes)
+            if segment.kind == OWN
+            else bytes_at(segment.address, segment.nbytes)
+            for segment in batch.segments
+        ]
+    )

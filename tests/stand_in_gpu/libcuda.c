@@ -402,6 +402,18 @@ CUresult cuEventElapsedTime_v2(float *ms, struct event *start, struct event *end
     return OK;
 }
 
+/* What a GPU can reach: its memory, and the host's where pages are registered. */
+static int reachable(CUdeviceptr address, size_t nbytes) {
+    const char *own = (const char *)address;
+    int within = 0;
+    pthread_mutex_lock(&lock);
+    for (int kind = 0; kind < KINDS && !within; kind++)
+        for (struct piece *each = kind == MEMORY || kind == PAGES ? alive[kind] : NULL; each; each = each->next)
+            within |= own >= (char *)each->address && own + nbytes <= (char *)each->address + each->nbytes;
+    pthread_mutex_unlock(&lock);
+    return within;
+}
+
 static CUresult copied(void *target, const void *source, size_t nbytes, void *stream) {
     OF(STREAMS, stream);
     memcpy(target, source, nbytes);
@@ -410,16 +422,19 @@ static CUresult copied(void *target, const void *source, size_t nbytes, void *st
 
 CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr target, const void *source, size_t nbytes, void *stream) {
     ENTER("cuMemcpyHtoDAsync");
+    if (!reachable(target, nbytes)) return INVALID_VALUE;
     return copied((void *)target, source, nbytes, stream);
 }
 
 CUresult cuMemcpyDtoHAsync_v2(void *target, CUdeviceptr source, size_t nbytes, void *stream) {
     ENTER("cuMemcpyDtoHAsync");
+    if (!reachable(source, nbytes)) return INVALID_VALUE;
     return copied(target, (void *)source, nbytes, stream);
 }
 
 CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr target, CUdeviceptr source, size_t nbytes, void *stream) {
     ENTER("cuMemcpyDtoDAsync");
+    if (!reachable(target, nbytes) || !reachable(source, nbytes)) return INVALID_VALUE;
     return copied((void *)target, (void *)source, nbytes, stream);
 }
 
