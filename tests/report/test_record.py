@@ -151,11 +151,11 @@ def test_nothing_in_a_record_becomes_markup(text: str) -> None:
 
 def test_what_identifies_a_machine_is_in_the_record_alone(make_run: MakeRun) -> None:
     host = Host.model_validate(
-        {"cpu": "x", "identity": {"hostname": "node-17", "user": "ada", "serials": {"gpu": "S123"}}}
+        {"cpu": "x", "identity": {"hostname": "node-17", "user": "grace", "serials": {"gpu": "S123"}}}
     )
     data = bundle(make_run(host=host))
     assert "node-17" in json.dumps(data.pop(MIME))
-    assert not any(secret in json.dumps(data) for secret in ("node-17", "ada", "S123"))
+    assert not any(secret in json.dumps(data) for secret in ("node-17", "grace", "S123"))
 
 
 def test_failed_points_fail_the_notebook_and_invalid_ones_do_not(make_run: MakeRun, failed: Run) -> None:
