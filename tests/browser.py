@@ -88,8 +88,21 @@ def shoot(page: Any, name: str, tmp_path: Path) -> None:
     page.screenshot(path=folder / f"{name}.png")
 
 
-def dark(page: Any) -> None:
-    """Choose JupyterLab's dark theme."""
+def wear(page: Any, theme: str) -> None:
+    """Choose JupyterLab's theme, ``light`` or ``dark``: the server keeps what was chosen before."""
     page.get_by_role("menuitem", name="Settings").click()
     page.get_by_text("Theme", exact=True).hover()
-    page.get_by_text("JupyterLab Dark", exact=True).click()
+    page.get_by_text(f"JupyterLab {theme.title()}", exact=True).click()
+    page.wait_for_selector(f"body[data-jp-theme-light={'true' if theme == 'light' else 'false'}]", state="attached")
+
+
+END_SESSIONS = """async () => {
+    const token = document.cookie.match(/_xsrf=([^;]+)/)?.[1] ?? "";
+    for (const session of await (await fetch("/api/sessions")).json())
+        await fetch(`/api/sessions/${session.id}`, {method: "DELETE", headers: {"X-XSRFToken": token}});
+    return (await (await fetch("/api/sessions")).json()).length}"""
+
+
+def end_sessions(page: Any) -> None:
+    """End all kernels: each remembers the form, what ran, and what was folded away."""
+    assert page.evaluate(END_SESSIONS) == 0

@@ -41,6 +41,7 @@ from inferkit.records.run import Run
 Hear = Callable[[Mapping[str, Any]], None]
 """Is given all that a notebook's cells display, by MIME type."""
 ENGINE = "inferkit"
+UNFINISHED = "stopped at once by the user: the notebook could not be finished"
 MOST_A_SECOND = 1000
 
 
@@ -141,7 +142,7 @@ def execute_notebook(
                 hear=partial(_hear, notebook, sink, feed, heard),
             )
     except PapermillExecutionError as failed:
-        error = f"{failed.ename}: {failed.evalue}"
+        error = f"{failed.ename}: {failed.evalue}" if failed.evalue or not relay.presses else UNFINISHED
     except (RuntimeError, RankError) as failed:  # nbclient's DeadKernelError is one; our client words them
         error = str(failed)
     faults = [text for text in (error, WRITTEN.failure) if text]

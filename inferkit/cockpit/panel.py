@@ -210,7 +210,7 @@ class Cockpit:
         with self._lock:
             self.running = None
         self.moving.value = ""
-        self.stop.disabled = True
+        self.stop.disabled, self.stop.description = True, STOPS[0]
         self._allow(ready=self._ready)
         self._tell(f"{ENDS.get(code, 'The command was stopped')}: {self.live.verdicts()}")
         if code == REFUSED:

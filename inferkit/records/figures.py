@@ -135,6 +135,11 @@ def mean_of(values: list[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
+def several(values: list[float | None]) -> bool:
+    """Tell whether more than one value is known: one alone makes no line."""
+    return sum(value is not None for value in values) > 1
+
+
 def figure_of(repeats: list[Repeat]) -> Figure | None:
     """Summarise windows: images and bytes ÷ seconds of the measured ones; None where there is none."""
     kept = [repeat for repeat in repeats if not repeat.warmup]

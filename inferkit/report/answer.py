@@ -126,7 +126,7 @@ def picture(answer: Headline, runs: Sequence[Run]) -> Chart:
     if several := compared(shown, runs):
         return over_nodes(several)
     if shown.measure == "pipeline":
-        return ceilings(shown) if shown.ceilings else throughput(runs)
+        return ceilings(shown) if len(shown.ceilings) > 1 else throughput(runs)
     if shown.measure == "copy":
         return transfer_sweep(runs)
     return read_sweep(runs) if shown.measure == "read" else Nothing("the sentence says it all")

@@ -1,5 +1,7 @@
 """The cockpit in a real JupyterLab, driven by clicks and keys: from an empty form to a result, in light and dark."""
 
+import random
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 
 from inferkit.cockpit.process import TWICE_S
 from inferkit.records.notebooks import load_runs
-from tests.browser import CHROMIUM, LONG_MS, MARKS, connected, dark, shoot
+from tests.browser import CHROMIUM, LONG_MS, MARKS, connected, end_sessions, shoot, wear
 from tests.cli.conftest import write_data
 from tests.processes import alive, descendants, ranks_below, wait_for
 
@@ -25,10 +27,10 @@ def opened(playwright: Any, lab: str, theme: str, width: int) -> Iterator[Any]:
         page.goto(f"{lab}/lab/tree/notebooks/start.ipynb?reset", timeout=LONG_MS)
         page.wait_for_selector(".jp-Notebook .jp-MarkdownCell", timeout=LONG_MS)
         page.keyboard.press("Control+b")  # the side bar
-        if theme == "dark":
-            dark(page)
+        wear(page, theme)
         run_cells(page, lab)
         yield page
+        end_sessions(page)
     finally:
         browser.close()
 
@@ -98,15 +100,19 @@ def test_from_an_empty_form_to_a_result(
         shoot(page, f"cockpit-{theme}-again", tmp_path)
 
 
+def start_run(cockpit: Any) -> None:
+    button = cockpit.get_by_role("button", name="Start", exact=True)
+    wait_for(lambda: enabled(button), 60)
+    button.click()
+
+
 @contextmanager
 def measuring(playwright: Any, lab: str, tmp_path: Path, seconds: float) -> Iterator[tuple[Any, Any]]:
     """Open the cockpit, fill the form, press Start, and give page and cockpit once batches are read."""
     with opened(playwright, lab, "light", 1200) as page:
         cockpit = page.locator(".inferkit-cockpit")
         fill(cockpit, tmp_path, seconds)
-        start = cockpit.get_by_role("button", name="Start", exact=True)
-        wait_for(lambda: enabled(start), 60)
-        start.click()
+        start_run(cockpit)
         cockpit.get_by_text("being read").wait_for(timeout=LONG_MS)
         yield page, cockpit
 
@@ -134,3 +140,27 @@ def test_a_kernel_that_is_shut_down_takes_its_run_along(
         wait_for(lambda: not [pid for pid in family if alive(pid)], 90)
     (stored,) = load_runs(tmp_path / "runs")
     assert stored.run.measured is not None
+
+
+def test_stop_at_random_moments_leaves_nothing_behind(
+    playwright: Any, lab: tuple[str, int, Path], tmp_path: Path
+) -> None:
+    chance = random.Random(14)
+    with opened(playwright, lab[0], "dark", 700) as page:
+        cockpit = page.locator(".inferkit-cockpit")
+        fill(cockpit, tmp_path, 1.0)
+        idle = set(descendants(lab[1]))
+        for presses in (1, 2, 3):
+            start_run(cockpit)
+            page.wait_for_timeout(chance.uniform(0, 9000))
+            for _ in range(presses):
+                stop = cockpit.get_by_role("button", name=re.compile("^Stop|^Kill"))
+                if enabled(stop):
+                    stop.click(timeout=5000)
+                page.wait_for_timeout(chance.uniform(0, 3000 * TWICE_S))
+            wait_for(lambda: not set(descendants(lab[1])) - idle, 90)
+            cockpit.get_by_text(re.compile("^(Done|Not everything was measured|The command was stopped): ")).wait_for()
+        assert page.get_by_text("CellExecutionError").count() == 0
+        shoot(page, "cockpit-dark-stopped", tmp_path)
+    for stored in load_runs(tmp_path / "runs"):
+        assert stored.run.measured or stored.run.failure

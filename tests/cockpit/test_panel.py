@@ -136,6 +136,7 @@ def test_stop_says_what_the_next_press_does(cockpit: Cockpit, tmp_path: Path) ->
     assert cockpit.stop.description == "Kill the notebook"
     wait_for(lambda: cockpit.running is None, 60)
     assert "1 FAILED" in cockpit.status.value
+    assert (cockpit.stop.disabled, cockpit.stop.description) == (True, "Stop after this point")
 
 
 def test_no_output_widget_is_used(cockpit: Cockpit) -> None:

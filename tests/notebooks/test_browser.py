@@ -18,7 +18,7 @@ from inferkit.records.params import MakeDataset
 from inferkit.records.project import project_root
 from inferkit.report.display import SCALE
 from inferkit.report.export import export
-from tests.browser import CHROMIUM, LONG_MS, MARKS, dark, shoot
+from tests.browser import CHROMIUM, LONG_MS, MARKS, shoot, wear
 from tests.notebooks.conftest import TINY
 
 pytestmark = MARKS
@@ -79,8 +79,7 @@ def test_the_answer_stands_in_the_first_screen(
     with page_of(playwright) as page:
         page.goto(f"{address}/doc/tree/{name}?reset", timeout=LONG_MS)
         page.wait_for_selector(".jp-Notebook .jp-OutputArea-output img, .vega-embed", timeout=LONG_MS)
-        if theme == "dark":
-            dark(page)
+        wear(page, theme)
         page.wait_for_timeout(3000)  # charts are drawn again in the other theme
         shown = f"{theme}-{'trusted' if trusted else 'untrusted'}"
         shoot(page, f"answer-{shown}", tmp_path)
@@ -109,8 +108,7 @@ def test_a_narrow_window_cuts_no_chart(
     with page_of(playwright, NARROW) as page:
         page.goto(f"{address}/doc/tree/narrow.ipynb?reset", timeout=LONG_MS)
         page.wait_for_selector(".vega-embed canvas", timeout=LONG_MS)
-        if theme == "dark":
-            dark(page)
+        wear(page, theme)
         page.set_viewport_size({"width": NARROW, "height": 6000})  # what is out of view is not drawn
         page.wait_for_timeout(5000)
         assert page.locator(".vega-embed canvas").count() > 3

@@ -23,10 +23,10 @@ COPIES, PROCESS = OLD / "02_host_to_device.ipynb", OLD / "03b_single_process.ipy
 RENAMED = {"schema", "stage", "binding", "notebook", "bottleneck"}
 NOTHING_TO_DRAW = {
     *("copy_matrix", "layer_times", "scaling", "speedup", "trend", "timeline", "batch_sizes", "energy"),
-    *("over_nodes", "node_strips", "jpeg_or_tensors"),
+    *("over_nodes", "node_strips", "jpeg_or_tensors", "time_series", "machine_over_time"),
 }
 """Charts of several GPUs, a profiled network, several processes or machines and several dates, of batches and batch
-sizes, and of energy and JPEG files beside tensors, which the old notebooks did not have."""
+sizes, of energy and JPEG files beside tensors, and of more than a second, which the old notebooks did not have."""
 
 
 def write(path: Path, *records: dict[str, Any]) -> Path:

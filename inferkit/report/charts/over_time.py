@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import altair as alt
 
-from inferkit.records.figures import FOREIGN_CPU
+from inferkit.records.figures import FOREIGN_CPU, several
 from inferkit.records.run import Run
 from inferkit.report.charts.theme import WIDTH, Chart, Nothing, Rows, base, demo_note, series_scale, styled
 from inferkit.report.headline import best_pipeline
@@ -47,7 +47,7 @@ def machine_over_time(runs: Sequence[Run]) -> Chart:
         return Nothing("machine over time: no pipeline ran")
     rows = _rows(run)
     if not rows:
-        return Nothing("machine over time: nothing was sampled while the best pipeline ran")
+        return Nothing("machine over time: nothing was sampled twice while the best pipeline ran")
     names = sorted({str(row["series"]) for row in rows} - {HOST})
     there = [name for name in _PANELS if any(row["name"] == name for row in rows)]
     end = max(float(row["t"]) for row in rows) + 0.5
@@ -69,15 +69,18 @@ def _foreign(run: Run) -> str:
 
 
 def _rows(run: Run) -> Rows:
-    """Return one row per bin and series that has a panel."""
+    """Return one row per bin and series that has a panel; none of a panel that would show a dot."""
     rows: Rows = []
+    lines = set()
     for key in run.series:
         gpu = re.fullmatch(r"gpu(\d+)_(.+)", key)
         name = gpu[2] if gpu else key
         if name in _PANELS:
             place = f"GPU {gpu[1]}" if gpu else HOST
             rows += [{"name": name, "series": place, **bin_} for bin_ in _bins(run, key, _PANELS[name].scale)]
-    return rows
+            if several(run.series[key].values):
+                lines.add(name)
+    return [row for row in rows if row["name"] in lines]
 
 
 def _bins(run: Run, key: str, scale: float) -> Rows:

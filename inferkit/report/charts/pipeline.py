@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import altair as alt
 
-from inferkit.records.figures import mean_of
+from inferkit.records.figures import several
 from inferkit.records.run import Run
 from inferkit.report.charts import rows as table_rows
 from inferkit.report.charts.bars import BAR, bars
@@ -104,12 +104,15 @@ def _marks(rows: Rows, kind: str) -> alt.Chart:
 
 
 def ceilings(runs: Sequence[Run] | Run) -> Chart:
-    """Draw each stage's ceiling per run, with the measured figure as a line; the bottleneck stands out."""
+    """Draw each stage's ceiling per run, with the measured figure as a line; the bottleneck stands out.
+
+    A run of which one ceiling alone is known has no limit to be found among several.
+    """
     runs = [runs] if isinstance(runs, Run) else runs
-    kept, left_out = table_rows.ranked([run for run in runs if run.ceilings], table_rows.PANELS)
+    kept, left_out = table_rows.ranked([run for run in runs if len(run.ceilings) > 1], table_rows.PANELS)
     rows = table_rows.ceiling_rows(kept)
     if not rows:
-        return Nothing("ceilings: no run has any")
+        return Nothing("which stage is the limit: no run has the ceilings of two stages")
     unit = table_rows.quantity(kept).unit
     colour = alt.Color("stage:N", scale=stage_scale(str(row["stage"]) for row in rows), legend=None)
     y = alt.Y("stage:N", sort=stage_order(str(row["stage"]) for row in rows), title=None)
@@ -155,12 +158,13 @@ def stage_times(runs: Sequence[Run]) -> Chart:
 
 def time_series(runs: Sequence[Run], name: str = "images_per_s") -> Chart:
     """Draw a series over time; the warm-up is shaded."""
-    there = [run for run in runs if name in run.series and mean_of(run.series[name].values) is not None]
+    there = [run for run in runs if name in run.series and several(run.series[name].values)]
     pipelines = [run for run in there if run.measure == "pipeline"]
     kept, left_out = table_rows.ranked(pipelines or there, table_rows.PANELS)
     rows, unit = table_rows.series_rows(kept, name)
+    what = "bandwidth" if name == table_rows.BYTES.field else "throughput" if name == "images_per_s" else name
     if not rows:
-        return Nothing(f"{name} over time: no run has this series")
+        return Nothing(f"{what} over time: no run has two points of it")
     height = 160 if len(kept) == 1 else 90
     plot = alt.Chart().properties(width=WIDTH, height=height)
     x = alt.X("t:Q", title="time since the first batch was asked for (s)")
@@ -170,7 +174,6 @@ def time_series(runs: Sequence[Run], name: str = "images_per_s") -> Chart:
     line = bins.mark_line(color="#0072B2", strokeWidth=2, point=alt.OverlayMarkDef(color="#0072B2", size=18))
     chart = panels(alt.layer(warm.encode(x=x, x2="end:Q"), line.encode(x=x, y=y)), rows).resolve_scale(y="independent")
     key = "grey: warm-up, not counted · a gap: no data"
-    what = "bandwidth" if name == table_rows.BYTES.field else "throughput" if name == "images_per_s" else name
     return styled(chart, f"Is the {what} steady?", key, left_out, demo_note(kept))
 
 

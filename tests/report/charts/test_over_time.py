@@ -41,23 +41,33 @@ def test_each_quantity_has_a_panel_and_each_gpu_a_line(make_run: MakeRun) -> Non
 
 
 def test_the_best_valid_pipeline_is_drawn(make_run: MakeRun) -> None:
-    slow, fast = (make_run(rate, series=sampled(images_per_s=[rate])) for rate in (50.0, 60.0))
-    invalid = make_run(70, verdict="INVALID", reasons=["x"], series=sampled(images_per_s=[70.0]))
+    slow, fast = (make_run(rate, series=sampled(images_per_s=[rate, rate])) for rate in (50.0, 60.0))
+    invalid = make_run(70, verdict="INVALID", reasons=["x"], series=sampled(images_per_s=[70.0, 70.0]))
     lines = lines_of(spec_of(machine_over_time([slow, fast, invalid])))
-    assert lines == {"images/s": [("all together", 0.5, 60.0)]}
+    assert lines == {"images/s": [("all together", t, 60.0) for t in (0.5, 1.5)]}
 
 
 def test_a_pipeline_that_infers_goes_before_a_faster_one_that_does_not(make_run: MakeRun) -> None:
-    infers = make_run(60, series=sampled(images_per_s=[60.0]))
-    null = make_run(900, point={"engine": "null", "reader": "buffered"}, series=sampled(images_per_s=[900.0]))
-    assert lines_of(spec_of(machine_over_time([null, infers]))) == {"images/s": [("all together", 0.5, 60.0)]}
-    assert lines_of(spec_of(machine_over_time([null]))) == {"images/s": [("all together", 0.5, 900.0)]}
+    infers = make_run(60, series=sampled(images_per_s=[60.0, 60.0]))
+    null = make_run(900, point={"engine": "null", "reader": "buffered"}, series=sampled(images_per_s=[900.0, 900.0]))
+    assert lines_of(spec_of(machine_over_time([null, infers]))) == {
+        "images/s": [("all together", t, 60.0) for t in (0.5, 1.5)]
+    }
+    assert lines_of(spec_of(machine_over_time([null]))) == {
+        "images/s": [("all together", t, 900.0) for t in (0.5, 1.5)]
+    }
 
 
 def test_the_warm_up_is_shaded(make_run: MakeRun) -> None:
-    spec = spec_of(machine_over_time([make_run(series=sampled(images_per_s=[50.0]))]))
+    spec = spec_of(machine_over_time([make_run(series=sampled(images_per_s=[50.0, 50.0]))]))
     shade = next(layer for layer in spec["vconcat"][0]["layer"] if layer["mark"]["type"] == "rect")
     assert len(shade["data"]["values"]) == 1
+
+
+def test_a_panel_of_one_dot_is_left_out(make_run: MakeRun) -> None:
+    spec = spec_of(machine_over_time([make_run(series=sampled(images_per_s=[50.0, 51.0], host_cpu=[None, 0.5]))]))
+    assert list(lines_of(spec)) == ["images/s"]
+    assert "nothing was sampled twice" in why(machine_over_time([make_run(series=sampled(host_cpu=[0.5]))]))
 
 
 def test_without_samples_the_chart_says_so(make_run: MakeRun) -> None:

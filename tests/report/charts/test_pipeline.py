@@ -16,11 +16,13 @@ from inferkit.records.figures import Figure, Series
 from inferkit.records.host import Host
 from inferkit.records.notebooks import Stored
 from inferkit.records.run import CEILINGS, STAGES, Peer, Run
+from inferkit.report.answer import picture
 from inferkit.report.charts import CHARTS
 from inferkit.report.charts import rows as frames
 from inferkit.report.charts.pipeline import comparison
 from inferkit.report.charts.theme import WIDEST, Nothing
 from inferkit.report.display import COLOURS, SCALE, VEGALITE_MIME, chart_bundle, display_chart, png
+from inferkit.report.headline import headline
 from inferkit.report.palette import NO_STAGE_COLOUR, STAGE_COLOURS
 from inferkit.report.store import table
 from tests.report.conftest import MakeRun, spec_of, why
@@ -245,7 +247,13 @@ def test_ceilings_takes_a_single_run(make_run: MakeRun) -> None:
     assert len(rows_of(spec_of(CHARTS["ceilings"](make_run())))) == 2
 
 
-@pytest.mark.parametrize("bins", [1, frames.BINS - 1, frames.BINS, frames.BINS + 1, 12_345])
+def test_one_stage_alone_is_no_limit_among_several(make_run: MakeRun) -> None:
+    run = make_run(ceilings={"read": Figure(images_per_s=1300)})
+    assert "two stages" in why(CHARTS["ceilings"](run))
+    assert not isinstance(picture(headline([run]), [run]), Nothing)
+
+
+@pytest.mark.parametrize("bins", [2, frames.BINS - 1, frames.BINS, frames.BINS + 1, 12_345])
 def test_a_long_series_is_averaged_and_nothing_of_it_is_lost(bins: int, make_run: MakeRun) -> None:
     values = [float(i) for i in range(bins)]
     run = make_run(series={"images_per_s": Series(unit="images/s", values=list(values))})
@@ -262,10 +270,10 @@ def test_warm_up_is_shaded_and_unknown_bins_stay_gaps(make_run: MakeRun) -> None
     assert [row["t"] for row in rows if row["kind"] == "bin" and row["value"] is None] == [2.5]
 
 
-def test_a_run_without_a_known_bin_has_no_panel(make_run: MakeRun) -> None:
-    none = make_run(point={"threads": 2}, series={"images_per_s": Series(unit="images/s", values=[None, None])})
-    assert why(CHARTS["time_series"]([none]))
-    spec = spec_of(CHARTS["time_series"]([none, make_run(point={"threads": 4})]))
+def test_a_run_without_two_known_bins_has_no_panel(make_run: MakeRun) -> None:
+    none, dot = (make_run(series={"images_per_s": Series(unit="images/s", values=[None, v])}) for v in (None, 5.0))
+    assert why(CHARTS["time_series"]([none, dot])) == "throughput over time: no run has two points of it"
+    spec = spec_of(CHARTS["time_series"]([none, dot, make_run(point={"threads": 4})]))
     assert len({row["panel"] for row in rows_of(spec)}) == 1
 
 
