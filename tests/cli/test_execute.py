@@ -18,6 +18,7 @@ from nbformat.sign import NotebookNotary
 
 from inferkit.cli.configure import configure
 from inferkit.cli.main import main
+from inferkit.cli.whole import NOTEBOOKS
 from inferkit.errors import InferkitError, ParameterError
 from inferkit.models.agreement import NetworkPair
 from inferkit.models.model_file import ModelFile
@@ -276,6 +277,7 @@ def test_the_recipes_grid_has_24_points(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_notebook_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "a.ipynb"
+    assert papermill.iorw.papermill_io.get_handler(str(path)) is NOTEBOOKS
     papermill.iorw.write_ipynb(nbformat.v4.new_notebook(), str(path))
     with path.open() as reader:
         papermill.iorw.write_ipynb(nbformat.v4.new_notebook(metadata={"a": 1}), str(path))
