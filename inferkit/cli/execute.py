@@ -144,7 +144,7 @@ def execute_notebook(
     except PapermillExecutionError as failed:
         error = f"{failed.ename}: {failed.evalue}" if failed.evalue or not relay.presses else UNFINISHED
     except (RuntimeError, RankError) as failed:  # nbclient's DeadKernelError is one; our client words them
-        error = str(failed)
+        error = str(failed) if relay.presses <= 2 else UNFINISHED  # the third press killed the kernel
     faults = [text for text in (error, WRITTEN.failure) if text]
     runs = _heard(heard, faults) if WRITTEN.failure else _read_back(output, faults)
     return Executed(output, runs, "\n".join(faults), stopped=relay.presses > 0)

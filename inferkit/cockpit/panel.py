@@ -194,8 +194,8 @@ class Cockpit:
                 return
             self.running.stop()
             presses = self.running.presses
-        self.stop.description = STOPS[min(presses, len(STOPS) - 1)]
-        self.stop.disabled = presses >= len(STOPS) - 1
+            self.stop.description = STOPS[min(presses, len(STOPS) - 1)]
+            self.stop.disabled = presses >= len(STOPS) - 1
         self._tell("Stopping at once" if presses > 1 else "Stopping: the point under way is finished first")
 
     def _hear(self, event: Event) -> None:
@@ -209,8 +209,8 @@ class Cockpit:
     def _end(self, code: int, words: str) -> None:
         with self._lock:
             self.running = None
+            self.stop.disabled, self.stop.description = True, STOPS[0]
         self.moving.value = ""
-        self.stop.disabled, self.stop.description = True, STOPS[0]
         self._allow(ready=self._ready)
         self._tell(f"{ENDS.get(code, 'The command was stopped')}: {self.live.verdicts()}")
         if code == REFUSED:

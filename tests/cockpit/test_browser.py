@@ -155,12 +155,11 @@ def test_stop_at_random_moments_leaves_nothing_behind(
             page.wait_for_timeout(chance.uniform(0, 9000))
             for _ in range(presses):
                 stop = cockpit.get_by_role("button", name=re.compile("^Stop|^Kill"))
-                if enabled(stop):
-                    stop.click(timeout=5000)
+                stop.evaluate("button => button.click()")  # whether the run has ended or not
                 page.wait_for_timeout(chance.uniform(0, 3000 * TWICE_S))
             wait_for(lambda: not set(descendants(lab[1])) - idle, 90)
             cockpit.get_by_text(re.compile("^(Done|Not everything was measured|The command was stopped): ")).wait_for()
-        assert page.get_by_text("CellExecutionError").count() == 0
+        assert page.get_by_text(re.compile("CellExecutionError|out of memory")).count() == 0
         shoot(page, "cockpit-dark-stopped", tmp_path)
     for stored in load_runs(tmp_path / "runs"):
         assert stored.run.measured or stored.run.failure

@@ -178,7 +178,7 @@ def time_series(runs: Sequence[Run], name: str = "images_per_s") -> Chart:
 
 
 def comparison(frame: "pd.DataFrame", *, since: datetime | None = None, best: bool = False) -> Chart:
-    """Draw the best pipeline point of each storage, one panel per engine, model and precision.
+    """Draw the best pipeline point of each storage, one panel per engine, model and precision that several ran.
 
     Parameters
     ----------
@@ -193,8 +193,11 @@ def comparison(frame: "pd.DataFrame", *, since: datetime | None = None, best: bo
     rows = [
         _compared(group.network, label, side)
         for group in groups
+        if len(group.sides) > 1
         for label, side in zip(group.labels, group.sides, strict=True)
     ]
+    if not rows:
+        return Nothing("comparison: no network ran from two storages")
     lie = bars(rows, "storage")
     colour = alt.Color(
         "stage:N", scale=stage_scale(str(row["stage"]) for row in rows), title="bottleneck", legend=_LEGEND

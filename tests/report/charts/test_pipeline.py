@@ -98,7 +98,8 @@ def drawn(mixed: list[Run], make_copy: MakeRun, make_read: MakeRun, make_way: Ma
     reads = [
         make_read(kind, n, b, n * 1e9, fio=1.5e9) for kind in ("buffered", "direct") for n in (1, 2) for b in (32, 128)
     ]
-    frame = table(Stored(run, Path("a.ipynb")) for run in mixed)
+    nas = [run.model_copy(update={"id": f"{run.id}-nas", "storage": "nas"}) for run in mixed]
+    frame = table(Stored(run, Path("a.ipynb")) for run in [*mixed, *nas])
     several = [run.model_copy(update={"point": run.point | {"ranks": n}}) for n in (1, 2) for run in mixed]
     layers = [mixed[0].model_copy(update={"facts": {"layers_ms": [["conv1", 2.0], ["fc", 0.5]]}})]
     dates = [run.model_copy(update={"id": f"{run.id}-{day}", "started": day}) for day in DATES for run in mixed]
@@ -245,6 +246,10 @@ def test_the_bottleneck_stands_out(mixed: list[Run]) -> None:
 
 def test_ceilings_takes_a_single_run(make_run: MakeRun) -> None:
     assert len(rows_of(spec_of(CHARTS["ceilings"](make_run())))) == 2
+
+
+def test_one_storage_alone_is_no_comparison(mixed: list[Run]) -> None:
+    assert "two storages" in why(comparison(table(Stored(run, Path("a.ipynb")) for run in mixed)))
 
 
 def test_one_stage_alone_is_no_limit_among_several(make_run: MakeRun) -> None:
