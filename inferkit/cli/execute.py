@@ -22,7 +22,7 @@ from papermill.exceptions import PapermillExecutionError
 from inferkit.cli.configure import Configuration
 from inferkit.cli.feed import Feed
 from inferkit.cli.kernel import OwnKernelClient
-from inferkit.cli.relay import Relay
+from inferkit.cli.relay import KILLED_AFTER, Relay
 from inferkit.cli.sockets import folder_for_sockets
 from inferkit.cli.whole import NOTEBOOKS as WRITTEN
 from inferkit.errors import ParameterError, RankError, RecordError
@@ -144,7 +144,7 @@ def execute_notebook(
     except PapermillExecutionError as failed:
         error = f"{failed.ename}: {failed.evalue}" if failed.evalue or not relay.presses else UNFINISHED
     except (RuntimeError, RankError) as failed:  # nbclient's DeadKernelError is one; our client words them
-        error = str(failed) if relay.presses <= 2 else UNFINISHED  # the third press killed the kernel
+        error = UNFINISHED if relay.presses >= KILLED_AFTER else str(failed)
     faults = [text for text in (error, WRITTEN.failure) if text]
     runs = _heard(heard, faults) if WRITTEN.failure else _read_back(output, faults)
     return Executed(output, runs, "\n".join(faults), stopped=relay.presses > 0)
