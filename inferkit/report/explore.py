@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 
-from inferkit.errors import ParameterError
 from inferkit.report.attended import attended
 from inferkit.report.charts.explored import NONE, explored, words
 from inferkit.report.charts.theme import Nothing
@@ -68,42 +67,24 @@ def explore(frame: pd.DataFrame) -> dict[str, Any]:
     """Display menus over a table of records (:func:`inferkit.report.store.load`), and what they choose.
 
     One row of menus is of filters, one of the chart's axes, colours, shapes and rows. Where nobody sits who could
-    choose, as when papermill executes the notebook, the menus are not shown.
+    choose, as when papermill executes the notebook, the menus are not shown; without ipywidgets there are none.
 
     Returns
     -------
     menus
         By column the filters, and ``x``, ``y``, ``colour``, ``shape``, ``row``, so that code can choose as well.
-
-    Raises
-    ------
-    ParameterError
-        If ipywidgets is not installed.
     """
-    try:
-        import ipywidgets as widgets
-    except ImportError as error:
-        needs = "explore needs ipywidgets: pip install 'inferkit[lab]'"
-        raise ParameterError(needs) from error
     from IPython.display import display
 
     frame = described(frame)
     columns = [column for column in SHOWN if column in frame.columns]
-    filters = {
-        column: widgets.Dropdown(options=choices(frame, column), description=column)
-        for column in FILTERS
-        if column in frame.columns
-    }
-    parts = {
-        name: widgets.Dropdown(options=[(words(column), column) for column in options], description=name)
-        for name, options in encodings(frame).items()
-    }
+    first = {name: options[0] for name, options in encodings(frame).items()}
+    filters, parts = _menus(frame)
     if attended():
-        rows = [widgets.HBox(list(menus.values()), layout={"flex_flow": "row wrap"}) for menus in (filters, parts)]
-        display(widgets.VBox([widgets.HTML("<b>Records</b>"), rows[0], widgets.HTML("<b>Chart</b>"), rows[1]]))
+        display(_laid_out(filters, parts))
 
     def chart(rows: pd.DataFrame) -> dict[str, Any]:
-        made = explored(rows, {name: menu.value for name, menu in parts.items()})
+        made = explored(rows, first | {name: menu.value for name, menu in parts.items()})
         return {"text/plain": made.why} if isinstance(made, Nothing) else chart_bundle(made)
 
     table = display(frame[columns], display_id=True)
@@ -117,3 +98,33 @@ def explore(frame: pd.DataFrame) -> dict[str, Any]:
     for menu in (*filters.values(), *parts.values()):
         menu.observe(choose, names="value")
     return {**filters, **parts}
+
+
+def _menus(frame: pd.DataFrame) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return menus of filters by column, and of the chart's parts; without ipywidgets none."""
+    try:
+        from ipywidgets import Dropdown
+    except ImportError:
+        return {}, {}
+    filters = {
+        column: Dropdown(options=choices(frame, column), description=column)
+        for column in FILTERS
+        if column in frame.columns
+    }
+    parts = {
+        name: Dropdown(options=[(words(column), column) for column in options], description=name)
+        for name, options in encodings(frame).items()
+    }
+    return filters, parts
+
+
+def _laid_out(filters: Mapping[str, Any], parts: Mapping[str, Any]) -> Any:
+    """Return what shows the menus, or says what they need."""
+    if not parts:
+        from IPython.display import Pretty
+
+        return Pretty("Menus need ipywidgets: pip install 'inferkit[lab]', then start the kernel anew.")
+    from ipywidgets import HTML, HBox, VBox
+
+    rows = [HBox(list(menus.values()), layout={"flex_flow": "row wrap"}) for menus in (filters, parts)]
+    return VBox([HTML("<b>Records</b>"), rows[0], HTML("<b>Chart</b>"), rows[1]])

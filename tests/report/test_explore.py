@@ -50,6 +50,29 @@ def test_where_nobody_can_choose_no_menu_is_shown(
     assert not [output for output in outputs if "application/vnd.jupyter.widget-view+json" in output.data]
 
 
+WITHOUT_WIDGETS = """
+import sys
+kept, sys.modules["ipywidgets"] = sys.modules.get("ipywidgets"), None
+try:
+    {explore}
+finally:
+    sys.modules["ipywidgets"] = kept
+    if kept is None:
+        del sys.modules["ipywidgets"]
+assert menus == {{}}
+"""
+
+
+def test_without_ipywidgets_everything_is_shown(
+    execute_cells: ExecuteCells, make_run: MakeRun, write_notebook: WriteNotebook
+) -> None:
+    folder = write_notebook(make_run(storage="nvme"), make_run(storage="shm")).parent
+    explore = EXPLORE.format(folder=folder).strip().replace("\n", "\n    ")
+    table, chart = execute_cells(WITHOUT_WIDGETS.format(explore=explore))[0].outputs
+    assert {"nvme", "shm"} <= set(table.data["text/plain"].split())
+    assert "image/png" in chart.data
+
+
 def frame_of(*runs: Any) -> Any:
     return described(table([Stored(run, Path("x.ipynb")) for run in runs]))
 
