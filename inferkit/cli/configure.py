@@ -21,7 +21,8 @@ from inferkit.plan.networks import DEFAULT_SHAPE, shape_for
 from inferkit.plan.points import Plan
 from inferkit.readers import READERS
 from inferkit.records.faults import unknown_parameter
-from inferkit.records.params import MEASURING, Cluster, MakeDataset, MultiProcess, Parameters, Reading, StorageToHost
+from inferkit.records.groups import Parameters, Reading
+from inferkit.records.params import MEASURING, Cluster, MakeDataset, MultiProcess, StorageToHost
 from inferkit.records.project import PACKAGE, project_of, project_root, resolve, shipped, within
 from inferkit.text import quoted
 

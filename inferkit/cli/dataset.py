@@ -10,7 +10,8 @@ import click
 from inferkit.cli.refusals import BEGUN, FAILED, OK, REFUSED, refusals, say, warn
 from inferkit.errors import ParameterError
 from inferkit.objects.place import Folder, is_url
-from inferkit.records.params import MakeDataset, ObjectStores
+from inferkit.records.groups import ObjectStores
+from inferkit.records.params import MakeDataset
 from inferkit.text import shortened
 from inferkit.units import gigabytes, rate
 

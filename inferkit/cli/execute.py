@@ -32,8 +32,9 @@ from inferkit.measure.progress import MIME as PROGRESS_MIME
 from inferkit.measure.progress import Sink
 from inferkit.os_errors import explained
 from inferkit.records.figures import Json
+from inferkit.records.groups import Parameters
 from inferkit.records.notebooks import read_notebook
-from inferkit.records.params import NOTEBOOKS, Parameters
+from inferkit.records.params import NOTEBOOKS
 from inferkit.records.project import find, project_root, within
 from inferkit.records.run import MIME as RUN_MIME
 from inferkit.records.run import Run

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from inferkit.errors import ParameterError
 from inferkit.objects.place import Folder
-from inferkit.records.params import Photographs
+from inferkit.records.groups import Photographs
 from inferkit.records.project import project_root
 
 DEMO = "demo"

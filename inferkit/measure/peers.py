@@ -15,9 +15,9 @@ from inferkit.objects.place import is_url
 from inferkit.readers import READERS, find_dataset
 from inferkit.readers.split import split
 from inferkit.records.figures import Figure
+from inferkit.records.groups import Beside, Parameters
 from inferkit.records.job import CopyJob, InferJob, Job, ReadJob, device_of, short
 from inferkit.records.outcome import Outcome
-from inferkit.records.params import Beside, Parameters
 from inferkit.records.place import Place
 from inferkit.records.run import Peer
 from inferkit.stats import half_interval, paired_ratio

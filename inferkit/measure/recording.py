@@ -11,9 +11,9 @@ from inferkit.measure.prediction import MEMORY, binds, ceilings_of, held_against
 from inferkit.plan.points import Plan, Point
 from inferkit.plan.reuse import FINGERPRINT
 from inferkit.records.figures import Json, Series
+from inferkit.records.groups import Parameters, Windows
 from inferkit.records.job import device_of
 from inferkit.records.outcome import Outcome
-from inferkit.records.params import Parameters, Windows
 from inferkit.records.run import NETWORK, Failure, Run
 from inferkit.records.wellformed import READS_NOTHING
 from inferkit.validity.verdict import Judgement, judge

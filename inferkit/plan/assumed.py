@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from inferkit.engines import engine_class
 from inferkit.engines.base import Engine
 from inferkit.errors import EngineError
-from inferkit.records.params import Parameters
+from inferkit.records.groups import Parameters
 
 
 @dataclass(frozen=True)

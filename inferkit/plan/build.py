@@ -18,15 +18,8 @@ from inferkit.plan.reading import read_points
 from inferkit.plan.reuse import with_earlier
 from inferkit.plan.settings import of_one_process, of_ranks
 from inferkit.records.bounds import COMBINATIONS, STARTS
-from inferkit.records.params import (
-    Cluster,
-    HostToDevice,
-    MultiProcess,
-    Parameters,
-    SingleProcess,
-    StorageToHost,
-    Windows,
-)
+from inferkit.records.groups import Parameters, Windows
+from inferkit.records.params import Cluster, HostToDevice, MultiProcess, SingleProcess, StorageToHost
 from inferkit.records.run import Failure
 
 MULTIPLIED = (

@@ -11,7 +11,8 @@ from inferkit.objects.place import Folder
 from inferkit.plan.assumed import Assumed
 from inferkit.plan.data import dataset_for
 from inferkit.readers import reader_class
-from inferkit.records.params import SingleProcess, StorageToHost, Windows
+from inferkit.records.groups import Windows
+from inferkit.records.params import SingleProcess, StorageToHost
 from inferkit.records.project import resolve
 from inferkit.records.windows import Window, window_of
 from inferkit.units import gigabytes

@@ -16,7 +16,8 @@ from inferkit.plan.assumed import Assumed
 from inferkit.plan.networks import shape_for
 from inferkit.readers import reader_class
 from inferkit.readers.memory import in_memory
-from inferkit.records.params import Reading, SingleProcess
+from inferkit.records.groups import Reading
+from inferkit.records.params import SingleProcess
 
 
 def dataset_for(params: Reading, pending: Dataset | None = None, assumed: Assumed | None = None) -> Dataset:

@@ -22,9 +22,9 @@ from inferkit.objects.listing import entries
 from inferkit.objects.place import ObjectPath
 from inferkit.plan.points import Point
 from inferkit.readers import reader_class
+from inferkit.records.groups import Parameters
 from inferkit.records.host import Host
 from inferkit.records.job import ReadOptions, reading_of
-from inferkit.records.params import Parameters
 
 PACKAGE = Path(__file__).parents[1]
 _JUDGED = ("profile", "source", "peer")

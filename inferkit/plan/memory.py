@@ -10,9 +10,10 @@ from inferkit.machine.facts import facts
 from inferkit.plan.context import batch_log_of
 from inferkit.plan.fingerprint import same_machine
 from inferkit.plan.points import Point
+from inferkit.records.groups import Windows
 from inferkit.records.job import CopyJob, DeviceOptions
 from inferkit.records.notebooks import notebooks_under, raw_records
-from inferkit.records.params import HostToDevice, Windows
+from inferkit.records.params import HostToDevice
 from inferkit.records.project import resolve
 from inferkit.records.run import Run
 from inferkit.records.windows import window_of

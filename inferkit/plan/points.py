@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from inferkit.dataset.tensors import Dataset
 from inferkit.machine.placement import picture
 from inferkit.records.figures import Scalar
+from inferkit.records.groups import Parameters
 from inferkit.records.host import Host
 from inferkit.records.job import CopyJob, Job, reading_of
 from inferkit.records.notebooks import Stored
-from inferkit.records.params import Parameters
 from inferkit.records.place import Placement
 from inferkit.records.run import Failure, Run
 from inferkit.text import text_table

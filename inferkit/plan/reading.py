@@ -15,8 +15,9 @@ from inferkit.plan.settings import Setting
 from inferkit.readers import reader_class
 from inferkit.readers.buffered import BufferedReader
 from inferkit.readers.memory import MemoryReader
+from inferkit.records.groups import Reading
 from inferkit.records.job import DeviceOptions, ReadJob, ReadOptions
-from inferkit.records.params import Reading, StorageToHost
+from inferkit.records.params import StorageToHost
 
 COLD = 0.01
 """Up to this share of a data set's pages in memory, dropping them for a measurement takes nothing from anybody."""

@@ -14,8 +14,8 @@ from inferkit.errors import DatasetError, RecordError
 from inferkit.plan.fingerprint import Fingerprints
 from inferkit.plan.points import Plan, reads_files
 from inferkit.records.figures import Json
+from inferkit.records.groups import Windows
 from inferkit.records.notebooks import Stored, notebooks_under, raw_records
-from inferkit.records.params import Windows
 from inferkit.records.project import resolve
 from inferkit.records.run import REUSED, Run
 

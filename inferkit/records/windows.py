@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from inferkit.records.part import Part
 
 if TYPE_CHECKING:  # no rank needs the models of parameters: a twentieth of its start
-    from inferkit.records.params import Windows
+    from inferkit.records.groups import Windows
 
 
 class Window(Part):

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from inferkit.readers import READERS
 from inferkit.records.figures import Figure, Json
+from inferkit.records.groups import Parameters, Reading
 from inferkit.records.job import Job, ReadOptions, device_of, reading_of
 from inferkit.records.outcome import Outcome
-from inferkit.records.params import Parameters, Reading
 from inferkit.records.run import UNSTEADY
 from inferkit.records.windows import PROFILES
 from inferkit.units import duration, percent

@@ -28,7 +28,7 @@ from inferkit.cli.main import main
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.errors import ParameterError
 from inferkit.records.notebooks import load_runs
-from inferkit.records.params import MEASURING, NOTEBOOKS, Group, MakeDataset
+from inferkit.records.params import MEASURING, NOTEBOOKS, MakeDataset, Notebook
 from inferkit.records.run import MIME
 from inferkit.text import MOST_LINES, plain
 from tests.cli.records import records
@@ -291,7 +291,7 @@ class Driver:
             assert run.verdict != "VALID" or known or run.warnings
 
 
-def refusal(model: type[Group], values: dict[str, Any]) -> str:
+def refusal(model: type[Notebook], values: dict[str, Any]) -> str:
     """Return how a notebook refuses parameters; empty if it takes them."""
     told = ""
     try:

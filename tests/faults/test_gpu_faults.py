@@ -225,10 +225,21 @@ def test_the_command_measures_tells_and_ends(gpu: Environment, in_memory: Path, 
     assert "Traceback" not in done.stdout + done.stderr
 
 
-@pytest.mark.slow
-def test_what_holds_on_a_real_gpu_holds_here(gpu: Environment) -> None:
+CONFORMANCE = "tests/devices/test_conformance.py"
+FEW = "cuda and (4-2-4-3 or not one_epoch)"
+"""Of the sizes that arrive whole, one."""
+ALL = "not onnx_runtime and not engine and not pipeline_runs and not ceilings_run"
+
+
+@pytest.mark.parametrize(
+    ("suites", "chosen"),
+    [
+        pytest.param([CONFORMANCE], FEW, id="few"),
+        pytest.param(["tests/devices", "tests/gpu/test_cuda.py"], ALL, id="all", marks=pytest.mark.slow),
+    ],
+)
+def test_what_holds_on_a_real_gpu_holds_here(gpu: Environment, suites: list[str], chosen: str) -> None:
     """So the stand-in is one, and whoever changes the device without a GPU sees what breaks."""
-    suites = ["tests/devices", "tests/gpu/test_cuda.py"]
-    chosen = ["-m", "gpu", "-k", "not onnx_runtime and not engine and not pipeline_runs and not ceilings_run"]
-    done = run(gpu, "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *suites, *chosen)
+    done = run(gpu, "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *suites, "-m", "gpu", "-k", chosen)
     assert done.returncode == 0, done.stdout[-3000:]
+    assert int(done.stdout.splitlines()[-1].split(" passed")[0].split()[-1]) > 100, done.stdout[-300:]

@@ -17,6 +17,7 @@ from inferkit.measure.measure import measure
 from inferkit.measure.peers import PAIRS, Peers, Rival, alternate, task_of
 from inferkit.plan.build import plan
 from inferkit.records.figures import Figure, Repeat, Stage
+from inferkit.records.groups import Parameters
 from inferkit.records.job import (
     CopyJob,
     DeviceOptions,
@@ -29,7 +30,7 @@ from inferkit.records.job import (
     ReadOptions,
 )
 from inferkit.records.outcome import Outcome
-from inferkit.records.params import HostToDevice, MakeDataset, MultiProcess, Parameters, SingleProcess, StorageToHost
+from inferkit.records.params import HostToDevice, MakeDataset, MultiProcess, SingleProcess, StorageToHost
 from inferkit.records.place import Place
 from inferkit.records.run import Peer
 from inferkit.records.windows import Window

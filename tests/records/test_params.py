@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from inferkit.errors import ParameterError
-from inferkit.records.params import NOTEBOOKS, Group, HostToDevice, MakeDataset, SingleProcess
+from inferkit.records.groups import Group
+from inferkit.records.params import NOTEBOOKS, HostToDevice, MakeDataset, SingleProcess
 from inferkit.records.project import project_root, resolve
 
 MODELS = list(NOTEBOOKS.values())

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from inferkit.records.figures import Repeat, figure_of
+from inferkit.records.groups import Windows
 from inferkit.records.job import (
     CopyJob,
     DeviceOptions,
@@ -15,7 +16,7 @@ from inferkit.records.job import (
     ReadOptions,
 )
 from inferkit.records.outcome import Outcome
-from inferkit.records.params import HostToDevice, SingleProcess, StorageToHost, Windows
+from inferkit.records.params import HostToDevice, SingleProcess, StorageToHost
 from inferkit.records.run import UNSTEADY
 from inferkit.records.windows import Window, window_of
 from inferkit.validity.verdict import Judgement, judge
