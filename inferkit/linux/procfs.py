@@ -34,6 +34,12 @@ def fields(content: str | None) -> dict[str, str]:
     return {key.strip(): value.strip() for key, value in pairs}
 
 
+def numa_nodes(root: Path = ROOT) -> dict[int, Path]:
+    """Return the folder of each NUMA node, by its number; empty where the kernel knows none."""
+    folders = {int(folder.name[4:]): folder for folder in (root / "sys/devices/system/node").glob("node[0-9]*")}
+    return dict(sorted(folders.items()))
+
+
 def kibibytes(value: str | None) -> int | None:
     """Return bytes of a value such as ``24684092 kB`` (the kernel's kB is 1024 bytes); None if it is no such value."""
     number = (value or "").removesuffix("kB").strip()
@@ -46,6 +52,11 @@ def command(process: Path) -> list[bytes]:
         return (process / "cmdline").read_bytes().split(b"\0")
     except OSError:
         return []
+
+
+def parent(pid: int, proc: Path = ROOT / "proc") -> int:
+    """Return the process that started a process, or took it over; 0 once it is gone."""
+    return int(fields(text(proc / str(pid) / "status")).get("PPid", 0))
 
 
 def stat(pid: int) -> list[str]:

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 from inferkit.linux.numa_pages import own_nodes, share_on
+from inferkit.linux.procfs import numa_nodes
 from inferkit.records.place import Place, cpu_ranges
 from inferkit.units import percent
 
@@ -46,6 +47,11 @@ def binding(place: Place) -> Binding:
         () if place.node is None else (f"memory of rank {place.rank} is not bound to node {place.node}: {refused}",)
     )
     return Binding(cpus=place.cpus, lacking=lacking)
+
+
+def rank_binding(place: Place) -> Binding:
+    """Return how to bind a rank: it takes its CPUs itself, and numactl is asked where there is memory to choose."""
+    return binding(place) if place.node is not None and len(numa_nodes()) > 1 else Binding(cpus=place.cpus)
 
 
 @cache

@@ -5,9 +5,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from inferkit.linux.procfs import ROOT, TICKS_PER_S, command, cpu_list, fields, stat, text
+from inferkit.linux.procfs import ROOT, TICKS_PER_S, command, cpu_list, fields, parent, stat, text
 
 RANK_MODULE = b"inferkit.ranks.rank"
+FORK_SERVER = b"inferkit.ranks.forkserver"
+"""What a rank that it forked shows as its command, too."""
 PF_KTHREAD = 0x00200000
 """Of sched.h: a thread of the kernel's own. It works for whoever reads, so it is nobody else's program."""
 
@@ -23,17 +25,31 @@ class Process(NamedTuple):
 def other_ranks(cpus: Collection[int], proc: Path = ROOT / "proc") -> dict[int, list[int]]:
     """Return the measuring processes of other runs: by id, the CPUs among ``cpus`` that each may use.
 
-    Those that the parent of this process started as well are no others.
+    Those that this process's launcher started as well are no others.
     """
+    ours = launcher(os.getpid())
     found = {}
     for folder in proc.glob("[0-9]*"):
-        if RANK_MODULE not in command(folder):
-            continue
-        status = fields(text(folder / "status"))
-        shared = set(cpu_list(status.get("Cpus_allowed_list"))) & set(cpus)
-        if shared and status.get("PPid") != str(os.getppid()):
+        theirs = _launcher(int(folder.name), proc)
+        shared = set(cpu_list(fields(text(folder / "status")).get("Cpus_allowed_list"))) & set(cpus)
+        if shared and theirs not in {None, ours}:
             found[int(folder.name)] = sorted(shared)
     return found
+
+
+def launcher(rank: int) -> int:
+    """Return the process that a rank measures for: its parent, or the one whose fork server that is."""
+    return _launcher(rank, ROOT / "proc") or parent(rank)
+
+
+def _launcher(pid: int, proc: Path) -> int | None:
+    """Return the process that a rank measures for; None of what is no rank, such as a fork server."""
+    words = command(proc / str(pid))
+    if RANK_MODULE in words:
+        return parent(pid, proc)
+    if FORK_SERVER in words and FORK_SERVER in command(proc / str(server := parent(pid, proc))):
+        return parent(server, proc)
+    return None
 
 
 def processes(proc: Path = ROOT / "proc") -> dict[int, Process]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from inferkit.linux.cgroups import throttle_files, throttled_s
 from inferkit.linux.procfs import cpu_times, swapped_pages
-from inferkit.machine.contention import Process, other_ranks, process_s, processes, share_on, took
+from inferkit.machine.contention import Process, launcher, other_ranks, process_s, processes, share_on, took
 from inferkit.machine.monitor import PERIOD_S
 from inferkit.machine.samples import Rows, Samples, later
 from inferkit.records.figures import FOREIGN_CPU, Json, Series
@@ -67,7 +67,7 @@ class CpuMonitor:
         beside
             The ranks that measure together; what they and the parent compute is ours.
         """
-        family = {*beside, os.getppid()} - {os.getpid()}
+        family = {*beside, os.getppid(), launcher(os.getpid())} - {os.getpid()}
         with self._lock:
             self._groups = throttle_files()
             self._beside = {pid: share for pid in family if (share := share_on(pid, self.cpus))}
@@ -122,7 +122,7 @@ class CpuMonitor:
         return {FOREIGN_CPU: Series(unit="share", step_s=step_s, values=(others * of_all).tolist())}
 
     def _others(self, spent: dict[int, Process], shares: dict[int, float]) -> list[Json]:
-        family = {*self._beside, os.getpid(), os.getppid()}
+        family = {*self._beside, os.getpid(), os.getppid(), launcher(os.getpid())}
         theirs = [pid for pid in spent if not spent[pid].kernel and pid not in family]
         most = sorted(theirs, key=lambda pid: -shares[pid])[:NAMED]
         return [{"pid": pid, "name": spent[pid].name, "share": shares[pid]} for pid in most]

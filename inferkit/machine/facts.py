@@ -15,7 +15,7 @@ from pathlib import Path
 
 from inferkit.linux.cgroups import affinity, cpu_quota, memory_limit
 from inferkit.linux.mounts import filesystem
-from inferkit.linux.procfs import ROOT, cpu_list, fields, kibibytes, text
+from inferkit.linux.procfs import ROOT, cpu_list, fields, kibibytes, numa_nodes, text
 from inferkit.machine import gpus
 from inferkit.records.host import Gpu, Host, Identity, NumaNode
 
@@ -114,12 +114,10 @@ def _topology(processors: list[dict[str, str]], root: Path) -> set[tuple[str, st
 
 
 def _numa_nodes(root: Path) -> list[NumaNode]:
-    folders = (root / "sys/devices/system/node").glob("node[0-9]*")
-    return [_numa_node(folder) for folder in sorted(folders, key=lambda folder: int(folder.name[4:]))]
+    return [_numa_node(node, folder) for node, folder in numa_nodes(root).items()]
 
 
-def _numa_node(folder: Path) -> NumaNode:
-    node = int(folder.name[4:])
+def _numa_node(node: int, folder: Path) -> NumaNode:
     memory = fields(text(folder / "meminfo")).get(f"Node {node} MemTotal")
     return NumaNode(node=node, cpus=cpu_list(text(folder / "cpulist")), memory_bytes=kibibytes(memory))
 

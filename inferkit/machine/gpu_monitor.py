@@ -14,7 +14,7 @@ import numpy as np
 
 from inferkit.closing import Closing
 from inferkit.errors import DeviceError
-from inferkit.linux.procfs import stat
+from inferkit.machine.contention import launcher
 from inferkit.machine.gpu_processes import users_of
 from inferkit.machine.gpus import instances
 from inferkit.machine.nvml import nvml
@@ -175,7 +175,7 @@ def _rarely(sample: Sample, seconds: float) -> Sample:
 def _ours(pid: int) -> bool:
     if pid == os.getpid():
         return True
-    return stat(pid)[1:2] == [str(os.getppid())]  # a sibling
+    return launcher(pid) == launcher(os.getpid())
 
 
 def pcie_bytes_per_s(generation: float, lanes: float) -> float | None:

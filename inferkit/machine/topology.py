@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from inferkit.linux.procfs import ROOT, cpu_list, integer, text
+from inferkit.linux.procfs import ROOT, cpu_list, integer, numa_nodes, text
 from inferkit.machine import gpus
 
 _CLASSES: dict[str, Literal["network", "nvme"]] = {
@@ -151,8 +151,7 @@ def node_of_cpu(cpu: int, node_cpus: dict[int, set[int]]) -> int | None:
 
 
 def _node_cpus(root: Path) -> dict[int, set[int]]:
-    folders = (root / "sys/devices/system/node").glob("node[0-9]*")
-    return {int(folder.name[4:]): _cpu_set(folder, "cpulist", "cpumap") for folder in folders}
+    return {node: _cpu_set(folder, "cpulist", "cpumap") for node, folder in numa_nodes(root).items()}
 
 
 def _cpu_set(folder: Path, listed: str, masked: str) -> set[int]:

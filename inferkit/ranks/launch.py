@@ -17,10 +17,11 @@ from inferkit.closing import Closing
 from inferkit.errors import InferkitError, RankError
 from inferkit.linux.mounts import told
 from inferkit.machine import watchdog
-from inferkit.machine.affinity import Binding, binding, environment, inherited
+from inferkit.machine.affinity import environment, rank_binding
 from inferkit.machine.watched import watched
 from inferkit.objects.place import is_url
 from inferkit.os_errors import hinted, system_refusal
+from inferkit.ranks.forked import NO_PLUGINS, Forked, fork
 from inferkit.readers import find_dataset
 from inferkit.records.job import Job, reading_of
 from inferkit.records.outcome import Outcome, RankProgress
@@ -30,8 +31,6 @@ STUCK_S = 5.0
 """How long to wait for a killed rank to end: one that waits for storage ends with the storage's answer."""
 WHERE_S = 1.0
 """How long a rank has to say which file it is at: one whose page fault waits cannot."""
-NO_PLUGINS = {"PYDANTIC_DISABLE_PLUGINS": "__all__"}
-"""Pydantic else looks for plugins of its own in all installed packages, which takes a tenth of a rank's start."""
 STDERR_KEPT = 4000
 """Characters of a rank's last words that go into the record."""
 
@@ -59,7 +58,7 @@ class Handle(Closing):
         self._passed = False
         self._paths: list[str] = []
         self._told_where = threading.Event()
-        self.binding = binding(job.place) if job.place else Binding()
+        self.binding = rank_binding(job.place or Place())
         self._stderr: IO[bytes] = os.fdopen(os.memfd_create("last words"), "r+b")  # needs no disk that has room
         with ExitStack() as undo:
             undo.callback(self._stderr.close)
@@ -71,18 +70,19 @@ class Handle(Closing):
         self._watchdog = watchdog.Watchdog(partial(watchdog.signs, self.pid))
         self._say(job.model_dump_json())
 
-    def _started(self) -> "subprocess.Popen[str]":
-        place = self.job.place or Place()
-        with inherited(self.binding.cpus):
-            return subprocess.Popen(
-                [*self.binding.prefix, sys.executable, "-m", "inferkit.ranks.rank"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._stderr,
-                text=True,
-                start_new_session=True,
-                env={**environment(place), **NO_PLUGINS},
-            )
+    def _started(self) -> "subprocess.Popen[str] | Forked":
+        variables = environment(self.job.place or Place())
+        if not self.binding.prefix:
+            return fork(self._stderr, variables, self.binding.cpus or sorted(os.sched_getaffinity(0)))
+        return subprocess.Popen(  # its memory is bound from the first page on, so that it shares none with others
+            [*self.binding.prefix, sys.executable, "-m", "inferkit.ranks.rank"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            text=True,
+            start_new_session=True,
+            env={**variables, **NO_PLUGINS},
+        )
 
     @property
     def pid(self) -> int:
@@ -194,7 +194,8 @@ class Handle(Closing):
         """End the rank at once; its result is then a :class:`RankError`."""
         if self._process.poll() is None:
             self._stopped = True
-            os.killpg(self.pid, signal.SIGKILL)  # the rank leads a group: with whatever it started
+            with suppress(ProcessLookupError):  # it ended at this instant
+                os.killpg(self.pid, signal.SIGKILL)  # the rank leads a group: with whatever it started
         with suppress(subprocess.TimeoutExpired):  # storage that never answers holds even a killed reader
             self._process.wait(STUCK_S)
 

@@ -13,17 +13,21 @@ CPU = min(os.sched_getaffinity(0))
 
 
 def test_ranks_of_other_runs_are_found_by_what_they_run(tmp_path: Path) -> None:
-    rank = "python\0-m\0inferkit.ranks.rank\0"
+    rank, server = "python\0-m\0inferkit.ranks.rank\0", "python\0-m\0inferkit.ranks.forkserver\0"
     for pid, parent, command, cpus in (
         (7, 1, rank, "0-3"),
         (8, os.getppid(), rank, "0-3"),
         (9, 1, "vim\0inferkit/pipeline/rank.py\0", "0-3"),
         (10, 1, rank, "4-7"),
+        (20, os.getppid(), server, "0-3"),
+        (21, 20, server, "0-3"),  # forked by our launcher's server
+        (30, 12, server, "0-3"),
+        (31, 30, server, "0-3"),
     ):
         write(tmp_path, f"{pid}/cmdline", command)
         write(tmp_path, f"{pid}/status", f"Name: x\nPPid: {parent}\nCpus_allowed_list: {cpus}\n")
     (tmp_path / "11").mkdir()  # ended meanwhile
-    assert other_ranks({2, 3}, tmp_path) == {7: [2, 3]}
+    assert other_ranks({2, 3}, tmp_path) == {7: [2, 3], 31: [2, 3]}
 
 
 def test_programs_and_threads_of_the_kernel_are_told_apart(tmp_path: Path) -> None:

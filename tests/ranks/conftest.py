@@ -7,10 +7,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from inferkit.ranks import forked
+
 
 def children() -> set[int]:
-    """Return this process's children, zombies included."""
-    return {child.pid for child in psutil.Process().children()}
+    """Return this process's children and theirs, zombies included."""
+    forked.end_idle()
+    return {child.pid for child in psutil.Process().children(recursive=True)}
 
 
 @pytest.fixture

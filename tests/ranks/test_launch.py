@@ -13,6 +13,7 @@ import pytest
 
 from inferkit.errors import RankError
 from inferkit.machine import watchdog
+from inferkit.machine.affinity import Binding
 from inferkit.ranks import launch as launch_module
 from inferkit.ranks.launch import STDERR_KEPT, Handle, RankFailure, launch
 from inferkit.records.job import CopyJob, DeviceOptions, PipelineJob, ReadJob, ReadOptions
@@ -195,7 +196,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], 
         path = tmp_path / "pretended-rank"
         path.write_text(f"#!/bin/sh\nread job\n{script}\n")
         path.chmod(0o700)
-        monkeypatch.setattr(sys, "executable", str(path))
+        monkeypatch.setattr(launch_module, "rank_binding", lambda place: Binding(prefix=(str(path),)))
         return launch(copying())
 
     return start

@@ -1,0 +1,216 @@
+"""Start a rank as a copy of a process that has imported everything already, which costs a hundredth of a start.
+
+That process, the fork server, is started with the first rank and ends with this process. Where what a process inherits
+(variables, limits, control group …) has changed since, a new one is started: a rank finds what it would have found.
+"""
+
+import atexit
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import IO, TextIO
+
+from inferkit.closing import Closing
+from inferkit.errors import RankError
+from inferkit.linux.procfs import ROOT, fields, text
+from inferkit.machine.watchdog import state
+
+NO_PLUGINS = {"PYDANTIC_DISABLE_PLUGINS": "__all__"}
+"""Pydantic else looks for plugins of its own in all installed packages, which takes a tenth of a start."""
+START_S = 120.0
+"""More than any machine needs to import a rank, unless the storage that holds the interpreter has gone."""
+_STATUS = ("Umask", "Uid", "Gid", "Groups", "CapEff", "NoNewPrivs", "Seccomp", "Mems_allowed")
+
+
+class Forked:
+    """A rank that was forked, to be used as :class:`subprocess.Popen` is.
+
+    Attributes
+    ----------
+    pid
+        Its process id; the server's if that ended before it could fork.
+    stdin, stdout
+        The pipes to it.
+    returncode
+        How it ended, negative for a signal; None until that was asked for by :meth:`poll` or :meth:`wait`.
+    """
+
+    def __init__(self, server: "_Server", pid: int, stdin: TextIO, stdout: TextIO, status: IO[bytes]) -> None:
+        self._server, self._status = server, status
+        self.pid, self.stdin, self.stdout = pid, stdin, stdout
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Return how it ended, or None."""
+        return self._look(0.0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until it has ended, and return how.
+
+        Raises
+        ------
+        subprocess.TimeoutExpired
+            If it has not after so many seconds.
+        """
+        code = self._look(timeout)
+        if code is None:
+            raise subprocess.TimeoutExpired([sys.executable], timeout or 0.0)
+        return code
+
+    def kill(self) -> None:
+        """End it."""
+        if self.poll() is None:
+            with suppress(ProcessLookupError):  # it ended at this instant
+                os.kill(self.pid, signal.SIGKILL)
+
+    def _look(self, timeout_s: float | None) -> int | None:
+        if self.returncode is None and _readable(self._status, timeout_s):
+            with self._status:
+                told = self._status.read()
+            self.returncode = int(told) if told else self._server.ended()  # and the rank with it
+        return self.returncode
+
+
+def _readable(file: IO[bytes], timeout_s: float | None) -> bool:
+    waiting = select.poll()
+    waiting.register(file, select.POLLIN)
+    return bool(waiting.poll(None if timeout_s is None else timeout_s * 1000))
+
+
+class _Server(Closing):
+    """The fork server, seen from here."""
+
+    def __init__(self, stderr: IO[bytes]) -> None:
+        self.inherited = _inherited()
+        self._asking = False
+        self._ranks: list[Forked] = []
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket.settimeout(START_S)
+        with ExitStack() as undo, theirs:
+            undo.callback(self._socket.close)
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "inferkit.ranks.forkserver"],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                start_new_session=True,
+                env={**os.environ, **NO_PLUGINS},
+            )
+            undo.pop_all()
+
+    def usable(self) -> bool:
+        return not self._asking and self.inherited == _inherited() and self._process.poll() is None
+
+    def idle(self) -> bool:
+        """Tell whether its ranks have ended; a copy of this process has no say."""
+        if self.inherited[0] != os.getpid():
+            return False
+        self._ranks = [rank for rank in self._ranks if rank.poll() is None]
+        return not self._ranks
+
+    def fork(self, stderr: IO[bytes], environment: Mapping[str, str], cpus: Sequence[int]) -> Forked:
+        with ExitStack() as ours, ExitStack() as theirs:
+            stdin, stdout, status = (os.pipe() for _ in range(3))
+            for end in (stdin[0], stdout[1], status[1]):
+                theirs.callback(os.close, end)
+            told = ours.enter_context(os.fdopen(stdin[1], "w"))
+            heard = ours.enter_context(os.fdopen(stdout[0]))
+            ended = ours.enter_context(os.fdopen(status[0], "rb"))
+            request = json.dumps({"environment": _changes(environment), "cpus": list(cpus)}).encode()
+            files = [stdin[0], stdout[1], stderr.fileno(), status[1]]
+            rank = Forked(self, self._asked(request, files), told, heard, ended)
+            ours.pop_all()
+        self._ranks.append(rank)
+        return rank
+
+    def _asked(self, request: bytes, files: list[int]) -> int:
+        self._asking = True  # and for ever, where this is interrupted: the next answer would be to this request
+        try:
+            socket.send_fds(self._socket, [request], files)
+            answer = json.loads(self._socket.recv(1024) or "{}")
+        except ConnectionError:
+            answer = {}  # it ended as it started: its exit code and its last words tell why
+        except TimeoutError as error:
+            message = f"no rank could be started for {START_S:.0f} s: {state(self._process.pid)}"
+            raise RankError(message) from error
+        self._asking = False
+        if "errno" in answer:
+            raise OSError(answer["errno"], os.strerror(answer["errno"]))
+        pid: int = answer.get("pid", self._process.pid)
+        return pid
+
+    def ended(self) -> int:
+        return self._process.wait()
+
+    def close(self) -> None:
+        self._socket.close()
+        if self._asking:
+            self._process.kill()  # it may never have got so far as to hear
+        self._process.wait()
+
+
+_servers: list[_Server] = []
+_lock = threading.Lock()
+
+
+def fork(stderr: IO[bytes], environment: Mapping[str, str], cpus: Sequence[int]) -> Forked:
+    """Start a rank in a session of its own.
+
+    Parameters
+    ----------
+    stderr
+        Where its standard error goes.
+    environment, cpus
+        Its variables, and the CPUs it may use.
+
+    Raises
+    ------
+    OSError
+        If the system has no process, memory or open file for it.
+    """
+    with _lock:
+        server = next((one for one in _servers if one.usable()), None)
+        if server is None:
+            end_idle()
+            server = _Server(stderr)
+            _servers.append(server)
+        return server.fork(stderr, environment, cpus)
+
+
+@atexit.register
+def end_idle() -> None:
+    """End the servers whose ranks have ended."""
+    for server in [one for one in _servers if one.idle()]:
+        _servers.remove(server)
+        server.close()
+
+
+def _inherited() -> tuple[object, ...]:
+    """Return what a process takes over from the one that starts it, other than its CPUs."""
+    status = fields(text(ROOT / "proc/self/status"))
+    spaces = sorted((space.name, space.readlink()) for space in Path("/proc/self/ns").glob("*"))
+    return (
+        os.getpid(),  # a copy of this process has a server of its own
+        sys.executable,
+        dict(os.environ),
+        Path("/proc/self/cwd").readlink(),
+        text(ROOT / "proc/self/cgroup"),
+        os.getpriority(os.PRIO_PROCESS, 0),
+        text(ROOT / "proc/self/limits"),
+        [status.get(name) for name in _STATUS],
+        spaces,
+    )
+
+
+def _changes(environment: Mapping[str, str]) -> dict[str, str | None]:
+    """Return what is other than in this process; None: it is not there."""
+    names = {*environment, *os.environ}
+    return {name: environment.get(name) for name in names if environment.get(name) != os.environ.get(name)}
