@@ -6,6 +6,7 @@ with four descriptors: the rank's standard input, output and error, and a pipe f
 the server ends, and all its ranks with it.
 """
 
+import errno
 import gc
 import json
 import os
@@ -22,6 +23,9 @@ from inferkit.ranks import rank
 
 MOST_BYTES = 1 << 17
 """Of a request: Linux gives a socket's message no more (net.core.wmem_default)."""
+
+
+FILES = 4
 
 
 class _Server:
@@ -55,7 +59,7 @@ class _Server:
                 self._ended.recv(MOST_BYTES)
                 self._reap()
             if self._owner in asked:
-                message, files, *_ = socket.recv_fds(self._owner, MOST_BYTES, 4)
+                message, files, *_ = socket.recv_fds(self._owner, MOST_BYTES, FILES)
                 if not message:
                     return self._end_all()
                 if self._fork(json.loads(message), files):
@@ -75,16 +79,17 @@ class _Server:
 
     def _fork(self, request: dict[str, Any], files: list[int]) -> bool:
         """Tell whether this is the rank."""
-        *standard, status = files
         server = os.getpid()
         with ExitStack() as closing:
-            for file in standard:
+            for file in files[:3]:
                 closing.callback(os.close, file)
             try:
+                *standard, status = _all_of(files)
                 settled, settling = map(closing.enter_context, socket.socketpair())
                 pid = _forked()
             except OSError as error:
-                os.close(status)
+                for file in files[3:]:
+                    os.close(file)
                 self._tell(errno=error.errno)
                 return False
             if pid == 0:
@@ -100,6 +105,12 @@ class _Server:
     def _tell(self, **answer: int | None) -> None:
         with suppress(BrokenPipeError):  # nobody asks any more
             self._owner.send(json.dumps(answer).encode())
+
+
+def _all_of(files: list[int]) -> list[int]:
+    if len(files) < FILES:  # the kernel drops those that this process may not open
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    return files
 
 
 def _forked() -> int:
