@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from inferkit.machine.contention import launched_by
+
 
 def wait_for(condition: Callable[[], object], seconds: float) -> None:
     end = time.monotonic() + seconds
@@ -41,11 +43,4 @@ def alive(pid: int) -> bool:
 
 
 def ranks_below(pid: int) -> list[int]:
-    ranks = []
-    for child in descendants(pid):
-        try:
-            if b"inferkit.ranks.rank" in (Path("/proc") / str(child) / "cmdline").read_bytes():
-                ranks.append(child)
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return ranks
+    return [child for child in descendants(pid) if launched_by(child) is not None]

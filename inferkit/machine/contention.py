@@ -30,7 +30,7 @@ def other_ranks(cpus: Collection[int], proc: Path = ROOT / "proc") -> dict[int, 
     ours = launcher(os.getpid())
     found = {}
     for folder in proc.glob("[0-9]*"):
-        theirs = _launcher(int(folder.name), proc)
+        theirs = launched_by(int(folder.name), proc)
         shared = set(cpu_list(fields(text(folder / "status")).get("Cpus_allowed_list"))) & set(cpus)
         if shared and theirs not in {None, ours}:
             found[int(folder.name)] = sorted(shared)
@@ -39,10 +39,10 @@ def other_ranks(cpus: Collection[int], proc: Path = ROOT / "proc") -> dict[int, 
 
 def launcher(rank: int) -> int:
     """Return the process that a rank measures for: its parent, or the one whose fork server that is."""
-    return _launcher(rank, ROOT / "proc") or parent(rank)
+    return launched_by(rank) or parent(rank)
 
 
-def _launcher(pid: int, proc: Path) -> int | None:
+def launched_by(pid: int, proc: Path = ROOT / "proc") -> int | None:
     """Return the process that a rank measures for; None of what is no rank, such as a fork server."""
     words = command(proc / str(pid))
     if RANK_MODULE in words:

@@ -15,6 +15,7 @@ from inferkit.plan.build import plan
 from inferkit.records.job import ReadJob
 from inferkit.records.params import MakeDataset, SingleProcess, StorageToHost
 from inferkit.records.run import NO_PREDICTION, Run
+from tests.processes import ranks_below
 from tests.verdicts import verdict
 
 TINY = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 1, "batch_sizes": [8]}
@@ -84,7 +85,7 @@ def test_a_killed_rank_is_a_failed_run_and_the_next_point_goes_on(folder: Path) 
 
     def kill_the_first(status: Status) -> None:
         if status.index == 0 and not killed and status.fraction > 0:
-            (rank,) = ranks_of(os.getpid())
+            (rank,) = ranks_below(os.getpid())
             os.kill(rank, signal.SIGKILL)
             killed.append(rank)
 
@@ -94,12 +95,12 @@ def test_a_killed_rank_is_a_failed_run_and_the_next_point_goes_on(folder: Path) 
     assert first.failure is not None
     assert "SIGKILL" in first.failure.message
     assert verdict(second) == "VALID"
-    assert not ranks_of(os.getpid())
+    assert not ranks_below(os.getpid())
 
 
 def test_a_rank_that_was_stopped_again_and_again_is_not_valid(folder: Path) -> None:
     def hold_up(status: Status) -> None:
-        for rank in ranks_of(os.getpid()) if status.fraction > 0 else ():
+        for rank in ranks_below(os.getpid()) if status.fraction > 0 else ():
             os.kill(rank, signal.SIGSTOP)
             sleep(0.3)
             os.kill(rank, signal.SIGCONT)
@@ -121,7 +122,7 @@ def test_an_interrupt_records_the_point_and_then_stops(folder: Path) -> None:
     assert run.failure.kind == "KeyboardInterrupt"
     with pytest.raises(KeyboardInterrupt):
         next(runs)
-    assert not ranks_of(os.getpid())
+    assert not ranks_below(os.getpid())
 
 
 @pytest.mark.parametrize("presses", [1, 2])
@@ -149,7 +150,7 @@ def test_the_first_ctrl_c_finishes_the_point_and_the_second_ends_it(folder: Path
         with pytest.raises(KeyboardInterrupt):
             next(runs)
     assert signal.getsignal(signal.SIGINT) == before
-    assert not ranks_of(os.getpid())
+    assert not ranks_below(os.getpid())
 
 
 def test_ctrl_c_is_as_before_once_measuring_is_over_or_given_up(folder: Path) -> None:
@@ -217,17 +218,3 @@ def test_an_engine_that_cannot_load_fails_its_points_and_the_pipeline_says_what_
     assert verdict(pipeline) == "VALID"
     assert set(pipeline.ceilings) == ({"copy"} if copy.verdict == "VALID" else set())
     assert any(warning.startswith(f"{NO_PREDICTION}reading alone") for warning in pipeline.warnings)
-
-
-def ranks_of(parent: int) -> list[int]:
-    """Return the living rank processes that a process started."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (path / "cmdline").read_bytes()
-            state, ppid = (path / "stat").read_text().rsplit(")", 1)[1].split()[:2]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if b"inferkit.ranks.rank" in command and int(ppid) == parent and state != "Z":
-            found.append(int(path.name))
-    return found

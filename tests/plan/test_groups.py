@@ -21,7 +21,7 @@ from inferkit.records.host import Gpu, Host
 from inferkit.records.job import PipelineJob, reading_of
 from inferkit.records.params import MakeDataset, MultiProcess, SingleProcess
 from tests.machines import dgx
-from tests.measure.test_measure import ranks_of
+from tests.processes import ranks_below
 from tests.verdicts import verdict
 
 TINY = {"warmup_s": 0.05, "duration_s": 0.15, "repeats": 1}
@@ -191,7 +191,7 @@ def test_a_rank_that_is_killed_is_a_failed_record_and_the_rest_goes_on(folder: P
 
     def kill_one(status: Status) -> None:
         if status.index == 0 and not killed and status.fraction > 0:
-            killed.append(sorted(ranks_of(os.getpid()))[-1])
+            killed.append(sorted(ranks_below(os.getpid()))[-1])
             os.kill(killed[0], signal.SIGKILL)
 
     planned = pipelines(plan(asked(folder, ranks=[2, 1], duration_s=0.4)))
@@ -201,4 +201,4 @@ def test_a_rank_that_is_killed_is_a_failed_record_and_the_rest_goes_on(folder: P
     assert "killed by SIGKILL (out of memory?); the others were stopped" in first.failure.message
     assert first.failure.message.startswith("rank ")
     assert verdict(second) == "VALID"
-    assert not list(ranks_of(os.getpid()))
+    assert not list(ranks_below(os.getpid()))

@@ -248,7 +248,7 @@ def test_a_rank_that_is_slowed_down_shows(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_memory_that_could_not_be_bound_is_unverified(monkeypatch: pytest.MonkeyPatch) -> None:
     lacking = "memory of rank 0 is not bound to node 0: numactl is not installed"
-    monkeypatch.setattr(launch_module, "binding", lambda place: Binding(cpus=place.cpus, lacking=(lacking,)))
+    monkeypatch.setattr(launch_module, "rank_binding", lambda place: Binding(cpus=place.cpus, lacking=(lacking,)))
     before = os.sched_getaffinity(0)
     with Group(copying(1)) as group:
         assert os.sched_getaffinity(group.ranks[0].pid) == {CPU}
