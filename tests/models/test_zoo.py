@@ -1,7 +1,7 @@
 """The zoo against published facts, against torchvision's answers and against itself in float16."""
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,12 @@ def logits_of(name: str) -> Any:
 def infer(model: onnx.ModelProto, x: Any) -> Any:
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return session.run(["output"], {"input": x})[0]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_networks() -> Iterator[None]:
+    yield
+    built.cache_clear()
 
 
 @pytest.fixture(scope="module", params=by_model(MODELS, QUICK))
