@@ -1,7 +1,8 @@
 """Start a rank as a copy of a process that has imported everything already, which costs a hundredth of a start.
 
-That process, the fork server, is started with the first rank and ends with this process. Where what a process inherits
-(variables, limits, control group …) has changed since, a new one is started: a rank finds what it would have found.
+That process, the fork server, is started with the first rank and ends with this process. Variables and CPUs go to each
+rank. Where other things that a process inherits (limits, control group …) have changed since, a new server is started:
+a rank finds what it would have found.
 """
 
 import atexit
@@ -27,6 +28,8 @@ NO_PLUGINS = {"PYDANTIC_DISABLE_PLUGINS": "__all__"}
 """Pydantic else looks for plugins of its own in all installed packages, which takes a tenth of a start."""
 START_S = 120.0
 """More than any machine needs to import a rank, unless the storage that holds the interpreter has gone."""
+AT_START = ("GLIBC_", "LANG", "LC_", "LD_", "MALLOC_", "NPY_", "OMP_", "OPENBLAS_", "PYDANTIC_", "PYTHON")
+"""How variables begin that are read as the interpreter and the libraries start: a copy would not heed them."""
 _STATUS = ("Umask", "Uid", "Gid", "Groups", "CapEff", "NoNewPrivs", "Seccomp", "Mems_allowed")
 
 
@@ -90,6 +93,7 @@ class _Server(Closing):
 
     def __init__(self, stderr: IO[bytes]) -> None:
         self.inherited = _inherited()
+        self._environment = {**os.environ, **NO_PLUGINS}
         self._asking = False
         self._ranks: list[Forked] = []
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -102,7 +106,7 @@ class _Server(Closing):
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
                 start_new_session=True,
-                env={**os.environ, **NO_PLUGINS},
+                env=self._environment,
             )
             undo.pop_all()
 
@@ -124,7 +128,7 @@ class _Server(Closing):
             told = ours.enter_context(os.fdopen(stdin[1], "w"))
             heard = ours.enter_context(os.fdopen(stdout[0]))
             ended = ours.enter_context(os.fdopen(status[0], "rb"))
-            request = json.dumps({"environment": _changes(environment), "cpus": list(cpus)}).encode()
+            request = json.dumps({"environment": _changes(self._environment, environment), "cpus": list(cpus)}).encode()
             files = [stdin[0], stdout[1], stderr.fileno(), status[1]]
             rank = Forked(self, self._asked(request, files), told, heard, ended)
             ours.pop_all()
@@ -194,13 +198,13 @@ def end_idle() -> None:
 
 
 def _inherited() -> tuple[object, ...]:
-    """Return what a process takes over from the one that starts it, other than its CPUs."""
+    """Return what a process takes over from the one that starts it, as far as a copy of another cannot."""
     status = fields(text(ROOT / "proc/self/status"))
     spaces = sorted((space.name, space.readlink()) for space in Path("/proc/self/ns").glob("*"))
     return (
         os.getpid(),  # a copy of this process has a server of its own
         sys.executable,
-        dict(os.environ),
+        {name: value for name, value in os.environ.items() if name.startswith(AT_START)},
         Path("/proc/self/cwd").readlink(),
         text(ROOT / "proc/self/cgroup"),
         os.getpriority(os.PRIO_PROCESS, 0),
@@ -210,7 +214,6 @@ def _inherited() -> tuple[object, ...]:
     )
 
 
-def _changes(environment: Mapping[str, str]) -> dict[str, str | None]:
-    """Return what is other than in this process; None: it is not there."""
-    names = {*environment, *os.environ}
-    return {name: environment.get(name) for name in names if environment.get(name) != os.environ.get(name)}
+def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str | None]:
+    """Return the variables that are to be others; None: not to be there."""
+    return {name: after.get(name) for name in {*before, *after} if before.get(name) != after.get(name)}

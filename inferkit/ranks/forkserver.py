@@ -23,9 +23,8 @@ from inferkit.ranks import rank
 
 MOST_BYTES = 1 << 17
 """Of a request: Linux gives a socket's message no more (net.core.wmem_default)."""
-
-
 FILES = 4
+"""That come with one."""
 
 
 class _Server:

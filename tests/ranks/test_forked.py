@@ -19,6 +19,9 @@ import pytest
 from inferkit.errors import RankError
 from inferkit.ranks import forked
 from inferkit.ranks.forked import Forked, fork
+from inferkit.ranks.launch import RankFailure, launch
+from inferkit.records.job import ReadJob, ReadOptions
+from inferkit.records.windows import Window
 from tests.processes import alive, wait_for
 
 CPU = min(os.sched_getaffinity(0))
@@ -105,7 +108,7 @@ def test_one_server_serves_all_and_is_started_anew_where_what_is_taken_over_has_
     assert [len(servers), link(third, "cwd")] == [2, str(tmp_path)]
     old = servers[0]._process
     ended(first), ended(second)
-    monkeypatch.setenv("SOME_NAME", "is new")
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "3")
     fourth = start(words)
     assert old.poll() is not None  # it had no rank left
     assert len(servers) == 2
@@ -137,13 +140,17 @@ def test_what_a_rank_takes_over_is_what_this_process_is_now(
         resource.setrlimit(resource.RLIMIT_CORE, soft)
 
 
-def test_a_rank_alone_gets_its_own_variables(words: IO[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GONE", "x")
-    variables = {**os.environ, "ODD": "\udcff \n'", "MANY": "x" * 20_000}
-    del variables["GONE"]
-    found = forked._changes(variables)
-    assert found == {"ODD": "\udcff \n'", "MANY": "x" * 20_000, "GONE": None}
-    ended(fork(words, variables, [CPU]))
+def test_each_rank_has_the_variables_of_its_time(
+    servers: list[forked._Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x" * 20_000)
+    monkeypatch.setenv("ODD", "\udcff \n'")
+    reading = ReadOptions(reader="s3", folder="s3://bucket/x", dtype="uint8", shape=(3, 5, 7), batch_size=4)
+    for address, told in (("no address", "expected http://host:port"), ("http://127.0.0.1:9", "Connection refused")):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        with launch(ReadJob(window=Window(), reading=reading)) as rank, pytest.raises(RankFailure, match=told):
+            rank.result(PATIENCE_S)
+    assert len(servers) == 1
 
 
 def test_a_server_that_was_killed_takes_its_ranks_along_and_the_next_is_started(
