@@ -16,18 +16,20 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
-from typing import IO, TextIO
+from time import monotonic
+from typing import IO, Literal, TextIO
 
 from inferkit.closing import Closing
 from inferkit.errors import RankError
 from inferkit.linux.procfs import ROOT, fields, text
-from inferkit.machine.watchdog import state
+from inferkit.machine import watchdog
 
 NO_PLUGINS = {"PYDANTIC_DISABLE_PLUGINS": "__all__"}
 """Pydantic else looks for plugins of its own in all installed packages, which takes a tenth of a start."""
-START_S = 120.0
-"""More than any machine needs to import a rank, unless the storage that holds the interpreter has gone."""
+SLICE_S = 0.2
+"""Between two looks at what is waited for."""
 AT_START = ("GLIBC_", "LANG", "LC_", "LD_", "MALLOC_", "NPY_", "OMP_", "OPENBLAS_", "PYDANTIC_", "PYTHON")
 """How variables begin that are read as the interpreter and the libraries start: a copy would not heed them."""
 _STATUS = ("Umask", "Uid", "Gid", "Groups", "CapEff", "NoNewPrivs", "Seccomp", "Mems_allowed")
@@ -46,8 +48,9 @@ class Forked:
         How it ended, negative for a signal; None until that was asked for by :meth:`poll` or :meth:`wait`.
     """
 
-    def __init__(self, server: "_Server", pid: int, stdin: TextIO, stdout: TextIO, status: IO[bytes]) -> None:
+    def __init__(self, server: "_Server", pid: int, stdin: TextIO, stdout: TextIO, status: TextIO) -> None:
         self._server, self._status = server, status
+        self._lock = threading.Lock()
         self.pid, self.stdin, self.stdout = pid, stdin, stdout
         self.returncode: int | None = None
 
@@ -63,9 +66,10 @@ class Forked:
         subprocess.TimeoutExpired
             If it has not after so many seconds.
         """
-        code = self._look(timeout)
-        if code is None:
-            raise subprocess.TimeoutExpired([sys.executable], timeout or 0.0)
+        end = None if timeout is None else monotonic() + timeout
+        while (code := self._look(SLICE_S if end is None else min(SLICE_S, max(0.0, end - monotonic())))) is None:
+            if end is not None and monotonic() >= end:
+                raise subprocess.TimeoutExpired([sys.executable], timeout or 0.0)
         return code
 
     def kill(self) -> None:
@@ -74,18 +78,27 @@ class Forked:
             with suppress(ProcessLookupError):  # it ended at this instant
                 os.kill(self.pid, signal.SIGKILL)
 
-    def _look(self, timeout_s: float | None) -> int | None:
-        if self.returncode is None and _readable(self._status, timeout_s):
-            with self._status:
-                told = self._status.read()
-            self.returncode = int(told) if told else self._server.ended()  # and the rank with it
-        return self.returncode
+    def _look(self, timeout_s: float) -> int | None:
+        with self._lock:  # several threads may wait for it
+            if self.returncode is None and _readable(self._status, timeout_s):
+                with self._status:
+                    told = self._status.read()
+                self.returncode = int(told) if told else self._server.ended()  # and the rank with it
+            return self.returncode
 
 
-def _readable(file: IO[bytes], timeout_s: float | None) -> bool:
+def _readable(file: TextIO | socket.socket, timeout_s: float) -> bool:
     waiting = select.poll()
     waiting.register(file, select.POLLIN)
-    return bool(waiting.poll(None if timeout_s is None else timeout_s * 1000))
+    return bool(waiting.poll(timeout_s * 1000))
+
+
+def _pipe(mode: Literal["r", "w"], ours: ExitStack, theirs: ExitStack) -> tuple[TextIO, int]:
+    """Return this process's end of a pipe, and the other."""
+    ends = os.pipe()
+    mine, other = ends if mode == "r" else ends[::-1]
+    theirs.callback(os.close, other)
+    return ours.enter_context(os.fdopen(mine, mode)), other
 
 
 class _Server(Closing):
@@ -97,7 +110,6 @@ class _Server(Closing):
         self._asking = False
         self._ranks: list[Forked] = []
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._socket.settimeout(START_S)
         with ExitStack() as undo, theirs:
             undo.callback(self._socket.close)
             self._process = subprocess.Popen(
@@ -122,15 +134,10 @@ class _Server(Closing):
 
     def fork(self, stderr: IO[bytes], environment: Mapping[str, str], cpus: Sequence[int]) -> Forked:
         with ExitStack() as ours, ExitStack() as theirs:
-            stdin, stdout, status = (os.pipe() for _ in range(3))
-            for end in (stdin[0], stdout[1], status[1]):
-                theirs.callback(os.close, end)
-            told = ours.enter_context(os.fdopen(stdin[1], "w"))
-            heard = ours.enter_context(os.fdopen(stdout[0]))
-            ended = ours.enter_context(os.fdopen(status[0], "rb"))
-            request = json.dumps({"environment": _changes(self._environment, environment), "cpus": list(cpus)}).encode()
-            files = [stdin[0], stdout[1], stderr.fileno(), status[1]]
-            rank = Forked(self, self._asked(request, files), told, heard, ended)
+            (stdin, hears), (stdout, tells), (status, ends) = (_pipe(mode, ours, theirs) for mode in ("w", "r", "r"))
+            request = json.dumps({"environment": _changes(self._environment, environment), "cpus": list(cpus)})
+            pid = self._asked(request.encode(), [hears, tells, stderr.fileno(), ends])
+            rank = Forked(self, pid, stdin, stdout, status)
             ours.pop_all()
         self._ranks.append(rank)
         return rank
@@ -139,17 +146,25 @@ class _Server(Closing):
         self._asking = True  # and for ever, where this is interrupted: the next answer would be to this request
         try:
             socket.send_fds(self._socket, [request], files)
-            answer = json.loads(self._socket.recv(1024) or "{}")
+            answer = json.loads(self._heard() or "{}")
         except ConnectionError:
             answer = {}  # it ended as it started: its exit code and its last words tell why
-        except TimeoutError as error:
-            message = f"no rank could be started for {START_S:.0f} s: {state(self._process.pid)}"
-            raise RankError(message) from error
         self._asking = False
         if "errno" in answer:
             raise OSError(answer["errno"], os.strerror(answer["errno"]))
         pid: int = answer.get("pid", self._process.pid)
         return pid
+
+    def _heard(self) -> bytes:
+        """Return the answer; on slow storage it takes a minute to import what a rank needs."""
+        watch = watchdog.Watchdog(partial(watchdog.signs, self._process.pid))
+        while not _readable(self._socket, SLICE_S):
+            if (still_s := watch.seconds("")) > watchdog.STILL_S:
+                message = (
+                    f"no rank could be started: {still_s:.0f} s nothing moved: {watchdog.state(self._process.pid)}"
+                )
+                raise RankError(message)
+        return self._socket.recv(1024)
 
     def ended(self) -> int:
         return self._process.wait()

@@ -35,10 +35,15 @@ class _Server:
         self._ended, woken = map(opened.enter_context, socket.socketpair())
         self._ready = opened.enter_context(selectors.DefaultSelector())
         self._statuses: dict[int, int] = {}
+        self._gone = -1
         for end in (self._ended, woken):
             end.setblocking(False)
         for end in (self._owner, self._ended):
             self._ready.register(end, selectors.EVENT_READ)
+        with suppress(OSError):  # Linux 5.3; a copy of the owner that outlives it may hold the socket open
+            self._gone = os.pidfd_open(os.getppid())
+            opened.callback(os.close, self._gone)
+            self._ready.register(self._gone, selectors.EVENT_READ)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
         opened.callback(self._forget)
@@ -54,6 +59,8 @@ class _Server:
         """Return True in each rank, and False where nobody asks any more."""
         while True:
             asked = {key.fileobj for key, _ in self._ready.select()}
+            if self._gone in asked:
+                return self._end_all()
             if self._ended in asked:
                 self._ended.recv(MOST_BYTES)
                 self._reap()

@@ -39,8 +39,7 @@ class Handle(Closing):
     """One rank.
 
     Used as a context manager, nothing is left of the rank afterwards. The rank runs in a session of its own, so that a
-    Ctrl-C in a terminal does not reach it: whoever holds the handle stops it. It ends with the thread that made the
-    handle, at the latest.
+    Ctrl-C in a terminal does not reach it: whoever holds the handle stops it. It ends with this process, at the latest.
 
     Parameters
     ----------

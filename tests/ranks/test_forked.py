@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from inferkit.errors import RankError
+from inferkit.machine import watchdog
 from inferkit.ranks import forked
 from inferkit.ranks.forked import Forked, fork
 from inferkit.ranks.launch import RankFailure, launch
@@ -191,8 +192,9 @@ def test_a_refusal_of_the_system_is_its_error(words: IO[bytes]) -> None:
 
 
 def test_one_that_hangs_as_it_starts_is_given_up(words: IO[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forked, "START_S", 0.0001)
-    with pytest.raises(RankError, match="no rank could be started for 0 s: "):
+    monkeypatch.setattr(watchdog, "STILL_S", -1.0)
+    monkeypatch.setattr(forked, "SLICE_S", 0.001)
+    with pytest.raises(RankError, match="no rank could be started: 0 s nothing moved: "):
         start(words)
     monkeypatch.undo()
     rank = start(words)
@@ -210,12 +212,29 @@ def test_threads_that_ask_at_once_get_a_rank_each(words: IO[bytes]) -> None:
     assert [ended(rank) for rank in ranks] == [1] * 8
 
 
+def test_several_threads_may_wait_for_one(words: IO[bytes]) -> None:
+    rank = start(words)
+    codes: list[int] = []
+    threads = [Thread(target=lambda: codes.append(rank.wait())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    rank.kill()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    assert codes == [-signal.SIGKILL] * 4
+    ended(rank)
+
+
+@pytest.mark.parametrize("copied", [False, True])
 @pytest.mark.parametrize("stopped", [False, True])
-def test_server_and_ranks_end_with_whoever_asked_however_that_ends(stopped: bool) -> None:
+def test_server_and_ranks_end_with_whoever_asked_however_that_ends(stopped: bool, copied: bool) -> None:
+    """A copy of the process that asked, which waits for storage, holds all pipes open."""
     code = (
         "import os, psutil, sys, time; from inferkit.ranks.forked import fork\n"
         "rank = fork(os.fdopen(os.memfd_create('words'), 'r+b'), os.environ, [0])\n"
-        "print(rank.pid, psutil.Process(rank.pid).ppid(), flush=True); time.sleep(600)\n"
+        "server = psutil.Process(rank.pid).ppid()\n"
+        f"if {copied} and os.fork() == 0: os.setsid(); time.sleep(5); os._exit(0)\n"
+        "print(rank.pid, server, flush=True); time.sleep(600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
@@ -225,4 +244,4 @@ def test_server_and_ranks_end_with_whoever_asked_however_that_ends(stopped: bool
             os.kill(pids[0], signal.SIGSTOP)  # it cannot hear that the pipe was closed
         parent.kill()
     for pid in pids:
-        wait_for(partial(gone, pid), PATIENCE_S)
+        wait_for(partial(gone, pid), 4.0 if copied else PATIENCE_S)
