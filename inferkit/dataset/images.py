@@ -26,7 +26,7 @@ from inferkit.dataset.recipe import Recipe
 from inferkit.dataset.sources import decoded_shape, photographs_folder
 from inferkit.dataset.target import dtype_of, where
 from inferkit.dataset.tensors import DTYPES, image_hash
-from inferkit.dataset.workers import Places, noting, run_alone
+from inferkit.dataset.workers import BEGUN, Places, noting, run_alone
 from inferkit.dataset.workers import processes as _processes
 from inferkit.dataset.writing import new_file
 from inferkit.errors import DatasetError, UnfinishedError
@@ -188,7 +188,7 @@ def _made(tasks: list[_Task], workers: int) -> Iterator[FinishedFile]:
 
 def _deadly(task: _Task, place: int) -> dict[str, str]:
     """Decode alone what a worker was at when the workers ended; return its name and the reason if it ends that too."""
-    if not place:
+    if place in {0, BEGUN}:
         return {}
     name = task.sources[place - 1]
     code = run_alone(_decode_alone, task.images / name, task.params)

@@ -19,10 +19,11 @@ from inferkit.closing import Closing
 _SPAWN = get_context("spawn")  # a fork would copy the locks of this process's other threads
 
 _PLACE = struct.Struct("<q")
+BEGUN = -1
 
 
 class Places(Closing):
-    """What each task of several processes is at: a number, 0 before and afterwards.
+    """What each task of several processes is at: a number from 1, :data:`BEGUN` before these, 0 before and afterwards.
 
     It lies in memory that outlives the processes, so that one that was killed has told what it was at.
 
@@ -51,10 +52,11 @@ class Places(Closing):
 
 @contextmanager
 def noting(path: str, task: int) -> Iterator[Callable[[int], object]]:
-    """Give what notes the place that a task is at; a block that ends well notes 0."""
+    """Note that a task has begun, and give what notes the place that it is at; a block that ends well notes 0."""
     memory = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         note = partial(_note, memory, task)
+        note(BEGUN)
         yield note
         note(0)
     finally:
