@@ -40,7 +40,8 @@ class _Server:
             end.setblocking(False)
         for end in (self._owner, self._ended):
             self._ready.register(end, selectors.EVENT_READ)
-        with suppress(OSError):  # Linux 5.3; a copy of the owner that outlives it may hold the socket open
+        # A copy of the owner that outlives it may hold the socket open. Linux 5.3, and a Python that was built there.
+        with suppress(OSError, AttributeError):
             self._gone = os.pidfd_open(os.getppid())
             opened.callback(os.close, self._gone)
             self._ready.register(self._gone, selectors.EVENT_READ)
