@@ -66,11 +66,18 @@ class _Server:
                 self._ended.recv(MOST_BYTES)
                 self._reap()
             if self._owner in asked:
-                message, files, *_ = socket.recv_fds(self._owner, MOST_BYTES, FILES)
+                message, files = self._request()
                 if not message:
                     return self._end_all()
                 if self._fork(json.loads(message), files):
                     return True
+
+    def _request(self) -> tuple[bytes, list[int]]:
+        """Return nothing where whoever asked is gone, which may be before an answer was read."""
+        with suppress(ConnectionError):
+            message, files, *_ = socket.recv_fds(self._owner, MOST_BYTES, FILES)
+            return message, files
+        return b"", []
 
     def _reap(self) -> None:
         with suppress(ChildProcessError):
