@@ -84,7 +84,7 @@ def doctor(path: Path) -> None:
 @click.argument("configs", nargs=-1, metavar="CONFIG…")
 @click.option("--only", default="", help="Notebooks to run, such as 02,03b.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Replace a value of the file (YAML).")
-@click.option("--out", type=Path, help="Folder for executed notebooks [default: runs].")
+@click.option("--out", help="Folder for executed notebooks [default: runs].")
 @click.option("--dry-run", is_flag=True, help="Show the points, bytes and time, and run nothing.")
 @click.option(
     "--feed",
@@ -94,7 +94,7 @@ def doctor(path: Path) -> None:
 )
 @refusals
 def run(
-    configs: tuple[str, ...], only: str, changes: tuple[str, ...], out: Path | None, *, dry_run: bool, feed: int | None
+    configs: tuple[str, ...], only: str, changes: tuple[str, ...], out: str | None, *, dry_run: bool, feed: int | None
 ) -> None:
     """Run the notebooks of each CONFIG: a name in parameters/, the path of a parameter file, or - for standard input.
 
@@ -107,6 +107,7 @@ def run(
     from inferkit.cli.configure import configurations
     from inferkit.cli.run import about, change, execute_all, feed_to, show_plan
     from inferkit.machine.watched import watched
+    from inferkit.records.project import local
 
     told = None if feed is None else feed_to(feed)
     if not configs:
@@ -114,12 +115,12 @@ def run(
         for name, whose, words in listed:
             say("\n".join(wrapped(words or "–", f"{plain(name):<20}  {whose:<12}  ", " " * 36)))
         return
-    values = dict(change(text) for text in changes)
+    values, folder = dict(change(text) for text in changes), local(out) if out else None
     notebooks = [notebook for notebook in only.split(",") if notebook]
     planned = []
     refused = False
     for config in configs:
-        ask = partial(_planned, config, only=notebooks, changes=values, out=out, dry=dry_run)
+        ask = partial(_planned, config, only=notebooks, changes=values, out=folder, dry=dry_run)
         try:
             planned.append(watched(ask))
         except InferkitError as error:
@@ -286,16 +287,17 @@ def runs(folder: Path | None) -> None:
 @main.command()
 @click.argument("notebooks", nargs=-1, required=True, type=Path, metavar="NOTEBOOK…")
 @click.option("--to", "form", type=click.Choice(["html", "pdf", "csv", "json", "ipynb"]), required=True)
-@click.option("--out", type=Path, help="File, or folder for several [default: beside each].")
+@click.option("--out", help="File, or folder for several [default: beside each].")
 @click.option(
     "--anonymize", is_flag=True, help="Leave out names of host and user, paths, addresses and serial numbers."
 )
 @refusals
-def export(notebooks: tuple[Path, ...], form: Any, out: Path | None, *, anonymize: bool) -> None:
+def export(notebooks: tuple[Path, ...], form: Any, out: str | None, *, anonymize: bool) -> None:
     """Export executed notebooks; nothing runs in an exported page, and nothing is loaded from a network."""
+    from inferkit.records.project import local
     from inferkit.report.export import export as write
 
-    say("\n".join(map(str, write(notebooks, form, out, anonymize=anonymize, tell=warn))))
+    say("\n".join(map(str, write(notebooks, form, local(out) if out else None, anonymize=anonymize, tell=warn))))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from inferkit.cli.refusals import FAILED, INVALID, OK, REFUSED
 from inferkit.cockpit.form import INPUT, STYLE, Form, folding, label
 from inferkit.cockpit.live import Live, printed, refusal
 from inferkit.cockpit.parameter_file import as_yaml, save
-from inferkit.cockpit.preview import Planner, blamed, preview
+from inferkit.cockpit.preview import OUT, Planner, blamed, preview
 from inferkit.cockpit.process import Event, Running
 from inferkit.errors import InferkitError, ParameterError
 from inferkit.records.faults import unknown_parameter
@@ -37,6 +37,7 @@ TEXT_WITHOUT = (
     "Shift + Enter. Without it, `inferkit run quickstart` in a terminal measures the same; `inferkit run` lists the "
     "parameter files."
 )
+WHERE = '<span class="inferkit-help">folder of executed notebooks</span>'
 WITHOUT = f"<p>{TEXT_WITHOUT}</p>"
 
 
@@ -62,6 +63,7 @@ class Cockpit:
         self.config.observe(lambda change: self._load(change["new"]), names="value")
         self.notebooks = {name: self._notebook(name) for name in MEASURING}
         self.out = self._text("Results go to", "runs", "folder of executed notebooks")
+        self.beside_out = widgets.HTML(WHERE, layout={"flex": "1 1 300px", "min_width": "0"})
         self.file = self._text("File name", "", "of the parameter file, in parameters/")
         self.start = self._button("Start", self._start, "success")
         self.stop = self._button(STOPS[0], self._stop, "warning")
@@ -96,7 +98,7 @@ class Cockpit:
             [
                 widgets.HBox([label("Notebooks"), ticks], layout={"align_items": "baseline"}),
                 self.form.widget,
-                widgets.HBox([self.out, _help("folder of executed notebooks")], layout=wrap),
+                widgets.HBox([self.out, self.beside_out], layout=wrap),
                 widgets.HBox([self.file, self.save, self.saved], layout=wrap),
             ]
         )
@@ -144,6 +146,7 @@ class Cockpit:
     def _changed(self) -> None:
         values, wrong = self._asked()
         self.form.say(wrong)
+        self.beside_out.value = WHERE
         self._planner.forget()
         self._allow(ready=False)
         self.saved.value = ""
@@ -165,9 +168,10 @@ class Cockpit:
         self._allow(ready=bool(found.notebooks))
 
     def _blame(self, refused: str) -> None:
-        """Show a refusal beside the field that it names."""
-        name = blamed(refused, list(self.form.controls))
-        self.form.say({name: [refused]} if name else {})
+        """Show a refusal beside the fields that it names."""
+        values, _ = self._asked()
+        self.form.say({name: [refused] for name in blamed(refused, values, self.form.controls)})
+        self.beside_out.value = _fault(refused) if refused.startswith(OUT) else WHERE
 
     def _allow(self, *, ready: bool) -> None:
         self._ready = ready

@@ -1,16 +1,18 @@
 """What a run would do, worked out while the form is filled in: by the code of `inferkit run --dry-run`."""
 
+import os
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from inferkit.cli.configure import Configuration, planned
-from inferkit.errors import InferkitError
+from inferkit.errors import InferkitError, ParameterError
 from inferkit.machine.watched import Unwanted, watched
+from inferkit.objects.place import is_url
 from inferkit.plan.points import Plan, reads_files
 from inferkit.records.project import project_root, resolve
 from inferkit.report.labels import STAGE_TITLES
@@ -20,6 +22,8 @@ from inferkit.units import duration, gigabytes
 SETTLED_S = 0.3
 """Seconds without a change after which the form is planned."""
 PLACE = Path("form")
+OUT = "--out"
+"""How a refusal of the place for results begins."""
 
 
 class Planner:
@@ -72,7 +76,7 @@ def plan_or_refusal(
     """
 
     def work(_: object) -> Configuration:
-        return planned(values, PLACE, project_root(), only=only, out=resolve(out))
+        return planned(values, PLACE, project_root(), only=only, out=_place(out))
 
     try:
         return watched(work, wanted=wanted)
@@ -84,10 +88,41 @@ def plan_or_refusal(
         return f"{error.filename or 'a file'} cannot be used: {error.strerror}"
 
 
-def blamed(refusal: str, names: Sequence[str]) -> str:
-    """Return the parameter that a refusal begins with (``readers: …``, ``model 'x' …``); empty if it names none."""
-    found = re.match(r"[a-z_]+", refusal)
-    return next((name for name in names if found and name in (found[0], f"{found[0]}s")), "")
+def _place(out: str) -> Path:
+    try:
+        return resolve(out)
+    except ParameterError as error:
+        message = f"{OUT}: {error}"
+        raise ParameterError(message) from error
+
+
+def blamed(refusal: str, values: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """Return the parameters that a refusal is about.
+
+    Those that it begins with (``readers: …``, ``model 'x' …``, ``mean, std and scale …``; of several, those with a
+    value), else those whose path it begins with (``/models/a.onnx: …``).
+    """
+    lead = re.match(r"[a-z0-9_]+((, | and )[a-z0-9_]+)*", refusal)
+    words = re.split(", | and ", lead[0]) if lead else []
+    found = [name for name in names if name in words or name.removesuffix("s") in words]
+    return [name for name in found if name in values] or found or _of_path(refusal.lstrip("'"), values)
+
+
+def _of_path(refusal: str, values: Mapping[str, Any]) -> list[str]:
+    """Return the parameter whose path a refusal begins with."""
+    asked = [(name, value if isinstance(value, list) else [value]) for name, value in values.items()]
+    written = [(name, text) for name, own in asked for path in own if isinstance(path, str) for text in _written(path)]
+    return [name for name, text in written if re.match(rf"'?{re.escape(text)}(?=[':\s/]|$)", refusal)][:1]
+
+
+def _written(path: str) -> Iterator[str]:
+    """Yield how a refusal may write a path: as it was typed, its bucket alone, or in full; the storage is not asked."""
+    if "/" in path:
+        yield path
+    if is_url(path):
+        yield "/".join(path.split("/")[:3])
+    elif path:
+        yield os.path.normpath(project_root() / os.path.expanduser(path))
 
 
 def preview(configuration: Configuration) -> str:

@@ -40,6 +40,7 @@ TITLES = {
     "std": "Standard deviation",
     "cuda_graph": "CUDA graph",
     "fast": "Fast decoding",
+    "wait_s": "Wait (seconds)",
 }
 """Where the parameter's own name is no label."""
 

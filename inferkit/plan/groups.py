@@ -67,8 +67,8 @@ def _auto(most: int) -> list[int]:
 def _refuse_small(dataset: Dataset, ranks: int, threads: int) -> None:
     if dataset.described and dataset.files and dataset.images < ranks * threads:
         message = (
-            f"{dataset.folder} has {dataset.images} images, which {ranks} ranks with {threads} reader threads each "
-            "cannot share out: use fewer of them, or a larger data set"
+            f"ranks, threads: {ranks} ranks with {threads} reader threads each cannot share out the {dataset.images} "
+            f"images of {dataset.folder}: use fewer of them, or a larger data set"
         )
         raise ParameterError(message)
 

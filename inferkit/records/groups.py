@@ -21,7 +21,6 @@ from inferkit.records.values import (
     Factor,
     FilePath,
     Gpu,
-    GpuName,
     Label,
     ModelName,
     Name,
@@ -171,7 +170,7 @@ class Hardware(Parameters):
     """Which device receives the images."""
 
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="cpu or cuda")
-    gpus: Several[Gpu | GpuName] = Field(
+    gpus: Several[Gpu] = Field(
         default=[], description="numbers or UUIDs of the GPUs, or MIG instances, to use; empty: all"
     )
 

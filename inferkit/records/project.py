@@ -11,6 +11,8 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from inferkit.errors import ParameterError
+from inferkit.objects.place import without_user
+from inferkit.text import quoted
 
 PACKAGE = Path(__file__).resolve().parents[1]
 PARTS = ("notebooks", "parameters")
@@ -75,11 +77,11 @@ def resolve(path: str) -> Path:
     Raises
     ------
     ParameterError
-        If it begins with the name of a user that there is none of, or is the whole file system: nobody means that, and
-        to look through it takes minutes.
+        If it is a URL, begins with the name of a user that there is none of, or is the whole file system: nobody means
+        that, and to look through it takes minutes.
     """
     try:
-        expanded = Path(path).expanduser()
+        expanded = local(path).expanduser()
     except RuntimeError as error:
         message = f"{path!r} begins with the name of a user, and there is no such user: write the path from / on"
         raise ParameterError(message) from error
@@ -92,6 +94,22 @@ def resolve(path: str) -> Path:
         message = f"{path!r} is the whole file system: name a folder in it"
         raise ParameterError(message)
     return found
+
+
+def local(path: str) -> Path:
+    """Return what names files of this machine as a path.
+
+    Raises
+    ------
+    ParameterError
+        If it is a URL, which as a path would be a folder ``s3:`` here.
+    """
+    if "://" in path:
+        message = (
+            f"{quoted(without_user(path))} is a URL, and must be a path: data and images alone may be s3://bucket/…"
+        )
+        raise ParameterError(message)
+    return Path(path)
 
 
 def shipped() -> Path:

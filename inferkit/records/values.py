@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, TypeVar
 
@@ -21,9 +22,8 @@ Side = Annotated[int, Field(gt=0, le=bounds.SIDE)]
 Length = Annotated[int, Field(gt=0, le=bounds.IMAGE_ELEMENTS)]
 Threads = Annotated[int, Field(gt=0, le=bounds.CPUS)]
 Cpus = Annotated[int, Field(ge=0, le=bounds.CPUS)]
-Gpu = Annotated[int, Field(ge=0, lt=bounds.GPUS)]
 # As nvidia-smi -L writes them; CUDA takes their beginning too, and MIG-GPU-…/1/0 of older drivers.
-GpuName = Annotated[str, Field(pattern=r"^(GPU|MIG)-[0-9A-Za-z/-]{1,80}$")]
+_GPU_NAME = re.compile(r"(GPU|MIG)-[0-9A-Za-z/-]{1,80}")
 GpuCount = Annotated[int, Field(gt=0, le=bounds.GPUS)]
 Ranks = Annotated[int, Field(gt=0, le=bounds.RANKS)]
 Machines = Annotated[int, Field(gt=0, le=bounds.MACHINES)]
@@ -64,6 +64,15 @@ def _fits(text: str) -> str:
     return text
 
 
+def _gpu(value: object) -> object:
+    named = isinstance(value, str) and _GPU_NAME.fullmatch(value)
+    if not named and not (type(value) is int and 0 <= value < bounds.GPUS):
+        message = f"expected a number from 0 to {bounds.GPUS - 1}, or a name such as GPU-… or MIG-…"
+        raise ValueError(message)
+    return value
+
+
+Gpu = Annotated[int | str, BeforeValidator(_gpu)]
 Text = Annotated[str, Field(max_length=bounds.PATH), AfterValidator(_printable)]
 Name = Annotated[str, Field(min_length=1, max_length=bounds.NAME), AfterValidator(_printable)]
 FilePath = Annotated[Text, AfterValidator(_fits)]

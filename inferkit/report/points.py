@@ -10,9 +10,10 @@ from inferkit.text import text_table
 
 HIGH = "22em"
 """Height of the table before it scrolls, so that what follows stays in reach."""
-HEAD = ("what", "point", "images/s", "bytes/s", "predicted", "reached", "bottleneck", "verdict")
+HEAD = ("what", "point", "images/s", "verdict", "bytes/s", "predicted", "reached", "bottleneck")
+"""A figure and its verdict come first: what a narrow window cuts off is reached by scrolling."""
 POINT = 1
-NUMBERS = (2, 3, 4, 5)
+NUMBERS = (2, 4, 5, 6)
 
 _SORT = """<script>window.inferkitSorts ??= (document.addEventListener("click", event => {
 const head = event.target.closest(".inferkit-points th"); if (!head) return;
@@ -43,5 +44,5 @@ def _row(run: Run, point: str) -> list[str]:
     figure = run.measured
     nbytes = "–" if figure is None or figure.bytes_per_s is None else bandwidth_text(figure)
     predicted = run.predicted.images_per_s if run.predicted else None
-    found = [images_text(figure), nbytes, number_text(predicted), share_text(run.reached), run.bottleneck or "–"]
-    return [run.measure, point, *found, run.verdict]
+    rest = [nbytes, number_text(predicted), share_text(run.reached), run.bottleneck or "–"]
+    return [run.measure, point, images_text(figure), run.verdict, *rest]

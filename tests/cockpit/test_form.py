@@ -63,7 +63,9 @@ def test_an_empty_form_asks_for_nothing_and_is_right() -> None:
         ("storage", "../evil", "expected a name, not a path"),
         ("size", "0", "0: Input should be greater than 0"),
         ("models", "1, 2", "item 1: 1: Input should be a valid string"),
-        ("gpus", "a", "item 1: 'a': Input should be a valid integer"),
+        ("gpus", "a", "item 1: 'a': expected a number from 0 to 255, or a name such as GPU-… or MIG-…"),
+        ("gpus", "-1", "item 1: -1: expected a number from 0 to 255, or a name such as GPU-… or MIG-…"),
+        ("gpus", "true", "item 1: True: expected a number"),
         ("ranks", "many", "item 1: 'many': Input should be a valid integer"),
         ("grid", "skip", "Input should be a valid list"),
         ("grid", "- [", "cannot be read: expected rules in YAML"),
@@ -75,6 +77,7 @@ def test_what_is_wrong_is_said_in_words_beside_its_field_alone(name: str, text: 
     _, wrong = form.answers()
     assert set(wrong) == {name}
     assert told in wrong[name][0]
+    assert len(wrong[name]) == len({said.partition(":")[0] for said in wrong[name]})  # one for each item
     form.say(wrong)
     others = set(form.controls) - {name}
     assert 'role="alert"' in beside(form, name)

@@ -54,6 +54,14 @@ def test_what_cannot_be_planned_stands_beside_its_field(cockpit: Cockpit) -> Non
     assert cockpit.start.disabled
 
 
+def test_a_place_for_results_that_is_none_is_told_beside_its_field(cockpit: Cockpit) -> None:
+    cockpit.out.value = "s3://bucket/runs"
+    wait_for(lambda: "is a URL" in cockpit.beside_out.value, 60)
+    assert cockpit.start.disabled
+    cockpit.out.value = "runs"
+    assert "alert" not in cockpit.beside_out.value
+
+
 def test_a_parameter_file_fills_the_form(cockpit: Cockpit) -> None:
     cockpit.config.value = "quickstart"
     assert cockpit.form.controls["images"].value == "demo"

@@ -12,7 +12,8 @@ import pytest
 from inferkit.cli.configure import Configuration, configure, planned
 from inferkit.cockpit import preview as preview_module
 from inferkit.cockpit.preview import Planner, blamed, plan_or_refusal, preview
-from tests.cli.conftest import write_config
+from inferkit.cockpit.questions import questions
+from tests.cli.conftest import write_config, write_data
 from tests.processes import wait_for
 
 TINY = {"storage": "tiny", "engines": ["null"], "batch_sizes": [8]}
@@ -47,6 +48,13 @@ def test_what_does_not_run_is_said_with_the_reason(tmp_path: Path) -> None:
         ({"models": ["resnt18"], "engines": ["onnx"]}, "models"),
         ({"evict": True, "readers": ["memory"]}, "evict"),
         ({"data": "/nowhere/at/all"}, "data"),
+        ({"data": "s3://x"}, "readers"),
+        ({"data": "s3://x/y", "readers": ["s3"]}, "data"),
+        ({"data": "gs://bucket/set"}, "data"),
+        ({"models": ["/nowhere/a model.onnx"], "engines": ["onnx"]}, "models"),
+        ({"images": "nowhere", "readers": ["jpeg"]}, "images"),
+        ({"std": [1.0], "models": ["resnet18"], "engines": ["onnx"]}, "std"),
+        ({"batch_log": "http://logs"}, "batch_log"),
     ],
 )
 def test_what_cannot_be_planned_is_told_of_beside_the_field_that_it_names(
@@ -55,7 +63,21 @@ def test_what_cannot_be_planned_is_told_of_beside_the_field_that_it_names(
     refusal = plan_or_refusal({**TINY, **values}, ["03b"], str(tmp_path))
     assert isinstance(refusal, str)
     assert not refusal.startswith("form")
-    assert blamed(refusal, ["readers", "models", "evict", "data", "model"][:4]) == name
+    assert blamed(refusal, {**TINY, **values}, questions()) == [name]
+
+
+def test_all_fields_of_which_a_refusal_tells_are_named(tmp_path: Path) -> None:
+    data = {"data": write_data(tmp_path), "storage": "tiny"}
+    for values, names in (
+        ({"shape": [3, 9, 9]}, ["shape"]),
+        ({"dtype": "float32"}, ["dtype"]),
+        ({"ranks": [700], "threads": [3]}, ["ranks", "threads"]),
+        ({"threads": list(range(1, 300)), "batch_sizes": list(range(1, 300))}, ["threads", "batch_sizes"]),
+    ):
+        asked = {**TINY, **data, **values}
+        refusal = plan_or_refusal(asked, ["03c"], str(tmp_path))
+        assert isinstance(refusal, str)
+        assert sorted(blamed(refusal, asked, questions())) == sorted(names), refusal
 
 
 def test_only_what_was_asked_for_last_is_planned_and_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +102,7 @@ def test_only_what_was_asked_for_last_is_planned_and_shown(tmp_path: Path, monke
     assert not done.wait(0.3)
 
 
-@pytest.mark.parametrize("out", ["~nobody-of-this-name/runs", "/"])
+@pytest.mark.parametrize("out", ["~nobody-of-this-name/runs", "/", "s3://bucket/runs"])
 def test_a_place_for_results_that_leads_nowhere_is_told(out: str) -> None:
     assert repr(out) in str(plan_or_refusal(TINY, ["03a"], out))
 

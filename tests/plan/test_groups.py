@@ -129,7 +129,7 @@ def test_gpus_have_as_many_readers_whoever_feeds_them(folder: Path, reader: str,
 def test_readers_for_all_gpus_must_have_images(folder: Path) -> None:
     dataset = plan(asked(folder)).dataset
     assert dataset is not None
-    with pytest.raises(ParameterError, match="64 images, which 1 ranks with 72 reader threads"):
+    with pytest.raises(ParameterError, match="1 ranks with 72 reader threads each cannot share out the 64 images"):
         placements(asked(folder, device="cuda", gpu_counts=[4], ranks=[1], threads=[18]), dataset)
 
 
@@ -142,7 +142,7 @@ def test_more_gpus_than_there_are_is_refused(folder: Path) -> None:
 
 
 def test_what_cannot_be_shared_out_is_refused(folder: Path) -> None:
-    with pytest.raises(ParameterError, match="64 images, which 2 ranks with 33 reader threads"):
+    with pytest.raises(ParameterError, match="2 ranks with 33 reader threads each cannot share out the 64 images"):
         plan(asked(folder, ranks=[2], threads=[33]))
     with pytest.raises(ParameterError, match="device is cpu"):
         plan(asked(folder, gpu_counts=[1]))

@@ -93,3 +93,10 @@ def test_a_package_without_its_notebooks_says_so(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(project, "PACKAGE", tmp_path / "site-packages" / "inferkit")
     with pytest.raises(ParameterError, match="came without its notebooks"):
         shipped()
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/x", "http://host/x", "gs://b", "file:///etc", "s3://user:secret@bucket"])
+def test_a_url_becomes_no_folder_of_that_name(url: str) -> None:
+    with pytest.raises(ParameterError, match="is a URL, and must be a path") as refused:
+        resolve(url)
+    assert "secret" not in str(refused.value)

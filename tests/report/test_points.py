@@ -39,10 +39,10 @@ def rows_of(*runs: Run) -> list[list[str]]:
 def test_one_row_a_point_the_best_pipeline_first(make_run: MakeRun, failed: Run) -> None:
     runs = [make_run(rate, point={"threads": n, "batch_size": 8}) for n, rate in enumerate((40, 58, 20), 1)]
     head, *rows = rows_of(*runs, failed)
-    assert head == ["what", "point", "images/s", "bytes/s", "predicted", "reached", "bottleneck", "verdict"]
+    assert head == ["what", "point", "images/s", "verdict", "bytes/s", "predicted", "reached", "bottleneck"]
     assert [row[1] for row in rows[:3]] == [f"threads {n} · batch size 8" for n in (2, 1, 3)]
     assert [row[2] for row in rows] == ["58.00 ± 0.58", "40.00 ± 0.40", "20.00 ± 0.20", "–"]
-    assert [row[-1] for row in rows] == ["VALID"] * 3 + ["FAILED"]
+    assert [row[3] for row in rows] == ["VALID"] * 3 + ["FAILED"]
     text = points_table([*runs, failed])["text/plain"].splitlines()
     assert len(text) == 1 + 4
     assert "58.00 ± 0.58" in text[1]
@@ -50,7 +50,7 @@ def test_one_row_a_point_the_best_pipeline_first(make_run: MakeRun, failed: Run)
 
 def test_what_all_points_share_and_what_none_has_takes_no_room(make_copy: MakeRun) -> None:
     head, *rows = rows_of(*(make_copy(size, "pinned", 1e9) for size in (1 << 16, 1 << 20)))
-    assert head == ["what", "point", "bytes/s", "verdict"]
+    assert head == ["what", "point", "verdict", "bytes/s"]
     assert [row[1] for row in rows] == ["64 KiB", "1 MiB"]
 
 
