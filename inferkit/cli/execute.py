@@ -42,7 +42,7 @@ from inferkit.records.run import Run
 Hear = Callable[[Mapping[str, Any]], None]
 """Is given all that a notebook's cells display, by MIME type."""
 ENGINE = "inferkit"
-UNFINISHED = "stopped at once by the user: the notebook could not be finished"
+UNFINISHED = "stopped by the user: the notebook could not be finished"
 MOST_A_SECOND = 1000
 
 

@@ -171,7 +171,7 @@ class Cockpit:
         """Show a refusal beside the fields that it names."""
         values, _ = self._asked()
         self.form.say({name: [refused] for name in blamed(refused, values, self.form.controls)})
-        self.beside_out.value = _fault(refused) if refused.startswith(OUT) else WHERE
+        self.beside_out.value = _fault(refused.removeprefix(f"{OUT}: ")) if refused.startswith(OUT) else WHERE
 
     def _allow(self, *, ready: bool) -> None:
         self._ready = ready

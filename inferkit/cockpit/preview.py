@@ -122,7 +122,7 @@ def _written(path: str) -> Iterator[str]:
     if is_url(path):
         yield "/".join(path.split("/")[:3])
     elif path:
-        yield os.path.normpath(project_root() / os.path.expanduser(path))
+        yield os.path.normpath(project_root() / os.path.expanduser(path))  # noqa: PTH111 - of no user it raises
 
 
 def preview(configuration: Configuration) -> str:

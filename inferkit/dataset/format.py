@@ -77,8 +77,8 @@ def _open_described(
     for what, asked, found in (("dtype", dtype, manifest.dtype), ("shape", shape, manifest.shape)):
         if asked is not None and asked != found:
             message = (
-                f"{what} is {asked}, but the manifest of {folder} says {found}: leave {what} out, or make a data set of "
-                f"{what} {asked} in another folder"
+                f"{what} is {asked}, but the manifest of {folder} says {found}: leave {what} out, or make a data set "
+                f"of {what} {asked} in another folder"
             )
             raise DatasetError(message)
     listed = tuple(TensorFile(entry.name, entry.images, entry.nbytes) for entry in manifest.files)

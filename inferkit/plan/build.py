@@ -80,8 +80,8 @@ def _refuse_too_many(params: Parameters) -> None:
     if points > COMBINATIONS or starts > STARTS:
         told = " × ".join(f"{len(own)} {name}" for name, own in lists.items())
         message = (
-            f"{', '.join(lists)}: {told} are {points:,} points, which start {starts:,} processes; at most {COMBINATIONS:,} points and "
-            f"{STARTS:,} processes are planned: shorten a list"
+            f"{', '.join(lists)}: {told} are {points:,} points, which start {starts:,} processes; at most "
+            f"{COMBINATIONS:,} points and {STARTS:,} processes are planned: shorten a list"
         )
         raise ParameterError(message)
 

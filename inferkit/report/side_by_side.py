@@ -16,10 +16,11 @@ from inferkit.report.tables import html_table
 from inferkit.text import text_table, wrapped
 
 HEAD = (
-    *("storage", "images/s", "n", "faster by", "judgement", "point", "profile", "date", "machine"),
-    *("verdict", "bottleneck", "predicted", "reached"),
+    *("storage", "images/s", "n", "faster by", "judgement", "verdict", "point", "profile", "date", "machine"),
+    *("bottleneck", "predicted", "reached"),
 )
 RIGHT = (1, 2, 3, 11, 12)
+POINT = 6
 
 
 def answers(comparison: Comparison) -> Iterator[tuple[str, str]]:
@@ -138,7 +139,8 @@ class View:
         """Return the answer and one table a network, with inline styles only."""
         items = "".join(f"<li><b>{escape(lead)}</b>: {escape(rest)}</li>" for lead, rest in answers(self.comparison))
         tables = "".join(
-            f"<p><b>{escape(group.network)}</b></p>{html_table(_cells(group), HEAD, numbers=RIGHT)}{_below(group)}"
+            f"<p><b>{escape(group.network)}</b></p>"
+            f"{html_table(_cells(group), HEAD, numbers=RIGHT, wide=POINT)}{_below(group)}"
             for group in self.comparison.groups
         )
         notes = "".join(f"<p>{escape(text)}</p>" for text in remarks(self.comparison))
@@ -181,7 +183,7 @@ def _cells(group: Group) -> Iterator[Sequence[str]]:
         row: Any = own.row
         yield (
             *(group.labels[place], rate_text(own), str(own.n), _behind(group, place), group.word(place) or "–"),
-            *(_point(row), row["profile"], date_text(own), row["machine"], row["verdict"]),
+            *(row["verdict"], _point(row), row["profile"], date_text(own), row["machine"]),
             *(row.get("bottleneck") or "–", number_text(row.get("predicted_images_per_s"))),
             share_text(row.get("reached")),
         )

@@ -53,7 +53,7 @@ def test_a_set_of_300_is_not_read_as_227(tmp_path: Path) -> None:
 
 
 def test_uint8_is_not_read_as_float32(made: Path) -> None:
-    with pytest.raises(DatasetError, match="dtype is float32, but the manifest of .* says uint8"):
+    with pytest.raises(DatasetError, match=r"dtype is float32, but the manifest of .* says uint8"):
         open_dataset(made, dtype="float32")
 
 

@@ -147,8 +147,13 @@ def test_a_point_that_fails_is_a_record_and_the_rest_goes_on(execute: Any, tmp_p
 def test_compare_reads_executed_notebooks(tmp_path: Path, plain: dict[str, Any]) -> None:
     executed = project_root() / "tests" / "fixtures" / "schema_1" / "03b_single_process.ipynb"
     source, out = project_root() / "notebooks" / "compare.ipynb", tmp_path / "compared.ipynb"
-    papermill.execute_notebook(source, out, parameters={"paths": [str(executed)]}, **plain)
+    (broken := tmp_path / "broken.ipynb").write_text("{")
+    papermill.execute_notebook(source, out, parameters={"paths": [str(executed), str(broken)]}, **plain)
     shown = outputs_of(out)
+    streams = [output for cell in json.loads(out.read_text())["cells"] for output in cell.get("outputs", ())]
+    (said,) = (output for output in streams if output["output_type"] == "stream")
+    assert said["name"] == "stdout"
+    assert "".join(said["text"]).startswith(f"left out: {broken}")
     assert shown[0]["text/plain"].startswith("null: nothing to compare shm with")
     assert "<table" in shown[0]["text/html"]
     assert any("03b one process" in output.get("text/plain", "") for output in shown)

@@ -26,10 +26,11 @@ from inferkit.report.charts.theme import (
     styled,
 )
 from inferkit.report.compare import compare
-from inferkit.report.labels import ENGINE, MODEL, PRECISION, demo_text, network_text, number_text, quoting_text
+from inferkit.report.labels import ENGINE, MODEL, PRECISION, demo_text, network_text, quoting_text
 from inferkit.report.palette import ALARM, INK, NO_STAGE, stage_order
 from inferkit.report.remarks import grouped
 from inferkit.report.repetitions import Side
+from inferkit.report.side_by_side import rate_text
 from inferkit.report.store import rows_of
 
 if TYPE_CHECKING:
@@ -207,15 +208,23 @@ def comparison(frame: "pd.DataFrame", *, since: datetime | None = None, best: bo
     x = alt.X("value:Q", title="throughput (images/s)", axis=_AXIS)
     told = ["storage:N", "value:Q", "verdict:N"]
     drawn = bar.encode(y=lie.y, x=x, color=colour, opacity=_FADED, stroke=_OUTLINE, tooltip=told)
-    chart = panels(alt.layer(drawn, lie.words), lie.rows).resolve_scale(x="independent", y="independent")
+    error = plot.mark_rule(color=INK, strokeWidth=1.5, **lie.below).encode(y=lie.y, x=alt.X("low:Q"), x2="high:Q")
+    chart = panels(alt.layer(drawn, error, lie.words), lie.rows).resolve_scale(x="independent", y="independent")
     demo = demo_text(set(frame["profile"]))
-    return styled(chart, "From which storage does this server infer the most?", "the best point of each storage", demo)
+    return styled(
+        chart,
+        "From which storage does this server infer the most?",
+        "the best point of each storage · line: 95 % interval",
+        demo,
+    )
 
 
 def _compared(network: str, label: str, side: Side) -> dict[str, object]:
     verdict = str(side.row["verdict"])
     flag = "" if verdict == "VALID" else verdict
-    note = " · ".join(filter(None, [number_text(side.rate) if side.rate is not None else "", flag]))
+    note = " · ".join(filter(None, [rate_text(side) if side.rate is not None else "", flag]))
     own = {"storage": label, "value": side.rate, "verdict": verdict, "note": note}
+    if side.rate is not None and side.half is not None:
+        own |= {"low": max(0.0, side.rate - side.half), "high": side.rate + side.half}
     stage = side.row.get("bottleneck") or NO_STAGE
     return {"panel": network, **own, "stage": stage, "quoting": quoting_text(verdict, str(side.row["profile"]))}

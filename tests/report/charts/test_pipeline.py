@@ -414,6 +414,10 @@ def test_comparison_takes_the_best_valid_point_of_each_storage(make_run: MakeRun
         ("nas", 303.0, "infer"),
         ("shm", 70.0, "infer"),
     ]
+    assert [(row["note"], row["low"], row["high"]) for row in rows] == [
+        ("303.0 ± 3.0", pytest.approx(299.97), pytest.approx(306.03)),
+        ("70.00 ± 0.70", pytest.approx(69.3), pytest.approx(70.7)),
+    ]
 
 
 def test_layers_beyond_the_longest_are_summed_up_and_no_time_is_lost(make_run: MakeRun) -> None:
