@@ -40,7 +40,7 @@ td,th{padding:2px 12px 2px 0;text-align:left;vertical-align:top}
 .cell{margin:10px 0}
 @page{size:A4;margin:14mm}
 @media print{body{margin:0;padding:0;max-width:none;font-size:11px}details.code{display:none}
-img,tr{break-inside:avoid}h1,h2,h3{break-after:avoid}
+img,tr{break-inside:avoid}img{max-height:255mm;width:auto}h1,h2,h3{break-after:avoid}
 table{display:table;overflow-wrap:anywhere;font-size:9px}pre,code{font-size:9px}
 .inferkit-points{max-height:none!important;overflow:visible!important}
 .inferkit-points td,.inferkit-points th{overflow-wrap:normal}.inferkit-points td:nth-child(2){overflow-wrap:anywhere}}

@@ -77,5 +77,6 @@ def test_on_paper_no_point_is_cut(make_run: MakeRun) -> None:
     html = page({"cells": []}, "x")
     paper = html[html.index("@media print") :]
     assert re.search(r"\.inferkit-points\{max-height:none!important;overflow:visible!important\}", paper)
+    assert "img{max-height:255mm" in paper  # of 269: a taller picture would be cut in two
     table = points_table([make_run(rate) for rate in (40, 58)])["text/html"]
     assert 'class="inferkit-points"' in sanitized(table)
