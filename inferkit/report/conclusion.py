@@ -1,7 +1,7 @@
 """The answer in plain words, computed from the records: for the last cell of a notebook, and for a terminal."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import starmap
 from typing import NamedTuple, TypeVar
 
@@ -113,12 +113,17 @@ def _dataset(runs: Sequence[Run]) -> Iterator[Sentence]:
 def _copies(runs: Sequence[Run]) -> Iterator[Sentence]:
     """Word the peak of each line of the sweep and whether larger copies hold it; then each GPU by NUMA node."""
     by_node = [run for run in runs if NODE in run.point]
-    runs = [run for run in runs if NODE not in run.point]
-    for name, line in grouped(runs, series_names(runs, MEMORY, (SIZE, DEVICE))):
+    swept = [run for run in runs if NODE not in run.point and SIZE in run.point]
+    for name, line in grouped(swept, series_names(swept, MEMORY, (SIZE, DEVICE))):
         for where, own in grouped(line, [link(run) for run in line]):
-            measured = {int(run.point[SIZE]): value for run in own if (value := _bandwidth(run)) and SIZE in run.point}
-            found = [_sweep(measured), *_beside(own), _normal_copy(own[0])] if measured else [_none_valid(own)]
+            measured = {int(run.point[SIZE]): value for run in own if (value := _bandwidth(run))}
+            sizes = {int(run.point[SIZE]) for run in own}
+            found = [_sweep(measured, sizes), *_beside(own), _normal_copy(own[0])] if measured else [_none_valid(own)]
             yield Sentence(f"{where}, {name}", "; ".join(filter(None, found)))
+
+    batches = [run for run in runs if NODE not in run.point and SIZE not in run.point]  # of a pipeline
+    for where, own in grouped(batches, [link(run) for run in batches]):
+        yield Sentence(f"{where} alone", _best_alone(own))
 
     for where, own in grouped(by_node, [point_text(run, [GPU, DIRECTION]) for run in by_node]):
         told = [f"{bandwidth(value)} with {point_text(run, [NODE])}" for run in own if (value := _bandwidth(run))]
@@ -132,17 +137,30 @@ def _beside(runs: Sequence[Run]) -> list[str]:
     return [f"{text} at {gibibytes(int(largest.point[SIZE]))}" for text in _peers(largest)] if largest else []
 
 
-def _sweep(measured: dict[int, float]) -> str:
-    """Word the peak, at which size it is, and whether all larger sizes are near it; else what the largest reaches."""
+def _sweep(measured: dict[int, float], sizes: Collection[int]) -> str:
+    """Word the peak, at which size it is, and whether all larger sizes are near it; else what the largest reaches.
+
+    Parameters
+    ----------
+    measured
+        Bytes per second by size, where they are VALID.
+    sizes
+        All that were to be measured.
+    """
     peak, largest = max(measured, key=lambda size: measured[size]), max(measured)
     top, last = measured[peak], measured[largest]
     below = [size for size in measured if measured[size] < PLATEAU * top]
     first = min((size for size in measured if size > max(below, default=0)), default=None)
+    if len(measured) == 1:
+        only = f", the only one of {len(sizes)} sizes that is VALID" if len(sizes) > 1 else ""
+        return f"{bandwidth(top)} at {gibibytes(peak)}{only}"
     found = f"peak {bandwidth(top)} at {gibibytes(peak)}"
+    which = "the largest" if largest == max(sizes) else "above which none is VALID"
+    at_last = f"{bandwidth(last)} at {gibibytes(largest)}, {which}"
     if first is None:
-        return f"{found}, which larger copies do not hold: {bandwidth(last)} at {gibibytes(largest)}, the largest"
-    held = f"at least {share_text(PLATEAU)} of it from {gibibytes(first)} on"
-    return f"{found}, {held}" + ("" if peak == largest else f", {bandwidth(last)} at {gibibytes(largest)}, the largest")
+        return f"{found}, which larger copies do not hold: {at_last}"
+    held = f"{found}, at least {share_text(PLATEAU)} of it from {gibibytes(first)} on"
+    return held if peak == max(sizes) else f"{held}, {at_last}"
 
 
 def _none_valid(runs: Sequence[Run]) -> str:
@@ -200,9 +218,14 @@ def _memory(runs: Sequence[Run]) -> Iterator[Sentence]:
 
 def _others(runs: Sequence[Run]) -> Iterator[Sentence]:
     """Word the best point of a stage alone, which is a ceiling."""
+    yield Sentence(f"{runs[0].measure} alone", _best_alone(runs))
+
+
+def _best_alone(runs: Sequence[Run]) -> str:
     run = best_valid(runs)
-    rest = [f"{measured_text(run)} at {point_text(run)}", *_peers(run), _verdict(run)] if run else [_none_valid(runs)]
-    yield Sentence(f"{runs[0].measure} alone", "; ".join(rest))
+    if run is None:
+        return _none_valid(runs)
+    return "; ".join([f"{measured_text(run)} at {point_text(run)}", *_peers(run), _verdict(run)])
 
 
 def _peers(run: Run) -> list[str]:

@@ -14,6 +14,7 @@ from inferkit.report.labels import (
     THREADS,
     apart,
     axis_text,
+    bottleneck_text,
     caveats,
     images_text,
     network_text,
@@ -178,7 +179,7 @@ def _outcome(bests: Sequence[Run], ahead: Sequence[Run]) -> tuple[str, list[str]
     best = ahead[0]
     if len(ahead) > 1:
         return "no difference found", [" and ".join(f"{setting(run)} {_with_batch(run)}" for run in ahead)]
-    limit = [f"{best.bottleneck} is the bottleneck"] if best.bottleneck else []
+    limit = list(filter(None, [bottleneck_text(best)]))
     if len(bests) == 1:
         return f"{setting(best)} alone", [_with_batch(best), *limit]
     single = [run for run in bests if int(run.point[RANKS]) == 1 and run is not best]

@@ -10,6 +10,7 @@ from inferkit.report.labels import (
     STAGE_TITLES,
     demo_text,
     images_text,
+    limits_of,
     network_text,
     number_text,
     share_text,
@@ -67,7 +68,7 @@ def _network(run: Run) -> Iterator[str]:
     reached = (
         "" if run.predicted is None else f", {share_text(run.reached)} of {number_text(run.predicted.images_per_s)}"
     )
-    limit = f", bottleneck {run.bottleneck}" if run.bottleneck and run.verdict == "VALID" else ""
+    limit = f", bottleneck {' or '.join(limits_of(run))}" if run.bottleneck and run.verdict == "VALID" else ""
     words = f"{network_text(run) or 'pipeline'}: {images_text(run.measured)} images/s{reached}{limit}; {run.verdict}"
     yield from _wrapped(words, "    - ")
     if ceilings := _ceilings([run]):

@@ -113,6 +113,8 @@ def test_a_narrow_window_cuts_no_chart(
         page.wait_for_timeout(5000)
         assert page.locator(".vega-embed canvas").count() > 3
         assert page.eval_on_selector_all(".jp-OutputArea-output", CUT) == []
+        verdict = page.locator(".inferkit-points th", has_text="verdict").bounding_box()
+        assert verdict["x"] + verdict["width"] < NARROW  # before anybody scrolls
         shoot(page, f"narrow-{theme}", tmp_path)
 
 

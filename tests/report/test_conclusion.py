@@ -40,14 +40,14 @@ def test_copies_tell_plateau_and_where_it_begins(make_copy: MakeRun) -> None:
     runs.append(make_copy(1 << 27, "pinned", 99e9, verdict="INVALID", reasons=["x"]))
     assert (
         lines_of(*runs)[0] == "host-to-host copy (no GPU), pinned: peak 10 GB/s at 16 MiB, "
-        "at least 90 % of it from 4 MiB on, 9.80 GB/s at 64 MiB, the largest"
+        "at least 90 % of it from 4 MiB on, 9.80 GB/s at 64 MiB, above which none is VALID"
     )
 
 
 def test_a_gpu_is_held_against_its_reference(make_copy: MakeRun) -> None:
     host = Host.model_validate({"cpu": "x", "gpus": [{"index": 0, "name": "NVIDIA H100 80GB HBM3"}]})
     first = lines_of(make_copy(1 << 26, "pinned", 54e9, "cuda", host=host))[0]
-    assert first.startswith("host-to-device copy · NVIDIA H100 80GB HBM3, pinned: peak 54 GB/s at 64 MiB")
+    assert first.startswith("host-to-device copy · NVIDIA H100 80GB HBM3, pinned: 54 GB/s at 64 MiB; normal")
     assert "normal for H100 SXM: 50.9 GB/s to 55.3 GB/s" in first
     assert "normal" not in lines_of(make_copy(1 << 26, "pageable", 12e9, "cuda", host=host))[0]
     run = make_copy(1 << 26, "pinned", 45e9, "cuda", host=host)
@@ -136,6 +136,24 @@ def test_points_that_are_invalid_for_the_same_reason_are_told_of_once(make_run: 
     assert f"! 5 of 7 points: INVALID: {short}" in shown
     assert f"! pipeline · batch size 256; pipeline · batch size 512: INVALID: {other}" in shown
     assert shown.count(short) == 2  # in the answer, and once of all
+
+
+def test_one_size_is_no_curve(make_copy: MakeRun) -> None:
+    noisy = [make_copy(1 << size, "pageable", 7e9, verdict="INVALID", reasons=["x"]) for size in (23, 26)]
+    alone = make_copy(1 << 16, "pageable", 12e9)
+    told = "host-to-host copy (no GPU), pageable: 12 GB/s at 64 KiB"
+    assert lines_of(alone)[0] == told
+    assert lines_of(alone, *noisy)[0] == f"{told}, the only one of 3 sizes that is VALID"
+
+
+def test_copies_of_batches_are_told_with_their_figure(make_copy: MakeRun) -> None:
+    runs = [
+        make_copy(1, "", 0, point={"batch_size": size, "device": "cpu"}, measured=Figure(images_per_s=rate))
+        for size, rate in ((8, 60_000.0), (16, 70_000.0))
+    ]
+    (told, *_) = lines_of(*runs)
+    assert told.startswith("host-to-host copy (no GPU) alone: 70,000 images/s at batch size 16")
+    assert not any("only point" in line for line in lines_of(*runs))
 
 
 def test_a_curve_that_falls_is_no_plateau(make_copy: MakeRun) -> None:

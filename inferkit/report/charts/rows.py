@@ -8,7 +8,9 @@ from inferkit.records.run import Run
 from inferkit.report.labels import (
     ENGINE,
     NULL,
+    bandwidth_text,
     error_of,
+    images_text,
     interval,
     labels,
     network_text,
@@ -45,6 +47,12 @@ class Quantity(NamedTuple):
         if value is None or self.scale == 1.0:
             return number_text(value)
         return bandwidth(value * self.scale)
+
+    def measured(self, figure: Figure) -> str:
+        """Word a figure with its interval as :meth:`text` does a value; empty where it lacks it."""
+        if self.of(figure) is None:
+            return ""
+        return images_text(figure) if self.scale == 1.0 else bandwidth_text(figure)
 
 
 IMAGES = Quantity("images_per_s", "images/s", 1.0)
@@ -130,9 +138,10 @@ def _bar(run: Run, unit: Quantity) -> dict[str, object]:
 
 
 def _of_predicted(run: Run, unit: Quantity) -> str:
-    """Word what was measured and what was predicted: ``58 of 60.3``."""
-    figures = [unit.of(run.measured), unit.of(run.predicted)]
-    return " of ".join(unit.text(value) for value in figures if value is not None)
+    """Word what was measured, with its interval, and what was predicted: ``58.00 ± 0.58 of 60.3``."""
+    measured = "" if run.measured is None else unit.measured(run.measured)
+    predicted = unit.of(run.predicted)
+    return " of ".join(filter(None, [measured, "" if predicted is None else unit.text(predicted)]))
 
 
 def _predicted(run: Run) -> str:

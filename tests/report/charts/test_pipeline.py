@@ -211,7 +211,7 @@ def test_few_colours_keep_those_of_the_stages(make_run: MakeRun) -> None:
 def test_throughput_shows_figures_ceilings_and_verdicts(mixed: list[Run]) -> None:
     rows = rows_of(spec_of(CHARTS["throughput"](mixed)))
     notes = [row["note"] for row in rows if "note" in row]
-    assert {"1,212 of 1,300", "58 of 60.3", "26 of 27.0 · INVALID"} <= set(notes)
+    assert {"1,212 ± 12 of 1,300", "58.00 ± 0.58 of 60.3", "26.00 ± 0.26 of 27.0 · INVALID"} <= set(notes)
     beyond = [row for row in rows if row.get("kind") == "beyond"]
     assert ("copy", 39_000) in {(row["stage"], row["actual"]) for row in beyond}
     assert all(row["actual"] > row["value"] for row in beyond)

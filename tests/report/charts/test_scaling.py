@@ -18,6 +18,7 @@ from inferkit.report.charts.theme import WIDEST
 from inferkit.report.conclusion import conclude
 from inferkit.report.display import SCALE, png
 from inferkit.report.scaling import Gain, exploration, setting, strong_scaling, weak_scaling, winners, workers
+from inferkit.report.screen import screen
 from tests.machines import dgx
 from tests.report.charts.test_pipeline import rows_of
 from tests.report.conftest import MakeRun, spec_of, why
@@ -97,6 +98,14 @@ def test_the_winner_is_named_against_one_process_on_the_same_resources(runs: lis
         in rest
     )
     assert lead in str(conclude(runs))
+
+
+def test_limits_that_are_not_apart_are_told_alike_everywhere(multi: MakeMulti) -> None:
+    limits = {name: Figure(images_per_s=rate, half_width=0.1) for name, rate in (("read", 105.0), ("cpu", 100.0))}
+    run = multi(90.0, 2, ceilings=limits, bottleneck="cpu", predicted=limits["cpu"])
+    ((_, rest),) = winners([run])
+    assert "cpu or read is the bottleneck: their ceilings are not apart" in rest
+    assert "bottleneck cpu or read; VALID" in " ".join(screen([run]).split())
 
 
 def test_one_process_may_win(multi: MakeMulti) -> None:
