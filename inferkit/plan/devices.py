@@ -10,6 +10,7 @@ from inferkit.machine.gpus import instances
 from inferkit.plan.assumed import Assumed
 from inferkit.records.figures import Scalar
 from inferkit.records.place import Place
+from inferkit.text import quoted
 
 Gpu = int | str
 """NVML's number of a GPU, or the UUID of a MIG instance: a part of one that CUDA shows as a device of its own."""
@@ -106,14 +107,14 @@ def _visible(there: list[int]) -> list[Gpu]:
         return list(there)
     names = [name.strip() for name in listed.split(",")]
     found = [_found(int(name) if re.fullmatch("[0-9]{1,5}", name) else name, there) for name in names]
-    left = [gpu for gpu in found if gpu is not None]
-    if len(left) < len(names):
+    if None in found:
+        first = names[found.index(None)]
         message = (
-            f"CUDA_VISIBLE_DEVICES is {listed!r}, and the GPUs are {there}: name those to use in gpus, as nvidia-smi "
-            "-L writes them, or unset it"
+            f"CUDA_VISIBLE_DEVICES is {quoted(listed)}, and {quoted(first)} is none of the GPUs {there}: CUDA leaves "
+            "out that and all behind it. Name those to use in gpus, as nvidia-smi -L writes them, or unset it"
         )
         raise ParameterError(message)
-    return _each_once(left)
+    return _each_once([gpu for gpu in found if gpu is not None])
 
 
 def device_axes(device: str, gpus: Sequence[Gpu]) -> dict[str, Scalar]:
