@@ -7,7 +7,7 @@ from typing import Any, ParamSpec, get_args
 
 import click
 
-from inferkit.cli.paths import PATH, PLACE
+from inferkit.cli import paths
 from inferkit.cli.refusals import BEGUN, FAILED, OK, REFUSED, refusals, say, warn
 from inferkit.errors import ParameterError
 from inferkit.objects.place import Folder, is_other_url, is_url
@@ -62,7 +62,7 @@ def _place(text: str, options: dict[str, Any]) -> Folder:
 
 @dataset.command("make")
 @click.argument("images")
-@click.argument("out", type=PLACE)
+@click.argument("out", type=paths.place)
 @_option("--size", help="Height and width in pixels.")
 @click.option("--shape", default="", help="Of random images, such as 1,28,28 (default: 3,size,size).")
 @_option("--dtype", show_default="uint8")
@@ -109,7 +109,7 @@ def make(images: str, out: str, *, shape: str, overwrite: bool, **options: Any) 
 
 
 @dataset.command()
-@click.argument("source", type=PATH)
+@click.argument("source", type=paths.path)
 @click.argument("url", metavar="s3://BUCKET/PREFIX")
 @click.option("--overwrite", is_flag=True, help="Replace another data set that lies there.")
 @_store_options
@@ -133,7 +133,7 @@ def push(source: Path, url: str, *, overwrite: bool, **options: Any) -> None:
 
 
 @dataset.command()
-@click.argument("folder", type=PLACE)
+@click.argument("folder", type=paths.place)
 @_store_options
 @refusals
 def verify(folder: str, **options: Any) -> None:
@@ -152,7 +152,7 @@ def verify(folder: str, **options: Any) -> None:
 
 
 @dataset.command()
-@click.argument("folder", type=PLACE)
+@click.argument("folder", type=paths.place)
 @_store_options
 @refusals
 def info(folder: str, **options: Any) -> None:
@@ -175,8 +175,8 @@ def info(folder: str, **options: Any) -> None:
 
 
 @dataset.command("stage")
-@click.argument("source", type=PATH)
-@click.option("--to", "target", type=PATH, help="Folder in memory [default: in /dev/shm].")
+@click.argument("source", type=paths.path)
+@click.option("--to", "target", type=paths.path, help="Folder in memory [default: in /dev/shm].")
 @click.option("--per", type=click.Choice(["node", "gpu"]), default="node", show_default=True, help="A copy for each.")
 @click.option("--separate", is_flag=True, help="A second copy on a node gets bytes of its own, not hard links.")
 @refusals
@@ -192,7 +192,7 @@ def stage_dataset(source: Path, target: Path | None, *, per: str, separate: bool
 
 
 @dataset.command("unstage")
-@click.argument("target", type=PATH, required=False)
+@click.argument("target", type=paths.path, required=False)
 @refusals
 def unstage_dataset(target: Path | None) -> None:
     """Remove exactly what was staged in TARGET."""

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from inferkit import __version__
-from inferkit.cli.paths import CONFIG, PATH
+from inferkit.cli import paths
 from inferkit.cli.refusals import REFUSED, refusals, say, warn
 from inferkit.cli.surroundings import settle
 from inferkit.errors import InferkitError, ParameterError, RecordError
@@ -49,7 +49,7 @@ main.add_command(_Dataset("dataset", help="Make and check data sets of raw tenso
 
 
 @main.command()
-@click.argument("folder", type=PATH, metavar="DIR")
+@click.argument("folder", type=paths.path, metavar="DIR")
 @refusals
 def init(folder: Path) -> None:
     """Lay out notebooks/ and parameters/ in DIR, to be edited. Nothing that is there is replaced."""
@@ -65,7 +65,7 @@ def init(folder: Path) -> None:
 
 
 @main.command()
-@click.argument("path", type=PATH, default=".")
+@click.argument("path", type=paths.path, default=".")
 @refusals
 def doctor(path: Path) -> None:
     """Say what this machine has and lacks, why it matters, and how to fix it. PATH: where data sets lie."""
@@ -82,10 +82,10 @@ def doctor(path: Path) -> None:
 
 
 @main.command()
-@click.argument("configs", nargs=-1, type=CONFIG, metavar="CONFIG…")
+@click.argument("configs", nargs=-1, type=paths.named, metavar="CONFIG…")
 @click.option("--only", default="", help="Notebooks to run, such as 02,03b.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Replace a value of the file (YAML).")
-@click.option("--out", type=PATH, help="Folder for executed notebooks [default: runs].")
+@click.option("--out", type=paths.path, help="Folder for executed notebooks [default: runs].")
 @click.option("--dry-run", is_flag=True, help="Show the points, bytes and time, and run nothing.")
 @click.option(
     "--feed",
@@ -170,7 +170,7 @@ def models() -> None:
 
 
 @main.command()
-@click.argument("notebook", type=PATH)
+@click.argument("notebook", type=paths.path)
 @click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
 @refusals
 def show(notebook: Path, *, as_json: bool) -> None:
@@ -190,7 +190,7 @@ def show(notebook: Path, *, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("paths", nargs=-1, required=True, type=CONFIG, metavar="PATH…")
+@click.argument("paths", nargs=-1, required=True, type=paths.named, metavar="PATH…")
 @click.option("--since", default="", metavar="DATE", help="Only runs begun since then; all of a point are repetitions.")
 @click.option("--best", is_flag=True, help="The fastest run of each point, not the newest ones.")
 @click.option("--tolerance", type=click.FloatRange(0, 100), default=5.0, help="Percent that make no difference.")
@@ -252,7 +252,7 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
 
 
 @main.command()
-@click.argument("paths", nargs=-1, required=True, type=CONFIG, metavar="RUN…")
+@click.argument("paths", nargs=-1, required=True, type=paths.named, metavar="RUN…")
 @click.option("--images", type=click.FloatRange(1, 1e18), required=True, help="Images to infer, such as 1e9.")
 @click.option("--within", callback=_seconds, required=True, metavar="TIME", help="In how long: 90s, 30m, 24h, 7d.")
 @refusals
@@ -270,7 +270,7 @@ def plan(paths: tuple[str, ...], images: float, within: float) -> None:
 
 
 @main.command()
-@click.argument("folder", required=False, metavar="[DIR]", type=PATH)
+@click.argument("folder", required=False, metavar="[DIR]", type=paths.path)
 @refusals
 def runs(folder: Path | None) -> None:
     """List the executed notebooks in DIR (the project's runs), each with its answer, the newest first.
@@ -285,9 +285,9 @@ def runs(folder: Path | None) -> None:
 
 
 @main.command()
-@click.argument("notebooks", nargs=-1, required=True, type=PATH, metavar="NOTEBOOK…")
+@click.argument("notebooks", nargs=-1, required=True, type=paths.path, metavar="NOTEBOOK…")
 @click.option("--to", "form", type=click.Choice(["html", "pdf", "csv", "json", "ipynb"]), required=True)
-@click.option("--out", type=PATH, help="File, or folder for several [default: beside each].")
+@click.option("--out", type=paths.path, help="File, or folder for several [default: beside each].")
 @click.option(
     "--anonymize", is_flag=True, help="Leave out names of host and user, paths, addresses and serial numbers."
 )

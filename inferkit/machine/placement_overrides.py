@@ -50,15 +50,23 @@ def parsed(line: str) -> dict[str, Any]:
     """
     try:
         pairs = _pairs(line)
-        lists = {key: _numbers(key, pairs[key]) for key in ("gpus", "cpus") if key in pairs}
-        whole = {key: _number(key, pairs[key]) for key in ("rank", "ranks", "node") if pairs.get(key)}
+        values: dict[str, Any] = {key: _value(key, text) for key, text in pairs.items()}
         if not pairs.keys() - {"rank", "ranks"}:
             message = "it sets nothing"
             raise ValueError(message)
     except ValueError as error:
         message = f"placement {quoted(line)}: {error}; write such as 'rank=1 cpus=8-15 node=1 gpus=0,1 data=/dev/shm/x'"
         raise ParameterError(message) from error
-    return {**pairs, **lists, **whole} | ({"node": None} if pairs.get("node") == "" else {})
+    return values
+
+
+def _value(key: str, text: str) -> Any:
+    """Return what a line's word says: a folder's name is taken as it is."""
+    if key in ("cpus", "gpus"):
+        return _numbers(key, text)
+    if key == "data":
+        return text
+    return _number(key, text) if text else None
 
 
 def _pairs(line: str) -> dict[str, str]:
