@@ -14,6 +14,7 @@ from inferkit.dataset.target import target
 from inferkit.dataset.tensors import Dataset
 from inferkit.errors import CredentialError, InferkitError, ParameterError, ReadError
 from inferkit.files import obstacle, read_regular
+from inferkit.machine.placement_overrides import parsed
 from inferkit.objects.place import is_url
 from inferkit.plan.assumed import Assumed, gpus_named
 from inferkit.plan.build import plan
@@ -104,7 +105,7 @@ def configure(
     changes = changes or {}
     with within(root):
         _check(OPTION, changes, _models(only))
-        values = {"storage": path.stem, **read(path), **changes}
+        values = {**read(path), **changes}
         blamed = f" with {OPTION} {', '.join(changes)}" if changes else ""
         return planned(values, path, root, only=only, out=out, dry=dry, blamed=blamed)
 
@@ -138,6 +139,8 @@ def planned(
         If it cannot run.
     """
     models, place, values = _models(only), str(path), dict(values)
+    if values.get("storage", "") == "":
+        values["storage"] = path.stem
     _check(place, values, MEASURING)
     target = (out or root / "runs").absolute()
     if why := obstacle(target, elsewhere=dry):
@@ -153,6 +156,8 @@ def planned(
     plans: dict[str, Plan] = {}
     assumed = Assumed(gpus_named(notebooks.values())) if dry else None
     try:
+        for line in values.get("placement", ()):
+            parsed(line)
         pending = _pending(notebooks, values, place, assumed)
         for notebook, its_params in notebooks.items():
             plans[notebook] = plan(its_params, pending=pending, assumed=assumed)
@@ -202,6 +207,9 @@ def _parameter_file(config: str) -> tuple[Path, Path]:
         return path, project_root() if root.is_relative_to(PACKAGE) else root
     if config in named:
         return named[config], project_root()
+    if given.is_dir():
+        message = f"{quoted(config)} is a folder: name a parameter file (its notebooks: `inferkit runs {config}`)"
+        raise ParameterError(message)
     near = difflib.get_close_matches(config, named, n=1)
     hint = f": did you mean {near[0]!r}?" if near else ""
     message = f"{quoted(config)} is neither a file nor one of {', '.join(named)}{hint}"

@@ -7,9 +7,10 @@ from typing import Any, ParamSpec, get_args
 
 import click
 
+from inferkit.cli import paths
 from inferkit.cli.refusals import BEGUN, FAILED, OK, REFUSED, refusals, say, warn
 from inferkit.errors import ParameterError
-from inferkit.objects.place import Folder, is_url
+from inferkit.objects.place import Folder, is_other_url, is_url
 from inferkit.records.groups import ObjectStores
 from inferkit.records.params import MakeDataset
 from inferkit.text import shortened
@@ -61,7 +62,7 @@ def _place(text: str, options: dict[str, Any]) -> Folder:
 
 @dataset.command("make")
 @click.argument("images")
-@click.argument("out")
+@click.argument("out", type=paths.place)
 @_option("--size", help="Height and width in pixels.")
 @click.option("--shape", default="", help="Of random images, such as 1,28,28 (default: 3,size,size).")
 @_option("--dtype", show_default="uint8")
@@ -84,7 +85,9 @@ def make(images: str, out: str, *, shape: str, overwrite: bool, **options: Any) 
     from inferkit.machine.watched import watched
 
     lengths = [int(part) if part.isdecimal() and len(part) < 20 else part for part in shape.split(",") if part]
-    source = images if images in ("", "demo") or is_url(images) else str(Path(images).absolute())
+    source = (
+        images if images in ("", "demo") or is_url(images) or is_other_url(images) else str(Path(images).absolute())
+    )
     given = {name: value for name, value in options.items() if value is not None}
     given |= {"shape": lengths, "images": source, "data": out if is_url(out) else str(Path(out).absolute())}
     params = MakeDataset.check(given, where="inferkit dataset make")
@@ -106,7 +109,7 @@ def make(images: str, out: str, *, shape: str, overwrite: bool, **options: Any) 
 
 
 @dataset.command()
-@click.argument("source", type=Path)
+@click.argument("source", type=paths.path)
 @click.argument("url", metavar="s3://BUCKET/PREFIX")
 @click.option("--overwrite", is_flag=True, help="Replace another data set that lies there.")
 @_store_options
@@ -130,7 +133,7 @@ def push(source: Path, url: str, *, overwrite: bool, **options: Any) -> None:
 
 
 @dataset.command()
-@click.argument("folder")
+@click.argument("folder", type=paths.place)
 @_store_options
 @refusals
 def verify(folder: str, **options: Any) -> None:
@@ -149,7 +152,7 @@ def verify(folder: str, **options: Any) -> None:
 
 
 @dataset.command()
-@click.argument("folder")
+@click.argument("folder", type=paths.place)
 @_store_options
 @refusals
 def info(folder: str, **options: Any) -> None:
@@ -172,8 +175,8 @@ def info(folder: str, **options: Any) -> None:
 
 
 @dataset.command("stage")
-@click.argument("source", type=Path)
-@click.option("--to", "target", type=Path, help="Folder in memory [default: in /dev/shm].")
+@click.argument("source", type=paths.path)
+@click.option("--to", "target", type=paths.path, help="Folder in memory [default: in /dev/shm].")
 @click.option("--per", type=click.Choice(["node", "gpu"]), default="node", show_default=True, help="A copy for each.")
 @click.option("--separate", is_flag=True, help="A second copy on a node gets bytes of its own, not hard links.")
 @refusals
@@ -189,7 +192,7 @@ def stage_dataset(source: Path, target: Path | None, *, per: str, separate: bool
 
 
 @dataset.command("unstage")
-@click.argument("target", type=Path, required=False)
+@click.argument("target", type=paths.path, required=False)
 @refusals
 def unstage_dataset(target: Path | None) -> None:
     """Remove exactly what was staged in TARGET."""

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from inferkit import __version__
+from inferkit.cli import paths
 from inferkit.cli.refusals import REFUSED, refusals, say, warn
 from inferkit.cli.surroundings import settle
 from inferkit.errors import InferkitError, ParameterError, RecordError
@@ -48,7 +49,7 @@ main.add_command(_Dataset("dataset", help="Make and check data sets of raw tenso
 
 
 @main.command()
-@click.argument("folder", type=Path, metavar="DIR")
+@click.argument("folder", type=paths.path, metavar="DIR")
 @refusals
 def init(folder: Path) -> None:
     """Lay out notebooks/ and parameters/ in DIR, to be edited. Nothing that is there is replaced."""
@@ -64,7 +65,7 @@ def init(folder: Path) -> None:
 
 
 @main.command()
-@click.argument("path", type=Path, default=".")
+@click.argument("path", type=paths.path, default=".")
 @refusals
 def doctor(path: Path) -> None:
     """Say what this machine has and lacks, why it matters, and how to fix it. PATH: where data sets lie."""
@@ -81,10 +82,10 @@ def doctor(path: Path) -> None:
 
 
 @main.command()
-@click.argument("configs", nargs=-1, metavar="CONFIG…")
+@click.argument("configs", nargs=-1, type=paths.named, metavar="CONFIG…")
 @click.option("--only", default="", help="Notebooks to run, such as 02,03b.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Replace a value of the file (YAML).")
-@click.option("--out", help="Folder for executed notebooks [default: runs].")
+@click.option("--out", type=paths.path, help="Folder for executed notebooks [default: runs].")
 @click.option("--dry-run", is_flag=True, help="Show the points, bytes and time, and run nothing.")
 @click.option(
     "--feed",
@@ -94,7 +95,7 @@ def doctor(path: Path) -> None:
 )
 @refusals
 def run(
-    configs: tuple[str, ...], only: str, changes: tuple[str, ...], out: str | None, *, dry_run: bool, feed: int | None
+    configs: tuple[str, ...], only: str, changes: tuple[str, ...], out: Path | None, *, dry_run: bool, feed: int | None
 ) -> None:
     """Run the notebooks of each CONFIG: a name in parameters/, the path of a parameter file, or - for standard input.
 
@@ -107,7 +108,6 @@ def run(
     from inferkit.cli.configure import configurations
     from inferkit.cli.run import about, change, execute_all, feed_to, show_plan
     from inferkit.machine.watched import watched
-    from inferkit.records.project import local
 
     told = None if feed is None else feed_to(feed)
     if not configs:
@@ -115,12 +115,12 @@ def run(
         for name, whose, words in listed:
             say("\n".join(wrapped(words or "–", f"{plain(name):<20}  {whose:<12}  ", " " * 36)))
         return
-    values, folder = dict(change(text) for text in changes), local(out) if out else None
+    values = dict(change(text) for text in changes)
     notebooks = [notebook for notebook in only.split(",") if notebook]
     planned = []
     refused = False
     for config in configs:
-        ask = partial(_planned, config, only=notebooks, changes=values, out=folder, dry=dry_run)
+        ask = partial(_planned, config, only=notebooks, changes=values, out=out, dry=dry_run)
         try:
             planned.append(watched(ask))
         except InferkitError as error:
@@ -170,7 +170,7 @@ def models() -> None:
 
 
 @main.command()
-@click.argument("notebook", type=Path)
+@click.argument("notebook", type=paths.path)
 @click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
 @refusals
 def show(notebook: Path, *, as_json: bool) -> None:
@@ -190,7 +190,7 @@ def show(notebook: Path, *, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH…")
+@click.argument("paths", nargs=-1, required=True, type=paths.named, metavar="PATH…")
 @click.option("--since", default="", metavar="DATE", help="Only runs begun since then; all of a point are repetitions.")
 @click.option("--best", is_flag=True, help="The fastest run of each point, not the newest ones.")
 @click.option("--tolerance", type=click.FloatRange(0, 100), default=5.0, help="Percent that make no difference.")
@@ -252,7 +252,7 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
 
 
 @main.command()
-@click.argument("paths", nargs=-1, required=True, metavar="RUN…")
+@click.argument("paths", nargs=-1, required=True, type=paths.named, metavar="RUN…")
 @click.option("--images", type=click.FloatRange(1, 1e18), required=True, help="Images to infer, such as 1e9.")
 @click.option("--within", callback=_seconds, required=True, metavar="TIME", help="In how long: 90s, 30m, 24h, 7d.")
 @refusals
@@ -270,7 +270,7 @@ def plan(paths: tuple[str, ...], images: float, within: float) -> None:
 
 
 @main.command()
-@click.argument("folder", required=False, metavar="[DIR]", type=Path)
+@click.argument("folder", required=False, metavar="[DIR]", type=paths.path)
 @refusals
 def runs(folder: Path | None) -> None:
     """List the executed notebooks in DIR (the project's runs), each with its answer, the newest first.
@@ -285,19 +285,18 @@ def runs(folder: Path | None) -> None:
 
 
 @main.command()
-@click.argument("notebooks", nargs=-1, required=True, type=Path, metavar="NOTEBOOK…")
+@click.argument("notebooks", nargs=-1, required=True, type=paths.path, metavar="NOTEBOOK…")
 @click.option("--to", "form", type=click.Choice(["html", "pdf", "csv", "json", "ipynb"]), required=True)
-@click.option("--out", help="File, or folder for several [default: beside each].")
+@click.option("--out", type=paths.path, help="File, or folder for several [default: beside each].")
 @click.option(
     "--anonymize", is_flag=True, help="Leave out names of host and user, paths, addresses and serial numbers."
 )
 @refusals
-def export(notebooks: tuple[Path, ...], form: Any, out: str | None, *, anonymize: bool) -> None:
+def export(notebooks: tuple[Path, ...], form: Any, out: Path | None, *, anonymize: bool) -> None:
     """Export executed notebooks; nothing runs in an exported page, and nothing is loaded from a network."""
-    from inferkit.records.project import local
     from inferkit.report.export import export as write
 
-    say("\n".join(map(str, write(notebooks, form, local(out) if out else None, anonymize=anonymize, tell=warn))))
+    say("\n".join(map(str, write(notebooks, form, out, anonymize=anonymize, tell=warn))))
 
 
 if __name__ == "__main__":

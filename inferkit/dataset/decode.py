@@ -15,7 +15,7 @@ import simplejpeg
 from inferkit.dataset.apart import Apart, DecoderEnded
 from inferkit.dataset.exif import UPRIGHT
 from inferkit.dataset.manifest import Resize
-from inferkit.dataset.markers import MAX_PIXELS, Header, ImageError, check_odd, read_header, tidied
+from inferkit.dataset.markers import MAX_PIXELS, Header, ImageError, check_odd, check_units, read_header, tidied
 
 __all__ = ["MAX_PIXELS", "SHORTEST", "Decoder", "ImageError"]
 
@@ -117,6 +117,7 @@ class Decoder:
         try:
             return self._decode_rgb(data, header, scale), scale
         except ValueError as error:
+            check_units(data, header)
             tidy = tidied(data, header)
             if "subsampling level" in str(error):  # it has no name for it, or could not read so far
                 check_odd(data, header)

@@ -14,20 +14,25 @@ UPRIGHT = {
 }
 """Orientation → transpose, then reverse rows, reverse columns."""
 
-_TYPES = {1: "B", 3: "H", 4: "I"}  # BYTE, SHORT, LONG; the standard says SHORT, some writers do otherwise
+_TYPES = {1: "B", 4: "I", 6: "b", 9: "i", 13: "I"}
+"""BYTE, LONG, SBYTE, SLONG and IFD. The standard says SHORT, as which any other type is read (OpenCV reads all so).
+
+That is why OpenCV misses big-endian numbers of one and of four bytes; they are what the file says all the same.
+"""
 
 
-def orientation(tiff: bytes) -> int:
-    """Read the orientation: 1 (upright) to 8; 1 if there is none or the data are damaged.
+def orientation(tiff: bytes) -> int | None:
+    """Read the orientation: 1 (upright) to 8; None if there is none, or the data are damaged before it.
 
     Parameters
     ----------
     tiff
-        EXIF data, from the header of TIFF on.
+        EXIF data, from the header of TIFF on. Only its first directory is about the photograph; others are about its
+        thumbnail.
     """
-    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
     if order is None:
-        return 1
+        return None
     try:
         (first,) = struct.unpack_from(f"{order}I", tiff, 4)
         (entries,) = struct.unpack_from(f"{order}H", tiff, first)
@@ -37,5 +42,5 @@ def orientation(tiff: bytes) -> int:
                 (value,) = struct.unpack_from(f"{order}{_TYPES.get(kind, 'H')}", tiff, entry + 8)
                 return int(value) if value in UPRIGHT else 1
     except struct.error:
-        return 1
-    return 1
+        return None
+    return None

@@ -5,6 +5,7 @@ Only the start of a file is read here, as libjpeg reads it, to know what the fil
 
 import re
 import struct
+from collections.abc import Iterable
 from typing import NamedTuple, NoReturn
 
 from inferkit.dataset.exif import orientation
@@ -20,6 +21,10 @@ MAX_BYTES = 3 * MAX_PIXELS
 
 # As many as libjpeg-turbo's fuzzers allow (fuzz/decompress.cc, TJPARAM_SCANLIMIT): each scan visits every pixel.
 MAX_SCANS = 500
+
+MAX_COMPONENTS = 4  # of one scan (B.2.3)
+MAX_BLOCKS = 10
+"""Of one unit of a scan (libjpeg's D_MAX_BLOCKS_IN_MCU; the standard's limit too, B.2.3)."""
 
 _OTHER_FORMATS = {
     b"\x89PNG": "PNG",
@@ -101,22 +106,21 @@ def read_header(data: bytes) -> Header:
     """
     _check_format(data)
     segments = _segments(data)
-    frame = exif = None
+    frame = turned = None
     for segment in segments:
         marker, _, start, end = segment
         if marker in _FRAMES:
             frame = frame or segment
         elif marker == 0xE1 and data.startswith(b"Exif\0\0", start + 4):
-            exif = exif or data[start + 10 : end]
+            turned = turned or orientation(data[start + 10 : end])
     if frame is None:
         _refuse("no size before its pixels")
     height, width, components = _dimensions(data, frame)
     several = frame[0] in _PROGRESSIVE or data[start + 4 : start + 5] != bytes([components])  # else one scan is read
-    if several and (scans := _scans(data, end)[0]) > MAX_SCANS:
+    if several and (scans := len(_scans(data, end)[0]) + 1) > MAX_SCANS:
         message = f"has {scans:,} scans, over the limit of {MAX_SCANS} (a decompression bomb?)"
         raise ImageError(message)
-    turned = orientation(exif) if exif else 1
-    return Header(height, width, components, frame[0] in _LOSSLESS, turned, segments, end)
+    return Header(height, width, components, frame[0] in _LOSSLESS, turned or 1, segments, end)
 
 
 def tidied(data: bytes, header: Header) -> bytes:
@@ -134,6 +138,27 @@ def tidied(data: bytes, header: Header) -> bytes:
     return b"".join([data[:2], *known, data[header.end :]])
 
 
+def check_units(data: bytes, header: Header) -> None:
+    """Check of a file that libjpeg refused whether it could decode it at all: OpenCV does not say why it could not.
+
+    Raises
+    ------
+    ImageError
+        If a scan has more blocks of several components side by side than libjpeg takes.
+    """
+    factors = _factors(data, header)
+    if not all(1 <= n <= 4 for both in factors.values() for n in both):
+        return  # none that a file may have (ISO/IEC 10918-1, B.2.2)
+    for scan in (header.segments[-1][2], *_scans(data, header.end)[0]):
+        inside = data[scan + 5 : scan + 5 + 2 * data[scan + 4] : 2] if scan + 4 < len(data) else b""
+        blocks = [factors[own] for own in inside if own in factors]
+        count = sum(h * v for h, v in blocks)
+        if 1 < len(inside) == len(blocks) <= MAX_COMPONENTS and count > MAX_BLOCKS:
+            found = f"{count} blocks in each unit of a scan (factors {_told(blocks)})"
+            message = f"has {found}; at most {MAX_BLOCKS} can be decoded"
+            raise ImageError(message)
+
+
 def check_odd(data: bytes, header: Header) -> None:
     """Check of a file of odd subsampling what OpenCV leaves unsaid.
 
@@ -144,11 +169,22 @@ def check_odd(data: bytes, header: Header) -> None:
     """
     if not _scans(data, header.end)[1]:
         _refuse("Premature end of JPEG file")
-    factors = next(data[start + 11 : end : 3] for marker, _, start, end in header.segments if marker in _FRAMES)
-    for each in ([factor >> 4 for factor in factors], [factor & 15 for factor in factors]):
+    factors = _factors(data, header).values()
+    for each in zip(*factors, strict=True):
         if any(n and max(each) % n for n in each):
-            message = f"has fractional subsampling (factors {factors.hex(' ')}), which cannot be decoded here"
+            message = f"has fractional subsampling (factors {_told(factors)}), which cannot be decoded here"
             raise ImageError(message)
+
+
+def _told(factors: Iterable[tuple[int, int]]) -> str:
+    return " ".join(f"{h}×{v}" for h, v in factors)
+
+
+def _factors(data: bytes, header: Header) -> dict[int, tuple[int, int]]:
+    """Return each component's sampling factors, horizontal and vertical, by its identity."""
+    _, _, start, end = next(segment for segment in header.segments if segment[0] in _FRAMES)
+    last = min(end, start + 10 + 3 * header.components)
+    return {data[at]: (data[at + 1] >> 4, data[at + 1] & 15) for at in range(start + 10, last - 2, 3)}
 
 
 def _known(marker: int, segment: bytes, components: int) -> bytes:
@@ -213,13 +249,14 @@ def _next_marker(data: bytes, at: int) -> tuple[int, int]:
         at += 2
 
 
-def _scans(data: bytes, at: int) -> tuple[int, bool]:
-    """Count the scans up to the end of the image, and tell whether there is one; other images may follow."""
-    count, found = 1, None
+def _scans(data: bytes, at: int) -> tuple[list[int], bool]:
+    """Find the headers of all scans behind the first, and tell whether the image has an end; others may follow it."""
+    starts, found = [], None
     while (found := _MARKER.search(data, at)) and (marker := data[found.end() - 1]) != _EOI:
-        count += marker == _SOS
+        if marker == _SOS:
+            starts.append(found.start())
         at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
-    return count, found is not None
+    return starts, found is not None
 
 
 def _dimensions(data: bytes, frame: Segment) -> tuple[int, int, int]:

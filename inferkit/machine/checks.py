@@ -15,7 +15,7 @@ from inferkit.linux.page_cache import resident_share
 from inferkit.linux.procfs import ROOT
 from inferkit.machine.facts import installed
 from inferkit.machine.gpus import driver_version
-from inferkit.machine.nvml import nvml
+from inferkit.machine.nvml import no_driver, nvml
 from inferkit.records.host import Host
 from inferkit.units import gibibytes
 
@@ -131,17 +131,22 @@ def driver(root: Path = ROOT) -> Check:
 def gpu(host: Host) -> Check:
     """Check the GPUs, and that NVML, which reports on them, answers for each."""
     why = "GPUs are what the images stream to; NVML tells throttling, power and other users"
-    has_bindings = bool(installed(["nvidia-ml-py"]))
-    if not host.gpus:
-        return Check("GPUs", "absent", "none", why, "use device cpu, or see NVIDIA driver above")
-    found = "; ".join(f"{gpu.index}: {gpu.name}{_size(gpu.memory_bytes)}" for gpu in host.gpus)
+    found = "; ".join(f"{gpu.index}: {gpu.name}{_size(gpu.memory_bytes)}" for gpu in host.gpus) or "none"
     try:
         with nvml() as library:
             for each in host.gpus:
                 library.nvmlDeviceGetHandleByIndex(each.index)
     except DeviceError as error:
-        fix = "let nvidia-smi answer first, which asks NVML too" if has_bindings else "pip install 'inferkit[measure]'"
-        return Check("GPUs", "limited", f"{found}; no NVML ({error})", why, fix)
+        has_bindings = bool(installed(["nvidia-ml-py"]))
+        if host.gpus or not (no_driver(error) or not has_bindings):
+            fix = (
+                "let nvidia-smi answer first, which asks NVML too"
+                if has_bindings
+                else "pip install 'inferkit[measure]'"
+            )
+            return Check("GPUs", "limited", f"{found}; no NVML ({error})", why, fix)
+    if not host.gpus:
+        return Check("GPUs", "absent", found, why, "use device cpu, or see NVIDIA driver above")
     return Check("GPUs", "present", found, why)
 
 

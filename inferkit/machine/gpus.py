@@ -58,7 +58,7 @@ def _nvml_gpu(library: Any, index: int, root: Path) -> tuple[Gpu, Serials]:
         """Return NVML's answer; None if this GPU, driver or user does not get one."""
         try:
             return getattr(library, function)(*arguments)
-        except library.NVMLError:
+        except (library.NVMLError, UnicodeDecodeError):  # the bindings take every name for UTF-8
             return None
 
     handle = ask("nvmlDeviceGetHandleByIndex", index)
@@ -71,7 +71,7 @@ def _nvml_gpu(library: Any, index: int, root: Path) -> tuple[Gpu, Serials]:
     address = linux_address(_words(pci.busId)) if pci else None
     gpu = Gpu(
         index=index,
-        name=_words(ask("nvmlDeviceGetName", handle) or "NVIDIA GPU"),
+        name=_words(ask("nvmlDeviceGetName", handle)).strip() or "NVIDIA GPU",
         memory_bytes=memory.total if memory else None,
         pci_bus_id=address,
         numa_node=_numa_node(address, root),
@@ -128,4 +128,4 @@ def _numa_node(address: str | None, root: Path) -> int | None:
 
 def _words(value: Any) -> str:
     """Return NVML's text, which older bindings give as bytes."""
-    return value.decode() if isinstance(value, bytes) else str(value or "")
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")

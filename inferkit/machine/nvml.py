@@ -30,3 +30,8 @@ def nvml() -> Iterator[Any]:
     except pynvml.NVMLError as error:
         message = f"NVML: {error}: does nvidia-smi show the GPUs?"
         raise DeviceError(message) from error
+
+
+def no_driver(error: DeviceError) -> bool:
+    """Tell whether NVML did not answer because there is no driver here: a machine without GPUs lacks nothing."""
+    return type(error.__cause__).__name__ in {"NVMLError_LibraryNotFound", "NVMLError_DriverNotLoaded"}

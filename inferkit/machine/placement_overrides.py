@@ -1,16 +1,20 @@
 """Lines that override the plan of ranks: ``rank=1 cpus=8-15 node=1 gpus=2,3 data=/dev/shm/x``."""
 
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+import re
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from inferkit.errors import ParameterError
 from inferkit.linux.procfs import cpu_list
 from inferkit.machine.topology import PciDevice, Topology
+from inferkit.objects.place import is_other_url, is_url
 from inferkit.records.place import Place, Placement, cpu_ranges
+from inferkit.text import quoted
 
 KEYS = ("ranks", "rank", "gpus", "cpus", "node", "data")
 """What a line may set. The first two say in which plan (by default in all) and for which rank."""
+_MAY_BE_EMPTY = ("cpus", "node")  # not bound
+_LIST = re.compile(r"[0-9]{1,20}(-[0-9]{1,20})?(,[0-9]{1,20}(-[0-9]{1,20})?)*")
 
 
 def overridden(plan: Placement, lines: Sequence[str], machine: Topology, allowed: set[int]) -> Placement:
@@ -21,7 +25,7 @@ def overridden(plan: Placement, lines: Sequence[str], machine: Topology, allowed
     plan
         As :func:`inferkit.machine.placement.place_ranks` made it.
     lines
-        Words ``key=value``; an empty ``node=`` binds no memory.
+        Words ``key=value``; an empty ``node=`` binds no memory, an empty ``cpus=`` no CPU.
     machine, allowed
         What the machine has, and the CPUs that may be used.
 
@@ -36,43 +40,94 @@ def overridden(plan: Placement, lines: Sequence[str], machine: Topology, allowed
     return plan.model_copy(update={"places": places})
 
 
+def parsed(line: str) -> dict[str, Any]:
+    """Read a line: numbers of ``rank``, ``ranks`` and ``node``, tuples of ``cpus`` and ``gpus``, and ``data``.
+
+    Raises
+    ------
+    ParameterError
+        If it makes no sense on any machine.
+    """
+    try:
+        pairs = _pairs(line)
+        values: dict[str, Any] = {key: _value(key, text) for key, text in pairs.items()}
+        if not pairs.keys() - {"rank", "ranks"}:
+            message = "it sets nothing"
+            raise ValueError(message)
+    except ValueError as error:
+        message = f"placement {quoted(line)}: {error}; write such as 'rank=1 cpus=8-15 node=1 gpus=0,1 data=/dev/shm/x'"
+        raise ParameterError(message) from error
+    return values
+
+
+def _value(key: str, text: str) -> Any:
+    """Return what a line's word says: a folder's name is taken as it is."""
+    if key in ("cpus", "gpus"):
+        return _numbers(key, text)
+    if key == "data":
+        return text
+    return _number(key, text) if text else None
+
+
+def _pairs(line: str) -> dict[str, str]:
+    words = [word.partition("=") for word in line.split()]
+    keys = [key for key, _, _ in words]
+    if bad := [key for key in keys if key not in KEYS]:
+        message = f"{quoted(bad[0])} is no key ({', '.join(KEYS)})"
+        raise ValueError(message)
+    if twice := [key for key in keys if keys.count(key) > 1]:
+        message = f"{twice[0]} stands there twice"
+        raise ValueError(message)
+    if without := [key for key, equals, value in words if not equals or not (value or key in _MAY_BE_EMPTY)]:
+        message = f"{without[0]} has no value"
+        raise ValueError(message)
+    if "rank" not in keys:
+        message = "it names no rank by its number"
+        raise ValueError(message)
+    pairs = {key: value for key, _, value in words}
+    if is_other_url(pairs.get("data", "")) or is_url(pairs.get("data", "")):
+        message = "data is a URL, and ranks read folders"
+        raise ValueError(message)
+    return pairs
+
+
+def _number(key: str, value: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", value):
+        message = f"{key} is {quoted(value)}, no number"
+        raise ValueError(message)
+    return int(value)
+
+
+def _numbers(key: str, value: str) -> tuple[int, ...]:
+    if not value:
+        return ()
+    parts = [cpu_list(part) for part in value.split(",")] if _LIST.fullmatch(value) else [[]]
+    found = [number for part in parts for number in part]
+    if not all(parts) or len(set(found)) < len(found):
+        message = f"{key} is {quoted(value)}: numbers are written as 0-3,8, each once"
+        raise ValueError(message)
+    return tuple(found)
+
+
 def _override(place: Place, lines: Sequence[str], machine: Topology, allowed: set[int]) -> Place:
     for line in lines:
-        wanted = _parse(line)
-        if int(wanted.pop("ranks", place.ranks)) != place.ranks or int(wanted.pop("rank")) != place.rank:
+        wanted = parsed(line)
+        if wanted.pop("ranks", place.ranks) != place.ranks or wanted.pop("rank") != place.rank:
             continue
         place = place.model_copy(update=_values(line, wanted, machine, allowed))
     return place
 
 
-def _parse(line: str) -> dict[str, str]:
-    pairs = dict(word.partition("=")[::2] for word in line.split())
-    bad = sorted(set(pairs) - set(KEYS))
-    whole = all(pairs[key].isdigit() for key in ("ranks", "rank") if key in pairs)
-    if bad or "rank" not in pairs or not whole:
-        found = f"{bad[0]!r} is no key" if bad else "it names no rank by its number"
-        message = f"placement {line!r}: {found}; write such as 'rank=1 cpus=8-15 node=1 gpus=0,1 data=/dev/shm/x'"
-        raise ParameterError(message)
-    return pairs
-
-
-def _values(line: str, wanted: Mapping[str, str], machine: Topology, allowed: set[int]) -> dict[str, Any]:
-    """Read the values of an override and check them against the machine."""
-    try:
-        values: dict[str, Any] = {key: tuple(cpu_list(wanted[key])) for key in ("gpus", "cpus") if key in wanted}
-        if "node" in wanted:
-            values["node"] = int(wanted["node"]) if wanted["node"] else None
-    except ValueError as error:
-        message = f"placement {line!r}: numbers are written as 0-3,8 and node as one number ({error})"
-        raise ParameterError(message) from error
+def _values(line: str, values: dict[str, Any], machine: Topology, allowed: set[int]) -> dict[str, Any]:
+    """Check the values of an override against the machine."""
     have = _have(machine, allowed)
     for key, known in have.items():
         asked = {values[key]} - {None} if key == "node" and key in values else set(values.get(key, ()))
         if not asked <= known:
             found, have_them = cpu_ranges(asked - known), cpu_ranges(known) or "nothing"
-            message = f"placement {line!r}: {key} {found} is not to be had here, {have_them} is"
+            message = f"placement {quoted(line)}: {key} {found} is not to be had here, {have_them} is"
             raise ParameterError(message)
-    return values | ({"folder": wanted["data"]} if "data" in wanted else {})
+    return {"folder" if key == "data" else key: value for key, value in values.items()}
 
 
 def _have(machine: Topology, allowed: Collection[int]) -> dict[str, set[int]]:
@@ -93,8 +148,8 @@ def elsewhere(
     for key, known in _have(machine, allowed).items():
         named: set[int] = set()
         for line in lines:
-            with suppress(ValueError):  # overridden refuses it, naming the line
-                named.update(cpu_list(_parse(line).get(key)))
+            value = parsed(line).get(key)
+            named.update((value,) if isinstance(value, int) else value or ())
         if named - known:
             lacking[key] = named - known
     gpus = (PciDevice(kind="gpu", name=str(gpu)) for gpu in sorted(lacking.get("gpus", ())))

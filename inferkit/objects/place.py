@@ -9,6 +9,7 @@ from inferkit.errors import ParameterError
 
 SCHEME = "s3://"
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[/\\]")
 _USER = re.compile(r"(?<=//)\S*@")
 
 
@@ -70,6 +71,11 @@ Folder = Path | ObjectPath
 def is_url(text: str) -> bool:
     """Tell whether a parameter names objects, not files."""
     return text[: len(SCHEME)].lower() == SCHEME
+
+
+def is_other_url(text: str) -> bool:
+    """Tell whether a text that is to be a path begins as a URL does, ``s3://`` aside: such a folder nobody means."""
+    return _SCHEME.match(text) is not None and not is_url(text)
 
 
 def object_path(url: str, store: Store) -> ObjectPath:

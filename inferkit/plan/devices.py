@@ -1,6 +1,7 @@
 """Which devices to use, and how points name them."""
 
 import os
+import re
 from collections.abc import Sequence
 
 from inferkit.errors import ParameterError
@@ -9,10 +10,13 @@ from inferkit.machine.gpus import instances
 from inferkit.plan.assumed import Assumed
 from inferkit.records.figures import Scalar
 from inferkit.records.place import Place
+from inferkit.text import quoted
 
 Gpu = int | str
 """NVML's number of a GPU, or the UUID of a MIG instance: a part of one that CUDA shows as a device of its own."""
 INSTANCE = "MIG-"
+KINDS = ("GPU-", INSTANCE)
+"""How the UUIDs of GPUs begin, and those of MIG instances."""
 
 
 def chosen_gpus(device: str, gpus: Sequence[Gpu], assumed: Assumed | None = None) -> list[Gpu]:
@@ -65,6 +69,8 @@ def _found(name: Gpu, there: Sequence[int]) -> Gpu | None:
     """Return what a number or the beginning of a UUID names, if it names one thing here."""
     if isinstance(name, int):
         return name if name in there else None
+    if not name.startswith(KINDS):
+        return None
     whole: dict[Gpu, str] = {number: uuid for number, uuid in _uuids().items() if number in there}
     parts: dict[Gpu, str] = {uuid: uuid for uuid in instances()} if name.startswith(INSTANCE) else {}
     fitting = [gpu for gpu, uuid in (whole | parts).items() if uuid.lower().startswith(name.lower())]
@@ -100,15 +106,15 @@ def _visible(there: list[int]) -> list[Gpu]:
     if listed is None:
         return list(there)
     names = [name.strip() for name in listed.split(",")]
-    found = [_found(int(name) if name.isdigit() else name, there) for name in names if name]
-    left = [gpu for gpu in found if gpu is not None]
-    if len(left) < len(names):
+    found = [_found(int(name) if re.fullmatch("[0-9]{1,5}", name) else name, there) for name in names]
+    if None in found:
+        first = names[found.index(None)]
         message = (
-            f"CUDA_VISIBLE_DEVICES is {listed!r}, and the GPUs are {there}: name those to use in gpus, as nvidia-smi "
-            "-L writes them, or unset it"
+            f"CUDA_VISIBLE_DEVICES is {quoted(listed)}, and {quoted(first)} is none of the GPUs {there}: CUDA leaves "
+            "out that and all behind it. Name those to use in gpus, as nvidia-smi -L writes them, or unset it"
         )
         raise ParameterError(message)
-    return _each_once(left)
+    return _each_once([gpu for gpu in found if gpu is not None])
 
 
 def device_axes(device: str, gpus: Sequence[Gpu]) -> dict[str, Scalar]:

@@ -17,6 +17,7 @@ from inferkit.records.values import (
     Batches,
     Contexts,
     Cpus,
+    DataPlace,
     EngineName,
     Factor,
     FilePath,
@@ -25,6 +26,7 @@ from inferkit.records.values import (
     ModelName,
     Name,
     PeerNames,
+    PrecisionName,
     Repeats,
     Seconds,
     Seed,
@@ -112,7 +114,7 @@ class ObjectStores(Parameters):
 class Tensors(ObjectStores):
     """A folder of raw tensors, and the seed by which it is made and read."""
 
-    data: FilePath = Field(
+    data: DataPlace = Field(
         default="", description='folder of *.tensors files, or s3://bucket/prefix; "": a small set of random images'
     )
     dtype: Literal["", "uint8", "float32"] = Field(
@@ -135,7 +137,7 @@ class Data(Tensors):
 class Photographs(ObjectStores):
     """JPEG files, and how they become images: beforehand (stage 01), or on the fly (reader jpeg)."""
 
-    images: FilePath = Field(
+    images: DataPlace = Field(
         default="",
         description='folder of JPEG files, or s3://bucket/prefix; "demo": some that are shipped; "": random images',
     )
@@ -184,7 +186,9 @@ class Networks(Parameters):
     models: Several[ModelName] = Field(
         default=["resnet18"], min_length=1, description="names from inferkit models, ONNX files, or plans of TensorRT"
     )
-    precisions: Several[Name] = Field(default=["float32"], min_length=1, description="float32, float16, int8 or fp8")
+    precisions: Several[PrecisionName] = Field(
+        default=["float32"], min_length=1, description="float32, float16, int8 or fp8"
+    )
     mean: Several[Shift] = Field(default=[], description="subtracted per channel in a user's model; empty: nothing")
     std: Several[Factor] = Field(default=[], description="divisor per channel in a user's model; empty: nothing")
     scale: Factor = Field(default=1.0, description="factor on pixels before mean and std, such as 0.00392156862745098")

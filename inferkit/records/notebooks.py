@@ -4,7 +4,9 @@ A Run lies in a cell's output under its own MIME type. No printed text, no HTML 
 any origin, edited and commented by people, load the same.
 """
 
+import errno
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,7 +74,7 @@ def load_each(paths: Paths, tell: Tell = warn) -> list[tuple[Path, list[Run]]]:
     asked = [paths] if isinstance(paths, Path | str) else list(paths)
     found: list[tuple[Path, list[Run]]] = []
     faults: list[str] = []
-    for notebook in _notebooks(asked):
+    for notebook in _notebooks(asked, faults.append):
         try:
             if runs := _runs_of(notebook, faults.append):
                 found.append((notebook, runs))
@@ -234,16 +236,33 @@ def _deeper(value: Json, levels: int) -> bool:
     return any(isinstance(item, list | dict) for item in level)
 
 
-def _notebooks(paths: list[Path | str]) -> list[Path]:
+def _notebooks(paths: list[Path | str], tell: Tell) -> list[Path]:
     found: dict[Path, None] = {}
     for path in map(Path, paths):
         if not path.exists():
             message = f"{path}: no such notebook or folder"
             raise RecordError(message)
-        found |= dict.fromkeys(notebooks_under(path) if path.is_dir() else [path])
+        if path.resolve() == Path(path.resolve().anchor):
+            message = f"{path}: is the whole file system: name a folder in it"
+            raise RecordError(message)
+        found |= dict.fromkeys(notebooks_under(path, tell) if path.is_dir() else [path])
     return list(found)
 
 
-def notebooks_under(folder: Path) -> Iterator[Path]:
-    """Yield the notebooks in a folder and below, in order; none if it is missing. Checkpoints are left out."""
-    yield from (path for path in sorted(folder.rglob("*.ipynb")) if ".ipynb_checkpoints" not in path.parts)
+def notebooks_under(folder: Path, tell: Tell = warn) -> list[Path]:
+    """Return the notebooks in a folder and below, in order; none if it is missing. Checkpoints are left out.
+
+    Parameters
+    ----------
+    tell
+        Is told of every folder that cannot be listed.
+    """
+
+    def left_out(error: OSError) -> None:
+        if error.errno != errno.ENOENT:
+            tell(f"{error.filename}: cannot be listed: {error.strerror}")
+
+    walked = os.walk(folder, onerror=left_out)
+    # A folder of such a name is no notebook: whoever reads it says so.
+    found = (Path(place, name) for place, *both in walked for names in both for name in names)
+    return sorted(path for path in found if path.suffix == ".ipynb" and ".ipynb_checkpoints" not in path.parts)

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from inferkit.errors import ParameterError
-from inferkit.objects.place import without_user
+from inferkit.objects.place import is_other_url, is_url, without_user
 from inferkit.text import quoted
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -104,7 +104,7 @@ def local(path: str) -> Path:
     ParameterError
         If it is a URL, which as a path would be a folder ``s3:`` here.
     """
-    if "://" in path:
+    if is_url(path) or is_other_url(path):
         message = (
             f"{quoted(without_user(path))} is a URL, and must be a path: data and images alone may be s3://bucket/…"
         )

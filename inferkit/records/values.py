@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from inferkit.objects.place import is_other_url, is_url
 from inferkit.records import bounds
 from inferkit.text import plain
 
@@ -45,9 +46,21 @@ def _no_more_than_an_image(shape: Shaped) -> Shaped:
     return shape
 
 
-Shape = Annotated[list[Length], Field(max_length=bounds.DIMENSIONS), AfterValidator(_no_more_than_an_image)]
+def _channels_height_width(shape: list[int]) -> list[int]:
+    if len(shape) not in (0, 3):
+        message = f"expected three numbers (channels, height, width), or none, found {len(shape)}"
+        raise ValueError(message)
+    return shape
+
+
 Lengths = Annotated[tuple[Length, ...], Field(max_length=bounds.DIMENSIONS), AfterValidator(_no_more_than_an_image)]
 """The shape that a manifest tells."""
+Shape = Annotated[
+    list[Length],
+    Field(max_length=bounds.DIMENSIONS),
+    AfterValidator(_channels_height_width),
+    AfterValidator(_no_more_than_an_image),
+]
 
 
 def _printable(text: str) -> str:
@@ -72,17 +85,49 @@ def _gpu(value: object) -> object:
     return value
 
 
+def _no_blanks(text: str) -> str:
+    if text and not text.strip():
+        message = "expected a text, found nothing but blanks"
+        raise ValueError(message)
+    return text
+
+
+def _no_url(path: str) -> str:
+    if is_url(path) or is_other_url(path):
+        message = f"expected a path, found a URL: write {path[7:]}" if path.startswith("file:///") else _NO_URL
+        raise ValueError(message)
+    return path
+
+
+def _no_url_but_s3(place: str) -> str:
+    if is_url(place):
+        return place
+    if is_other_url(place) and not place.startswith("file:///"):
+        message = "expected a folder or s3://bucket/prefix, found another URL (a folder of that name: begin with ./)"
+        raise ValueError(message)
+    return _no_url(place)
+
+
+_NO_URL = "expected a path, found a URL (a folder of that name: begin with ./)"
+
 Gpu = Annotated[int | str, BeforeValidator(_gpu)]
-Text = Annotated[str, Field(max_length=bounds.PATH), AfterValidator(_printable)]
-Name = Annotated[str, Field(min_length=1, max_length=bounds.NAME), AfterValidator(_printable)]
-FilePath = Annotated[Text, AfterValidator(_fits)]
+Text = Annotated[str, Field(max_length=bounds.PATH), AfterValidator(_printable), AfterValidator(_no_blanks)]
+Name = Annotated[
+    str, Field(min_length=1, max_length=bounds.NAME), AfterValidator(_printable), AfterValidator(_no_blanks)
+]
+FilePath = Annotated[Text, AfterValidator(_fits), AfterValidator(_no_url)]
 """A path, empty where none is named."""
+DataPlace = Annotated[Text, AfterValidator(_fits), AfterValidator(_no_url_but_s3)]
+"""A folder, or ``s3://bucket/prefix``; empty where none is named."""
 
 
 def _no_path(value: str) -> str:
     """Refuse what would put a storage's notebooks elsewhere than below the folder for all runs."""
     if value in {".", ".."} or set(value) & set("/\\\0"):
         message = "expected a name, not a path: it names the folder of the executed notebooks"
+        raise ValueError(message)
+    if value != value.strip():
+        message = "expected a name without blanks at its ends: it names the folder of the executed notebooks"
         raise ValueError(message)
     return value
 
@@ -115,6 +160,7 @@ def _counts(value: object) -> object:
     return [value] if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+PrecisionName = Literal["float32", "float16", "int8", "fp8"]
 Several = Annotated[list[T], Field(max_length=bounds.ITEMS)]
 # `ranks: 2` and `ranks: auto` are as good as lists.
 Counts = Annotated[Several[T], BeforeValidator(_counts)]

@@ -9,7 +9,6 @@ It prints how many inputs were tried, and how many commands showed something and
 import faulthandler
 import json
 import os
-import resource
 import signal
 import sys
 import time
@@ -32,6 +31,7 @@ from inferkit.records.params import MEASURING, NOTEBOOKS, MakeDataset, Notebook
 from inferkit.records.run import MIME
 from inferkit.text import MOST_LINES, plain
 from tests.cli.records import records
+from tests.memory import limit_memory
 
 MOST_MEMORY = 6 << 30
 """Of addresses, of which NumPy and its like reserve more than they use."""
@@ -379,6 +379,6 @@ def try_many(kind: str, examples: int, seconds: float, last: Path) -> Counter[st
 
 if __name__ == "__main__":
     faulthandler.register(signal.SIGPROF, chain=True)  # all stacks, and the end
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+    limit_memory(MOST_MEMORY)
     found = try_many(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), Path(sys.argv[4]))
     sys.stdout.write(" ".join(f"{name}={count}" for name, count in sorted(found.items())) + "\n")

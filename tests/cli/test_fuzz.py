@@ -25,6 +25,21 @@ def test_whatever_a_file_holds_is_shown_or_refused_in_a_few_lines(kind: str, tmp
     assert min(counts["shown"], counts["refused"]) > 0
 
 
+LIMITED = """
+import resource
+from tests.memory import limit_memory
+resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+limit_memory(6 << 30)
+assert resource.getrlimit(resource.RLIMIT_AS) == (4 << 30, 4 << 30)
+limit_memory(3 << 30)
+assert resource.getrlimit(resource.RLIMIT_AS) == (3 << 30, 3 << 30)
+"""
+
+
+def test_less_memory_that_is_allowed_already_is_enough() -> None:
+    subprocess.run([sys.executable, "-c", LIMITED], check=True)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,5 +1,6 @@
 """``show``, ``export`` and ``compare`` of what is broken: one sentence, or what is left of it."""
 
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -175,3 +176,20 @@ def test_a_record_cannot_command_the_terminal(tmp_path: Path) -> None:
         printed = done.stdout + done.stderr
         assert not set(printed) & set("\x1b\x07\x9b\u202e\r"), words
         assert words == ("compare",) or not any(line.startswith("VALID 999") for line in printed.splitlines()), words
+
+
+def test_a_folder_that_cannot_be_listed_is_named_and_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "a.ipynb", *cells(record()))
+    (tmp_path / "gone").mkdir()
+    real = os.scandir
+
+    def scandir(place: str) -> Any:
+        if os.fspath(place).endswith("gone"):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), place)
+        return real(place)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    for command in ("compare", "runs"):
+        done = inferkit(command, tmp_path)
+        assert done.exit_code == 0, done.output
+        assert f"left out: {tmp_path / 'gone'}: cannot be listed: Invalid argument" in done.stderr

@@ -66,6 +66,13 @@ def planned(path: Path, **values: Any) -> str:
         (b'models: [""]', "expected a name"),
         (b"mean: [0.5]\nengines: [onnx]\nmodels: [resnet18]", "leave them out"),
         (b"grid: [{set: {duration_s: .inf}}]", "seconds above 0, at most 604,800"),
+        (b"placement: ['rank=x']", "rank is 'x', no number; write such as"),
+        (b"placement: [x]", "'x' is no key"),
+        (b"data: file:///tmp", "found a URL: write /tmp"),
+        (b"data: 's3:/one'", "expected a folder or s3://bucket/prefix"),
+        (b"storage: ' '", "nothing but blanks"),
+        (b"shape: [3]", "expected three numbers"),
+        (b"storage: 0", "storage is 0"),
         (b"x" * 300_000, "262,144"),
         (b"- 1", "expected `name: value` lines"),
         (b"\x00", "is not YAML"),
@@ -126,7 +133,7 @@ def test_a_name_that_no_file_can_have_is_refused(words: tuple[str, ...]) -> None
     [
         (("--limit", "99999999999999"), "less than or equal to 10000000000"),
         (("--size", "60000"), "less than or equal to 16384"),
-        (("--shape", "70000,70000"), "an image of 4,900,000,000 values"),
+        (("--shape", "1,70000,70000"), "an image of 4,900,000,000 values"),
         (("--shape", "9" * 9999), "shape.0 is"),
         (("--limit", "10000000000", "--images-per-file", "1"), "at most 10,000,000 are possible"),
     ],
@@ -134,6 +141,47 @@ def test_a_name_that_no_file_can_have_is_refused(words: tuple[str, ...]) -> None
 def test_a_data_set_that_no_machine_can_hold_is_refused(away: Path, words: tuple[str, ...], told: str) -> None:
     done = inferkit("dataset", "make", "", away / "set", *words)
     assert (done.exit_code, told in done.stderr) == (2, True), done.output
+
+
+EMPTY: list[list[str]] = [
+    *[[command, "{}"] for command in ("show", "compare", "runs", "doctor", "init", "run")],
+    *[["run", "a.yaml", "--out", "{}"], ["plan", "{}", "--images", "1", "--within", "1h"]],
+    *[["export", "{}", "--to", "html"], ["export", "a.ipynb", "--to", "html", "--out", "{}"]],
+    *[["dataset", command, "{}"] for command in ("info", "verify", "stage", "unstage")],
+    *[["dataset", "make", "", "{}"], ["dataset", "push", "{}", "s3://bucket"], ["dataset", "stage", "a", "--to", "{}"]],
+]
+
+
+@pytest.mark.parametrize("words", EMPTY, ids=" ".join)
+def test_an_empty_text_is_no_path_and_a_url_no_folder(away: Path, words: list[str]) -> None:
+    """An unset variable of a shell's: the current folder is not meant."""
+    for text, told in (("", "found an empty text"), (" ", "found an empty text"), ("http://a/b", "found a URL")):
+        assert told in refused(*[word.format(text) for word in words])
+    assert not list(away.iterdir())
+
+
+def test_empty_words_are_refused_where_a_url_is_asked_for() -> None:
+    assert "is no s3://bucket/prefix" in refused("dataset", "push", "a", "")
+    assert "found another URL" in refused("dataset", "make", "ftp://a/b", "set")
+
+
+@pytest.mark.parametrize("words", [("show",), ("compare",), ("runs",), ("plan", "--images", "1", "--within", "1h")])
+def test_the_whole_file_system_is_not_searched_for_notebooks(words: tuple[str, ...], away: Path) -> None:
+    (away / "root").symlink_to("/")
+    for folder in ("/", "//", "/tmp/..", "root"):
+        told = refused(*words, folder)
+        assert "is the whole file system" in told or "is a folder" in told
+        assert max(map(len, told.splitlines())) < 200
+
+
+def test_a_folder_is_no_parameter_file(away: Path) -> None:
+    for folder in ("/", ".", str(away)):
+        assert "is a folder: name a parameter file" in refused("run", folder, "--dry-run")
+
+
+def test_a_storage_without_a_name_has_its_file_s(away: Path) -> None:
+    (away / "nas.yaml").write_text(yaml.safe_dump(TINY | {"storage": ""}))
+    assert "runs/nas/" in inferkit("run", "nas.yaml", "--dry-run", "--only", "02").stdout
 
 
 def test_lists_whose_product_nobody_waits_for_are_refused_at_once(away: Path) -> None:

@@ -41,6 +41,19 @@ def sampled(name: str, height: int = 90, width: int = 120, restart: int = 0) -> 
     return encode(planes(height, width), SAMPLINGS[name], restart=restart)
 
 
+TOO_MANY_BLOCKS = {
+    name: (encode([*planes(40, 56), np.full((40, 56), 255, np.uint8)][: len(factors)], factors), blocks, told)
+    for name, factors, blocks, told in (
+        ("2×2 thrice", [(2, 2)] * 3, 12, "2×2 2×2 2×2"),
+        ("luma 4×4", [(4, 4), (1, 1), (1, 1)], 18, "4×4 1×1 1×1"),
+        ("thirds", [(4, 2), (2, 1), (1, 1)], 11, "4×2 2×1 1×1"),
+        ("fractions", [(3, 3), (2, 1), (1, 1)], 12, "3×3 2×1 1×1"),
+        ("CMYK", [(3, 1)] * 4, 12, "3×1 3×1 3×1 3×1"),
+    )
+}
+"""Files that no decoder of libjpeg's kind takes; how many blocks they have in each unit, and of which factors."""
+
+
 @cache
 def grey(height: int = 90, width: int = 120, restart: int = 0, factor: tuple[int, int] = (1, 1)) -> bytes:
     return encode(planes(height, width)[:1], [factor], restart=restart)
@@ -102,5 +115,7 @@ def corpus() -> dict[str, bytes]:
     found |= {"progressive": jpeg(pixels, progressive=True), "progressive cmyk": image.getvalue()}
     found |= {"lossless": lossless(40, 56), "lossless grey": lossless(40, 56, b"\1")}
     found |= {"large lossless": lossless(300, 400), "lossless YCbCr": lossless(40, 56, b"\1\2\3")}
+    found |= {name: data for name, (data, _, _) in TOO_MANY_BLOCKS.items()}
+    found |= {"scans apart": encode(planes(40, 56), [(4, 4), (2, 2), (2, 2)], apart=True)}
     found |= {"turned": with_orientation(6, jpeg(pixels)), "column": grey(900, 1), "row": sampled("4:2:0", 1, 900)}
     return found

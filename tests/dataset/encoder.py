@@ -19,18 +19,46 @@ STEP = 8  # of every coefficient
 
 
 def encode(
-    planes: Sequence[Pixels], factors: Factors, *, restart: int = 0, adobe: int | None = None, ids: bytes = b"\1\2\3\4"
+    planes: Sequence[Pixels],
+    factors: Factors,
+    *,
+    restart: int = 0,
+    adobe: int | None = None,
+    ids: bytes = b"\1\2\3\4",
+    apart: bool = False,
 ) -> bytes:
-    """Encode one plane per component, all of the image's full size; ``factors`` are (horizontal, vertical)."""
+    """Encode one plane per component, all of the image's full size; ``factors`` are (horizontal, vertical).
+
+    ``apart``: a scan for each component, not one for all.
+    """
     height, width = planes[0].shape
     body = b"".join(bytes([ids[k], h << 4 | v, 0]) for k, (h, v) in enumerate(factors))
     frame = b"\x08" + height.to_bytes(2, "big") + width.to_bytes(2, "big") + bytes([len(planes)]) + body
-    scan = bytes([len(planes)]) + b"".join(bytes([ids[k], 0]) for k in range(len(planes))) + b"\0\x3f\0"
     parts = [segment(0xEE, b"Adobe\0\x64\0\0\0\0" + bytes([adobe]))] if adobe is not None else []
     parts += [segment(0xDB, b"\0" + bytes([STEP] * 64)), segment(0xC0, frame)]
     parts += [segment(0xC4, b"\0" + DC_LENGTHS + DC_VALUES), segment(0xC4, b"\x10" + AC_LENGTHS + AC_VALUES)]
     parts += [segment(0xDD, restart.to_bytes(2, "big"))] if restart else []
-    return b"".join([b"\xff\xd8", *parts, segment(0xDA, scan), entropy(planes, factors, restart), b"\xff\xd9"])
+    if apart:
+        parts += [
+            scan(bytes([own]), [plane], [(1, 1)], restart)
+            for own, plane in zip(ids, alone(planes, factors), strict=False)
+        ]
+    else:
+        parts += [scan(ids[: len(planes)], planes, factors, restart)]
+    return b"".join([b"\xff\xd8", *parts, b"\xff\xd9"])
+
+
+def scan(ids: bytes, planes: Sequence[Pixels], factors: Factors, restart: int) -> bytes:
+    head = bytes([len(ids)]) + b"".join(bytes([own, 0]) for own in ids) + b"\0\x3f\0"
+    return segment(0xDA, head) + entropy(planes, factors, restart)
+
+
+def alone(planes: Sequence[Pixels], factors: Factors) -> Iterator[Pixels]:
+    """Yield each plane as its own scan has it: reduced, and in whole blocks (ISO/IEC 10918-1, A.2.2)."""
+    most = max(h for h, _ in factors), max(v for _, v in factors)
+    for plane, (h, v) in zip(planes, factors, strict=True):
+        height, width = plane.shape
+        yield reduced(plane, -(-width * h // most[0] // 8) * 8, -(-height * v // most[1] // 8) * 8)
 
 
 def segment(marker: int, content: bytes) -> bytes:

@@ -10,7 +10,17 @@ from PIL import Image
 from inferkit.dataset.decode import MAX_PIXELS, Decoder, ImageError
 from inferkit.dataset.manifest import Resize
 from inferkit.dataset.markers import read_header
-from tests.dataset.corpus import SAMPLINGS, cmyk, grey, lossless, planes, sampled, with_frame, with_orientation
+from tests.dataset.corpus import (
+    SAMPLINGS,
+    TOO_MANY_BLOCKS,
+    cmyk,
+    grey,
+    lossless,
+    planes,
+    sampled,
+    with_frame,
+    with_orientation,
+)
 from tests.dataset.encoder import encode, segment
 from tests.dataset.pictures import Pixels, jpeg, photograph
 
@@ -177,8 +187,31 @@ def test_441_of_opencv_is_decoded() -> None:
 
 def test_fractional_subsampling_is_refused_by_name() -> None:
     data = encode(planes(), [(3, 1), (2, 1), (1, 1)])
-    with pytest.raises(ImageError, match=r"^has fractional subsampling \(factors 31 21 11\), which cannot be decoded"):
+    with pytest.raises(
+        ImageError, match=r"^has fractional subsampling \(factors 3×1 2×1 1×1\), which cannot be decoded"
+    ):
         decode(data)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("name", TOO_MANY_BLOCKS)
+def test_more_blocks_than_libjpeg_takes_are_no_damage(name: str, fast: bool) -> None:
+    data, blocks, factors = TOO_MANY_BLOCKS[name]
+    told = rf"^has {blocks} blocks in each unit of a scan \(factors {factors}\); at most 10 can be decoded$"
+    with pytest.raises(ImageError, match=told):
+        decode(data, fast=fast)
+
+
+@pytest.mark.parametrize("factors", [[(2, 2)] * 3, [(4, 4), (1, 1), (1, 1)], [(4, 4)] * 3, [(1, 1)] * 3])
+def test_as_many_blocks_in_scans_of_their_own_are_decoded(factors: list[tuple[int, int]]) -> None:
+    data = encode(planes(), factors, apart=True)
+    assert farthest(decode(data), by_opencv(data)) <= 2
+
+
+@pytest.mark.parametrize("factors", [0x00, 0x01, 0x51, 0xFF])
+def test_factors_that_no_file_may_have_are_damage(factors: int) -> None:
+    with pytest.raises(ImageError, match=r"^damaged or truncated"):
+        decode(with_frame(jpeg(photograph()), factors=factors))
 
 
 @pytest.mark.parametrize("factor", [(1, 1), (2, 2), (4, 1)])

@@ -1,10 +1,12 @@
 import re
 
+import cv2
+import numpy as np
 import pytest
 import simplejpeg
 
-from inferkit.dataset.markers import MAX_SCANS, ImageError, read_header, tidied
-from tests.dataset.corpus import cmyk, corpus, lossless, sampled, with_frame, with_orientation
+from inferkit.dataset.markers import MAX_SCANS, ImageError, check_units, read_header, tidied
+from tests.dataset.corpus import TOO_MANY_BLOCKS, cmyk, corpus, lossless, sampled, with_frame, with_orientation
 from tests.dataset.encoder import segment
 from tests.dataset.pictures import jpeg, photograph
 
@@ -23,6 +25,47 @@ def test_the_size_is_what_turbojpeg_says(name: str) -> None:
     assert header.lossless == ("lossless" in name)
     assert data[: header.end].count(b"\xff\xda") == 1
     assert tidied(data, header)[-100:] == data[-100:]
+
+
+@pytest.mark.parametrize("name", sorted(corpus()))
+def test_units_are_too_large_only_where_libjpeg_says_so(name: str) -> None:
+    data = corpus()[name]
+    if name in TOO_MANY_BLOCKS:
+        with pytest.raises(ImageError, match="blocks in each unit"):
+            check_units(data, read_header(data))
+    else:
+        check_units(data, read_header(data))
+
+
+@pytest.mark.parametrize("length", [2, 4, 5, 6, 9, 255])
+def test_a_scan_that_claims_what_is_not_there_has_no_units(length: int) -> None:
+    data = sampled("4:1:0", 8, 8)
+    scan = data.index(b"\xff\xda")
+    for cut in (data[: scan + length], data[: scan + 4] + b"\xff" + data[scan + 5 :]):
+        check_units(cut, read_header(data))
+
+
+def test_orientation_is_that_of_the_first_segment_that_tells_one() -> None:
+    def exif(*content: bytes) -> bytes:
+        return SOUND[:2] + b"".join(segment(0xE1, b"Exif\0\0" + own) for own in content) + SOUND[2:]
+
+    def orientation(value: int) -> bytes:
+        return b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01" + value.to_bytes(2, "big") + bytes(6)
+
+    none = b"MM\0*\0\0\0\x08\0\0\0\0\0\0"
+    for first, second, expected in [
+        (orientation(6), orientation(3), 6),
+        (orientation(6), none, 6),
+        (none, orientation(3), 3),
+        (b"XX", orientation(3), 3),
+        (b"", orientation(3), 3),
+        (orientation(9), orientation(3), 1),
+        (none, none, 1),
+    ]:
+        data = exif(first, second)
+        assert read_header(data).orientation == expected
+        seen = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)).shape[:2]
+        assert seen == ((120, 90) if expected == 6 else (90, 120))
 
 
 @pytest.mark.parametrize("kind", [3, 4])

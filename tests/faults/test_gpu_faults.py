@@ -62,6 +62,40 @@ def made(folder: Path) -> str:
     return str(folder)
 
 
+# ---- what NVML tells ----
+
+STRANGE = """
+import json, os
+from inferkit.machine.checks import gpu
+from inferkit.machine.gpus import detect, instances
+from inferkit.records.host import Host
+def told(**variables):
+    os.environb.update({name.encode(): value for name, value in variables.items()})
+    check = gpu(Host(gpus=[own for own, _ in detect()]))
+    found = check.status, check.found, instances()
+    for name in variables:
+        del os.environ[name]
+    return found
+print(json.dumps([
+    told(),
+    *[told(STAND_IN_NVML=code) for code in (b"15", b"18", b"999", b"12", b"9")],
+    *[told(STAND_IN_NAME=name) for name in (b"NVIDIA \\xff H100", "® <b>|\\x1b[31m".encode(), b" ")],
+]))
+"""
+
+
+def test_what_nvml_cannot_tell_is_said_and_stops_nothing(gpu: Environment) -> None:
+    done = subprocess.run([sys.executable, "-c", STRANGE], env=gpu, check=True, capture_output=True, text=True)
+    sound, lost, mismatch, unknown, *absent, binary, marked, blank = json.loads(done.stdout)
+    assert sound == ["present", "0: Stand-in GPU 2 GiB", {}]
+    for (state, found, _), words in ((lost, "GPU is lost"), (mismatch, "version mismatch"), (unknown, "NVML")):
+        assert state == "limited"
+        assert words in found
+    assert [state for state, _, _ in absent] == ["absent", "absent"]
+    assert [found for _, found, _ in (binary, blank)] == ["0: NVIDIA GPU 2 GiB"] * 2
+    assert marked[1].startswith("0: ® <b>|")
+
+
 # ---- each call ----
 
 

@@ -138,6 +138,7 @@ def test_a_line_overrides_one_rank_of_one_plan(plan: Placement, server: Topology
     assert changed.places[0] == plan.places[0]
     assert changed.places[1] == Place(rank=1, ranks=2, gpus=(6,), cpus=(20, 21, 22, 23), node=5, folder="/dev/shm/mine")
     assert change(plan, server, "rank=0 node=").places[0].node is None
+    assert change(plan, server, "rank=0 cpus=").places[0].cpus == ()
 
 
 @pytest.mark.parametrize(
@@ -145,8 +146,22 @@ def test_a_line_overrides_one_rank_of_one_plan(plan: Placement, server: Topology
     [
         ("rank=0 cpu=3", "'cpu' is no key"),
         ("cpus=3", "names no rank"),
-        ("rank=one cpus=3", "names no rank"),
+        ("", "names no rank"),
         ("rank=0 cpus=a-b", "0-3,8"),
+        *[(f"rank={rank} cpus=3", "no number") for rank in ("one", "-1", "²", "1.5", "1_0", "9" * 5000, "0-1")],
+        *[(f"rank=0 node={node}", "no number") for node in ("x", "-1", "0-1", "²", "9" * 9)],
+        *[(f"rank=0 ranks={ranks} node=1", "no number") for ranks in ("x", "1,2")],
+        *[(f"rank=0 cpus={cpus}", "each once") for cpus in ("3-1", "1-2-3", "1,,2", "1,1", "1-3,2", "-1", ",", "²")],
+        *[(f"rank=0 gpus={gpus}", "each once") for gpus in ("0,0", "GPU-1", "1;2")],
+        ("rank=0 cpus=99999999999", "99999999999 is no number from 0 to 8191"),
+        *[(f"rank=0 {word}", "has no value") for word in ("cpus", "node", "gpus=", "data=", "ranks=")],
+        ("rank= cpus=3", "rank has no value"),
+        ("rank=0 rank=1 cpus=3", "rank stands there twice"),
+        ("rank=0 cpus=1 cpus=2", "cpus stands there twice"),
+        ("rank=0", "it sets nothing"),
+        ("rank=0 ranks=2", "it sets nothing"),
+        ("rank=0 =3", "'' is no key"),
+        *[(f"rank=0 data={url}", "data is a URL") for url in ("http://a/b", "s3://bucket/x", "file:///tmp")],
         ("rank=0 cpus=900", "cpus 900 is not to be had here, 0-63 is"),
         ("rank=0 gpus=8", "gpus 8 is not to be had here, 0-7 is"),
         ("rank=0 node=8", "node 8 is not to be had here"),

@@ -26,6 +26,7 @@ from inferkit.errors import ModelError
 from inferkit.models.apart import Asked, make
 from inferkit.models.onnx_file import digest_of
 from inferkit.models.preprocessing import Preprocessing
+from tests.memory import limit_memory
 from tests.models.odd_networks import REFUSED, RUN, SHAPE, network
 
 LONGEST_S = 20
@@ -193,7 +194,7 @@ def _forked(folder: Path, content: bytes) -> str:
     if child == 0:
         for stream in (1, 2):  # libraries print to both
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
-        resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
+        limit_memory(MOST_BYTES)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         signal.alarm(LONGEST_S)
         os.write(told, _try(folder, content).encode(errors="backslashreplace"))

@@ -19,6 +19,7 @@ from inferkit.records.job import DeviceOptions, PipelineJob, ReadOptions
 from inferkit.records.params import SingleProcess
 from inferkit.records.place import Place
 from inferkit.records.windows import Window
+from inferkit.text import quoted
 
 UUIDS = {0: "GPU-aaaa1111-0000", 1: "GPU-bbbb2222-0000", 2: "GPU-bbbb3333-0000"}
 PARTS = {"MIG-cccc4444-0000": 2, "MIG-cccc5555-0000": 2}
@@ -84,6 +85,36 @@ def test_what_names_none_or_several_is_refused(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", f"0,{name}")
     with pytest.raises(ParameterError, match="CUDA_VISIBLE_DEVICES"):
         chosen_gpus("cuda", [])
+
+
+@pytest.mark.parametrize(
+    ("listed", "first"),
+    [
+        *[
+            (one, one)
+            for one in ("-1", "", "foo", "²", "٣", "+0", "0x0", "GPU-", "G", "MIG-", "all", "none", "9" * 5000)
+        ],
+        *[("1,foo,0", "foo"), ("0,-1", "-1"), ("0,", ""), (",0", ""), ("0 1", "0 1"), ("0;1", "0;1"), ("0,7", "7")],
+    ],
+)
+def test_what_cuda_would_stop_at_is_refused(monkeypatch: pytest.MonkeyPatch, listed: str, first: str) -> None:
+    """CUDA goes on with the GPUs before it, in silence."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", listed)
+    with pytest.raises(ParameterError, match=r"is none of the GPUs \[0, 1, 2\]") as caught:
+        chosen_gpus("cuda", [])
+    assert f"and {quoted(first)} is none" in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("listed", "found"), [("0,0", [0]), (" 2 ", [2]), ("00", [0]), ("1,GPU-bbbb2222,1", [1]), ("2,0", [2, 0])]
+)
+def test_blanks_and_what_stands_twice_do_no_harm(
+    monkeypatch: pytest.MonkeyPatch, listed: str, found: list[int]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", listed)
+    assert chosen_gpus("cuda", []) == found
+    assert chosen_gpus("cuda", [1]) == [1]
 
 
 def test_words_that_are_no_uuid_are_refused_by_the_parameters() -> None:

@@ -1,5 +1,6 @@
 import errno
 import os
+import re
 from itertools import product
 from pathlib import Path
 
@@ -26,7 +27,8 @@ from inferkit.records.params import MakeDataset, SingleProcess, StorageToHost
 from inferkit.records.windows import Window
 from inferkit.validity.checksums import Verifier
 from tests.conftest import Known, MakeTensors
-from tests.dataset.corpus import cmyk, sampled
+from tests.dataset.corpus import TOO_MANY_BLOCKS, cmyk, planes, sampled, with_frame
+from tests.dataset.encoder import encode
 from tests.dataset.pictures import folder_of
 from tests.readers.conftest import assert_delivers, assert_reads_every_image
 from tests.verdicts import verdict
@@ -144,6 +146,30 @@ def test_a_file_that_is_no_image_is_named(images: Path, device: CpuDevice) -> No
     (images / "aaa.jpg").write_bytes(b"\x89PNG and more")
     with pytest.raises(ReadError, match=r"aaa\.jpg is PNG, not JPEG: move it out of the folder"):
         one(images, device, found(images))
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (TOO_MANY_BLOCKS["2×2 thrice"][0], "has 12 blocks in each unit of a scan (factors 2×2 2×2 2×2)"),
+        (with_frame(sampled("4:2:0"), 0xC1, bits=12), "has 12 bits a sample; only 8 can be decoded"),
+        (with_frame(sampled("4:2:0"), height=0), "its height is told behind the pixels alone"),
+        (with_frame(sampled("4:2:0"), 0xC5), "is hierarchical JPEG, which cannot be decoded here"),
+        (encode(planes(), [(3, 1), (2, 1), (1, 1)]), "has fractional subsampling (factors 3×1 2×1 1×1)"),
+        (encode(planes()[:2], [(1, 1)] * 2), "has 2 colour components"),
+        (sampled("4:1:0")[:-60], "damaged or truncated"),
+    ],
+)
+def test_what_cannot_be_decoded_is_called_so_as_stage_01_does(
+    images: Path, tmp_path: Path, device: CpuDevice, data: bytes, reason: str
+) -> None:
+    (images / "aaa.jpg").write_bytes(data)
+    with pytest.raises(ReadError, match=rf"aaa\.jpg {re.escape(reason)}.*move it out of the folder"):
+        one(images, device, found(images))
+    options = {"images": str(images), "data": str(tmp_path / "out"), "size": SIZE, "workers": 1}
+    (skipped,) = make_from_images(MakeDataset.check(options)).skipped
+    assert skipped.name == "aaa.jpg"
+    assert reason in skipped.reason
 
 
 def test_odd_files_are_decoded_as_stage_01_does(images: Path, tmp_path: Path, device: CpuDevice) -> None:

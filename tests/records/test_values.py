@@ -1,14 +1,16 @@
 """Bounds of every number and text, in every notebook's model, and in words that fit a screen."""
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from inferkit.errors import ParameterError
+from inferkit.models.precision import PRECISIONS
 from inferkit.records.params import MEASURING, NOTEBOOKS, MakeDataset, MultiProcess, SingleProcess
 from inferkit.records.project import resolve
+from inferkit.records.values import PrecisionName
 
 FIELDS = {name: field.default for model in NOTEBOOKS.values() for name, field in model.model_fields.items()}
 NUMBERS = {
@@ -62,7 +64,25 @@ def test_no_list_is_longer_than_anybody_waits_for(name: str) -> None:
         ({"models": [""]}, "expected a name, found an empty text"),
         ({"models": ["x" * 300]}, "at most 255 bytes"),
         ({"readers": [""]}, "at least 1 character"),
-        ({"shape": [70_000, 70_000]}, "an image of 4,900,000,000 values"),
+        ({"shape": [1, 70_000, 70_000]}, "an image of 4,900,000,000 values"),
+        ({"shape": [3]}, r"expected three numbers \(channels, height, width\), or none, found 1"),
+        ({"shape": [3, 4]}, "or none, found 2"),
+        ({"shape": [3, 4, 4, 4, 4]}, "or none, found 5"),
+        ({"shape": [3, 0, 4]}, "greater than 0"),
+        *[({"data": text}, "expected a folder or s3://bucket/prefix") for text in ("http://a/b", "ftp://a", "s3:/one")],
+        *[({"images": text}, "expected a folder or s3://bucket") for text in ("https://a", "gs://b/c", "s3:/")],
+        ({"data": "file:///tmp/x"}, "found a URL: write /tmp/x$"),
+        ({"earlier": "http://a"}, "expected a path, found a URL"),
+        ({"batch_log": "s3://bucket/x"}, "expected a path, found a URL"),
+        ({"models": ["https://a/b.onnx"]}, "expected a path, found a URL"),
+        *[({name: " "}, "nothing but blanks") for name in ("storage", "data", "images", "earlier", "batch_log")],
+        *[({name: "\u3000 "}, "nothing but blanks") for name in ("s3_region", "s3_profile")],
+        *[({name: [" "]}, "nothing but blanks") for name in ("readers", "engines", "models", "placement")],
+        *[({name: "a\x1bb"}, "can be printed") for name in ("storage", "data", "images", "s3_region")],
+        ({"storage": " a"}, "without blanks at its ends"),
+        ({"precisions": [" "]}, "'float32', 'float16', 'int8' or 'fp8'"),
+        ({"precisions": ["fp16"]}, "'float32', 'float16', 'int8' or 'fp8'"),
+        *[({name: []}, "at least 1 item") for name in ("readers", "threads", "batch_sizes", "engines", "models")],
         ({"std": [0.0]}, "greater than or equal to 0.000001"),
         ({"slots": 100_000_000}, "less than or equal to 4096"),
         ({"ranks": 1_000_000}, "less than or equal to 1024"),
@@ -116,3 +136,7 @@ def test_whatever_a_value_is_it_is_taken_or_refused_in_short(name: str, value: A
             except ParameterError as error:
                 told = str(error)
             assert len(told) < 2000
+
+
+def test_precisions_are_those_that_networks_can_have() -> None:
+    assert get_args(PrecisionName) == PRECISIONS

@@ -7,6 +7,8 @@
  *   STAND_IN_LOST    path: while this file is there, no process gets the GPU; a fault that stays makes it
  *   STAND_IN_MEMORY  bytes of the GPU, 2 GiB
  *   STAND_IN_GPUS    how many, 1
+ *   STAND_IN_NVML    what NVML answers when it is begun with, 0
+ *   STAND_IN_NAME    the GPUs' name
  *
  * What the driver refuses is refused here too: work without a current context, memory or pages that are not known.
  */
@@ -536,13 +538,15 @@ LACKS(cuTexRefSetFormat)
 
 /* ---- NVML ---- */
 
-enum { NVML_INVALID = 2, NVML_LOST = 15 };
+enum { NVML_INVALID = 2, NVML_LOST = 15, NVML_MISMATCH = 18 };
 #define ANSWERING if (is_lost()) return NVML_LOST
 
-int nvmlInitWithFlags(unsigned flags) { return OK; }
-int nvmlInit_v2(void) { return OK; }
+int nvmlInitWithFlags(unsigned flags) { return number("STAND_IN_NVML", OK); }
+int nvmlInit_v2(void) { return number("STAND_IN_NVML", OK); }
 int nvmlShutdown(void) { return OK; }
-const char *nvmlErrorString(int code) { return code == NVML_LOST ? "GPU is lost" : "an error of NVML"; }
+const char *nvmlErrorString(int code) {
+    return code == NVML_LOST ? "GPU is lost" : code == NVML_MISMATCH ? "Driver/library version mismatch" : "an error of NVML";
+}
 int nvmlSystemGetDriverVersion(char *version, unsigned nbytes) { snprintf(version, nbytes, "580.0"); return OK; }
 int nvmlDeviceGetCount_v2(unsigned *count) { *count = gpus(); return OK; }
 
@@ -553,7 +557,10 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) {
     return OK;
 }
 
-int nvmlDeviceGetName(void *handle, char *name, unsigned nbytes) { snprintf(name, nbytes, "Stand-in GPU"); return OK; }
+int nvmlDeviceGetName(void *handle, char *name, unsigned nbytes) {
+    snprintf(name, nbytes, "%s", getenv("STAND_IN_NAME") ? getenv("STAND_IN_NAME") : "Stand-in GPU");
+    return OK;
+}
 
 int nvmlDeviceGetUUID(void *handle, char *uuid, unsigned nbytes) {
     snprintf(uuid, nbytes, "GPU-57a2d1a0-0000-0000-0000-%012d", (int)((char *)handle - contexts));
