@@ -10,12 +10,22 @@ from warnings import warn
 from inferkit.errors import RecordError
 from inferkit.files import write_whole
 from inferkit.os_errors import explained
-from inferkit.records.notebooks import Stored, Tell, change_records, load_content, runs_in
+from inferkit.records.notebooks import (
+    Stored,
+    Tell,
+    bundles,
+    change_records,
+    load_content,
+    read_content,
+    records_in,
+    runs_in,
+)
 from inferkit.records.packed import pack
 from inferkit.records.run import Run
 from inferkit.report.asking import ask
 
 Format = Literal["html", "pdf", "csv", "json", "ipynb"]
+PAGES = ("html", "pdf")
 ANONYMOUS = "anonymous"
 """What the name of a file tells beside the notebook's, where nothing in it identifies anybody."""
 
@@ -55,19 +65,26 @@ def export(
     Raises
     ------
     RecordError
-        If a notebook cannot be read or holds no record, ``to`` is unknown, or a file cannot be written. What can be
-        found out before anything is written, is.
+        If a notebook cannot be read or holds no record (for a page: shows nothing), ``to`` is unknown, or a file cannot
+        be written. What can be found out before anything is written, is.
     ReadError
         If storage gave no answer.
     """
     _check(to, anonymize=anonymize)
     targets = ask(lambda _: _targets(notebooks, to, out, anonymize=anonymize))
-    shown = ask(lambda told: [_Shown(notebook, *load_content(notebook, told)) for notebook in notebooks], tell)
+    load = _page_of if to in PAGES and not anonymize else load_content
+    shown = ask(lambda told: [_Shown(notebook, *load(notebook, told)) for notebook in notebooks], tell)
     if anonymize:
         shown = _anonymous(shown, tell)
     for each, target in zip(shown, targets, strict=True):
         _write(target, FORMATS[to](each))
     return targets
+
+
+def _page_of(notebook: Path, tell: Tell) -> tuple[dict[str, Any], list[Run]]:
+    """Read a notebook for a page; one that was executed and measures nothing, such as compare.ipynb, is one as well."""
+    content = read_content(notebook)
+    return (content, []) if not records_in(content) and any(bundles(content)) else load_content(notebook, tell)
 
 
 def _check(to: str, *, anonymize: bool) -> None:

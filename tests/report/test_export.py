@@ -84,6 +84,23 @@ def test_identity_can_be_left_out(to: Format, notebook: Path, tmp_path: Path) ->
     assert "resnet18" in text
 
 
+def test_a_notebook_that_compares_others_is_a_page_and_nothing_else(notebook: Path, tmp_path: Path) -> None:
+    content = json.loads(notebook.read_text())
+    cell = next(cell for cell in content["cells"] if cell["cell_type"] == "code")
+    told = {"output_type": "display_data", "metadata": {}, "data": {"text/html": "<b>nvme is faster</b>"}}
+    compared = tmp_path / "compare.ipynb"
+    compared.write_text(json.dumps({**content, "cells": [{**cell, "outputs": [told]}]}))
+    (page,) = export([compared], "html")
+    assert "nvme is faster" in page.read_text()
+    refused: tuple[tuple[Format, bool], ...] = (("csv", False), ("json", False), ("html", True), ("ipynb", True))
+    for to, anonymize in refused:
+        with pytest.raises(RecordError, match="no record in this notebook"):
+            export([compared], to, anonymize=anonymize)
+    compared.write_text(json.dumps({**content, "cells": [{**cell, "outputs": []}]}))
+    with pytest.raises(RecordError, match="no record in this notebook"):
+        export([compared], "html")
+
+
 def test_an_anonymous_notebook_is_read_like_any_other(notebook: Path, tmp_path: Path) -> None:
     (shared,) = export([notebook], "ipynb", anonymize=True)
     assert shared == notebook.with_suffix(".anonymous.ipynb")
