@@ -46,19 +46,11 @@ def _no_more_than_an_image(shape: Shaped) -> Shaped:
     return shape
 
 
-def _channels_height_width(shape: list[int]) -> list[int]:
-    if len(shape) not in (0, 3):
-        message = f"expected three numbers (channels, height, width), or none, found {len(shape)}"
-        raise ValueError(message)
-    return shape
-
-
 Lengths = Annotated[tuple[Length, ...], Field(max_length=bounds.DIMENSIONS), AfterValidator(_no_more_than_an_image)]
 """The shape that a manifest tells."""
 Shape = Annotated[
     list[Length],
     Field(max_length=bounds.DIMENSIONS),
-    AfterValidator(_channels_height_width),
     AfterValidator(_no_more_than_an_image),
 ]
 

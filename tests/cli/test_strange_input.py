@@ -71,7 +71,6 @@ def planned(path: Path, **values: Any) -> str:
         (b"data: file:///tmp", "found a URL: write /tmp"),
         (b"data: 's3:/one'", "expected a folder or s3://bucket/prefix"),
         (b"storage: ' '", "nothing but blanks"),
-        (b"shape: [3]", "expected three numbers"),
         (b"storage: 0", "storage is 0"),
         (b"x" * 300_000, "262,144"),
         (b"- 1", "expected `name: value` lines"),

@@ -90,7 +90,7 @@ def test_gpus_are_those_that_cuda_shows_unless_named(machine: Machine, monkeypat
     assert chosen_gpus("cuda", [1]) == [1]
     for hidden in ("GPU-260e6ed9", "", "-1", "9"):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
-        with pytest.raises(ParameterError, match=r"CUDA_VISIBLE_DEVICES is .*name those to use in gpus"):
+        with pytest.raises(ParameterError, match=r"CUDA_VISIBLE_DEVICES is .*[Nn]ame those to use in gpus"):
             chosen_gpus("cuda", [])
 
 
