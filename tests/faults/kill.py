@@ -1,9 +1,9 @@
 """Kill whatever works, at random instants, and look at what is left: ``make kill``, 650 trials an hour on two cores.
 
 Several workers try side by side, for a trial mostly waits; each has files and, as root, processes and shared memory of
-its own. A trial starts a command in an arena (home, cache, temporary folder), sends signals to one of its processes, and
-waits for the end. Then no process may live; nothing may lie in memory or in the temporary folder but what the next run
-sweeps; files under final names are whole; what was measured is readable; and the same command works once more.
+its own. A trial starts a command in an arena (home, cache, temporary folder), sends signals to one of its processes,
+and waits for the end. Then no process may live; nothing may lie in memory or in the temporary folder but what the
+next run sweeps; files under final names are whole; what was measured is readable; and the same command works again.
 """
 
 import argparse
@@ -40,8 +40,8 @@ MARK = "INFERKIT_KILL_TRIAL"
 SIGNALS = ("INT", "TERM", "HUP", "KILL", "INT INT", "INT INT INT", "TERM TERM", "INT KILL")
 WORKER = "INFERKIT_KILL_WORKER"
 """Tells a worker whether nobody else writes to its /dev/shm."""
-RANK = "ranks.rank"
-"""In the command line of a rank."""
+RANK = "inferkit.ranks."
+"""In the command line of a rank, and of the server that it was forked from."""
 EACH_AGAIN = 4
 """A run takes long: only one of so many is followed by an undisturbed one, for the next trial is one as well."""
 LONGEST_S, GONE_S = 120.0, 20.0
