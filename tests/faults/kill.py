@@ -11,6 +11,7 @@ import os
 import random
 import re
 import secrets
+import select
 import shutil
 import signal
 import subprocess
@@ -119,6 +120,31 @@ class Arena:
         (self.folder / "tmp").mkdir()
 
 
+class Terminal:
+    """The terminal of a command. What that prints is read, or it would wait, by a thread which alone may close it.
+
+    A number that was closed is given to the next file: who reads on would take that one's bytes.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._closing = threading.Event()
+        self._reader = threading.Thread(target=self._drain, daemon=True)
+        self._reader.start()
+
+    def close(self) -> None:
+        self._closing.set()
+        self._reader.join()
+
+    def _drain(self) -> None:
+        with suppress(OSError):  # the command has ended
+            while not self._closing.is_set():
+                if select.select([self._descriptor], [], [], 0.02)[0]:
+                    os.read(self._descriptor, 65536)
+        self._closing.wait()
+        os.close(self._descriptor)
+
+
 def family(mark: str) -> list[int]:
     """Return the processes of a trial that live."""
     found = []
@@ -152,13 +178,13 @@ def wait(condition: Callable[[], object], seconds: float) -> bool:
     return True
 
 
-def strike(command: int, mark: str, victim: str, signals: str, instant_s: float, terminal: int) -> None:
+def strike(command: int, mark: str, victim: str, signals: str, instant_s: float, terminal: Terminal) -> None:
     """Wait for a victim, then for an instant, and send it signals; what is over before is not hit."""
     if victim not in ("command", "terminal"):
         wait(lambda: victims(mark, victim) or not alive(command), LONGEST_S)
     wait(lambda: not alive(command), instant_s)
     if victim == "terminal":
-        os.close(terminal)
+        terminal.close()
         return
     for name in signals.split():
         number = signal.Signals[f"SIG{name}"]
@@ -172,29 +198,18 @@ def strike(command: int, mark: str, victim: str, signals: str, instant_s: float,
         wait(lambda: not alive(command), random.uniform(0.05, 0.8))
 
 
-def start(arena: Arena, kind: Kind, mark: str) -> tuple[int, int]:
+def start(arena: Arena, kind: Kind, mark: str) -> tuple[int, Terminal]:
     """Start a command as a terminal does; return its process and the terminal."""
     pid, terminal = os.forkpty()
     if pid == 0:
         os.execve(sys.executable, arena.command(kind.words), arena.environment(mark))
-    return pid, terminal
-
-
-def drained(terminal: int) -> None:
-    """Read what the command prints, or it would wait; its end, and the terminal's, end this."""
-    try:
-        while os.read(terminal, 65536):
-            pass
-    except OSError:
-        return
+    return pid, Terminal(terminal)
 
 
 def trial(arena: Arena, kind: Kind, victim: str, signals: str, instant_s: float) -> Iterator[str]:
     """Kill and look; yield what is wrong."""
     mark = secrets.token_hex(8)
     command, terminal = start(arena, kind, mark)
-    reader = threading.Thread(target=drained, args=(terminal,), daemon=True)
-    reader.start()
     strike(command, mark, victim, signals, instant_s, terminal)
     if not wait(lambda: not alive(command), LONGEST_S):
         yield f"the command lives on after {LONGEST_S:.0f} s: {told(family(mark))}"
@@ -205,8 +220,7 @@ def trial(arena: Arena, kind: Kind, victim: str, signals: str, instant_s: float)
         yield f"processes live on {GONE_S:.0f} s after the command: {told(family(mark))}"
         for pid in family(mark):
             os.kill(pid, signal.SIGKILL)
-    if victim != "terminal":
-        os.close(terminal)
+    terminal.close()
     yield from left(arena)
     yield from kind.check(arena)
     if not kind.words.startswith("run") or random.randrange(EACH_AGAIN) == 0:

@@ -14,7 +14,10 @@ from pathlib import Path
 
 import pytest
 
+import inferkit
+
 HERE = Path(__file__).parent
+KERNEL = Path(inferkit.__file__).parent / "devices" / "resize.cu"
 LIBRARIES = ("libcuda.so.1", "libnvidia-ml.so.1", "libnvrtc.so.12", "libnvrtc.so.13")
 Environment = dict[str, str]
 
@@ -27,11 +30,15 @@ def stand_in_gpu(folder: Path) -> Environment:
     if importlib.util.find_spec("cuda") is None:
         pytest.skip("cuda-bindings is not installed: pip install 'inferkit[dev]'")
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
-        pytest.skip("no C compiler here: apt-get install gcc")
+    if compiler is None or (shutil.which("g++") or shutil.which("clang++")) is None:
+        pytest.skip("no compiler of C and C++ here: apt-get install g++")
     options = ["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-pthread", f"-Wl,-soname,{LIBRARIES[0]}"]
+    options += ["-ffp-contract=off", f'-DRESIZE_CU="{KERNEL}"']
     built = folder / LIBRARIES[0]
-    subprocess.run([compiler, *options, "-o", built, HERE / "libcuda.c", "-ldl"], check=True)
+    subprocess.run(
+        [compiler, *options, "-o", built, HERE / "libcuda.c", HERE / "kernels.cc", "-ldl", "-lstdc++", "-lm"],
+        check=True,
+    )
     for name in LIBRARIES[1:]:
         (folder / name).symlink_to(built.name)  # one library, so that it knows what it holds
     found = {**os.environ, "LD_LIBRARY_PATH": joined(str(folder), "LD_LIBRARY_PATH")}

@@ -1,7 +1,8 @@
 """Fail each call of CUDA that a run makes, in one process, and print what became of each run: one JSON object a line.
 
 ``python -m tests.stand_in_gpu.sweep FOLDER [all]``, on the stand-in with its decoder; a small data set and photographs
-are made in FOLDER, which is in memory. Without ``all`` each function fails once, at its first call, in some of the work.
+are made in FOLDER, which is in memory. Without ``all`` part of the work is done, and each function fails at its first
+call alone.
 """
 
 import ctypes
@@ -99,18 +100,20 @@ def graph() -> None:
     """Capture work, launch it some times, and free it, as an engine does with ``cuda_graph``."""
     from cuda.bindings import driver as bindings
 
+    from inferkit.devices.cuda import CudaDevice
     from inferkit.devices.cuda_errors import checked
     from inferkit.devices.graphs import capture, destroy, launch
 
     with open_device("cuda") as device:
-        slot, stream = device.slot(64), device.compute  # type: ignore[attr-defined]
-        copy = partial(bindings.cuMemcpyDtoDAsync, slot.address, slot.address, 64, stream.handle)
+        assert isinstance(device, CudaDevice)
+        slot = device.slot(64)
+        copy = partial(bindings.cuMemcpyDtoDAsync, slot.address, slot.address, 64, device.compute.handle)
         with device.attached():
-            captured = capture(stream, lambda: checked(copy(), "queueing a batch"))
+            captured = capture(device.compute, lambda: checked(copy(), "queueing a batch"))
             try:
                 for _ in range(4):
-                    with device.span(stream) as span:  # type: ignore[attr-defined]
-                        launch(captured, stream)
+                    with device.span(device.compute) as span:
+                        launch(captured, device.compute)
                     span.wait()
             finally:
                 destroy(captured)
@@ -189,6 +192,7 @@ def sweep(folder: str, tell: Callable[[dict[str, Any]], None], *, everything: bo
         told = measured(work)
         counts = gpu.counts()
         tell({"work": name, "fault": nothing, "fired": False, **told, "left": gpu.left(), "counts": counts})
+        gc.freeze()  # of what was imported nothing is looked through again
         for fault in faults(counts, everything=everything):
             gpu.fault(fault)
             told = measured(work)
