@@ -101,7 +101,7 @@ class Decoder:
     ) -> Any:
         if isinstance(streams, CodeStream):
             return self._one(streams, None, int(self._stream))
-        kept = images or [None] * len(streams)
+        kept: Sequence[Image | None] = images or [None] * len(streams)
         return [self._one(stream, image, cuda_stream) for stream, image in zip(streams, kept, strict=True)]
 
     def _one(self, stream: CodeStream, image: Image | None, cuda_stream: int) -> Image | None:
