@@ -5,6 +5,7 @@ The executed notebooks are the result; what this module knows of them it reads b
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -24,10 +25,12 @@ from inferkit.cli.feed import Feed
 from inferkit.cli.kernel import OwnKernelClient
 from inferkit.cli.relay import KILLED_AFTER, Relay
 from inferkit.cli.sockets import folder_for_sockets
+from inferkit.cli.stuck import killed_when_stuck
 from inferkit.cli.whole import NOTEBOOKS as WRITTEN
-from inferkit.errors import ParameterError, RankError, RecordError
+from inferkit.errors import ParameterError, RankError, ReadError, RecordError
 from inferkit.files import say_once
 from inferkit.linux.limits import check_room, raise_open_files
+from inferkit.machine.watched import watched
 from inferkit.measure.progress import MIME as PROGRESS_MIME
 from inferkit.measure.progress import Sink
 from inferkit.os_errors import explained
@@ -82,10 +85,12 @@ def execute(
     ------
     ParameterError
         If the folder cannot be made, or the system allows too few open files or threads.
+    ReadError
+        If the folder's storage gives no answer.
     """
     raise_open_files()
     check_room()
-    folder = _new_folder(out / configuration.name)
+    folder = watched(lambda _: _new_folder(out / configuration.name))
     if feed is not None:
         feed.tell(
             "planned", storage=configuration.name, notebooks=[*configuration.notebooks], skipped=configuration.skipped
@@ -93,12 +98,22 @@ def execute(
     for notebook, params in configuration.notebooks.items():
         output = folder / f"{NOTEBOOKS[notebook].file_stem}.ipynb"
         with within(configuration.root):
-            executed = execute_notebook(notebook, params, output, sink, feed)
+            executed = _without_home(output) or execute_notebook(notebook, params, output, sink, feed)
         if feed is not None:
             feed.tell("executed", path=str(output.absolute()), error=executed.error, stopped=executed.stopped)
         yield executed
         if executed.stopped:
             return
+
+
+def _without_home(output: Path) -> Executed | None:
+    """Return a notebook that was not begun, for the home gives no answer: each kernel looks for it as it starts."""
+    try:
+        with suppress(RankError, RuntimeError):  # no process to look with, or no home
+            watched(lambda _: Path("~").expanduser().resolve())
+    except ReadError as error:
+        return Executed(output, [], f"did not run, for its kernel needs the home: {error}", stopped=True)
+    return None
 
 
 def _new_folder(parent: Path) -> Path:
@@ -146,18 +161,33 @@ def execute_notebook(
         error = f"{failed.ename}: {failed.evalue}" if failed.evalue or not relay.presses else UNFINISHED
     except (RuntimeError, RankError) as failed:  # nbclient's DeadKernelError is one; our client words them
         error = UNFINISHED if relay.presses >= KILLED_AFTER else str(failed)
+    WRITTEN.finish()
     faults = [text for text in (error, WRITTEN.failure) if text]
-    runs = _heard(heard, faults) if WRITTEN.failure else _read_back(output, faults)
+    runs = _heard(heard, faults) if WRITTEN.failure else _read_back(output, heard, faults)
     return Executed(output, runs, "\n".join(faults), stopped=relay.presses > 0)
 
 
-def _read_back(output: Path, faults: list[str]) -> list[Run]:
-    """Sign what was written, and read its records."""
-    _sign(output)
-    more: list[str] = []
-    runs = read_notebook(output, more.append)
+def _read_back(output: Path, heard: Sequence[Json], faults: list[str]) -> list[Run]:
+    """Sign what was written, and read its records; return those that were heard where its storage gives no answer."""
+    try:
+        unsigned = watched(lambda _: _sign(output), deaf=True)
+    except (ReadError, RankError) as error:
+        unsigned = str(error)
+    if unsigned:
+        say_once(f"executed notebooks are not signed ({unsigned}): JupyterLab will ask whether to trust them")
+    try:
+        runs, more = watched(lambda _: _read(output), deaf=True)
+    except (ReadError, RankError) as error:
+        faults.append(str(error))
+        return _heard(heard, faults)
     faults += [] if faults else more
     return runs
+
+
+def _read(output: Path) -> tuple[list[Run], list[str]]:
+    """Return a notebook's records, and what was wrong with it."""
+    faults: list[str] = []
+    return read_notebook(output, faults.append), faults
 
 
 def literal(path: Path) -> str:
@@ -218,15 +248,15 @@ class _Engine(NBClientEngine):
         hear: Hear = kwargs["hear"]
         with folder_for_sockets() as folder:
             client = _Client(nb_man, folder, hear, kernel_name=kernel_name, timeout=None, startup_timeout=60)
-            with relay.reaching(client):
+            with relay.reaching(client), killed_when_stuck(client):
                 return client.execute()
 
 
 papermill_engines.register(ENGINE, _Engine)
 
 
-def _sign(notebook: Path) -> None:
-    """Sign an executed notebook, so that JupyterLab on this machine shows all of its outputs; else go on, and say so.
+def _sign(notebook: Path) -> str:
+    """Sign an executed notebook, so that JupyterLab on this machine shows all of its outputs; return why not, if so.
 
     Where the home cannot be written to nobody opens JupyterLab with it either.
     """
@@ -236,4 +266,5 @@ def _sign(notebook: Path) -> None:
         notary.sign(nbformat.read(notebook, as_version=4))
         notary.store.close()
     except (OSError, RuntimeError, sqlite3.Error) as error:
-        say_once(f"executed notebooks are not signed ({error}): JupyterLab will ask whether to trust them")
+        return str(error)
+    return ""

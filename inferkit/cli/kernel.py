@@ -56,12 +56,18 @@ class OwnKernelClient(PapermillNotebookClient):
         papermill's view of the notebook.
     folder
         Where the kernel's sockets and settings lie.
+
+    Attributes
+    ----------
+    stuck_s
+        How long the kernel had shown no sign of life when it was killed for that; 0: it was not.
     """
 
     def __init__(self, nb_man: Any, folder: str, **kwargs: Any) -> None:
         super().__init__(nb_man, config=private(folder), **kwargs)  # type: ignore[no-untyped-call]
         self._folder = folder
         self._said: IO[bytes] | None = None
+        self.stuck_s = 0.0
 
     def create_kernel_manager(self) -> Any:
         """Make the manager of a kernel that is this interpreter."""
@@ -89,7 +95,7 @@ class OwnKernelClient(PapermillNotebookClient):
         try:
             super().papermill_execute_cells()  # type: ignore[no-untyped-call]
         except DeadKernelError as error:
-            message = f"the notebook's kernel died{self._signal()}{self._last_words()}"
+            message = f"the notebook's kernel {self._end()}{self._last_words()}"
             raise DeadKernelError(message) from error
 
     def execute(self, **kwargs: Any) -> Any:
@@ -104,12 +110,14 @@ class OwnKernelClient(PapermillNotebookClient):
         why = explained(error) if isinstance(error, OSError) else str(error)
         return RankError(f"the notebook's kernel did not start: {why}{self._last_words()}")
 
-    def _signal(self) -> str:
-        """Say which signal ended the kernel, if one did."""
+    def _end(self) -> str:
+        """Say that it died, and by which signal; or that it was killed here."""
+        if self.stuck_s:
+            return f"gave no sign of life for {self.stuck_s:.0f} s and was killed: storage hangs, maybe the home"
         process = getattr(getattr(self.km, "provisioner", None), "process", None)
         code = None if process is None else process.poll()
         name = signal.Signals(-code).name if code is not None and code < 0 else ""
-        return f" by {name}{' (out of memory?)' if name == 'SIGKILL' else ''}" if name else ""
+        return f"died by {name}{' (out of memory?)' if name == 'SIGKILL' else ''}" if name else "died"
 
     def _last_words(self) -> str:
         """Return, after a colon, what the kernel said last of an error, and what to do about it; empty if nothing."""

@@ -81,7 +81,7 @@ class Relay:
             self._hung_up = True
             leave_terminal()
         self.presses += 1
-        kernel = getattr(getattr(getattr(self._client, "km", None), "provisioner", None), "pid", None)
+        kernel = process_of(self._client)
         if kernel is None:
             raise KeyboardInterrupt
         patient = self._client is not None and self._client.heard and self.presses < KILLED_AFTER
@@ -98,6 +98,12 @@ class Relay:
                     os.kill(kernel, signal.SIGKILL)
                 return
             sleep(LOST_S / 10)
+
+
+def process_of(client: Kernel | None) -> int | None:
+    """Return the process id of a client's kernel; None if there is none."""
+    pid: int | None = getattr(getattr(getattr(client, "km", None), "provisioner", None), "pid", None)
+    return pid
 
 
 def leave_terminal() -> None:

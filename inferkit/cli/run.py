@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from inferkit.cli.refusals import FAILED, INVALID, OK, say
-from inferkit.errors import ParameterError
+from inferkit.errors import InferkitError, ParameterError
 from inferkit.text import plain, quoted, shortened
 from inferkit.units import duration
 
@@ -79,6 +79,7 @@ def execute_all(planned: list[Any], feed: Any = None) -> int:
     from inferkit.report.screen import screen
 
     done: list[tuple[Any, Any]] = []
+    refused = False
     for configuration in planned:
         for notebook, why in configuration.skipped.items():
             say(f"{configuration.name} {notebook} does not run: {why}", err=True)
@@ -88,9 +89,14 @@ def execute_all(planned: list[Any], feed: Any = None) -> int:
                 error = f"\n  {executed.error}" if executed.error else ""
                 sink.write(plain(f"{configuration.name}: {executed.notebook}{error}", lines=True))
                 done.append((configuration, executed))
+        except InferkitError as error:  # of the folder for its notebooks; what was measured before is told
+            if not done:
+                raise
+            refused = True
+            sink.write(plain(f"{configuration.name}: {error}", lines=True))
         finally:
             sink.close()
-        if done and done[-1][1].stopped:
+        if refused or (done and done[-1][1].stopped):
             break
     runs = [run for _, executed in done for run in executed.runs]
     left = [f"{own.name} {notebook}" for own in planned for notebook in own.notebooks][len(done) :]
@@ -109,7 +115,7 @@ def execute_all(planned: list[Any], feed: Any = None) -> int:
     noisy = sum(run.noisy for run in runs)
     if noisy:
         say(f"\nThe machine was noisy: {noisy} of {len(runs)} figures varied too much to be told, see above.")
-    ended_early = any(executed.error or executed.stopped for _, executed in done)
+    ended_early = refused or any(executed.error or executed.stopped for _, executed in done)
     return FAILED if ended_early else exit_code(runs)
 
 

@@ -2,15 +2,21 @@
 
 import json
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from papermill.execute import ERROR_MARKER_TAG
 from papermill.iorw import LocalHandler, papermill_io
 
+from inferkit.errors import RankError, ReadError
 from inferkit.files import say_once, write_whole
+from inferkit.machine.watched import watched
 from inferkit.os_errors import explained
 from inferkit.records.notebooks import change_records
 from inferkit.records.packed import pack
+
+AGAIN_S = 600.0
+"""Storage that gave no answer is asked again after so long, and once the notebook is finished: each costs a minute."""
 
 
 class WholeNotebooks(LocalHandler):
@@ -19,20 +25,42 @@ class WholeNotebooks(LocalHandler):
     Attributes
     ----------
     failure
-        Why the last write failed; empty if it did not.
+        Why what was to be written last is not there; empty if it is.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.failure = ""
+        self._path, self._content = Path(), b""
+        self._no_answer = ""
+        self._again_s = 0.0
 
     def write(self, content: str, path: str) -> None:
         """Write a notebook; if that fails, the one that was there stays."""
-        self.failure = ""
+        self._path, self._content = Path(path), compact(answer_first(json.loads(content)))
+        if self._no_answer and monotonic() < self._again_s:
+            self.failure = f"{path} cannot be written: {self._no_answer}"
+        else:
+            self._write()
+
+    def finish(self) -> None:
+        """Write the last notebook where its storage gave no answer before."""
+        if self.failure and self._no_answer:
+            self._write()
+
+    def _write(self) -> None:
+        why = self._no_answer = ""
         try:
-            write_whole(Path(path), compact(answer_first(json.loads(content))))
+            watched(lambda _: write_whole(self._path, self._content), deaf=True)
         except OSError as error:
-            self.failure = f"{path} cannot be written: {explained(error)}"
+            why = explained(error)
+        except RankError as error:
+            why = str(error)
+        except ReadError as error:
+            why = self._no_answer = str(error)
+            self._again_s = monotonic() + AGAIN_S
+        self.failure = f"{self._path} cannot be written: {why}" if why else ""
+        if why:
             say_once(f"{self.failure}; measuring goes on")
 
 

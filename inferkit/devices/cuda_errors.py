@@ -23,6 +23,8 @@ _HINTS = {
     "rights tell what",
 }
 """What to do about each; what is not here stopped the GPU's work, and NVIDIA's driver told the kernel why."""
+COMPILER = "its version must suit the driver's CUDA: pip install nvidia-cuda-nvrtc"
+"""What to do where NVRTC, which compiles kernels and needs no GPU, is absent or fails."""
 _OTHERS_USE_IT = {"CUDA_ERROR_OUT_OF_MEMORY", "CUDA_ERROR_DEVICE_UNAVAILABLE"}
 """What keeps a process from a GPU that may be free for the next one."""
 
@@ -40,11 +42,11 @@ def failure(name: str, doing: str, *, opening: bool = False) -> DeviceError:
         Whether that was to open the GPU: then other processes cannot either, and it is a NoDeviceError.
     """
     kind = NoDeviceError if opening and name not in _OTHERS_USE_IT else DeviceError
-    return kind(f"{name}: {doing}: {_HINTS.get(name, _RESET)}")
+    return kind(f"{name}: {doing}: {COMPILER if name.startswith('NVRTC') else _HINTS.get(name, _RESET)}")
 
 
 def checked(answer: tuple[Any, ...], doing: str, *, opening: bool = False) -> Any:
-    """Return the result of a call to NVIDIA's bindings.
+    """Return the result of a call to NVIDIA's bindings, of the driver or of NVRTC.
 
     Raises
     ------

@@ -27,6 +27,10 @@ MOST_PIXELS = 2**28
 """Photographs that are decoded in one call have at most so many pixels, or are one: 0.8 GB of the GPU's memory."""
 SETS = 2
 """Decoded photographs of a lane's last calls: the next ones are decoded while these are being resized."""
+_WHAT_TO_DO = (
+    "lower batch_sizes or threads if memory is short; its version must suit the driver's CUDA "
+    "(nvidia-nvimgcodec-cu12, -cu13); dmesg | grep -i xid tells of a GPU that failed"
+)
 PROBE = base64.b64decode(
     "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDABALDA4MChAODQ4SERATGCgaGBYWGDEjJR0oOjM9PDkzODdASFxOQERXRTc4UG1RV19iZ2hnPk1xeX"
     "BkeFxlZ2P/wAALCAAIAAgBAREA/8QAFAABAAAAAAAAAAAAAAAAAAAAAP/EABQQAQAAAAAAAAAAAAAAAAAAAAD/2gAIAQEAAD8AP//Z"
@@ -73,7 +77,8 @@ class NvJpegDecoder:
             self._kernel = compiled(device.compute_capability)
             self._backend, backends = _backends(library, gpu)
             for _ in range(decoding.lanes):
-                decoder = library.Decoder(gpu, 1, backends)
+                with _told():
+                    decoder = library.Decoder(gpu, 1, backends)
                 self._own.append(_Lane(device, decoder, _params(library), self._kernel, decoding))
                 self._lanes.put(self._own[-1])
 
@@ -203,7 +208,7 @@ class _Lane:
             found: list[Any] = self._decoder.decode(
                 streams, images=reused, params=self._params, cuda_stream=self._stream.handle
             )
-        addresses = images.addresses(found, pixels, reused=reused is not None)
+            addresses = images.addresses(found, pixels, reused=reused is not None)
         there = np.array([image is not None for image in found])
         if reused is None and there.all():
             images.own = found
@@ -268,7 +273,7 @@ def _told() -> Iterator[None]:
     try:
         yield
     except (ImportError, RuntimeError, ValueError) as error:
-        message = f"nvImageCodec: {error}; its version must suit the driver's CUDA (nvidia-nvimgcodec-cu12, -cu13)"
+        message = f"nvImageCodec: {error}: {_WHAT_TO_DO}"
         raise DeviceError(message) from error
 
 

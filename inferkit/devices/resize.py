@@ -8,7 +8,7 @@ from cuda.bindings import driver as bindings
 from numpy.typing import NDArray
 
 from inferkit.batch import COLUMNS_REVERSED, ROWS_REVERSED, TRANSPOSED
-from inferkit.devices.cuda_errors import checked
+from inferkit.devices.cuda_errors import COMPILER, checked
 from inferkit.errors import DeviceError
 
 KERNEL = Path(__file__).with_name("resize.cu")
@@ -75,11 +75,11 @@ def compiled(compute_capability: str) -> ResizeKernel:
     """
     from cuda.bindings import nvrtc
 
-    doing = f"compiling {KERNEL.name} with NVRTC (pip install nvidia-cuda-nvrtc, in the version of the driver's CUDA)"
+    doing = f"compiling {KERNEL.name} with NVRTC"
     try:
         program = checked(nvrtc.nvrtcCreateProgram(KERNEL.read_bytes(), KERNEL.name.encode(), 0, [], []), doing)
     except RuntimeError as error:  # the library cannot be loaded
-        message = f"{error}: {doing}"
+        message = f"{error}: {doing}: {COMPILER}"
         raise DeviceError(message) from error
     # Without fused operations: OpenCV's weights are rounded after each.
     options = [f"--gpu-architecture=sm_{compute_capability.replace('.', '')}".encode(), b"--fmad=false"]

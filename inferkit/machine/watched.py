@@ -47,7 +47,11 @@ class Unwanted(Exception):
 
 
 def watched(
-    work: Callable[[Tell], T], show: Callable[..., object] = lambda *_: None, wanted: Callable[[], bool] = lambda: True
+    work: Callable[[Tell], T],
+    show: Callable[..., object] = lambda *_: None,
+    wanted: Callable[[], bool] = lambda: True,
+    *,
+    deaf: bool = False,
 ) -> T:
     """Do work in a copy of this process, and return what it returns or raise what it raises; both are pickled.
 
@@ -62,6 +66,9 @@ def watched(
         Is told how far the work is.
     wanted
         Tells whether the work is to go on; asked several times a second.
+    deaf
+        Do it also after a Ctrl-C, or when the terminal is closed: this process handles both, and its copy, which has
+        the same handlers, would do so again.
 
     Raises
     ------
@@ -76,7 +83,7 @@ def watched(
         stream.flush()  # or the copy would write it as well
     ours, theirs = Pipe()
     try:
-        pid = _fork()
+        pid = _fork(deaf=deaf)
     except OSError as error:
         message = f"no process can be started that looks at the storage: {explained(error)}"
         raise RankError(message) from error
@@ -92,16 +99,19 @@ def watched(
         copy.end()
 
 
-def _fork() -> int:
+def _fork(*, deaf: bool) -> int:
     with warnings.catch_warnings():
         # Python 3.12 warns of the locks of other threads: the work takes none of theirs.
         warnings.simplefilter("ignore", DeprecationWarning)
         # What is raised while others look after their locks at a fork is ignored: a Ctrl-C would be lost there.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGHUP])
+        pid = -1
         try:
-            return os.fork()
+            pid = os.fork()
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            if pid or not deaf:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return pid
 
 
 class _Copy:
@@ -207,13 +217,14 @@ class _Copy:
 def _signs(pid: int) -> watchdog.Signs:
     """Return the signs of life of a process and of all that it has started."""
     own = watchdog.signs(pid)
-    return own._replace(cpu_s=own.cpu_s + sum(map(process_s, _descendants(pid))))
+    return own._replace(cpu_s=own.cpu_s + sum(map(process_s, descendants(pid))))
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
+    """Return the processes that a process has started, and those that these have."""
     tasks = (ROOT / f"proc/{pid}/task").glob("*/children")  # proc_tid_children(5)
     children = [int(child) for task in tasks for child in (text(task) or "").split()]
-    return children + [own for child in children for own in _descendants(child)]
+    return children + [own for child in children for own in descendants(child)]
 
 
 def _copy(pipe: Connection, work: Callable[[Tell], object]) -> NoReturn:

@@ -47,7 +47,31 @@ class Faulty(mfusepy.Operations):  # type: ignore[misc]
         told = self.told()
         if told.get("open_errno") and path.endswith(".tensors"):
             raise mfusepy.FuseOSError(told["open_errno"])
-        return os.open(self.place(path), os.O_RDONLY)
+        return os.open(self.place(path), flags & ~os.O_NOFOLLOW)
+
+    def create(self, path: str, mode: int, fi: None = None) -> int:
+        return os.open(self.place(path), os.O_RDWR | os.O_CREAT | os.O_TRUNC, mode)
+
+    def write(self, path: str, data: bytes, offset: int, fh: int) -> int:
+        return os.pwrite(fh, data, offset)
+
+    def truncate(self, path: str, length: int, fh: int | None = None) -> None:
+        os.truncate(self.place(path), length)
+
+    def mkdir(self, path: str, mode: int) -> None:
+        self.place(path).mkdir(mode)
+
+    def rename(self, old: str, new: str) -> None:
+        self.place(old).rename(self.place(new))
+
+    def unlink(self, path: str) -> None:
+        self.place(path).unlink()
+
+    def rmdir(self, path: str) -> None:
+        self.place(path).rmdir()
+
+    def chmod(self, path: str, mode: int) -> None:
+        self.place(path).chmod(mode)
 
     def release(self, path: str, fh: int) -> None:
         os.close(fh)

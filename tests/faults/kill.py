@@ -1,14 +1,17 @@
-"""Kill whatever works, at random instants, and look at what is left: ``make kill``, some seconds a trial.
+"""Kill whatever works, at random instants, and look at what is left: ``make kill``, 650 trials an hour on two cores.
 
-A trial starts a command in an arena of its own (home, cache, temporary folder), sends signals to one of its processes,
-and waits for the end. Then no process may live; nothing may lie in memory or in the temporary folder but what the next
-run sweeps; files under final names are whole; what was measured is readable; and the same command works once more.
+Several workers try side by side, for a trial mostly waits; each has files and, as root, processes and shared memory of
+its own. A trial starts a command in an arena (home, cache, temporary folder), sends signals to one of its processes,
+and waits for the end. Then no process may live; nothing may lie in memory or in the temporary folder but what the
+next run sweeps; files under final names are whole; what was measured is readable; and the same command works again.
 """
 
 import argparse
 import os
 import random
+import re
 import secrets
+import select
 import shutil
 import signal
 import subprocess
@@ -16,6 +19,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,10 +39,14 @@ from tests.processes import alive
 MARK = "INFERKIT_KILL_TRIAL"
 """A variable that all processes of a trial inherit: by it they are found, whoever is their parent by then."""
 SIGNALS = ("INT", "TERM", "HUP", "KILL", "INT INT", "INT INT INT", "TERM TERM", "INT KILL")
-PRIVATE = "INFERKIT_KILL_PRIVATE"
+WORKER = "INFERKIT_KILL_WORKER"
+"""Tells a worker whether nobody else writes to its /dev/shm."""
+RANK = "inferkit.ranks."
+"""In the command line of a rank, and of the server that it was forked from."""
 EACH_AGAIN = 4
 """A run takes long: only one of so many is followed by an undisturbed one, for the next trial is one as well."""
 LONGEST_S, GONE_S = 120.0, 20.0
+WRONG = "\n  WRONG "
 SHM = Path("/dev/shm")
 TINY = {"engines": ["null"], "batch_sizes": [8], "warmup_s": 0.05, "duration_s": 0.2, "repeats": 2, "source": "memory"}
 Check = Callable[["Arena"], Iterator[str]]
@@ -112,6 +120,31 @@ class Arena:
         (self.folder / "tmp").mkdir()
 
 
+class Terminal:
+    """The terminal of a command. What that prints is read, or it would wait, by a thread which alone may close it.
+
+    A number that was closed is given to the next file: who reads on would take that one's bytes.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._closing = threading.Event()
+        self._reader = threading.Thread(target=self._drain, daemon=True)
+        self._reader.start()
+
+    def close(self) -> None:
+        self._closing.set()
+        self._reader.join()
+
+    def _drain(self) -> None:
+        with suppress(OSError):  # the command has ended
+            while not self._closing.is_set():
+                if select.select([self._descriptor], [], [], 0.02)[0]:
+                    os.read(self._descriptor, 65536)
+        self._closing.wait()
+        os.close(self._descriptor)
+
+
 def family(mark: str) -> list[int]:
     """Return the processes of a trial that live."""
     found = []
@@ -145,13 +178,13 @@ def wait(condition: Callable[[], object], seconds: float) -> bool:
     return True
 
 
-def strike(command: int, mark: str, victim: str, signals: str, instant_s: float, terminal: int) -> None:
+def strike(command: int, mark: str, victim: str, signals: str, instant_s: float, terminal: Terminal) -> None:
     """Wait for a victim, then for an instant, and send it signals; what is over before is not hit."""
     if victim not in ("command", "terminal"):
         wait(lambda: victims(mark, victim) or not alive(command), LONGEST_S)
-    sleep(instant_s)
+    wait(lambda: not alive(command), instant_s)
     if victim == "terminal":
-        os.close(terminal)
+        terminal.close()
         return
     for name in signals.split():
         number = signal.Signals[f"SIG{name}"]
@@ -162,32 +195,21 @@ def strike(command: int, mark: str, victim: str, signals: str, instant_s: float,
         elif hit := victims(mark, victim):
             with suppress(ProcessLookupError):
                 os.kill(random.choice(hit), number)
-        sleep(random.uniform(0.05, 0.8))
+        wait(lambda: not alive(command), random.uniform(0.05, 0.8))
 
 
-def start(arena: Arena, kind: Kind, mark: str) -> tuple[int, int]:
+def start(arena: Arena, kind: Kind, mark: str) -> tuple[int, Terminal]:
     """Start a command as a terminal does; return its process and the terminal."""
     pid, terminal = os.forkpty()
     if pid == 0:
         os.execve(sys.executable, arena.command(kind.words), arena.environment(mark))
-    return pid, terminal
-
-
-def drained(terminal: int) -> None:
-    """Read what the command prints, or it would wait; its end, and the terminal's, end this."""
-    try:
-        while os.read(terminal, 65536):
-            pass
-    except OSError:
-        return
+    return pid, Terminal(terminal)
 
 
 def trial(arena: Arena, kind: Kind, victim: str, signals: str, instant_s: float) -> Iterator[str]:
     """Kill and look; yield what is wrong."""
     mark = secrets.token_hex(8)
     command, terminal = start(arena, kind, mark)
-    reader = threading.Thread(target=drained, args=(terminal,), daemon=True)
-    reader.start()
     strike(command, mark, victim, signals, instant_s, terminal)
     if not wait(lambda: not alive(command), LONGEST_S):
         yield f"the command lives on after {LONGEST_S:.0f} s: {told(family(mark))}"
@@ -198,8 +220,7 @@ def trial(arena: Arena, kind: Kind, victim: str, signals: str, instant_s: float)
         yield f"processes live on {GONE_S:.0f} s after the command: {told(family(mark))}"
         for pid in family(mark):
             os.kill(pid, signal.SIGKILL)
-    if victim != "terminal":
-        os.close(terminal)
+    terminal.close()
     yield from left(arena)
     yield from kind.check(arena)
     if not kind.words.startswith("run") or random.randrange(EACH_AGAIN) == 0:
@@ -235,26 +256,15 @@ def left(arena: Arena) -> Iterator[str]:
 
 def private() -> bool:
     """Tell whether this process has a /dev/shm of its own, in which nobody else writes."""
-    return os.environ.get(PRIVATE) == "1"
+    return os.environ.get(WORKER) == "private"
 
 
-def become_private() -> None:
-    """Begin anew with a /dev/shm of our own, where that can be had: as root."""
-    if os.geteuid() == 0 and shutil.which("unshare") and not private():
-        script = 'mount -t tmpfs tmpfs /dev/shm && exec "$@"'
-        words = [
-            "unshare",
-            "--mount",
-            "sh",
-            "-c",
-            script,
-            "sh",
-            sys.executable,
-            "-m",
-            "tests.faults.kill",
-            *sys.argv[1:],
-        ]
-        os.execvpe(words[0], words, {**os.environ, PRIVATE: "1"})
+def apart() -> list[str]:
+    """Return the words before a command that give it processes and a /dev/shm of its own; none where root is needed."""
+    script = 'mount -t tmpfs tmpfs /dev/shm && "$@"; exit $?'  # the shell stays, and reaps whom everybody has left
+    words = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script, "sh"]
+    can = shutil.which("unshare") and subprocess.run([*words, "true"], capture_output=True, check=False).returncode == 0
+    return words if can else []
 
 
 def check_run(arena: Arena) -> Iterator[str]:
@@ -297,13 +307,13 @@ def check_staged(arena: Arena) -> Iterator[str]:
 KINDS = {
     "one": Kind(
         "run {0}/one.yaml --only 03a --out {0}/out",
-        ("command", "command", "terminal", "ipykernel_launcher", "ranks.rank", "fio\0--readonly"),
+        ("command", "command", "terminal", "ipykernel_launcher", RANK, "fio\0--readonly"),
         check_run,
         (0, 3),
     ),
     "two": Kind(
         "run {0}/two.yaml --only 03c --out {0}/out",
-        ("command", "terminal", "ipykernel_launcher", "ranks.rank"),
+        ("command", "terminal", "ipykernel_launcher", RANK),
         check_run,
         (0, 3),
     ),
@@ -332,18 +342,15 @@ def undisturbed(arena: Arena, kind: Kind) -> float:
     return monotonic() - start_s
 
 
-def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--trials", type=int, default=150)
-    asked.add_argument("--seed", type=int, default=0)
-    asked.add_argument("--only", default=",".join(KINDS), help="Kinds of commands.")
-    options = asked.parse_args()
-    become_private()
+def work(options: argparse.Namespace) -> None:
+    """Try as often as is asked, one after the other, and print what was wrong."""
     random.seed(options.seed)
     arena = Arena(Path(mkdtemp(prefix="inferkit-kill-")))
-    counts: Counter[str] = Counter()
     whole_s: dict[str, float] = {}
+    end_s = monotonic() + 60 * options.minutes
     for number in range(options.trials):
+        if monotonic() > end_s:
+            break
         name = random.choice(options.only.split(","))
         victim, signals = random.choice(KINDS[name].victims), random.choice(SIGNALS)
         if name not in whole_s:
@@ -351,11 +358,48 @@ def main() -> None:
         instant_s = random.uniform(0, whole_s[name] if victim in ("command", "terminal") else 1.0)
         wrong = list(trial(arena, KINDS[name], victim, signals, instant_s))
         arena.clear()
-        counts[name] += 1
-        counts["wrong"] += bool(wrong)
-        words = f"{number}: {name}, {victim!r} {signals if victim != 'terminal' else 'closed'} after {instant_s:.2f} s"
-        print(words, *wrong, sep="\n  WRONG ", flush=True)
+        how = signals if victim != "terminal" else "closed"
+        words = f"{options.seed}-{number}: {name}, {victim!r} {how} after {instant_s:.2f} s"
+        print(words, *wrong, sep=WRONG, flush=True)
     shutil.rmtree(arena.folder)
+
+
+def side_by_side(options: argparse.Namespace) -> Counter[str]:
+    """Let workers try; pass on what they print, and count it."""
+    counts = Counter(wrong=0)
+    place = apart()
+    environment = {**os.environ, WORKER: "private" if place else "shared"}
+
+    def follow(worker: int) -> None:
+        trials = len(range(worker, options.trials, options.workers))
+        numbers = {"seed": options.seed + worker, "trials": trials, "minutes": options.minutes, "only": options.only}
+        told = [f"--{name}={value}" for name, value in numbers.items()]
+        command = [*place, sys.executable, "-m", "tests.faults.kill", *told]
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                print(line, end="", flush=True)
+                counts["wrong"] += line.startswith(WRONG[1:])
+                counts.update(re.findall(r"^\d+-\d+: (\w+),", line))
+        counts["wrong"] += process.returncode != 0
+
+    with ThreadPoolExecutor(options.workers) as pool:
+        list(pool.map(follow, range(options.workers)))
+    return counts
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("--trials", type=int, default=150)
+    asked.add_argument("--minutes", type=float, default=float("inf"), help="After which no trial begins.")
+    asked.add_argument("--workers", type=int, default=2 * (os.cpu_count() or 1), help="Trials at a time.")
+    asked.add_argument("--seed", type=int, default=0, help="Of the first worker.")
+    asked.add_argument("--only", default=",".join(KINDS), help="Kinds of commands.")
+    options = asked.parse_args()
+    if WORKER in os.environ:
+        work(options)
+        return
+    counts = side_by_side(options)
     print("\n".join(f"result kills_{name} {count} trials" for name, count in sorted(counts.items())))
     sys.exit(1 if counts["wrong"] else 0)
 

@@ -5,6 +5,7 @@ it takes a read and never answers it, which not even SIGKILL ends.
 """
 
 import errno
+import json
 import os
 import queue
 import re
@@ -17,8 +18,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from inferkit.cli.configure import Configuration
+from inferkit.cli import execute as executing
+from inferkit.cli.configure import Configuration, configure
 from inferkit.cli.main import main
+from inferkit.cli.whole import WholeNotebooks
 from inferkit.cockpit.preview import Planner
 from inferkit.dataset.record import make_dataset
 from inferkit.dataset.synthetic import make_synthetic
@@ -30,6 +33,7 @@ from inferkit.measure.measure import measure
 from inferkit.measure.watch import Status
 from inferkit.plan.build import plan, prepare
 from inferkit.ranks import launch
+from inferkit.records.notebooks import read_notebook
 from inferkit.records.params import MakeDataset
 from inferkit.records.project import project_root
 from inferkit.records.run import Run
@@ -155,6 +159,91 @@ def test_the_cockpit_s_form_tells_it_and_can_be_corrected(stopped: Storage) -> N
         assert re.search(given_up(stopped), str(shown.get(timeout=60)))
     planner.ask(values, ["03a"], "runs")
     assert isinstance(shown.get(timeout=60), Configuration)
+
+
+# ---- what a run writes ----
+
+
+def notebook(*sources: str) -> str:
+    cells = [{"cell_type": "markdown", "metadata": {}, "source": source} for source in sources]
+    return json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+
+
+def configured(place: Path, out: Path, data: Path) -> Configuration:
+    file = place / "tiny.yaml"
+    values = {"data": str(data), "engines": ["null"], "batch_sizes": [8], "threads": [1], "readers": ["buffered"]}
+    file.write_text(json.dumps({**values, "evict": False, "warmup_s": 0.05, "duration_s": 0.5, "repeats": 1}))
+    return configure(str(file), only=["03a"], out=out)
+
+
+def test_a_notebook_is_written_as_soon_as_its_storage_answers_again(storage: Storage) -> None:
+    path = storage.mount / "a.ipynb"
+    writer = WholeNotebooks()
+    writer.write(notebook("first"), str(path))
+    assert writer.failure == ""
+    storage.daemon.send_signal(signal.SIGSTOP)
+    for source in ("second", "third"):
+        writer.write(notebook(source), str(path))
+        assert re.search(rf"^{path} cannot be written: {given_up(storage)}", writer.failure), writer.failure
+    storage.daemon.send_signal(signal.SIGCONT)
+    writer.finish()
+    assert writer.failure == ""
+    assert "third" in path.read_text()
+
+
+def test_records_are_those_that_were_heard_where_the_notebook_cannot_be_read_again(
+    stopped: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path))
+    heard = [run.to_dict() for run in read_notebook(EXECUTED)]
+    faults: list[str] = []
+    runs = executing._read_back(stopped.mount / "a.ipynb", heard, faults)
+    assert [run.to_dict() for run in runs] == heard
+    (fault,) = faults
+    assert re.search(given_up(stopped), fault)
+
+
+def test_a_home_that_hangs_as_a_notebook_is_signed_takes_no_record(
+    stopped: Storage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(stopped.mount / "jupyter"))
+    faults: list[str] = []
+    assert executing._read_back(EXECUTED, [], faults)
+    assert faults == []
+    assert re.search(rf"are not signed \({given_up(stopped)}", caplog.text), caplog.text
+
+
+def test_with_a_home_that_hangs_no_notebook_is_begun(
+    stopped: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = configured(tmp_path, tmp_path / "runs", stopped.folder)
+    monkeypatch.setenv("HOME", str(stopped.mount))
+    (executed,) = executing.execute(asked, asked.out)
+    assert executed.stopped
+    assert re.search(f"did not run, for its kernel needs the home: {given_up(stopped)}", executed.error)
+
+
+def test_a_folder_for_notebooks_on_it_is_refused(stopped: Storage, tmp_path: Path) -> None:
+    asked = configured(tmp_path, tmp_path / "runs", stopped.folder)
+    with pytest.raises(ReadError, match=given_up(stopped)):
+        list(executing.execute(asked, stopped.mount / "runs"))
+
+
+@pytest.mark.slow
+def test_notebooks_whose_storage_hangs_while_it_is_measured_lose_no_answer(storage: Storage, tmp_path: Path) -> None:
+    make_synthetic(MakeDataset(data=str(tmp_path / "data"), limit=64, shape=list(SHAPE)))
+    asked = configured(tmp_path, storage.mount / "runs", tmp_path / "data")
+
+    class Stopping:
+        def show(self, fraction: float, text: str) -> None:
+            storage.daemon.send_signal(signal.SIGSTOP)
+
+        def close(self) -> None:
+            pass
+
+    (executed,) = executing.execute(asked, asked.out, Stopping())  # type: ignore[arg-type]
+    assert [run.measured is not None for run in executed.runs] == [True]
+    assert re.search(given_up(storage), executed.error)
 
 
 def test_a_notebook_s_plan_becomes_a_record(stopped: Storage) -> None:

@@ -112,6 +112,25 @@ def test_another_program_that_computes_is_waited_for() -> None:
     assert watched(lambda _: subprocess.run([sys.executable, "-c", busy], check=True).returncode) == 0
 
 
+def test_a_deaf_copy_hears_no_signal_of_the_terminal() -> None:
+    heard: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.signal(number, lambda number, _: heard.append(number)) for number in numbers}
+
+    def work(_: object) -> list[int]:
+        for number in numbers:
+            os.kill(os.getpid(), number)
+        return heard
+
+    try:
+        assert watched(work, deaf=True) == []
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert heard == [signal.SIGHUP]  # here they are heard as ever
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def test_ctrl_c_is_heard_while_it_waits(silent: Path) -> None:
     code = f"""
 import signal

@@ -1,5 +1,5 @@
-/* A GPU that is not there: NVIDIA's driver (libcuda.so.1) and NVML (libnvidia-ml.so.1), as far as inferkit, PyCUDA and
- * cuda-bindings ask them. Memory of the GPU is the host's, work is done at once, and any call can be made to fail.
+/* A GPU that is not there: NVIDIA's driver (libcuda.so.1), NVML (libnvidia-ml.so.1) and the compiler of kernels
+ * (libnvrtc.so), as far as inferkit, PyCUDA and cuda-bindings ask them. Memory of the GPU is the host's, work is done at once, and any call can be made to fail.
  *
  *   STAND_IN_FAULT   name:nth:code[:stays|:all]   the nth call of a function returns a CUresult; with `stays` so does
  *                    every call from then on, as on a GPU that is lost, but those that change a thread's context, and
@@ -116,7 +116,8 @@ static CUresult entered(struct call *call) {
     call->count++;
     int hit = fault.nth && !strcmp(call->name, fault.name) && call->count == fault.nth;
     int in_thread = !strcmp(call->name, "cuCtxPushCurrent") || !strcmp(call->name, "cuCtxPopCurrent");
-    int fails = hit || (fault.fired && fault.stays > in_thread);
+    int needs_gpu = strncmp(call->name, "nvrtc", 5);
+    int fails = hit || (needs_gpu && fault.fired && fault.stays > in_thread);
     fault.fired |= hit;
     pthread_mutex_unlock(&lock);
     if (!fails) return OK;
@@ -134,7 +135,7 @@ static CUresult entered(struct call *call) {
 /* ---- what is alive ---- */
 
 struct piece { void *address; size_t nbytes; struct piece *next; };
-enum { CONTEXTS, STREAMS, EVENTS, MEMORY, GRAPHS, PAGES, KINDS };
+enum { CONTEXTS, STREAMS, EVENTS, MEMORY, GRAPHS, MODULES, PAGES, KINDS };
 static struct piece *alive[KINDS];
 static int ended[KINDS];
 static size_t used;
@@ -167,7 +168,7 @@ static int forget(int kind, const void *address) {
     return found != NULL;
 }
 
-/* How many contexts (holds of them), streams, events, pieces of memory, graphs or registrations there are. */
+/* How many contexts (holds of them), streams, events, pieces of memory, graphs, modules or registrations there are. */
 int stand_in_alive(int kind) {
     int count = 0;
     for (struct piece *each = alive[kind]; each; each = each->next) count++;
@@ -481,6 +482,55 @@ CUresult cuGraphDestroy(void *graph) { ENTER("cuGraphDestroy"); return end_graph
 
 CUresult cuGraphExecDestroy(void *graph) { ENTER("cuGraphExecDestroy"); return end_graph(graph); }
 
+/* ---- kernels: compiled to nothing; what is launched is the one of kernels.cc ---- */
+
+void stand_in_resize(unsigned blocks, unsigned images, unsigned threads, void **arguments);
+
+CUresult nvrtcCreateProgram(void **program, const char *source, const char *name, int headers, void *a, void *b) {
+    ENTER("nvrtcCreateProgram");
+    *program = malloc(1);
+    return OK;
+}
+
+CUresult nvrtcCompileProgram(void *program, int count, void *options) { ENTER("nvrtcCompileProgram"); return OK; }
+
+CUresult nvrtcGetCUBINSize(void *program, size_t *nbytes) { ENTER("nvrtcGetCUBINSize"); *nbytes = 8; return OK; }
+
+CUresult nvrtcGetCUBIN(void *program, char *cubin) { ENTER("nvrtcGetCUBIN"); memset(cubin, 7, 8); return OK; }
+
+CUresult nvrtcDestroyProgram(void **program) { ENTER("nvrtcDestroyProgram"); free(*program); return OK; }
+
+CUresult cuModuleLoadData(void **module, const void *image) {
+    ENTER("cuModuleLoadData");
+    IN_CONTEXT;
+    keep(MODULES, *module = malloc(1), 0);
+    return OK;
+}
+
+CUresult cuModuleGetFunction(void **function, void *module, const char *name) {
+    ENTER("cuModuleGetFunction");
+    OF(MODULES, module);
+    *function = module;
+    return OK;
+}
+
+CUresult cuModuleUnload(void *module) {
+    ENTER("cuModuleUnload");
+    OF(MODULES, module);
+    forget(MODULES, module);
+    free(module);
+    return OK;
+}
+
+CUresult cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned block_x, unsigned block_y,
+                        unsigned block_z, unsigned shared, void *stream, void **arguments, void **extra) {
+    ENTER("cuLaunchKernel");
+    OF(MODULES, function);
+    OF(STREAMS, stream);
+    stand_in_resize(x, y, block_x, arguments);
+    return OK;
+}
+
 /* ---- words, and where functions lie ---- */
 
 static CUresult told(CUresult code, const char **answer, int words) {
@@ -517,7 +567,7 @@ LACKS(cuCtxSetSharedMemConfig) LACKS(cuCtxSynchronize) LACKS(cuDeviceCanAccessPe
 LACKS(cuDeviceGetPCIBusId) LACKS(cuDeviceTotalMem_v2) LACKS(cuFuncGetAttribute) LACKS(cuFuncSetAttribute)
 LACKS(cuFuncSetBlockShape) LACKS(cuFuncSetCacheConfig) LACKS(cuFuncSetSharedSize) LACKS(cuIpcCloseMemHandle)
 LACKS(cuIpcGetEventHandle) LACKS(cuIpcGetMemHandle) LACKS(cuIpcOpenEventHandle) LACKS(cuIpcOpenMemHandle_v2)
-LACKS(cuLaunch) LACKS(cuLaunchGrid) LACKS(cuLaunchGridAsync) LACKS(cuLaunchKernel) LACKS(cuLinkAddData_v2)
+LACKS(cuLaunch) LACKS(cuLaunchGrid) LACKS(cuLaunchGridAsync) LACKS(cuLinkAddData_v2)
 LACKS(cuLinkAddFile_v2) LACKS(cuLinkComplete) LACKS(cuLinkCreate_v2) LACKS(cuLinkDestroy) LACKS(cuMemAllocManaged)
 LACKS(cuMemAllocPitch_v2) LACKS(cuMemFreeHost) LACKS(cuMemGetAddressRange_v2) LACKS(cuMemHostAlloc)
 LACKS(cuMemHostGetDevicePointer_v2) LACKS(cuMemHostGetFlags) LACKS(cuMemcpy2DAsync_v2) LACKS(cuMemcpy2DUnaligned_v2)
@@ -526,9 +576,9 @@ LACKS(cuMemcpyAtoA_v2) LACKS(cuMemcpyAtoD_v2) LACKS(cuMemcpyAtoH_v2) LACKS(cuMem
 LACKS(cuMemcpyDtoD_v2) LACKS(cuMemcpyDtoH_v2) LACKS(cuMemcpyHtoA_v2) LACKS(cuMemcpyHtoD_v2) LACKS(cuMemcpyPeer)
 LACKS(cuMemcpyPeerAsync) LACKS(cuMemsetD16Async) LACKS(cuMemsetD16_v2) LACKS(cuMemsetD2D16Async) LACKS(cuMemsetD2D16_v2)
 LACKS(cuMemsetD2D32Async) LACKS(cuMemsetD2D32_v2) LACKS(cuMemsetD2D8Async) LACKS(cuMemsetD2D8_v2) LACKS(cuMemsetD32Async)
-LACKS(cuMemsetD32_v2) LACKS(cuMemsetD8_v2) LACKS(cuModuleGetFunction) LACKS(cuModuleGetGlobal_v2)
-LACKS(cuModuleGetSurfRef) LACKS(cuModuleGetTexRef) LACKS(cuModuleLoad) LACKS(cuModuleLoadData) LACKS(cuModuleLoadDataEx)
-LACKS(cuModuleUnload) LACKS(cuParamSetSize) LACKS(cuParamSetTexRef) LACKS(cuParamSetf) LACKS(cuParamSeti)
+LACKS(cuMemsetD32_v2) LACKS(cuMemsetD8_v2) LACKS(cuModuleGetGlobal_v2)
+LACKS(cuModuleGetSurfRef) LACKS(cuModuleGetTexRef) LACKS(cuModuleLoad) LACKS(cuModuleLoadDataEx)
+LACKS(cuParamSetSize) LACKS(cuParamSetTexRef) LACKS(cuParamSetf) LACKS(cuParamSeti)
 LACKS(cuParamSetv) LACKS(cuProfilerInitialize) LACKS(cuProfilerStart) LACKS(cuProfilerStop) LACKS(cuStreamAttachMemAsync)
 LACKS(cuStreamQuery) LACKS(cuSurfRefGetArray) LACKS(cuSurfRefSetArray) LACKS(cuTexRefCreate) LACKS(cuTexRefDestroy)
 LACKS(cuTexRefGetAddressMode) LACKS(cuTexRefGetAddress_v2) LACKS(cuTexRefGetArray) LACKS(cuTexRefGetFilterMode)
