@@ -47,7 +47,7 @@ class DecodeParams:
 def _call(name: str, *arguments: Any) -> Any:
     error, *values = getattr(cu, name)(*arguments)
     if error:
-        message = f"{name} failed: {error.name}"
+        message = f"{name} failed with {error.name}"
         raise RuntimeError(message)
     return values[0] if values else None
 
