@@ -63,7 +63,7 @@ def test_what_cannot_be_planned_is_told_of_beside_the_field_that_it_names(
     refusal = plan_or_refusal({**TINY, **values}, ["03b"], str(tmp_path))
     assert isinstance(refusal, str)
     assert not refusal.startswith("form")
-    assert blamed(refusal, {**TINY, **values}, questions()) == [name]
+    assert blamed(refusal, {**TINY, **values}, questions()) == [name], refusal
 
 
 def test_all_fields_of_which_a_refusal_tells_are_named(tmp_path: Path) -> None:
