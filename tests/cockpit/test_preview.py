@@ -16,6 +16,7 @@ from inferkit.cockpit.questions import questions
 from tests.cli.conftest import write_config, write_data
 from tests.processes import wait_for
 
+pytestmark = pytest.mark.xdist_group("default data set")  # which two cannot make at a time
 TINY = {"storage": "tiny", "engines": ["null"], "batch_sizes": [8]}
 
 
@@ -60,6 +61,8 @@ def test_what_does_not_run_is_said_with_the_reason(tmp_path: Path) -> None:
 def test_what_cannot_be_planned_is_told_of_beside_the_field_that_it_names(
     values: dict[str, object], name: str, tmp_path: Path
 ) -> None:
+    if not values.keys() & {"data", "images"}:
+        values = {"data": write_data(tmp_path), **values}  # of its own: others make the default set at the same time
     refusal = plan_or_refusal({**TINY, **values}, ["03b"], str(tmp_path))
     assert isinstance(refusal, str)
     assert not refusal.startswith("form")
