@@ -43,7 +43,7 @@ def internet(command: list[str], log: Path, **how: Any) -> list[str]:
     """Run a command, and return what it and all that it started sent to a network, or tried to reach there."""
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed: it shows what a process sends")
-    traced = ["strace", "-f", "-qq", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o", str(log)]
+    traced = ["strace", "-f", "-qq", "--seccomp-bpf", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o", str(log)]
     done = subprocess.run([*traced, *command], check=False, capture_output=True, text=True, **how)
     if "Operation not permitted" in done.stderr:
         pytest.skip("this machine does not let strace follow a process")
@@ -56,6 +56,7 @@ def test_inference_asks_no_network(home: dict[str, str], tmp_path: Path) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_demo_asks_no_network_and_leaves_in_the_home_what_is_documented(
     home: dict[str, str], tmp_path: Path
 ) -> None:
