@@ -9,6 +9,7 @@ import argparse
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import hypot
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +19,9 @@ from inferkit.linux.mounts import filesystem
 from inferkit.linux.page_cache import evict_all
 from inferkit.measure.measure import measure
 from inferkit.plan.build import plan
+from inferkit.ranks.forked import end_idle
 from inferkit.records.params import MakeDataset, SingleProcess
-from inferkit.records.run import Run
+from inferkit.records.run import UNSTEADY, Run
 
 BLKIO = Path("/sys/fs/cgroup/blkio")
 AIM = 0.03
@@ -81,6 +83,7 @@ def limited_disk(folder: Path, bytes_per_s: int) -> Iterator[bool]:
         yield True
     finally:
         (BLKIO / "cgroup.procs").write_text(str(os.getpid()))
+        end_idle()  # what forks ranks is in the group as well
         group.rmdir()
 
 
@@ -101,7 +104,14 @@ def pipeline_of(configuration: Configuration, arguments: argparse.Namespace, fol
     return next((run for run in reversed(runs) if run.measure == "pipeline"), None)
 
 
-def told(name: str, run: Run | None) -> float | None:
+class Off(NamedTuple):
+    """How far a configuration lies off its prediction, and whether its errors or a stated reason explain that."""
+
+    share: float
+    explained: bool
+
+
+def told(name: str, run: Run | None) -> Off | None:
     """Print a configuration's line, and return how far it lies off its prediction."""
     if run is None or run.measured is None or run.predicted is None or run.reached is None:
         print(
@@ -110,9 +120,15 @@ def told(name: str, run: Run | None) -> float | None:
         )
         return None
     ours, ceiling = run.measured.images_per_s or 0.0, run.predicted.images_per_s or 0.0
-    why = "; ".join(run.reasons + run.warnings)
-    print(f"{name:26} {ours:12,.0f} {ceiling:12,.0f} {run.reached:7.3f}  {run.bottleneck or '–':8} {why}", flush=True)
-    return abs(run.reached - 1)
+    error = hypot(run.measured.half_width or 0.0, run.predicted.half_width or 0.0)
+    said = run.reasons + run.warnings
+    explained = abs(run.reached - 1) <= error or any("of the prediction" in each or UNSTEADY in each for each in said)
+    print(
+        f"{name:26} {ours:12,.0f} {ceiling:12,.0f} {run.reached:7.3f} ± {error:.3f}  {run.bottleneck or '–':8} "
+        f"{'; '.join(said)}",
+        flush=True,
+    )
+    return Off(abs(run.reached - 1), explained)
 
 
 def main() -> None:
@@ -134,7 +150,7 @@ def main() -> None:
     for name in ("memory", "limited"):
         make_synthetic(MakeDataset(data=folders[name], limit=2000, shape=[3, 224, 224]))
     make_photographs(Path(folders["photographs"]), count=400)
-    print(f"{'configuration':26} {'images/s':>12} {'predicted':>12} {'reached':>7}  {'limit':8} reasons and warnings")
+    print(f"{'configuration':26} {'images/s':>12} {'predicted':>12} {'reached':>15}  {'limit':8} reasons and warnings")
     off = []
     for configuration in configurations(arguments.device):
         if not configuration.name.startswith(tuple(arguments.only.split(","))):
@@ -149,10 +165,12 @@ def main() -> None:
             else:
                 print(f"{configuration.name:26} left out: no blkio cgroup of version 1 that may be written, or no disk")
     known = [each for each in off if each is not None]
-    within = sum(each <= AIM for each in known)
+    within = sum(each.share <= AIM for each in known)
+    explained = sum(each.share <= AIM or each.explained for each in known)
     print(f"result prediction_configurations {len(known)} configurations")
     print(f"result prediction_within_3_percent {within / max(1, len(known)):.3f} ratio")
-    print(f"result prediction_worst {max(known, default=0.0):.3f} ratio")
+    print(f"result prediction_within_or_explained {explained / max(1, len(known)):.3f} ratio")
+    print(f"result prediction_worst {max((each.share for each in known), default=0.0):.3f} ratio")
 
 
 if __name__ == "__main__":

@@ -99,13 +99,18 @@ def _cpu_ceiling(runs: Mapping[str, Run], cores: float) -> Figure | None:
 
     The errors of the stages, each weighed by the CPU time that it takes, add up as those of independent figures do.
     """
-    apart = [run for stage, run in runs.items() if FEED not in runs or stage not in FED]
+    apart = _apart(runs)
     seconds = [cpu_s_per_image(run) for run in apart]
     total = sum(each or 0.0 for each in seconds)
     if None in seconds or not total:
         return None
     errors = [(each or 0.0) * _error(run) for each, run in zip(seconds, apart, strict=True)]
     return Figure(images_per_s=cores / total, half_width=hypot(*errors) / total)
+
+
+def _apart(runs: Mapping[str, Run]) -> list[Run]:
+    """Return what measured all stages, each once: the feed, where there is one, in place of what it does."""
+    return [run for stage, run in runs.items() if FEED not in runs or stage not in FED]
 
 
 def _error(run: Run) -> float:
@@ -239,6 +244,8 @@ def _surely_below(run: Run) -> bool:
 def _why_below(run: Run, alone: Mapping[str, Run]) -> str:
     """Say what the bottleneck did otherwise than alone: worked more slowly, or waited; empty where nobody knows."""
     stage = run.bottleneck or ""
+    if stage == CPU:
+        return _more_cpu(run, alone)
     own = alone.get(rests_on(stage, run.ceilings, alone))
     here, there = run.stages.get(stage), own.stages.get(stage) if own else None
     if not here or not there or not here.images_per_s or not there.images_per_s or here.busy is None:
@@ -248,3 +255,15 @@ def _why_below(run: Run, alone: Mapping[str, Run]) -> str:
     if there.busy is not None:
         worked += f" (alone {percent(there.busy)})"
     return f"{worked}, and {percent(abs(slower))} {'slower' if slower > 0 else 'faster'} at it than alone"
+
+
+def _more_cpu(run: Run, alone: Mapping[str, Run]) -> str:
+    """Say how much more CPU time an image took than all stages alone; empty where nobody knows."""
+    here, apart = cpu_s_per_image(run), [cpu_s_per_image(each) or 0.0 for each in _apart(alone)]
+    if here is None or not all(apart):
+        return ""
+    more = here / sum(apart) - 1
+    return (
+        f"{run.cores:.2f} cores were at work, and an image took {duration(here)} of their time, {percent(abs(more))} "
+        f"{'more' if more > 0 else 'less'} than its stages alone"
+    )

@@ -165,6 +165,17 @@ def test_what_the_bottleneck_did_otherwise_than_alone_is_said() -> None:
     assert "at work for 78.0 % of the time (alone 99.0 %), and 2.0 % faster at it" in waited
 
 
+def test_what_an_image_took_of_the_cpus_otherwise_than_alone_is_said() -> None:
+    apart = {"read": alone(1000, cores=2), "copy": alone(1000, cores=1)}
+    values = {"predicted": figure(100), "bottleneck": "cpu", "measure": "pipeline", "ceilings": {"cpu": figure(100)}}
+    (found,) = held_against(alone(80, cores=1.6, **values), apart)
+    assert found.text == (
+        "80.0 % of the prediction: 1.60 cores were at work, and an image took 20 ms of their time, 566.7 % more than "
+        "its stages alone"
+    )
+    assert list(held_against(alone(80, cores=1.6, **values), {"read": alone(1000, repeats=[])})) == []
+
+
 def test_nothing_is_said_of_what_errors_explain_or_nobody_knows() -> None:
     there = Stage(images_per_s=101, busy=0.99)
     assert below(98, there, there) == []
