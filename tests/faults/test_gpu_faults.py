@@ -29,9 +29,9 @@ REFUSED = {
     "cuMemHostUnregister": {"pages"},
     "cuDevicePrimaryCtxRelease": {"contexts"},
     "cuCtxPushCurrent": {"contexts"},
-    "cuCtxPopCurrent": {"contexts"},
+    "cuCtxPopCurrent": {"contexts", "pages"},
 }
-"""What is left where giving it back is refused, or entering the context for that."""
+"""What is left where giving it back is refused, or entering the context for that, or leaving it once pages are ours."""
 CAPTURING = "capturing a CUDA graph; cuda_graph: false does without: "
 OUT_OF_MEMORY, DEVICE_UNAVAILABLE = 2, 46
 AFTER_ALL = CLEANING | {"cuStreamSynchronize", "cuGraphDestroy"}
