@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -78,6 +78,7 @@ def run_alone(function: Callable[..., object], *arguments: Any) -> int:
 @contextmanager
 def processes(count: int) -> Iterator[Executor]:
     """Start worker processes that never outlive the block or this process, however these end."""
+    _begin_to_track()
     leash, ours = _SPAWN.Pipe(duplex=False)
     pool = ProcessPoolExecutor(count, mp_context=_SPAWN, initializer=_begin_work, initargs=(leash,))
     try:
@@ -87,6 +88,15 @@ def processes(count: int) -> Iterator[Executor]:
         ours.close()
         pool.shutdown(cancel_futures=True)
         leash.close()
+
+
+def _begin_to_track() -> None:
+    """Start what removes the pool's semaphores after us; a terminal that is closed must not end it first."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])  # which it inherits
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin_work(leash: Connection) -> None:

@@ -1,10 +1,9 @@
 """Devices: memory, copies, streams and events."""
 
-from importlib.util import find_spec
-
 from inferkit.devices.base import Device
 from inferkit.devices.cpu import CpuDevice
 from inferkit.errors import ParameterError
+from inferkit.machine.decoding import nvjpeg
 
 MEMORIES: dict[str, tuple[str, ...]] = {"cpu": CpuDevice.memories, "cuda": ("pinned", "pageable", "mapped")}
 """Kinds of host memory that each device copies from; known without opening the device."""
@@ -22,8 +21,8 @@ def why_no_decoder(kind: str, *, assumed: bool) -> str:
     """
     if kind != "cuda":
         return f"device is {kind}, which decodes none: set device: cuda"
-    there = assumed or (find_spec("nvidia") and find_spec("nvidia.nvimgcodec"))
-    return "" if there else "nvImageCodec is not installed: pip install 'inferkit[nvjpeg]'"
+    there = assumed or nvjpeg().status == "present"
+    return "" if there else "nvJPEG is not installed: pip install 'inferkit[nvjpeg]'"
 
 
 def open_device(kind: str, gpu: int = 0) -> Device:

@@ -101,8 +101,8 @@ class Decoding(NamedTuple):
         Height and width of the images that they become: 3 planes of uint8, red first.
     crop
         Use the largest square at the centre; else the whole photograph is resized, whatever its proportions.
-    lanes
-        Batches that are decoded side by side.
+    lanes, files
+        Batches that are decoded side by side, and how many files there are.
     software
         Decodes one encoded image on the CPU, of those that the device refuses: its pixels, shape (3, size, size).
     """
@@ -110,6 +110,7 @@ class Decoding(NamedTuple):
     size: int
     crop: bool
     lanes: int
+    files: int
     software: Callable[[Segment], Bytes]
 
 

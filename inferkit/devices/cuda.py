@@ -91,7 +91,6 @@ class CudaDevice(Device):
             self.name = str(found.name())
             self.compute_capability = ".".join(map(str, found.compute_capability()))
             self.driver = f"{driver_version() or 'unknown'} (CUDA {drv.get_driver_version()})"
-        self._gpu = gpu
         self._takes_read_only = takes_read_only(gpu)
         self._decoder: NvJpegDecoder | None = None
         self._slots: list[CudaSlot] = []
@@ -154,7 +153,7 @@ class CudaDevice(Device):
             self.synchronize()
             with self.pushed("closing the JPEG decoder"):
                 self._decoder.close()
-        self._decoder = NvJpegDecoder(self, self._gpu, decoding)
+        self._decoder = NvJpegDecoder(self, decoding)
         return self._decoder
 
     def prepare(self, segments: tuple[Segment, ...]) -> tuple[Segment, ...]:

@@ -15,7 +15,7 @@ KERNEL = Path(__file__).with_name("resize.cu")
 THREADS = 256
 
 
-def photographs(addresses: NDArray[np.int64], rows: NDArray[np.int64], *, crop: bool) -> NDArray[np.int64]:
+def photographs_table(addresses: NDArray[np.int64], rows: NDArray[np.int64], *, crop: bool) -> NDArray[np.int64]:
     """Return the kernel's table: which part of each photograph is used, how it is turned, and its place.
 
     Parameters

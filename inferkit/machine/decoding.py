@@ -1,4 +1,4 @@
-"""What reader nvjpeg needs: nvImageCodec, NVRTC, and a GPU with a JPEG decoder; none is loaded or opened for it."""
+"""What reader nvjpeg needs: nvJPEG, NVRTC, and a GPU with a JPEG decoder; none is loaded or opened for it."""
 
 from ctypes.util import find_library
 
@@ -6,7 +6,6 @@ from inferkit.machine.checks import Check
 from inferkit.machine.facts import installed
 from inferkit.records.host import Host
 
-CODEC = ("nvidia-nvimgcodec-cu13", "nvidia-nvimgcodec-cu12")
 JPEG = ("nvidia-nvjpeg", "nvidia-nvjpeg-cu12")
 NVRTC = ("nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12")
 INSTALL = "pip install 'inferkit[nvjpeg]'"
@@ -17,25 +16,22 @@ FIRST = (8, 0)
 """GPUs before have none (the same)."""
 
 
-def codec() -> Check:
-    """Check that nvImageCodec, and nvJPEG by which it decodes, are installed."""
+def nvjpeg() -> Check:
+    """Check that NVIDIA's decoder is installed, as a package or with CUDA."""
     why = "reader nvjpeg decodes JPEG files on the GPU by it; reader jpeg works without"
-    found = [installed(names) for names in (CODEC, JPEG)]
-    told = ", ".join(f"{name} {version}" for own in found for name, version in own.items())
-    if not found[0]:
-        return Check("nvImageCodec", "absent", "not installed", why, f"{INSTALL}; {OF_CUDA_12}")
-    if not found[1] and not find_library("nvjpeg"):
-        return Check("nvImageCodec", "limited", f"{told}, but no nvJPEG", why, f"{INSTALL}; {OF_CUDA_12}")
-    return Check("nvImageCodec", "present", told, why)
+    return _library("nvJPEG", "nvjpeg", JPEG, why)
 
 
 def nvrtc() -> Check:
     """Check that NVIDIA's run-time compiler is installed, as a package or with CUDA."""
-    why = "reader nvjpeg compiles for the GPU at hand what resizes photographs"
-    told = ", ".join(f"{name} {version}" for name, version in installed(NVRTC).items()) or find_library("nvrtc")
+    return _library("NVRTC", "nvrtc", NVRTC, "reader nvjpeg compiles for the GPU at hand what resizes photographs")
+
+
+def _library(name: str, library: str, packages: tuple[str, ...], why: str) -> Check:
+    told = ", ".join(f"{own} {version}" for own, version in installed(packages).items()) or find_library(library)
     if told:
-        return Check("NVRTC", "present", told, why)
-    return Check("NVRTC", "absent", "not installed", why, f"{INSTALL}; {OF_CUDA_12}")
+        return Check(name, "present", told, why)
+    return Check(name, "absent", "not installed", why, f"{INSTALL}; {OF_CUDA_12}")
 
 
 def decoder(host: Host) -> Check:

@@ -68,7 +68,7 @@ def examine(path: Path) -> list[Check]:
         "TensorRT": partial(tensorrt, host),
         "PyCUDA": pycuda,
         "cuda-bindings": cuda_bindings,
-        "nvImageCodec": decoding.codec,
+        "nvJPEG": decoding.nvjpeg,
         "NVRTC": decoding.nvrtc,
         "JPEG decoder": partial(decoding.decoder, host),
         "KvikIO": direct_storage.kvikio,

@@ -22,7 +22,7 @@ from inferkit.records.host import Gpu, Host, Identity, NumaNode
 PACKAGES = (
     *("inferkit", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "papermill", "pycuda", "cuda-bindings"),
     *("tensorrt", "tensorrt-cu12", "tensorrt-cu13", "tensorrt-rtx", "tensorrt-rtx-cu12", "tensorrt-rtx-cu13"),
-    *("nvidia-ml-py", "nvidia-nvimgcodec-cu12", "nvidia-nvimgcodec-cu13", "nvidia-nvjpeg", "nvidia-nvjpeg-cu12"),
+    *("nvidia-ml-py", "nvidia-nvjpeg", "nvidia-nvjpeg-cu12"),
     *("nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12"),
     *("kvikio-cu12", "kvikio-cu13", "nvidia-cufile"),
 )

@@ -145,7 +145,7 @@ class NvJpegReader(JpegFiles, EncodedReader):
 
     def decoding(self, lanes: int) -> Decoding:
         """Tell the device the size of the images, and who decodes what it refuses."""
-        return Decoding(self.dataset.shape[-1], self._resize == "crop", lanes, self._pixels)
+        return Decoding(self.dataset.shape[-1], self._resize == "crop", lanes, len(self.dataset.files), self._pixels)
 
     def _pixels(self, segment: Segment) -> NDArray[np.uint8]:
         """Return an encoded segment's pixels, decoded on this thread: a device's decoder refused it."""

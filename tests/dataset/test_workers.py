@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 from inferkit.dataset.workers import BEGUN, Places, noting, run_alone
 
@@ -30,3 +32,22 @@ def test_one_whose_process_was_killed_had_begun_or_was_at_an_image() -> None:
             assert places[5] == at
             places.clear()
             assert places[5] == 0
+
+
+TRACKED = """
+import signal
+from multiprocessing import resource_tracker
+from pathlib import Path
+from inferkit.dataset.workers import processes
+with processes(1) as pool:
+    pool.submit(int).result()
+    status = Path(f"/proc/{resource_tracker._resource_tracker._pid}/status").read_text()
+blocked = int(next(line for line in status.splitlines() if line.startswith("SigBlk")).split()[1], 16)
+assert blocked & 1 << signal.SIGHUP - 1
+assert signal.SIGHUP not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+"""
+
+
+def test_a_terminal_that_is_closed_leaves_no_semaphores() -> None:
+    """What removes them once this process has ended would else be ended by the terminal as well."""
+    subprocess.run([sys.executable, "-c", TRACKED], check=True)

@@ -167,7 +167,7 @@ def test_what_the_bottleneck_did_otherwise_than_alone_is_said() -> None:
 
 def test_what_an_image_took_of_the_cpus_otherwise_than_alone_is_said() -> None:
     apart = {"read": alone(1000, cores=2), "copy": alone(1000, cores=1)}
-    values = {"predicted": figure(100), "bottleneck": "cpu", "measure": "pipeline", "ceilings": {"cpu": figure(100)}}
+    values: dict[str, Any] = {"predicted": figure(100), "bottleneck": "cpu", "measure": "pipeline"}
     (found,) = held_against(alone(80, cores=1.6, **values), apart)
     assert found.text == (
         "80.0 % of the prediction: 1.60 cores were at work, and an image took 20 ms of their time, 566.7 % more than "

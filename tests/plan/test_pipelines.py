@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from inferkit import devices
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.errors import ParameterError
 from inferkit.linux.page_cache import evict, resident_share
+from inferkit.machine import decoding
 from inferkit.models.agreement import NetworkPair
 from inferkit.plan.assumed import Assumed
 from inferkit.plan.context import context_of
@@ -218,7 +218,7 @@ GPU = [Setting(DeviceOptions(kind="cuda"), {"device": "cuda", "gpu": 0})]
 @pytest.fixture
 def photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Photographs and their tensors, and a library that decodes on a GPU."""
-    monkeypatch.setattr(devices, "find_spec", lambda name: True)
+    monkeypatch.setattr(decoding, "installed", lambda names: {names[0]: "13"})
     make_synthetic(MakeDataset(data=str(tmp_path / "tensors"), limit=12, shape=[3, 32, 32]))
     return {
         "data": str(tmp_path / "tensors"),
@@ -284,7 +284,8 @@ def test_a_device_or_a_machine_that_cannot_decode_is_refused(
     params = SingleProcess.check(photographs)
     with pytest.raises(ParameterError, match=r"readers: nvjpeg, nvjpeg-direct, nvjpeg-uring .* device is cpu"):
         planned(SingleProcess.check({**photographs, "device": "cpu"}))
-    monkeypatch.setattr(devices, "find_spec", lambda name: None)
+    monkeypatch.setattr(decoding, "installed", lambda names: {})
+    monkeypatch.setattr(decoding, "find_library", lambda name: None)
     with pytest.raises(ParameterError, match=r"pip install 'inferkit\[nvjpeg\]'; reader jpeg needs neither"):
         planned(params, GPU)
     points, _ = pipeline_points(context_of(params, None, Assumed()), GPU)  # a dry run plans for another machine

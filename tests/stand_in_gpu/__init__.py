@@ -1,7 +1,5 @@
 """A GPU that is not there: a driver made of host memory, under NVIDIA's own bindings and, where installed, PyCUDA.
 
-Of nvImageCodec there is what stands in for it (``decoder/``), where that is asked for: see :func:`with_decoder`.
-
 A process begun in the environment of :func:`stand_in_gpu` finds it as it would find a real one.
 """
 
@@ -45,11 +43,6 @@ def stand_in_gpu(folder: Path) -> Environment:
     found = {name: value for name, value in found.items() if not name.startswith(("STAND_IN_", "CUDA_"))}
     loads = subprocess.run([sys.executable, "-c", "import pycuda.driver"], env=found, check=False, capture_output=True)
     return found if loads.returncode == 0 else found | {"PYTHONPATH": joined(str(HERE), "PYTHONPATH")}
-
-
-def with_decoder(environment: Environment) -> Environment:
-    """Return the environment in which that GPU decodes JPEG files as well."""
-    return environment | {"PYTHONPATH": os.pathsep.join([str(HERE / "decoder"), environment.get("PYTHONPATH", "")])}
 
 
 def joined(first: str, variable: str) -> str:

@@ -12,7 +12,7 @@ import json
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from itertools import cycle
 from pathlib import Path
 from time import monotonic
@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from inferkit.dataset.synthetic import make_synthetic
-from inferkit.devices import contexts, open_device, pinned
+from inferkit.devices import contexts, nvjpeg_batch, open_device, pinned
 from inferkit.devices.cpu import CpuMemory
 from inferkit.errors import InferkitError
 from inferkit.pipeline.timeline import Timeline
@@ -31,6 +31,7 @@ from inferkit.ranks.rank import first_of
 from inferkit.records.job import CopyJob, DeviceOptions, InferOptions, Job, PipelineJob, ReadOptions
 from inferkit.records.params import MakeDataset
 from inferkit.records.windows import Window
+from tests.stand_in_gpu.nvjpeg import NvJpeg
 
 SHAPE = (3, 8, 8)
 HANGS_S = 30
@@ -203,4 +204,5 @@ def sweep(folder: str, tell: Callable[[dict[str, Any]], None], *, everything: bo
 
 
 if __name__ == "__main__":
+    nvjpeg_batch.functions = cache(NvJpeg)
     sweep(sys.argv[1], lambda told: print(json.dumps(told), flush=True), everything="all" in sys.argv)  # noqa: T201
