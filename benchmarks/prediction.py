@@ -96,6 +96,7 @@ def pipeline_of(configuration: Configuration, arguments: argparse.Namespace, fol
         "duration_s": arguments.seconds,
         "repeats": arguments.repeats,
         "verify_batches": 1,
+        "source": "storage" if configuration.storage == "limited" else "memory",
         **configuration.values,
     }
     jpeg = configuration.storage == "photographs"
