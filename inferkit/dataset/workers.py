@@ -78,9 +78,12 @@ def run_alone(function: Callable[..., object], *arguments: Any) -> int:
 @contextmanager
 def processes(count: int) -> Iterator[Executor]:
     """Start worker processes that never outlive the block or this process, however these end."""
-    _begin_to_track()
-    leash, ours = _SPAWN.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(count, mp_context=_SPAWN, initializer=_begin_work, initargs=(leash,))
+    with _held_back(signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # What removes the pool's semaphores inherits this, and must outlive a terminal that is closed; and between a
+        # semaphore and its entry there none of them may end this process.
+        resource_tracker.ensure_running()
+        leash, ours = _SPAWN.Pipe(duplex=False)
+        pool = ProcessPoolExecutor(count, mp_context=_SPAWN, initializer=_begin_work, initargs=(leash,))
     try:
         yield pool
         pool.shutdown()
@@ -90,11 +93,12 @@ def processes(count: int) -> Iterator[Executor]:
         leash.close()
 
 
-def _begin_to_track() -> None:
-    """Start what removes the pool's semaphores after us; a terminal that is closed must not end it first."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])  # which it inherits
+@contextmanager
+def _held_back(*signals: signal.Signals) -> Iterator[None]:
+    """Let signals wait until the block ends."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
-        resource_tracker.ensure_running()
+        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
