@@ -78,10 +78,9 @@ def run_alone(function: Callable[..., object], *arguments: Any) -> int:
 @contextmanager
 def processes(count: int) -> Iterator[Executor]:
     """Start worker processes that never outlive the block or this process, however these end."""
-    with _held_back(signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # What removes the pool's semaphores inherits this, and must outlive a terminal that is closed; and between a
-        # semaphore and its entry there none of them may end this process.
+    with _held_back(signal.SIGHUP):  # what removes the pool's semaphores inherits that, and outlives a closed terminal
         resource_tracker.ensure_running()
+    with _held_back(signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # till it knows of them
         leash, ours = _SPAWN.Pipe(duplex=False)
         pool = ProcessPoolExecutor(count, mp_context=_SPAWN, initializer=_begin_work, initargs=(leash,))
     try:
