@@ -21,6 +21,12 @@ def decoding(facts: Mapping[str, Json]) -> Iterator[Finding]:
     decoders = facts.get("decoders", [])
     if any(own["backend"] != "hardware" for own in decoders):
         yield Finding("warning", "this GPU has no JPEG decoder in hardware that works: its cores and the CPU decoded")
+    if len(decoders) > 1:
+        yield Finding(
+            "warning",
+            f"one process fed {len(decoders)} GPUs: its readers wait for Python's lock at each file, which may be what "
+            "limits; compare with a process for each GPU (notebook 03c)",
+        )
     reader = facts.get("reader") or {}
     seen, software = reader.get("files_seen", 0), reader.get("files_in_software", {})
     if seen and sum(software.values()) > SAID * seen:

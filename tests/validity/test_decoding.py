@@ -15,7 +15,8 @@ HARDWARE = {"backend": "hardware", "decoded": 1000, "refused": 0}
         ([HARDWARE], {"files_seen": 1000, "files_in_software": {"CMYK": 10}}, []),
         ([HARDWARE], {"files_seen": 1000, "files_in_software": {"CMYK": 8, "several scans": 12}}, ["CMYK", "1.2 %"]),
         ([HARDWARE | {"backend": "cuda"}], {}, ["no JPEG decoder in hardware"]),
-        ([HARDWARE, HARDWARE | {"refused": 500}], {}, ["refused 20"]),
+        ([HARDWARE | {"refused": 250}], {}, ["refused 20"]),
+        ([HARDWARE, HARDWARE], {}, ["one process fed 2 GPUs", "notebook 03c"]),
     ],
 )
 def test_what_hardware_did_not_decode_is_said(
