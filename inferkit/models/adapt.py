@@ -101,6 +101,7 @@ def _modern(model: onnx.ModelProto) -> onnx.ModelProto:
         copied.opset_import.append(helper.make_opsetid("", USUAL_OPSET))
     elif opset < OLDEST_OPSET:
         _fix_batch(copied.graph)
+        _spell_axes(copied)
         try:
             copied = onnx.version_converter.convert_version(copied, USUAL_OPSET)
         except (onnx.version_converter.ConvertError, *INVALID) as error:
@@ -123,6 +124,25 @@ def _fix_batch(graph: onnx.GraphProto) -> None:
         for dim in value.type.tensor_type.shape.dim[:1]:
             if dim.dim_value < 1:
                 dim.dim_value = 1
+
+
+def _spell_axes(model: onnx.ModelProto) -> None:
+    """Give weights that opset 6 broadcasts from an axis on their last sizes of 1: onnx's converter miscounts."""
+    inferred, graph = infer_shapes(model, strict=False), model.graph
+    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in (*inferred.input, *inferred.value_info)}
+    weights = {weight.name: weight for weight in graph.initializer}
+    for node in graph.node:
+        axis = next((own for own in node.attribute if own.name == "axis"), None)
+        if axis is None or len(node.input) != 2 or node.input[1] not in weights or node.input[0] not in ranks:
+            continue
+        if any(own.name == "broadcast" and own.i for own in node.attribute) and axis.i >= 0:
+            spelt = graph.initializer.add()
+            spelt.CopyFrom(weights[node.input[1]])
+            spelt.name = unused_name(f"{spelt.name}_spelt", model)
+            spelt.dims.extend([1] * (ranks[node.input[0]] - axis.i - len(spelt.dims)))
+            node.input[1] = spelt.name
+            node.attribute.remove(axis)
+            graph.input.append(helper.make_tensor_value_info(spelt.name, spelt.data_type, spelt.dims))
 
 
 def _without_functions(model: onnx.ModelProto) -> onnx.ModelProto:
