@@ -22,6 +22,8 @@ OLDEST_OPSET = 7
 """The first that ONNX Runtime runs in full, and in which an operator broadcasts by itself; older ones are converted."""
 USUAL_OPSET = 13
 """To which older ones are converted: int8 needs it."""
+NEWEST_IR = int(onnx.IR_VERSION)
+"""That the libraries know: a later one is about the layout of a file, which was read; operators have an opset."""
 _MOVES = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Slice")
 """Operators that change no value."""
 
@@ -98,6 +100,8 @@ def _modern(model: onnx.ModelProto) -> onnx.ModelProto:
     if opset is None:
         copied.opset_import.append(helper.make_opsetid("", USUAL_OPSET))
     elif opset < OLDEST_OPSET:
+        _fix_batch(copied.graph)
+        _spell_axes(copied)
         try:
             copied = onnx.version_converter.convert_version(copied, USUAL_OPSET)
         except (onnx.version_converter.ConvertError, *INVALID) as error:
@@ -105,12 +109,40 @@ def _modern(model: onnx.ModelProto) -> onnx.ModelProto:
                 f"graph {model.graph.name!r} has opset {opset}: {error}; export it with opset {USUAL_OPSET} or later"
             )
             raise ModelError(message) from error
-    copied.ir_version = max(copied.ir_version, 4)
+    copied.ir_version = min(max(copied.ir_version, 4), NEWEST_IR)
     weights = {weight.name for weight in copied.graph.initializer}
     inputs = [value for value in copied.graph.input if value.name not in weights]
     del copied.graph.input[:]
     copied.graph.input.extend(inputs)
     return copied
+
+
+def _fix_batch(graph: onnx.GraphProto) -> None:
+    """State a batch of 1 where none is: what converts operators takes numbers alone. It is made dynamic afterwards."""
+    weights = {weight.name for weight in graph.initializer}
+    for value in (own for own in graph.input if own.name not in weights):
+        for dim in value.type.tensor_type.shape.dim[:1]:
+            if dim.dim_value < 1:
+                dim.dim_value = 1
+
+
+def _spell_axes(model: onnx.ModelProto) -> None:
+    """Give weights that opset 6 broadcasts from an axis on their last sizes of 1: onnx's converter miscounts."""
+    inferred, graph = infer_shapes(model, strict=False), model.graph
+    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in (*inferred.input, *inferred.value_info)}
+    weights = {weight.name: weight for weight in graph.initializer}
+    for node in graph.node:
+        axis = next((own for own in node.attribute if own.name == "axis"), None)
+        if axis is None or len(node.input) != 2 or node.input[1] not in weights or node.input[0] not in ranks:
+            continue
+        if any(own.name == "broadcast" and own.i for own in node.attribute) and axis.i >= 0:
+            spelt = graph.initializer.add()
+            spelt.CopyFrom(weights[node.input[1]])
+            spelt.name = unused_name(f"{spelt.name}_spelt", model)
+            spelt.dims.extend([1] * (ranks[node.input[0]] - axis.i - len(spelt.dims)))
+            node.input[1] = spelt.name
+            node.attribute.remove(axis)
+            graph.input.append(helper.make_tensor_value_info(spelt.name, spelt.data_type, spelt.dims))
 
 
 def _without_functions(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -68,15 +68,25 @@ def _paddle() -> onnx.ModelProto:
     return model
 
 
-def _old() -> onnx.ModelProto:
+def _old(batch: int | str = 1) -> onnx.ModelProto:
     """Opset 6, in which operators broadcast only if they are told to, and IR version 3, in which weights are inputs."""
     gemm = helper.make_node("Gemm", ["flat", "weight", "bias"], ["dense"], broadcast=1)
     shift = helper.make_node("Add", ["dense", "shift"], ["scores"], broadcast=1, axis=1)
     nodes = [helper.make_node("Flatten", ["image"], ["flat"]), gemm, shift]
     bias = np.zeros(CLASSES, np.float32)
     weights = [weight(), weight("bias", bias), weight("shift", bias)]
-    inputs = [image((1, *SHAPE)), *(helper.make_tensor_value_info(w.name, w.data_type, w.dims) for w in weights)]
-    return network(nodes, inputs, [scores((1, CLASSES))], weights, opset=6, ir_version=3)
+    inputs = [image((batch, *SHAPE)), *(helper.make_tensor_value_info(w.name, w.data_type, w.dims) for w in weights)]
+    return network(nodes, inputs, [scores((batch, CLASSES))], weights, opset=6, ir_version=3)
+
+
+def _shift_of_channels() -> onnx.ModelProto:
+    """Opset 6, a value for each channel, as early exporters wrote a convolution's bias."""
+    model = _old()
+    model.graph.node.insert(0, helper.make_node("Add", ["image", "each"], ["shifted"], broadcast=1, axis=1))
+    model.graph.node[1].input[0] = "shifted"
+    model.graph.initializer.append(weight("each", np.zeros(SHAPE[0], np.float32)))
+    model.graph.input.append(helper.make_tensor_value_info("each", TensorProto.FLOAT, [SHAPE[0]]))
+    return model
 
 
 def _weights_without_inputs() -> onnx.ModelProto:
@@ -198,6 +208,9 @@ RUN: dict[str, Callable[[], onnx.ModelProto]] = {
     "names for every size": lambda: network(inputs=[image(("batch", "channels", "height", "width"))]),
     "open height and width": lambda: network(inputs=[image(("batch", 3, "height", "width"))]),
     "opset 6, IR version 3": _old,
+    "opset 6, a batch with a name": lambda: _old("batch"),
+    "opset 6, a shift of channels": _shift_of_channels,
+    "an IR version of tomorrow": lambda: network(ir_version=onnx.IR_VERSION + 1),
     "IR version 3, weights that are no inputs": _weights_without_inputs,
     "Gelu of com.microsoft": _gelu,
     "Gelu of com.microsoft, no shape stated": lambda: _gelu(stated=None),
