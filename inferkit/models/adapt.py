@@ -16,7 +16,7 @@ from inferkit.errors import ModelError
 from inferkit.models.batching import BATCH, follows_batch, free_reshapes, unused_name
 from inferkit.models.image_input import WHOLE, ImageInput, image_input
 from inferkit.models.preprocessing import DTYPES, Preprocessing
-from inferkit.models.shapes import INVALID, infer_shapes
+from inferkit.models.shapes import INVALID, infer_shapes, nodes_of
 
 OLDEST_OPSET = 7
 """The first that ONNX Runtime runs in full, and in which an operator broadcasts by itself; older ones are converted."""
@@ -109,6 +109,9 @@ def _modern(model: onnx.ModelProto) -> onnx.ModelProto:
                 f"graph {model.graph.name!r} has opset {opset}: {error}; export it with opset {USUAL_OPSET} or later"
             )
             raise ModelError(message) from error
+    known = {own.domain for own in copied.opset_import}
+    for domain in sorted({node.domain for node in nodes_of(copied.graph)} - known - {"", "ai.onnx"}):
+        copied.opset_import.append(helper.make_opsetid(domain, 1))  # exporters of plugins forget it
     copied.ir_version = min(max(copied.ir_version, 4), NEWEST_IR)
     weights = {weight.name for weight in copied.graph.initializer}
     inputs = [value for value in copied.graph.input if value.name not in weights]

@@ -10,7 +10,7 @@ from onnx import TensorProto
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
 from inferkit.errors import ModelError
-from inferkit.models.shapes import INVALID, dimensions, infer_shapes
+from inferkit.models.shapes import INVALID, dimensions, infer_shapes, nodes_of
 
 RUNTIME_ERRORS = (
     runtime.EPFail,
@@ -58,12 +58,14 @@ def probe(model: onnx.ModelProto) -> Probe:
     try:
         outputs = _run(model, images)
     except ModelError as error:
-        if not _valid(model):
+        strange = unknown_operators(model)
+        if not strange and not _valid(model):
             message = f"the network does not fit behind an input of these images: {error}"
             raise ModelError(message) from error
         dims = dimensions(model.graph.output[0])[1:]
         known = tuple(size for size in dims if isinstance(size, int))
-        return Probe(known if len(known) == len(dims) else (), str(error))
+        named = f"{', '.join(strange)} is no operator of ONNX (a plugin of TensorRT?); " if strange else ""
+        return Probe(known if len(known) == len(dims) else (), f"{named}{error}")
     first = outputs[0]
     found = f"output {model.graph.output[0].name!r}"
     if not isinstance(first, np.ndarray) or first.dtype.kind not in "biuf":
@@ -84,6 +86,12 @@ def probe(model: onnx.ModelProto) -> Probe:
         if isinstance(values, np.ndarray) and not output.type.tensor_type.HasField("shape"):
             output.type.tensor_type.shape.dim.extend(onnx.TensorShapeProto.Dimension() for _ in values.shape)
     return Probe(first.shape[1:])
+
+
+def unknown_operators(model: onnx.ModelProto) -> list[str]:
+    """Return the operators that the standard's own domain has not: what is around them nobody here can check."""
+    mine = (node for node in nodes_of(model.graph) if node.domain in ("", "ai.onnx"))
+    return sorted({node.op_type for node in mine if not onnx.defs.has(node.op_type)})
 
 
 def _valid(model: onnx.ModelProto) -> bool:

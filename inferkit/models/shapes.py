@@ -1,5 +1,6 @@
 """Shape inference without the weights: the result does not depend on them, and copying them takes seconds."""
 
+from collections.abc import Iterator
 from math import prod
 
 import onnx
@@ -55,6 +56,15 @@ def _light(model: onnx.ModelProto) -> onnx.ModelProto:
     bare = helper.make_model(light, opset_imports=model.opset_import, functions=list(model.functions))
     bare.ir_version = model.ir_version
     return bare
+
+
+def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Yield the nodes of a graph and of the graphs inside of them."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from nodes_of(inner)
 
 
 def dimensions(value: onnx.ValueInfoProto) -> list[int | str | None]:

@@ -159,6 +159,14 @@ def stem(model: str) -> str:
     return plain(Path(model).name.removesuffix(SUFFIX))
 
 
+def distinct(models: Sequence[str]) -> list[str]:
+    """Return models without those that are files named before, by a link or by another way there."""
+    found: dict[str, str] = {}
+    for model in models:
+        found.setdefault(os.path.realpath(place(model)) if is_users(model) else model, model)
+    return list(found.values())
+
+
 def labels_of(models: Sequence[str]) -> dict[str, str]:
     """Return how points call each model: by its own name, with as many of its folders as tell files apart."""
     places = {model: Path(place(model)).parts if is_users(model) else (model,) for model in models}

@@ -10,7 +10,7 @@ from inferkit.errors import ParameterError
 from inferkit.plan.assumed import Assumed, engine_traits
 from inferkit.plan.context import Context
 from inferkit.plan.grid import Grid, windowed
-from inferkit.plan.networks import Networks, aliases, is_plan, labels_of
+from inferkit.plan.networks import Networks, aliases, distinct, is_plan, labels_of
 from inferkit.plan.points import Point
 from inferkit.plan.reading import (
     ReadChoice,
@@ -69,15 +69,15 @@ def infer_choices(params: SingleProcess, assumed: Assumed | None = None) -> list
             "built-in networks normalise pixels themselves, leave them out"
         )
         raise ParameterError(message)
-    choices, labels = [], labels_of(params.models)
+    models = distinct(params.models)
+    choices, labels = [], labels_of(models)
     traits = {name: engine_traits(name, assumed) for name in params.engines}
     for engine in sorted(params.engines, key=lambda name: traits[name].has_ceiling):
         if not traits[engine].has_ceiling:
             choices.append(InferChoice(engine, "", "", ""))
         else:
             pairs = dict.fromkeys(
-                (model, "" if is_plan(model) else precision)
-                for model, precision in product(params.models, params.precisions)
+                (model, "" if is_plan(model) else precision) for model, precision in product(models, params.precisions)
             )
             choices += [InferChoice(engine, model, precision, labels[model]) for model, precision in pairs]
     return choices

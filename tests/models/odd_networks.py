@@ -311,3 +311,9 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
 }
 """With what is said of each."""
 UNKNOWN_OPERATOR = _gelu("com.nobody")
+
+
+def plugin(domain: str) -> onnx.ModelProto:
+    """A plugin of TensorRT's, as exporters write it: in ONNX's own domain, or in one that the file does not import."""
+    nodes = dense(helper.make_node("EfficientThing_TRT", ["image"], ["done"], domain=domain), of="done")
+    return network(nodes=nodes)

@@ -32,6 +32,7 @@ from tests.models.odd_networks import (
     expected,
     image,
     network,
+    plugin,
     scores,
     weight,
 )
@@ -73,6 +74,11 @@ def test_others_are_refused_with_the_reason(name: str) -> None:
 def test_an_operator_that_nobody_has_is_named() -> None:
     assert "com.nobody" in probe(adapt(UNKNOWN_OPERATOR, shape=SHAPE)).lacking
     assert "Gelu" in probe(adapt(UNKNOWN_OPERATOR, shape=SHAPE)).lacking
+
+
+@pytest.mark.parametrize("domain", ["", "trt.plugins"])
+def test_a_plugin_that_is_not_imported_is_kept_for_engines_that_may_have_it(domain: str) -> None:
+    assert "EfficientThing_TRT" in probe(adapt(plugin(domain), shape=SHAPE)).lacking
 
 
 def test_a_batch_that_the_inside_fixes_stays() -> None:

@@ -11,7 +11,7 @@ from inferkit.dataset.synthetic import make_synthetic
 from inferkit.errors import EngineError, ModelError, ParameterError
 from inferkit.plan.assumed import Assumed
 from inferkit.plan.build import plan
-from inferkit.plan.networks import Networks, labels_of, shape_for
+from inferkit.plan.networks import Networks, distinct, labels_of, shape_for
 from inferkit.plan.pipelines import infer_choices
 from inferkit.plan.points import Point
 from inferkit.readers.memory import in_memory
@@ -223,3 +223,12 @@ class TestPlans:
 )
 def test_labels_are_as_long_as_they_need_to_be(models: list[str], labels: list[str]) -> None:
     assert list(labels_of(models).values()) == labels
+
+
+def test_a_file_that_is_named_twice_is_one_network(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/model.onnx").touch()
+    (tmp_path / "link.onnx").symlink_to("a/model.onnx")
+    first = str(tmp_path / "a/model.onnx")
+    models = [first, "resnet18", str(tmp_path / "link.onnx"), str(tmp_path / "a/../a/model.onnx"), "resnet18"]
+    assert distinct(models) == [first, "resnet18"]
