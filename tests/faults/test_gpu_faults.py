@@ -162,6 +162,47 @@ def test_nothing_of_ours_is_left(sweep: Swept) -> None:
             assert each["left"] == {}, each
 
 
+# ---- files that change ----
+
+REPLACED = """
+import io, json
+import numpy as np
+from PIL import Image
+from inferkit.batch import Segment
+from inferkit.devices import nvjpeg_batch, open_device
+from inferkit.devices.base import Decoding
+from tests.stand_in_gpu.nvjpeg import NvJpeg
+nvjpeg_batch.functions = NvJpeg
+def encoded(height, width):
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((height, width, 3), np.uint8)).save(file, "jpeg")
+    return np.frombuffer(file.getvalue(), np.uint8)
+def software(segment):
+    return np.zeros((3, 8, 8), np.uint8)
+with open_device("cuda") as device:
+    decoder = device.open_decoder(Decoding(8, False, 1, 1, software))
+    found = []
+    for height, width in [(20, 30), (20, 30), (44, 10), (21, 10), (20, 30)]:
+        data = np.concatenate([encoded(height, width), np.zeros(200, np.uint8)])
+        prepared = decoder.prepare([Segment("jpeg", data.ctypes.data, len(data), 0, 1, 0)])
+        found.append([prepared.rows[:, :2].tolist(), prepared.refused, prepared[0].kind])
+print(json.dumps(found))
+"""
+
+
+def test_a_file_that_became_another_image_is_looked_at_again(gpu: Environment) -> None:
+    """Its rows would else not fit their place; what is refused once is decoded in software from then on."""
+    done = subprocess.run([sys.executable, "-c", REPLACED], env=gpu, check=True, capture_output=True, text=True)
+    software = [[], 1, "ring"]
+    assert json.loads(done.stdout) == [
+        [[[20, 30]], 0, "jpeg"],
+        [[[20, 30]], 0, "jpeg"],
+        [[[44, 10]], 0, "jpeg"],
+        software,
+        software,
+    ]
+
+
 # ---- records ----
 
 
