@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from inferkit.machine.samples import MOST_SAMPLES, Merge, Samples, either, highest, later, mean, total
@@ -19,6 +19,7 @@ def test_few_are_all_there() -> None:
     assert (added(3, mean).last, added(0, mean).last, len(added(0, mean).rows())) == ((2, 2), (), 0)
 
 
+@example(9206)  # the last row has several values, of which the last is not the highest
 @settings(max_examples=4, deadline=None)
 @given(st.integers(0, 5 * MOST_SAMPLES))
 def test_however_many_they_are_few_rows_that_lose_nothing(count: int) -> None:
@@ -28,7 +29,8 @@ def test_however_many_they_are_few_rows_that_lose_nothing(count: int) -> None:
         assert len(own) <= MOST_SAMPLES + 8
         assert (np.diff(own[:, 0]) > 0).all()
     assert rows[total][:, 1].sum() == values.sum()
-    assert rows[later][-1:].tolist() == rows[highest][-1:].tolist() == [[count - 1, (count - 1) % 7]] * bool(count)
+    assert rows[later][-1:].tolist() == [[count - 1, (count - 1) % 7]] * bool(count)
+    assert rows[highest][-1:, 0].tolist() == [count - 1] * bool(count)
     assert rows[highest][:, 1].max(initial=0) == values.max(initial=0)
     assert np.bitwise_or.reduce(rows[either][:, 1].astype(int), initial=0) == np.bitwise_or.reduce(values, initial=0)
 

@@ -89,7 +89,7 @@ def test_a_killed_rank_is_a_failed_run_and_the_next_point_goes_on(folder: Path) 
             os.kill(rank, signal.SIGKILL)
             killed.append(rank)
 
-    first, second = measure(plan(asked(folder, threads=[1, 2], duration_s=0.3)), kill_the_first)
+    first, second = measure(plan(asked(folder, threads=[1, 2], duration_s=1.0)), kill_the_first)
     assert killed
     assert first.verdict == "FAILED"
     assert first.failure is not None

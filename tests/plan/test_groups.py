@@ -194,7 +194,7 @@ def test_a_rank_that_is_killed_is_a_failed_record_and_the_rest_goes_on(folder: P
             killed.append(sorted(ranks_below(os.getpid()))[-1])
             os.kill(killed[0], signal.SIGKILL)
 
-    planned = pipelines(plan(asked(folder, ranks=[2, 1], duration_s=0.4)))
+    planned = pipelines(plan(asked(folder, ranks=[2, 1], duration_s=1.0)))
     first, second = measure(planned, kill_one)
     assert first.verdict == "FAILED"
     assert first.failure is not None
