@@ -79,12 +79,12 @@ def _old(batch: int | str = 1) -> onnx.ModelProto:
     return network(nodes, inputs, [scores((batch, CLASSES))], weights, opset=6, ir_version=3)
 
 
-def _shift_of_channels() -> onnx.ModelProto:
+def shift_of_channels(each: Sequence[float] = (0.0,) * SHAPE[0]) -> onnx.ModelProto:
     """Opset 6, a value for each channel, as early exporters wrote a convolution's bias."""
     model = _old()
     model.graph.node.insert(0, helper.make_node("Add", ["image", "each"], ["shifted"], broadcast=1, axis=1))
     model.graph.node[1].input[0] = "shifted"
-    model.graph.initializer.append(weight("each", np.zeros(SHAPE[0], np.float32)))
+    model.graph.initializer.append(weight("each", np.array(each, np.float32)))
     model.graph.input.append(helper.make_tensor_value_info("each", TensorProto.FLOAT, [SHAPE[0]]))
     return model
 
@@ -209,7 +209,7 @@ RUN: dict[str, Callable[[], onnx.ModelProto]] = {
     "open height and width": lambda: network(inputs=[image(("batch", 3, "height", "width"))]),
     "opset 6, IR version 3": _old,
     "opset 6, a batch with a name": lambda: _old("batch"),
-    "opset 6, a shift of channels": _shift_of_channels,
+    "opset 6, a shift of channels": shift_of_channels,
     "an IR version of tomorrow": lambda: network(ir_version=onnx.IR_VERSION + 1),
     "IR version 3, weights that are no inputs": _weights_without_inputs,
     "Gelu of com.microsoft": _gelu,

@@ -34,6 +34,7 @@ from tests.models.odd_networks import (
     network,
     plugin,
     scores,
+    shift_of_channels,
     weight,
 )
 from tests.models.onnx_fuzz import Trials, mutated, seeds
@@ -62,6 +63,14 @@ def test_odd_networks_run_and_take_any_batch(name: str, dtype: str) -> None:
         *SHAPE,
     ]
     np.testing.assert_allclose(inferred(adapted, PIXELS.astype(dtype)), expected(PIXELS), rtol=2e-3, atol=0.5)
+
+
+def test_values_of_channels_are_added_to_channels_in_opset_6() -> None:
+    each = np.arange(1.0, 1 + SHAPE[0], dtype=np.float32) * 100
+    adapted = adapt(shift_of_channels(each.tolist()), shape=SHAPE)
+    wanted = expected(PIXELS + each[:, None, None])
+    assert abs(wanted - expected(PIXELS)).max() > 1  # else any channel would do
+    np.testing.assert_allclose(inferred(adapted, PIXELS), wanted, rtol=2e-3, atol=0.5)
 
 
 @pytest.mark.parametrize("name", REFUSED)
