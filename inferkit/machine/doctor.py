@@ -84,7 +84,7 @@ def examine(path: Path) -> list[Check]:
         "numactl": partial(program, "numactl", "--show", "binds peers and by-hand runs to a NUMA node"),
         "fio": partial(program, "fio", "--version", "the peer that reads of storage are compared with"),
         "nvbandwidth": partial(program, "nvbandwidth", "--help", "the peer that copies to GPUs are compared with"),
-        "trtexec": partial(program, "trtexec", "--help", "the peer that inference with TensorRT is compared with"),
+        "trtexec": trtexec,
         **{name: partial(package, name) for name in PURPOSES},
     }
     return [_looked(name, look) for name, look in looks.items()]
@@ -120,7 +120,7 @@ def _lines(check: Check, width: int) -> Iterator[tuple[str, str, str]]:
 def tensorrt(host: Host) -> Check:
     """Check which TensorRT there is, and whether it runs on these GPUs."""
     why = "engine tensorrt needs one of tensorrt, tensorrt_rtx; engine onnx works without"
-    flavour = next((name for name in ("tensorrt", "tensorrt_rtx") if find_spec(name)), None)
+    flavour = _flavour()
     if flavour is None:
         return Check("TensorRT", "absent", "neither tensorrt nor tensorrt_rtx", why, _TENSORRT_FIX)
     base = flavour.replace("_", "-")
@@ -134,6 +134,17 @@ def tensorrt(host: Host) -> Check:
     if fault := import_fault(flavour):
         return Check("TensorRT", "limited", f"{found}, but import fails: {fault}", why, _TENSORRT_FIX)
     return Check("TensorRT", "present", found, why)
+
+
+def _flavour() -> str | None:
+    """Return which TensorRT is installed, the full one first: as engine ``tensorrt`` looks for it."""
+    return next((name for name in ("tensorrt", "tensorrt_rtx") if find_spec(name)), None)
+
+
+def trtexec() -> Check:
+    """Check that the program of the TensorRT that is installed is there, and runs."""
+    name = "tensorrt_rtx" if _flavour() == "tensorrt_rtx" else "trtexec"
+    return program(name, "--help", "the peer that inference with TensorRT is compared with")
 
 
 def pycuda() -> Check:

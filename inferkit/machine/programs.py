@@ -54,6 +54,7 @@ def output_of(
     place: Place = Place(),  # noqa: B008 - immutable
     variables: Mapping[str, str] | None = None,
     descriptors: Sequence[int] = (),
+    together: bool = False,
     reason: Callable[[str, str], str] = first_words,
 ) -> str:
     """Run a program and return its standard output; it ends with this process, however that ends.
@@ -70,6 +71,8 @@ def output_of(
         Further ones of its environment.
     descriptors
         Open files that it inherits.
+    together
+        Return what it writes to standard error as well, as it comes.
     reason
         Finds in its output and errors why it failed.
 
@@ -84,7 +87,7 @@ def output_of(
             process = subprocess.Popen(
                 leashed([*bound.prefix, *command]),
                 stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stderr=subprocess.STDOUT if together else subprocess.PIPE,
                 text=True,
                 errors="replace",
                 env=environment(place) | dict(variables or {}),
@@ -101,7 +104,7 @@ def output_of(
     finally:
         _end(process)
     if process.returncode:
-        message = f"{command[0]} ended with exit code {process.returncode}: {reason(output, errors)}"
+        message = f"{command[0]} ended with exit code {process.returncode}: {reason(output, errors or '')}"
         raise PeerError(message)
     return output
 

@@ -1,7 +1,7 @@
 """trtexec on an engine that a point infers with: NVIDIA's own program, with the same plan, batch and contexts.
 
-What is said of it here was read in the source of TensorRT 8.6, 10.16 and 11.1; TensorRT-RTX's, ``tensorrt_rtx``, has no
-public source, and its manual shows the same options.
+What is said of it here was read in the source of TensorRT 8.6, 10.16 and 11.1. TensorRT-RTX's, ``tensorrt_rtx``, is
+built of the same source; what it alone takes is said in its manual.
 """
 
 import os
@@ -25,7 +25,14 @@ GRACE_S = 300.0
 """Longest time, in seconds, to load a plan of many hundred MB, compile its kernels and capture its graphs."""
 ALONE = ("--noDataTransfers", "--useSpinWait")
 """No copies, and no sleep between batches; from TensorRT 11 on that is so without being said."""
-GRAPH, RTX_GRAPH, NO_GRAPH = "--useCudaGraph", "--rtxCudaGraphStrategy=wholeGraph", "--noCudaGraph"
+GRAPH, RTX_GRAPH = "--useCudaGraph", "--rtxCudaGraphStrategy=wholeGraph"
+NO_GRAPH = ("--noCudaGraph", "--rtxCudaGraphStrategy=disable")
+"""TensorRT-RTX makes graphs of its own accord."""
+AS_OURS = ("--specializeStrategyDS=eager", "--allocationStrategy=profile")
+"""What our contexts do with TensorRT-RTX (engines/tensorrt_lane.py): its kernels are compiled for this batch before
+anything is timed, and its memory is not its own, without which no graph can be captured."""
+NO_GRAPH_MADE = "--useCudaGraph flag has been ignored"
+"""What it says, and goes on, where it captures no graph."""
 
 
 class Program(NamedTuple):
@@ -148,8 +155,9 @@ def task_of(job: InferJob, engine: Mapping[str, Any], place: Place) -> Task:
 
 def command(task: Task, plan: str = "plan") -> list[str]:
     """Return the command line for the plan in a file; options that a version does not know are its defaults."""
-    graph = GRAPH if task.program.knows(GRAPH) else RTX_GRAPH
-    wanted = (*ALONE, graph if task.cuda_graph else NO_GRAPH)
+    graph = [GRAPH if task.program.knows(GRAPH) else RTX_GRAPH] if task.cuda_graph else NO_GRAPH
+    ours = AS_OURS if task.program.name == NAMES["tensorrt_rtx"] else ()
+    wanted = (*ALONE, *graph, *ours)
     return [
         task.program.name,
         f"--loadEngine={plan}",
@@ -173,12 +181,17 @@ def run(task: Task) -> float:
     Raises
     ------
     PeerError
-        If it cannot run, refuses the plan, or has no result, with what it said.
+        If it cannot run, refuses the plan, launches no graphs though ours are, or has no result, with what it said.
     """
     timeout_s = task.warmup_s + task.duration_s + GRACE_S
     with _bare(task.file) as plan:
         asked = command(task, f"/dev/fd/{plan}")
-        output = programs.output_of(asked, timeout_s=timeout_s, place=task.place, descriptors=[plan], reason=_reason)
+        output = programs.output_of(
+            asked, timeout_s=timeout_s, place=task.place, descriptors=[plan], together=True, reason=_reason
+        )  # it warns on standard error
+    if task.cuda_graph and NO_GRAPH_MADE in output:
+        message = f"{task.program.name} captured no CUDA graph of this engine: compare with cuda_graph: false"
+        raise PeerError(message)
     return parse(output) * task.shape[0]
 
 

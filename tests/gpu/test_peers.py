@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from inferkit.errors import EngineError
 from inferkit.machine.facts import facts
 from inferkit.measure import nvbandwidth, trtexec
 from inferkit.measure.measure import measure
@@ -40,9 +41,15 @@ def test_copies_of_each_gpu_and_of_all_at_once_beside_nvbandwidth() -> None:
         held(run.peers[0])
 
 
-@pytest.mark.skipif(bool(trtexec.missing()), reason=trtexec.missing())
-def test_inference_alone_beside_trtexec() -> None:
+@pytest.mark.parametrize("cuda_graph", [False, True])
+def test_inference_alone_beside_trtexec(*, cuda_graph: bool) -> None:
+    try:
+        from inferkit.engines.tensorrt_library import trt
+    except EngineError as error:
+        pytest.skip(str(error))
+    if why := trtexec.missing(trt.__name__):
+        pytest.skip(why)
     asked = {"engines": ["tensorrt"], "readers": ["memory"], "gpus": [0], "batch_sizes": [8], "shape": [3, 64, 64]}
-    runs = list(measure(plan(SingleProcess.check({**BRIEF, **asked, "peer": "trtexec"}))))
-    (alone,) = [run for run in runs if run.measure == "infer"]
+    given = {**BRIEF, **asked, "peer": "trtexec", "cuda_graph": cuda_graph}
+    (alone,) = [run for run in measure(plan(SingleProcess.check(given))) if run.measure == "infer"]
     held(alone.peers[0])

@@ -311,6 +311,17 @@ def test_fio_is_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert (broken.status, "exit code 3: no library" in broken.found) == ("limited", True)
 
 
+@pytest.mark.parametrize(
+    ("modules", "name"),
+    [({"tensorrt_rtx"}, "tensorrt_rtx"), ({"tensorrt", "tensorrt_rtx"}, "trtexec"), (set(), "trtexec")],
+)
+def test_trtexec_is_that_of_the_tensorrt_that_is_installed(
+    monkeypatch: pytest.MonkeyPatch, modules: set[str], name: str
+) -> None:
+    monkeypatch.setattr(doctor, "find_spec", lambda name: name in modules or None)
+    assert doctor.trtexec().name == name
+
+
 def test_what_is_installed_and_cannot_be_imported_is_not_present(monkeypatch: pytest.MonkeyPatch) -> None:
     """A module that ends the process, as one does that was built for another CPU, ends no check."""
     monkeypatch.setattr(doctor, "import_fault", IMPORT_FAULT)

@@ -111,12 +111,33 @@ def test_the_very_plan_is_inferred_with(there: StandIn, engine: EngineFile, tmp_
         ("--includeDataTransfers --noSpinWait --noCudaGraph", True, []),
         ("--includeDataTransfers --noSpinWait --noCudaGraph", False, ["--noCudaGraph"]),
         ("--rtxCudaGraphStrategy=spec", True, ["--rtxCudaGraphStrategy=wholeGraph"]),
+        ("--rtxCudaGraphStrategy=spec", False, ["--rtxCudaGraphStrategy=disable"]),
+        (OPTIONS + "--allocationStrategy=spec", True, ["--noDataTransfers", "--useSpinWait", "--useCudaGraph"]),
     ],
 )
 def test_inference_alone_is_asked_for_in_the_words_that_a_version_knows(
     known: str, graph: bool, asked: list[str]
 ) -> None:
     assert command(task(Program("trtexec", "", known), cuda_graph=graph))[6:] == asked
+
+
+def test_of_tensorrt_rtx_its_contexts_are_made_as_ours_are() -> None:
+    known = OPTIONS + "--specializeStrategyDS=spec\n--allocationStrategy=spec"
+    asked = command(task(Program("tensorrt_rtx", "1.4.0", known)))[6:]
+    assert asked[2:] == ["--useCudaGraph", "--specializeStrategyDS=eager", "--allocationStrategy=profile"]
+
+
+def test_a_figure_without_the_graph_that_was_asked_for_is_none(there: StandIn, engine: EngineFile) -> None:
+    ignored = (
+        "[W] The specified --useCudaGraph flag has been ignored. The model contains data dependent dynamic shapes\n"
+    )
+    there.answer(SUMMARY.format("178.5"), errors=ignored, help_text=banner("101600"))
+    with pytest.raises(
+        PeerError, match="trtexec captured no CUDA graph of this engine: compare with cuda_graph: false"
+    ):
+        run(task_of(job_of(), {**FACTS, "file": engine.path.name}, GPU))
+    plain = job_of(inference=InferOptions(engine="tensorrt", model="resnet50.onnx", contexts=2))
+    assert run(task_of(plain, {**FACTS, "file": engine.path.name}, GPU)) == 178.5 * 128
 
 
 def test_tensorrt_rtx_has_a_trtexec_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
