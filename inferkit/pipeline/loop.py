@@ -153,6 +153,7 @@ class Loop:
             inferred.end_ns,
             out.start_ns,
             out.end_ns,
+            device=id(self._device),
         )
         self._free.put(slot)
         return finished
@@ -182,7 +183,7 @@ def infer_resident(engine: Engine, slots: list[Slot], images: int, nbytes: int, 
     while under_way:
         span = under_way.popleft()
         span.wait()
-        finished = finished or timeline.add(images, nbytes, span.start_ns, span.end_ns)
+        finished = finished or timeline.add(images, nbytes, span.start_ns, span.end_ns, device=id(engine))
         if not finished:
             under_way.append(engine.infer(slots[turn % len(slots)], images, None))
             turn += 1

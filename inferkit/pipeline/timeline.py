@@ -30,7 +30,7 @@ MOST_HELD = 4096
 """Batches that are held one by one: so many that summing them up costs each next to nothing."""
 UNDER_WAY = 4
 """At least so many batches may be completed at one instant: those in a device's slots, and copies that are queued."""
-DONE, IMAGES, NBYTES, TIMES = range(4)
+DONE, IMAGES, NBYTES, DEVICE, TIMES = range(5)
 """Columns of the batches that are held; from TIMES on, each stage's start and end."""
 
 Log = Callable[[int, int, NDArray[np.int64]], None]
@@ -84,10 +84,12 @@ class Timeline:
         """Begin with what leaves out the warm-up."""
         self._took = {name: Durations() for name in self.stages}
         self._took_inside = {name: Durations() for name in self.stages}
+        self._inferring = self._inferring_inside = 0
+        self._inferred: dict[int, int] = {}
         self._pauses = Pauses(now, self.lanes)
         self._sample = BatchSample(self._rows.shape[1])
 
-    def add(self, images: int, nbytes: int, *times: int) -> bool:
+    def add(self, images: int, nbytes: int, *times: int, device: int = 0) -> bool:
         """Note a completed batch; several loops may share a timeline.
 
         Parameters
@@ -96,6 +98,8 @@ class Timeline:
             The batch.
         *times
             Start and end of each stage, in nanoseconds, in the order of ``stages``.
+        device
+            A number of the device that inferred it: no other device has the same.
 
         Returns
         -------
@@ -103,11 +107,11 @@ class Timeline:
             True once the last window has ended.
         """
         with self._lock:
-            return self._add(images, nbytes, times)
+            return self._add(images, nbytes, device, times)
 
-    def _add(self, images: int, nbytes: int, times: tuple[int, ...]) -> bool:
+    def _add(self, images: int, nbytes: int, device: int, times: tuple[int, ...]) -> bool:
         now = monotonic_ns()
-        self._pack(self._buffer, self._held * self._row_bytes, now, images, nbytes, *times)
+        self._pack(self._buffer, self._held * self._row_bytes, now, images, nbytes, device, *times)
         self._held += 1
         self._window_images += images
         self._window_nbytes += nbytes
@@ -142,10 +146,21 @@ class Timeline:
             for name, took in self._took.items():
                 starts, ends = self._stage(rows, name)
                 took.add(ends - starts)
+            self._inferring += self._inferring_ns(rows) if "infer" in self.stages else 0
             self._pauses.add(done)
             self._sample.add(rows)
         if self.log is not None:
             self.log(len(self.repeats), self.start_ns, rows)
+
+    def _inferring_ns(self, rows: NDArray[np.int64]) -> int:
+        """Return for how long devices had a batch to infer, added up; what one infers side by side counts once."""
+        total = 0
+        for device in np.unique(rows[:, DEVICE]).tolist():
+            starts, ends = self._stage(rows[rows[:, DEVICE] == device], "infer")
+            until = np.maximum.accumulate([self._inferred.get(device, 0), *ends])
+            total += int(np.maximum(0, ends - np.maximum(starts, until[:-1])).sum())
+            self._inferred[device] = int(until[-1])
+        return total
 
     def _stage(self, rows: NDArray[np.int64], name: str) -> NDArray[np.int64]:
         """Return the starts and the ends of a stage."""
@@ -194,6 +209,8 @@ class Timeline:
         if self.repeats:
             for name, took in self._took.items():
                 self._took_inside[name].take(took)
+            self._inferring_inside += self._inferring
+            self._inferring = 0
             self._pauses.close(seconds)
         else:
             self._measure(now)
@@ -262,7 +279,10 @@ class Timeline:
         stages = {}
         for name, count in workers.items():
             carried = 0 if name == "out" else nbytes  # a batch's bytes are its images', not its results'
-            stages[name] = _stage(self._took_inside[name], images, carried, seconds, count)
+            took = self._took_inside[name]
+            # One batch may fill a GPU: contexts are no workers that idle while another one works.
+            busy_s = self._inferring_inside / 1e9 / len(self._inferred) if name == "infer" else took.seconds / count
+            stages[name] = _stage(took, images, carried, seconds, count, busy_s)
         return stages
 
     def sample(self, stages: Iterable[str]) -> dict[str, str]:
@@ -296,8 +316,7 @@ class Timeline:
         return self.course.series(float(max(1.0, np.ceil(self._gaps.usual_s()))))
 
 
-def _stage(took: Durations, images: int, nbytes: int, window_s: float, workers: int) -> Stage:
-    busy_s = took.seconds / workers
+def _stage(took: Durations, images: int, nbytes: int, window_s: float, workers: int, busy_s: float) -> Stage:
     return Stage(
         images_per_s=images / busy_s if images and busy_s else None,
         bytes_per_s=nbytes / busy_s if nbytes and busy_s else None,

@@ -48,9 +48,9 @@ class GroupTimeline(Timeline):
         self._passed = threading.Event()
         self._finish = finish
 
-    def add(self, images: int, nbytes: int, *times: int) -> bool:
+    def add(self, images: int, nbytes: int, *times: int, device: int = 0) -> bool:
         """Note a completed batch; True once every rank has passed the end."""
-        enough = super().add(images, nbytes, *times)
+        enough = super().add(images, nbytes, *times, device=device)
         if enough and not self._passed.is_set() and monotonic_ns() >= self._agreed_end_ns:
             self._passed.set()
             self._tell_passed()

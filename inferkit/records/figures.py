@@ -97,7 +97,8 @@ class Stage(Record):
     images_per_s, bytes_per_s
         Its speed while at work: images (bytes) ÷ busy time, with all its workers at work.
     busy
-        Share of the window in which it was at work, averaged over its workers (0 … 1).
+        Share of the window in which it was at work, averaged over its workers, and for ``infer`` over the devices: a
+        device is at work while it infers one batch or more (0 … 1).
     workers
         Threads or streams that do this stage's work side by side.
     quantiles, histogram

@@ -116,10 +116,10 @@ class Ending(Timeline):
         super().__init__(FOREVER, ("read", "copy", "infer", "out"), lambda progress: None)
         self.left = batches
 
-    def add(self, images: int, nbytes: int, *times: int) -> bool:
+    def add(self, images: int, nbytes: int, *times: int, device: int = 0) -> bool:
         assert len(times) == 8
         assert list(times) == sorted(times[:4]) + list(times[4:])
-        super().add(images, nbytes, *times)
+        super().add(images, nbytes, *times, device=device)
         self.left -= 1
         return self.left <= 0
 

@@ -96,7 +96,7 @@ def test_altered_last_copy_is_refused_too() -> None:
         finished = False
 
     class Watching(Timeline):
-        def add(self, images: int, nbytes: int, *times: int) -> bool:
+        def add(self, images: int, nbytes: int, *times: int, device: int = 0) -> bool:
             last.finished = super().add(images, nbytes, *times)
             return last.finished
 

@@ -33,9 +33,9 @@ class Kept(Timeline):
         super().__init__(window, stages, ignore)
         self.kept: list[tuple[int, ...]] = []
 
-    def add(self, images: int, nbytes: int, *times: int) -> bool:
+    def add(self, images: int, nbytes: int, *times: int, device: int = 0) -> bool:
         self.kept.append(times)
-        return super().add(images, nbytes, *times)
+        return super().add(images, nbytes, *times, device=device)
 
 
 class Slow(NullEngine):
@@ -130,10 +130,10 @@ def test_engine_that_fails_ends_everything(device: CpuDevice, reader: Reader, ov
 
 def test_interrupt_leaves_nothing(device: CpuDevice, reader: Reader) -> None:
     class Interrupting(Kept):
-        def add(self, images: int, nbytes: int, *times: int) -> bool:
+        def add(self, images: int, nbytes: int, *times: int, device: int = 0) -> bool:
             if len(self.kept) == 3:
                 raise KeyboardInterrupt
-            return super().add(images, nbytes, *times)
+            return super().add(images, nbytes, *times, device=device)
 
     with ring_of(reader, device) as ring, pytest.raises(KeyboardInterrupt):
         Loop(ring, device, NullEngine(), slots_of(device, 2)).run(Interrupting())
@@ -175,7 +175,7 @@ def test_reading_alone_ends_with_its_last_window(device: CpuDevice, reader: Read
 
 def test_batches_are_given_back_when_adding_them_fails(device: CpuDevice, reader: Reader) -> None:
     class Broken(Kept):
-        def add(self, images: int, nbytes: int, *times: int) -> bool:
+        def add(self, images: int, nbytes: int, *times: int, device: int = 0) -> bool:
             raise ZeroDivisionError
 
     handed: list[Batch] = []

@@ -10,6 +10,7 @@ from inferkit.pipeline import timeline as timeline_module
 from inferkit.pipeline.batch_sample import MOST_KEPT, SAMPLE
 from inferkit.pipeline.timeline import DONE, IMAGES, MOST_HELD, NBYTES, TIMES, Timeline
 from inferkit.ranks.group_timeline import MOST_STEPS, GroupTimeline
+from inferkit.records.figures import Stage
 from inferkit.records.outcome import RankProgress
 from inferkit.records.windows import Window
 from tests.clock import Clock
@@ -177,6 +178,38 @@ def test_stages_keep_their_own_times(clock: Clock[int]) -> None:
     medians: Callable[[str], float] = lambda name: stages[name].quantiles.p50_s  # type: ignore[union-attr]  # noqa: E731
     assert medians("read") == pytest.approx(0.02)
     assert medians("infer") == pytest.approx(0.005)
+
+
+def inferring(batches: list[tuple[float, float, int]], clock: Clock[int]) -> Stage:
+    """Return what inference did in a window of 100 ms, of batches' starts and ends in it (ms), and their devices."""
+    clock.now = START
+    timeline = Timeline(Window(warmup_s=0.0, duration_s=0.1, repeats=1), ("infer",), ignore)
+    timeline.add(1, 1, START, START, device=batches[0][2])
+    for start, end, device in batches:
+        ended = START + round(end * MS)
+        clock.now = max(clock.now, ended)  # batches are completed in the order in which they are inferred
+        timeline.add(1, 100, START + round(start * MS), ended, device=device)
+    assert len(timeline.repeats) == 2
+    return timeline.summarise({"infer": 4})["infer"]
+
+
+@pytest.mark.parametrize(
+    ("batches", "busy"),
+    [
+        ([(0, 40, 7), (50, 90, 7), (90, 100, 7)], 0.9),  # with a pause of 10 ms
+        ([(0, 60, 7), (30, 80, 7), (70, 100, 7)], 1.0),  # of two contexts one is at work, or both
+        ([(0, 60, 7), (10, 50, 7), (90, 100, 7)], 0.7),  # one within another
+        ([(0, 50, 7), (0, 100, 8)], 0.75),  # two devices
+        ([(0, 50, 7), (25, 75, 7), (90, 98, 7), (0, 100, 8)], 0.915),
+    ],
+)
+def test_a_device_is_at_work_while_it_infers_one_batch_or_more(
+    batches: list[tuple[float, float, int]], busy: float, clock: Clock[int]
+) -> None:
+    stage = inferring(batches, clock)
+    assert stage.busy == pytest.approx(busy)
+    assert stage.images_per_s == pytest.approx(len(batches) / (busy * 0.1))
+    assert stage.workers == 4
 
 
 def after(gaps_ms: list[float], clock: Clock[int], lanes: int = 1, duration_s: float = 2.0) -> dict[str, float]:
