@@ -231,6 +231,7 @@ class TestInput:
     def test_several_are_refused(self) -> None:
         original = user_model()
         original.graph.input.append(onnx.helper.make_tensor_value_info("mask", TensorProto.FLOAT, [1, 3]))
+        original.graph.output.append(onnx.helper.make_tensor_value_info("mask", TensorProto.FLOAT, [1, 3]))
         with pytest.raises(
             ModelError, match="has 2 inputs \\('data', 'mask'\\); expected one, of images: what the others hold may"
         ):
