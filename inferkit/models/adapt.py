@@ -206,7 +206,7 @@ def _prepare(
     shift, factor = wanted.per_channel(image.shape[0])
     for operator, values, does_nothing in (("Sub", shift, not shift.any()), ("Mul", factor, (factor == 1).all())):
         if not does_nothing:
-            constant = f"inferkit/{operator}/value"
+            constant = f"inferkit/{name}/{operator}/value"
             yield helper.make_node("Constant", [], [constant], value=numpy_helper.from_array(values, constant))
             steps.append((operator, [constant], {}))
     if image.layout == "NHWC":
@@ -214,7 +214,7 @@ def _prepare(
     if image.elem_type != TensorProto.FLOAT and not (image.elem_type == TensorProto.UINT8 and moved):
         steps.append(("Cast", [], {"to": image.elem_type}))
     steps = steps or [("Identity", [], {})]
-    tensors = [name, *(f"inferkit/{number}/{step[0]}" for number, step in enumerate(steps[:-1])), image.name]
+    tensors = [name, *(f"inferkit/{name}/{number}/{step[0]}" for number, step in enumerate(steps[:-1])), image.name]
     for (operator, constants, attributes), before, after in zip(steps, tensors, tensors[1:], strict=False):
         yield helper.make_node(operator, [before, *constants], [after], name=f"inferkit/{after}", **attributes)
 

@@ -185,11 +185,12 @@ def _gelu(domain: str = "com.microsoft", stated: Sequence[int | str] | None = ("
 
 
 def _branch(name: str, factor: float) -> onnx.GraphProto:
+    """Multiply; what comes of it has a name that others would give to a tensor outside."""
     nodes = [
         helper.make_node("Constant", [], [f"{name}_factor"], value=weight("", np.float32(factor))),
-        helper.make_node("Mul", ["flat", f"{name}_factor"], [f"{name}_out"]),
+        helper.make_node("Mul", ["flat", f"{name}_factor"], ["input"]),
     ]
-    return helper.make_graph(nodes, name, [], [helper.make_tensor_value_info(f"{name}_out", TensorProto.FLOAT, None)])
+    return helper.make_graph(nodes, name, [], [helper.make_tensor_value_info("input", TensorProto.FLOAT, None)])
 
 
 def _if() -> onnx.ModelProto:
