@@ -16,11 +16,14 @@ from inferkit.errors import ModelError
 from inferkit.models.batching import BATCH, follows_batch, free_reshapes, unused_name
 from inferkit.models.image_input import WHOLE, ImageInput, image_input
 from inferkit.models.old_operators import OPSET, to_opset_7
+from inferkit.models.order import sort_nodes
 from inferkit.models.preprocessing import DTYPES, Preprocessing
 from inferkit.models.shapes import INVALID, graphs_of, infer_shapes, nodes_of
 
 USUAL_OPSET = 13
 """Of a network that states none."""
+_DOMAINS = {"ai.onnx": ""}
+"""The standard's own has two names."""
 NEWEST_IR = int(onnx.IR_VERSION)
 """That the libraries know: a later one is about the layout of a file, which was read; operators have an opset."""
 _MOVES = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Slice")
@@ -106,18 +109,26 @@ def _modern(model: onnx.ModelProto) -> onnx.ModelProto:
     copied.CopyFrom(model)
     if copied.functions:
         copied = _without_functions(copied)
-    opset = next((own.version for own in model.opset_import if own.domain in ("", "ai.onnx")), None)
-    if opset is None:
-        copied.opset_import.append(helper.make_opsetid("", USUAL_OPSET))
-    elif opset < OPSET:
+    if _import_domains(copied) < OPSET:
         to_opset_7(copied)
-    known = {own.domain for own in copied.opset_import}
-    for domain in sorted({node.domain for node in nodes_of(copied.graph)} - known - {"", "ai.onnx"}):
-        copied.opset_import.append(helper.make_opsetid(domain, 1))  # exporters of plugins forget it
+    sort_nodes(copied.graph)
     copied.ir_version = min(max(copied.ir_version, 4), NEWEST_IR)
     _drop_inputs(copied.graph)
     _cast_outputs(copied)
     return copied
+
+
+def _import_domains(model: onnx.ModelProto) -> int:
+    """Import each domain of operators once, the standard's own by one name; return the opset of that."""
+    for node in nodes_of(model.graph):
+        node.domain = _DOMAINS.get(node.domain, node.domain)
+    versions: dict[str, int] = {_DOMAINS.get(own.domain, own.domain): own.version for own in model.opset_import}
+    versions.setdefault("", USUAL_OPSET)
+    for domain in sorted({node.domain for node in nodes_of(model.graph)}):
+        versions.setdefault(domain, 1)  # exporters of plugins forget it
+    del model.opset_import[:]
+    model.opset_import.extend(helper.make_opsetid(domain, version) for domain, version in versions.items())
+    return versions[""]
 
 
 def _drop_inputs(graph: onnx.GraphProto) -> None:

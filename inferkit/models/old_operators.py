@@ -13,7 +13,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 
 from inferkit.errors import ModelError
 from inferkit.models.batching import unused_name
-from inferkit.models.shapes import dimensions, graphs_of, infer_shapes
+from inferkit.models.shapes import dimensions, graphs_of, infer_shapes, nodes_of
 
 OPSET = 7
 _SAY_NOTHING = ("consumed_inputs", "is_test", "output_sequence")
@@ -29,24 +29,21 @@ def to_opset_7(model: ModelProto) -> None:
     ModelError
         If values are to be broadcast over a tensor of which nothing tells how many dimensions it has.
     """
-    opset = next(own for own in model.opset_import if own.domain in ("", "ai.onnx"))
-    _rewrite(model, lambda node: _spelt(node, model))
+    opset = next(own for own in model.opset_import if not own.domain)
+    for node in nodes_of(model.graph):
+        if _has_rules(node):
+            _spell(node, model)
     opset.version = OPSET - 1  # whose operators have shapes to infer
     ranks = _ranks(infer_shapes(model, strict=False))
-    _rewrite(model, lambda node: _aligned(node, ranks, model))
+    for graph in graphs_of(model.graph):
+        nodes = [new for node in graph.node for new in (_aligned(node, ranks, model) if _has_rules(node) else (node,))]
+        del graph.node[:]
+        graph.node.extend(nodes)
     opset.version = OPSET
 
 
-def _rewrite(model: ModelProto, rewritten: Callable[[NodeProto], Iterable[NodeProto]]) -> None:
-    """Put what each node of the standard becomes in its place, in the graphs of If and Loop as well."""
-    for graph in graphs_of(model.graph):
-        nodes = [new for node in graph.node for new in (rewritten(node) if _has_rules(node) else (node,))]
-        del graph.node[:]
-        graph.node.extend(nodes)
-
-
 def _has_rules(node: NodeProto) -> bool:
-    return node.domain in ("", "ai.onnx") and len(node.output) > 0  # no operator of the standard is without
+    return not node.domain and len(node.output) > 0  # no operator of the standard is without
 
 
 def _take(node: NodeProto, name: str) -> AttributeProto | None:
@@ -57,17 +54,15 @@ def _take(node: NodeProto, name: str) -> AttributeProto | None:
     return found
 
 
-def _spelt(node: NodeProto, model: ModelProto) -> Iterator[NodeProto]:
-    """Yield a node as opset 6 has it, which needs no shapes; before it the constant that it reads then."""
+def _spell(node: NodeProto, model: ModelProto) -> None:
+    """Write a node as opset 6 has it, which needs no shapes."""
     for name in _SAY_NOTHING:
         _take(node, name)
     if node.op_type == "Reshape" and len(node.input) == 1 and (shape := _take(node, "shape")):
         node.input.append(unused_name(f"{node.output[0]}/shape", model))
-        value = numpy_helper.from_array(np.array(shape.ints, np.int64))
-        yield helper.make_node("Constant", [], node.input[1:], value=value)
+        model.graph.initializer.append(numpy_helper.from_array(np.array(shape.ints, np.int64), node.input[1]))
     if node.op_type in _SPELLINGS:
         node.attribute.extend(helper.make_attribute(*new) for new in _SPELLINGS[node.op_type](node))
-    yield node
 
 
 def _cast(node: NodeProto) -> Iterator[tuple[str, Any]]:

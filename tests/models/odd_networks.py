@@ -269,6 +269,37 @@ def _unstated() -> onnx.ModelProto:
     return network(outputs=[scores(None)])
 
 
+def _resized() -> onnx.ModelProto:
+    """Twice as high and wide, and back: an operator that stays float32 when others become float16."""
+    nodes = dense(
+        helper.make_node("Relu", ["image"], ["positive"]),
+        helper.make_node("Resize", ["positive", "", "twice"], ["larger"], mode="nearest"),
+        helper.make_node("MaxPool", ["larger"], ["same"], kernel_shape=[2, 2], strides=[2, 2]),
+        of="same",
+    )
+    return network(nodes, weights=[weight(), weight("twice", np.array([1, 1, 2, 2], np.float32))])
+
+
+def _constants() -> onnx.ModelProto:
+    """Numbers that are attributes, in an order in which nothing can be computed."""
+    nodes = dense(
+        helper.make_node("Add", ["image", "nothing"], ["sum"]),
+        helper.make_node("Reshape", ["sum", "flat_shape"], ["flattened"]),
+        helper.make_node("Constant", [], ["nothing"], value_float=0.0),
+        helper.make_node("Constant", [], ["flat_shape"], value_ints=[-1, FLAT]),
+        of="flattened",
+    )
+    return network(nodes[::-1])
+
+
+def _two_names() -> onnx.ModelProto:
+    """The standard's operators in both names of their domain."""
+    model = network(domains=["ai.onnx"])
+    model.opset_import[-1].version = model.opset_import[0].version
+    model.graph.node[0].domain = "ai.onnx"
+    return model
+
+
 def _unused() -> onnx.ModelProto:
     """A second input that has a value of its own, which ONNX calls a default."""
     model = network()
@@ -313,6 +344,9 @@ RUN: dict[str, Callable[[], onnx.ModelProto]] = {
     "NHWC of uint8": lambda: _nhwc(TensorProto.UINT8),
     "a Reshape to the batch of export": lambda: _reshape([1, FLAT], 1),
     "a Reshape to any batch": lambda: _reshape([-1, FLAT], "batch"),
+    "a Resize": _resized,
+    "constants behind those who read them": _constants,
+    "the standard's domain by two names": _two_names,
     "an input with a default": _unused,
     "inputs that nothing reads": lambda: unread("im_info", "scale_factor"),
 }
