@@ -40,7 +40,7 @@ _HINTS = {
     errno.EREMOTEIO: _SERVER,
     errno.ENOKEY: "the file is encrypted, and its key is not loaded (fscrypt unlock)",
     errno.EINVAL: "the file system does not take such a call",
-    errno.ENOSYS: "the file system does not take such a call",
+    errno.ENOSYS: "the file system does not take such a call, or a sandbox (seccomp, gVisor) hides it",
     errno.EOPNOTSUPP: "the file system does not take such a call",
     errno.EBUSY: "another program holds it",
     errno.ETXTBSY: "another program holds it",

@@ -1,8 +1,8 @@
 """YAML as parameters need it: names, numbers, text, lists and rules. What else YAML knows is refused by its name.
 
-No tags, so that nothing is made of a text but what it says; no key twice, of which PyYAML takes the last; no aliases
-by which a few lines become gigabytes. Dates and ``12:30`` are text, ``010`` and ``1e6`` are too: a person means no
-minutes in seconds and no octal number.
+No tags, so that nothing is made of a text but what it says; no key twice, in whatever spelling, of which PyYAML takes
+the last; no aliases by which a few lines become gigabytes. Dates and ``12:30`` are text, ``010`` and ``1e6`` are too: a
+person means no minutes in seconds and no octal number.
 """
 
 import re
@@ -52,11 +52,13 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                _refuse(f"{quoted(key.value)} twice", "leave out one of them", key)
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else "")
+        seen: dict[Any, yaml.ScalarNode] = {}
+        for key in (own for own, _ in node.value if isinstance(own, yaml.ScalarNode)):
+            value = self.construct_object(key)
+            if value in seen:
+                same = f"{quoted(seen[value].value)} of line {seen[value].start_mark.line + 1}"
+                _refuse(f"{quoted(key.value)}, the same key as {same}", "leave out one of them", key)
+            seen[value] = key
         return super().construct_mapping(node, deep=deep)
 
 

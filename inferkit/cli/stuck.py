@@ -62,4 +62,5 @@ def _look_after(client: Stuck, over: threading.Event) -> None:
 def _signs(pid: int) -> Signs:
     """Return the signs of life of a kernel and of all that it has started: it may wait for one of them."""
     own = [signs(each) for each in (pid, *descendants(pid))]
-    return Signs(" ".join(each.waits for each in own), sum(each.cpu_s for each in own))
+    waits = " ".join(each.waits for each in own)
+    return Signs(waits, sum(each.cpu_s for each in own), any(each.ready for each in own))

@@ -1,7 +1,5 @@
 """The journal of an unfinished data set: a line that names the recipe, then one line per finished file."""
 
-import errno
-import fcntl
 import os
 import re
 from collections.abc import Iterable
@@ -19,11 +17,9 @@ from inferkit.dataset.recipe import Recipe
 from inferkit.dataset.tensors import file_hashes
 from inferkit.dataset.writing import storage_errors
 from inferkit.errors import DatasetError, UnfinishedError
-from inferkit.files import check_regular, open_own, remove_leftovers, say_once, synchronise
+from inferkit.files import check_regular, open_own, remove_leftovers, synchronise
+from inferkit.linux.locks import lock_alone
 from inferkit.os_errors import explained
-
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
-"""What parallel file systems answer that are mounted without locks."""
 
 _MOST_BYTES = 1 << 32  # 17 bytes an image and its skipped neighbours: a hundred million images
 
@@ -138,14 +134,11 @@ class Journal:
 
     def _lock(self) -> None:
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise self._second_make() from error
+            alone = lock_alone(self._file, self._recipe.folder)
         except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise self._unlockable(error) from error
-            say_once(f"the file system of {self._recipe.folder} has no locks: do not make this data set twice at once")
-        if os.fstat(self._file.fileno()).st_nlink == 0:  # the other finished between our open and our lock
+            raise self._unlockable(error) from error
+        # Without a name it is what another one finished between our open and our lock.
+        if not alone or os.fstat(self._file.fileno()).st_nlink == 0:
             raise self._second_make()
 
     def _unlockable(self, error: OSError) -> DatasetError:

@@ -4,7 +4,6 @@ Nothing is written or removed where another user could have laid a link, or thro
 """
 
 import errno
-import fcntl
 import os
 import stat
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from inferkit.dataset.staging_record import LOCK_NAME, RECORD_NAME, Copy, Staged
 from inferkit.dataset.writing import storage_errors
 from inferkit.errors import DatasetError
 from inferkit.files import left_of, open_own, remove_leftovers
+from inferkit.linux.locks import lock_alone
 from inferkit.linux.ownership import meddler, user_name
 
 
@@ -66,11 +66,9 @@ def at_work(target: Path) -> Iterator[int]:
 
 
 def _lock(lock: int, target: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        free = os.fstat(lock).st_nlink > 0  # else the other finished between our open and our lock
-    except BlockingIOError:
-        free = False
+    with storage_errors(target / LOCK_NAME, 0):
+        # Without a name it is what another one finished between our open and our lock.
+        free = lock_alone(lock, target) and os.fstat(lock).st_nlink > 0
     if not free:
         message = f"another `inferkit dataset stage` or `unstage` is at work in {target}: wait for it, or end it there"
         raise DatasetError(message)

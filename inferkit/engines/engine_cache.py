@@ -1,6 +1,5 @@
 """Built engines on disk: found again by everything that shaped them; if several processes want one, one builds it."""
 
-import fcntl
 import json
 import logging
 import os
@@ -13,6 +12,7 @@ import xxhash
 
 from inferkit.errors import EngineError
 from inferkit.files import cache_folder, open_own, write_whole
+from inferkit.linux.locks import lock_alone
 from inferkit.linux.ownership import may_be_trusted, meddler
 from inferkit.os_errors import explained
 
@@ -64,9 +64,12 @@ class EngineFile:
 
     def _wait(self, lock: int) -> None:
         """Wait for the lock and say so; each new try shows that this process does not hang."""
-        while not _taken(lock):
-            PROGRESS.info("waiting for another process that makes %s", self.path.name)
-            sleep(WAIT_S)
+        try:
+            while not lock_alone(lock, self.path.parent):
+                PROGRESS.info("waiting for another process that makes %s", self.path.name)
+                sleep(WAIT_S)
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     def read(self) -> bytes | None:
         """Return the plan; None if there is none.
@@ -142,14 +145,6 @@ def _refuse_meddlers(folder: Path) -> None:
             "XDG_CACHE_HOME to a folder of your own"
         )
         raise EngineError(message)
-
-
-def _taken(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 class TornEngineError(EngineError):

@@ -64,6 +64,12 @@ def stat(pid: int) -> list[str]:
     return (text(ROOT / f"proc/{pid}/stat") or "").rpartition(")")[2].split()
 
 
+def states(pid: int) -> set[str]:
+    """Return the states of a process's threads (proc_pid_stat(5)): R of one that has a CPU or waits for one."""
+    tasks = (ROOT / f"proc/{pid}/task").glob("*/stat")
+    return {(text(task) or "").rpartition(")")[2].strip()[:1] for task in tasks}
+
+
 def cpu_ticks(file: Path = ROOT / "proc/stat") -> dict[str, tuple[int, int]]:
     """Return the ticks since boot, busy and total, of ``cpu0``, ``cpu1`` … and of all as ``cpu`` (proc_stat(5)).
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import IO
 
 from inferkit.errors import InferkitError, ReadError
 from inferkit.linux.direct_io import direct_io_alignment
@@ -43,6 +44,8 @@ PURPOSES = {
     "scikit-image": ("skimage.data", "demo", "sample photographs for quickstart"),
 }
 """Packages: what to import of each, which of inferkit's extras brings it, and why it matters."""
+_FAULTS = (InferkitError, OSError, ValueError, LookupError, AttributeError, ImportError, RuntimeError, MemoryError)
+"""What a check may end by: what the system refuses, and files of /proc and /sys that hold what nobody expects."""
 RUNS_S = 30.0
 """Longest time that a program may take to say its version, or a package to be imported."""
 CHECK_FAILED = "look at the reason; in a container a seccomp profile or a missing mount (/proc, /sys) may hide it"
@@ -94,7 +97,7 @@ def _looked(name: str, look: Callable[[], Check]) -> Check:
     """Make one check; one that cannot be made ends none of the others."""
     try:
         return look()
-    except (InferkitError, OSError, ValueError, LookupError, AttributeError, ImportError) as error:
+    except _FAULTS as error:
         found = f"the check failed: {system_refusal(error) or f'{type(error).__name__}: {error}'}"
         return Check(name, "unknown", found, "what was not looked at may be lacking", CHECK_FAILED)
 
@@ -190,11 +193,11 @@ def file_system(disk: Filesystem, own: Holder) -> Check:
 
 
 def direct_io(folder: Path, disk: Filesystem) -> Check:
-    """Check O_DIRECT by opening a temporary file with it, and the alignment that the file system reports."""
+    """Check O_DIRECT by opening a file with it, and the alignment that the file system reports."""
     why = "reader direct bypasses the page cache by it"
     fix = "use reader buffered, or put the data on ext4 or XFS"
     try:
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".inferkit-") as file:
+        with _some_file(folder) as file:
             os.close(os.open(file.name, os.O_RDONLY | os.O_DIRECT))
             alignment = direct_io_alignment(Path(file.name))
     except OSError as error:
@@ -212,6 +215,17 @@ def direct_io(folder: Path, disk: Filesystem) -> Check:
             "O_DIRECT", "unknown", "ZFS before 2.3 accepts it, but caches", why, "zfs version; zfs set direct=always"
         )
     return Check("O_DIRECT", "present", f"accepted by {disk.fstype}, alignment not reported", why)
+
+
+def _some_file(folder: Path) -> IO[bytes]:
+    """Open a temporary file in a folder, or where none may be made, as on exports of data sets, one that is there."""
+    try:
+        return tempfile.NamedTemporaryFile(dir=folder, prefix=".inferkit-")
+    except OSError:
+        there = next((path for path in folder.iterdir() if path.is_file()), None)
+        if there is None:
+            raise
+        return there.open("rb")
 
 
 def io_uring() -> Check:

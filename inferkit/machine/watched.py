@@ -27,7 +27,7 @@ from typing import Any, NoReturn, TypeVar
 from inferkit.errors import RankError, ReadError
 from inferkit.linux.mounts import told
 from inferkit.linux.parent import end_with_parent
-from inferkit.linux.procfs import ROOT, text
+from inferkit.linux.procfs import ROOT, states, text
 from inferkit.machine import watchdog
 from inferkit.machine.contention import process_s
 from inferkit.os_errors import explained
@@ -168,7 +168,10 @@ class _Copy:
         logging.getLogger("inferkit").warning(message, self._place, watchdog.STILL_S)
 
     def _given_up(self, still_s: float) -> ReadError:
+        starved = self._watchdog.starved()
         left = "" if self.end() else f"; process {self._pid}, which waits for it, stays until the kernel lets it go"
+        if starved:
+            return ReadError(f"looking at {self._place} was given up: {starved}{left}")
         return ReadError(
             f"{self._place} gave no answer for {still_s:.0f} s and was given up: does its server "
             f"answer? See dmesg; umount -f or -l frees whoever waits{left}"
@@ -216,8 +219,9 @@ class _Copy:
 
 def _signs(pid: int) -> watchdog.Signs:
     """Return the signs of life of a process and of all that it has started."""
-    own = watchdog.signs(pid)
-    return own._replace(cpu_s=own.cpu_s + sum(map(process_s, descendants(pid))))
+    own, others = watchdog.signs(pid), descendants(pid)
+    ready = own.ready or any("R" in states(other) for other in others)
+    return own._replace(cpu_s=own.cpu_s + sum(map(process_s, others)), ready=ready)
 
 
 def descendants(pid: int) -> list[int]:

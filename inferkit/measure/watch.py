@@ -6,6 +6,7 @@ from functools import partial
 from time import monotonic, sleep
 
 from inferkit.errors import RankError
+from inferkit.machine.watchdog import Hunger, Watchdog, signs
 from inferkit.plan.points import Plan, Point, seconds_of
 from inferkit.ranks.group import Group
 from inferkit.ranks.launch import Handle, RankFailure, launch
@@ -108,17 +109,15 @@ def _prepare(rank: Handle | Group, tell: Callable[[], None]) -> None:
 
 def _watch(rank: Handle | Group, tell: Callable[[], None]) -> None:
     """Show progress until the rank has answered; stop it if it makes none."""
-    seen, since = rank.progress, monotonic()
+    seen, told = rank.progress, 0
+    dog = Watchdog(Hunger(partial(signs, rank.pid)))
     while not rank.answered():
         if rank.progress is not seen:
-            seen, since = rank.progress, monotonic()
-        elif monotonic() - since > STALL_S + rank.job.window.warmup_s:
-            where = rank.at()
+            seen, told = rank.progress, told + 1
+        if dog.seconds(str(told)) > STALL_S + rank.job.window.warmup_s:
+            why, where = dog.starved() or "storage, GPU or engine hangs", rank.at()
             rank.stop()
-            message = (
-                f"no batch was completed for {STALL_S:.0f} s: storage, GPU or engine hangs{where}; the rank was "
-                f"stopped{rank.left()}"
-            )
+            message = f"no batch was completed for {STALL_S:.0f} s: {why}{where}; the rank was stopped{rank.left()}"
             raise RankFailure(message, "RankError", rank.last_words())
         tell()
         sleep(PERIOD_S)

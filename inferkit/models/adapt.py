@@ -15,13 +15,15 @@ from onnx import TensorProto, helper, numpy_helper
 from inferkit.errors import ModelError
 from inferkit.models.batching import BATCH, follows_batch, free_reshapes, unused_name
 from inferkit.models.image_input import WHOLE, ImageInput, image_input
+from inferkit.models.old_operators import OPSET, to_opset_7
+from inferkit.models.order import sort_nodes
 from inferkit.models.preprocessing import DTYPES, Preprocessing
-from inferkit.models.shapes import INVALID, infer_shapes, nodes_of
+from inferkit.models.shapes import INVALID, graphs_of, infer_shapes, nodes_of
 
-OLDEST_OPSET = 7
-"""The first that ONNX Runtime runs in full, and in which an operator broadcasts by itself; older ones are converted."""
 USUAL_OPSET = 13
-"""To which older ones are converted: int8 needs it."""
+"""Of a network that states none."""
+_DOMAINS = {"ai.onnx": ""}
+"""The standard's own has two names."""
 NEWEST_IR = int(onnx.IR_VERSION)
 """That the libraries know: a later one is about the layout of a file, which was read; operators have an opset."""
 _MOVES = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Slice")
@@ -68,6 +70,7 @@ def adapt(
             f"graph {model.graph.name!r} has no output, so that nothing would be computed: export it with its scores"
         )
         raise ModelError(message)
+    _check_names(model)
     model = _modern(model)
     image = image_input(model, shape, wanted.layout)
     if image.elem_type in WHOLE and wanted.changes_pixels:
@@ -82,6 +85,16 @@ def adapt(
     return _with_shapes(adapted, model.graph)
 
 
+def _check_names(model: onnx.ModelProto) -> None:
+    """Refuse names that libraries look up and that are no text, which protobuf hands out as bytes."""
+    values = (value.name for value in (*model.graph.input, *model.graph.output))
+    nodes = (*nodes_of(model.graph), *(node for function in model.functions for node in function.node))
+    for name in (*values, *(name for node in nodes for name in (node.op_type, node.domain))):
+        if isinstance(name, bytes):
+            message = f"a name in it is not text in UTF-8 ({name!r}): export it again"
+            raise ModelError(message)
+
+
 def _modern(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a copy as it would be exported today: weights are no inputs (IR version 4), operators not before opset 7.
 
@@ -90,62 +103,61 @@ def _modern(model: onnx.ModelProto) -> onnx.ModelProto:
     Raises
     ------
     ModelError
-        If older operators cannot be converted.
+        If functions cannot be written out, older operators not be written anew, or nothing reads the input.
     """
     copied = onnx.ModelProto()
     copied.CopyFrom(model)
     if copied.functions:
         copied = _without_functions(copied)
-    opset = next((own.version for own in model.opset_import if own.domain in ("", "ai.onnx")), None)
-    if opset is None:
-        copied.opset_import.append(helper.make_opsetid("", USUAL_OPSET))
-    elif opset < OLDEST_OPSET:
-        _fix_batch(copied.graph)
-        _spell_axes(copied)
-        try:
-            copied = onnx.version_converter.convert_version(copied, USUAL_OPSET)
-        except (onnx.version_converter.ConvertError, *INVALID) as error:
-            message = (
-                f"graph {model.graph.name!r} has opset {opset}: {error}; export it with opset {USUAL_OPSET} or later"
-            )
-            raise ModelError(message) from error
-    known = {own.domain for own in copied.opset_import}
-    for domain in sorted({node.domain for node in nodes_of(copied.graph)} - known - {"", "ai.onnx"}):
-        copied.opset_import.append(helper.make_opsetid(domain, 1))  # exporters of plugins forget it
+    if _import_domains(copied) < OPSET:
+        to_opset_7(copied)
+    sort_nodes(copied.graph)
     copied.ir_version = min(max(copied.ir_version, 4), NEWEST_IR)
-    weights = {weight.name for weight in copied.graph.initializer}
-    inputs = [value for value in copied.graph.input if value.name not in weights]
-    del copied.graph.input[:]
-    copied.graph.input.extend(inputs)
+    _drop_inputs(copied.graph)
+    _cast_outputs(copied)
     return copied
 
 
-def _fix_batch(graph: onnx.GraphProto) -> None:
-    """State a batch of 1 where none is: what converts operators takes numbers alone. It is made dynamic afterwards."""
+def _import_domains(model: onnx.ModelProto) -> int:
+    """Import each domain of operators once, the standard's own by one name; return the opset of that."""
+    for node in nodes_of(model.graph):
+        node.domain = _DOMAINS.get(node.domain, node.domain)
+    versions: dict[str, int] = {_DOMAINS.get(own.domain, own.domain): own.version for own in model.opset_import}
+    versions.setdefault("", USUAL_OPSET)
+    for domain in sorted({node.domain for node in nodes_of(model.graph)}):
+        versions.setdefault(domain, 1)  # exporters of plugins forget it
+    del model.opset_import[:]
+    model.opset_import.extend(helper.make_opsetid(domain, version) for domain, version in versions.items())
+    return versions[""]
+
+
+def _drop_inputs(graph: onnx.GraphProto) -> None:
+    """Leave out the inputs that are weights, and those that nothing reads: what they hold makes no difference."""
     weights = {weight.name for weight in graph.initializer}
-    for value in (own for own in graph.input if own.name not in weights):
-        for dim in value.type.tensor_type.shape.dim[:1]:
-            if dim.dim_value < 1:
-                dim.dim_value = 1
+    read = {name for node in nodes_of(graph) for name in node.input}
+    read |= {output.name for own in graphs_of(graph) for output in own.output}
+    inputs = [value for value in graph.input if value.name not in weights]
+    heard = [value for value in inputs if value.name in read]
+    if inputs and not heard:
+        names = ", ".join(repr(value.name) for value in inputs)
+        message = (
+            f"nothing in graph {graph.name!r} reads its input ({names}), so that every image has the same result: "
+            "export it with its first layers"
+        )
+        raise ModelError(message)
+    del graph.input[:]
+    graph.input.extend(heard)
 
 
-def _spell_axes(model: onnx.ModelProto) -> None:
-    """Give weights that opset 6 broadcasts from an axis on their last sizes of 1: onnx's converter miscounts."""
-    inferred, graph = infer_shapes(model, strict=False), model.graph
-    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in (*inferred.input, *inferred.value_info)}
-    weights = {weight.name: weight for weight in graph.initializer}
-    for node in graph.node:
-        axis = next((own for own in node.attribute if own.name == "axis"), None)
-        if axis is None or len(node.input) != 2 or node.input[1] not in weights or node.input[0] not in ranks:
-            continue
-        if any(own.name == "broadcast" and own.i for own in node.attribute) and axis.i >= 0:
-            spelt = graph.initializer.add()
-            spelt.CopyFrom(weights[node.input[1]])
-            spelt.name = unused_name(f"{spelt.name}_spelt", model)
-            spelt.dims.extend([1] * (ranks[node.input[0]] - axis.i - len(spelt.dims)))
-            node.input[1] = spelt.name
-            node.attribute.remove(axis)
-            graph.input.append(helper.make_tensor_value_info(spelt.name, spelt.data_type, spelt.dims))
+def _cast_outputs(model: onnx.ModelProto) -> None:
+    """Let outputs of types that NumPy lacks, such as bfloat16, be float32: nobody could be handed them."""
+    numbers = helper.get_all_tensor_dtypes()
+    for output in model.graph.output:
+        own = output.type.tensor_type
+        if own.elem_type in numbers and helper.tensor_dtype_to_np_dtype(own.elem_type).isbuiltin != 1:
+            cast = unused_name(f"{output.name}_float32", model)
+            model.graph.node.append(helper.make_node("Cast", [output.name], [cast], to=TensorProto.FLOAT))
+            output.name, own.elem_type = cast, TensorProto.FLOAT
 
 
 def _without_functions(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -205,7 +217,7 @@ def _prepare(
     shift, factor = wanted.per_channel(image.shape[0])
     for operator, values, does_nothing in (("Sub", shift, not shift.any()), ("Mul", factor, (factor == 1).all())):
         if not does_nothing:
-            constant = f"inferkit/{operator}/value"
+            constant = f"inferkit/{name}/{operator}/value"
             yield helper.make_node("Constant", [], [constant], value=numpy_helper.from_array(values, constant))
             steps.append((operator, [constant], {}))
     if image.layout == "NHWC":
@@ -213,7 +225,7 @@ def _prepare(
     if image.elem_type != TensorProto.FLOAT and not (image.elem_type == TensorProto.UINT8 and moved):
         steps.append(("Cast", [], {"to": image.elem_type}))
     steps = steps or [("Identity", [], {})]
-    tensors = [name, *(f"inferkit/{number}/{step[0]}" for number, step in enumerate(steps[:-1])), image.name]
+    tensors = [name, *(f"inferkit/{name}/{number}/{step[0]}" for number, step in enumerate(steps[:-1])), image.name]
     for (operator, constants, attributes), before, after in zip(steps, tensors, tensors[1:], strict=False):
         yield helper.make_node(operator, [before, *constants], [after], name=f"inferkit/{after}", **attributes)
 

@@ -101,9 +101,6 @@ def make(asked: Asked) -> ModelFile:
     except ModelError as error:
         message = f"{asked.given}: {error}"
         raise ModelError(message) from error
-    except UnicodeDecodeError as error:
-        message = f"{asked.given}: a name in it is not text in UTF-8 ({error.object!r}): export it again"
-        raise ModelError(message) from error
     except MemoryError as error:
         message = f"{asked.given}: trying it on two images takes more memory than there is ({error})"
         raise ModelError(message) from error

@@ -6,16 +6,16 @@ from onnx import TensorProto, numpy_helper
 
 from inferkit.errors import ModelError
 from inferkit.models.probe import run_shapes
-from inferkit.models.shapes import dimensions, infer_shapes
+from inferkit.models.shapes import dimensions, graphs_of, infer_shapes
 
 BATCH = "N"
 
 
 def unused_name(name: str, model: onnx.ModelProto) -> str:
-    """Return `name`, lengthened until no tensor in the graph has that name."""
-    graph = model.graph
-    taken = {value.name for value in (*graph.input, *graph.output, *graph.initializer)}
-    taken |= {tensor for node in graph.node for tensor in (*node.input, *node.output)}
+    """Return `name`, lengthened until no tensor has that name, in the graph or in one inside of it."""
+    graphs = tuple(graphs_of(model.graph))
+    taken = {value.name for graph in graphs for value in (*graph.input, *graph.output, *graph.initializer)}
+    taken |= {tensor for graph in graphs for node in graph.node for tensor in (*node.input, *node.output)}
     while name in taken:
         name += "_"
     return name

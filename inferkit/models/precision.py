@@ -6,14 +6,15 @@ import onnx
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from inferkit.errors import ModelError
+from inferkit.models.order import sort_nodes
 from inferkit.models.probe import RUNTIME_ERRORS
-from inferkit.models.quantize import Images, fp8, int8
+from inferkit.models.quantize import Images, fp8, int8, prepared
+from inferkit.models.shapes import INVALID
 
 _FAULTS = (
-    onnx.checker.ValidationError,
-    onnx.shape_inference.InferenceError,
     onnx.version_converter.ConvertError,
-    ValueError,  # onnxruntime's quantiser, about what it does not know
+    AssertionError,  # onnxruntime's quantiser, about what it does not know
+    *INVALID,
     *RUNTIME_ERRORS,
 )
 
@@ -24,14 +25,10 @@ def _float32(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _float16(model: onnx.ModelProto) -> onnx.ModelProto:
     """Compute in float16; a uint8 input is cast to float16; float32 inputs and outputs stay and are cast."""
-    half: onnx.ModelProto = convert_float_to_float16(model, keep_io_types=True)
+    half: onnx.ModelProto = convert_float_to_float16(prepared(model), keep_io_types=True)
     # It also marks as float16 what stays float32, such as the statistics of LayerNormalization; they are inferred anew.
     del half.graph.value_info[:]
-    # The converter appends the casts of float32 inputs behind the nodes that read them.
-    inputs = {value.name for value in half.graph.input}
-    nodes = sorted(half.graph.node, key=lambda node: not (node.op_type == "Cast" and node.input[0] in inputs))
-    del half.graph.node[:]
-    half.graph.node.extend(nodes)
+    sort_nodes(half.graph)  # the converter appends casts behind the nodes that read them
     return half
 
 
@@ -81,7 +78,8 @@ def convert(model: onnx.ModelProto, precision: str, images: Images | None = None
         converted = _converted(model, precision, images)
         onnx.checker.check_model(converted, full_check=True)
     except _FAULTS as error:
-        message = f"graph {model.graph.name!r} cannot be converted to {precision}: {error}; use float32"
+        why = str(error) or type(error).__name__
+        message = f"graph {model.graph.name!r} cannot be converted to {precision}: {why}; use float32"
         raise ModelError(message) from error
     return converted
 

@@ -65,16 +65,15 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
         return next(self._batches, None)
 
 
-def _prepared(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy whose constants are initialisers: onnxruntime looks for weights only there."""
+def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy whose constants are initialisers: onnxruntime's converters look for weights only there."""
     copied = onnx.ModelProto()
     copied.CopyFrom(model)
     nodes = []
     for node in copied.graph.node:
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
-            tensor = copied.graph.initializer.add()
-            tensor.CopyFrom(node.attribute[0].t)
-            tensor.name = node.output[0]
+        if node.op_type == "Constant" and (value := _value(node.attribute[0])) is not None:
+            copied.graph.initializer.append(value)
+            copied.graph.initializer[-1].name = node.output[0]
         else:
             nodes.append(node)
     del copied.graph.node[:]
@@ -82,9 +81,17 @@ def _prepared(model: onnx.ModelProto) -> onnx.ModelProto:
     return copied
 
 
+def _value(attribute: onnx.AttributeProto) -> TensorProto | None:
+    """Return what a constant holds; None of texts and of what is sparse."""
+    types = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
+    if attribute.name in types:
+        return numpy_helper.from_array(np.array(helper.get_attribute_value(attribute), types[attribute.name]))
+    return attribute.t if attribute.name == "value" else None
+
+
 def int8(model: onnx.ModelProto, images: Images) -> onnx.ModelProto:
     """Quantise to int8: symmetric, weights per channel of the output, activations per tensor by `images`."""
-    model = _at_least(INT8_OPSET, _prepared(model))
+    model = _at_least(INT8_OPSET, prepared(model))
     with tempfile.TemporaryDirectory(prefix="inferkit-int8-") as folder:
         before, after = Path(folder, "before.onnx"), Path(folder, "after.onnx")
         _save(model, before)
@@ -115,7 +122,7 @@ def _save(model: onnx.ModelProto, path: Path) -> None:
 
 def fp8(model: onnx.ModelProto, images: Images) -> onnx.ModelProto:
     """Quantise to fp8 (E4M3), weights and activations per tensor, the latter by `images`; the rest stays float32."""
-    model = _prepared(model)
+    model = prepared(model)
     largest = _largest(model, images)
     quantised = _at_least(FP8_OPSET, model)
     writer = _Fp8(quantised.graph, largest)
@@ -131,7 +138,7 @@ def fp8(model: onnx.ModelProto, images: Images) -> onnx.ModelProto:
 
 def _at_least(opset: int, model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a model of that opset or a later one; a copy if it has to be converted."""
-    own = max(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    own = next(entry.version for entry in model.opset_import if not entry.domain)
     converted: onnx.ModelProto = model if own >= opset else onnx.version_converter.convert_version(model, opset)
     return converted
 

@@ -45,7 +45,7 @@ def infer_shapes(model: onnx.ModelProto, *, strict: bool = True) -> onnx.GraphPr
 def _light(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a model whose large initialisers are inputs."""
     graph = model.graph
-    light = helper.make_graph(list(graph.node), graph.name, list(graph.input), list(graph.output))
+    light = helper.make_graph(list(graph.node), "light", list(graph.input), list(graph.output))
     light.value_info.extend(graph.value_info)
     known = {value.name for value in graph.input}
     for weight in graph.initializer:
@@ -58,13 +58,18 @@ def _light(model: onnx.ModelProto) -> onnx.ModelProto:
     return bare
 
 
-def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """Yield the nodes of a graph and of the graphs inside of them."""
+def graphs_of(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """Yield a graph and the graphs inside of it."""
+    yield graph
     for node in graph.node:
-        yield node
         for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from nodes_of(inner)
+            for inner in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
+                yield from graphs_of(inner)
+
+
+def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Yield the nodes of a graph and of the graphs inside of it."""
+    return (node for own in graphs_of(graph) for node in own.node)
 
 
 def dimensions(value: onnx.ValueInfoProto) -> list[int | str | None]:

@@ -160,9 +160,8 @@ class _Server(Closing):
         watch = watchdog.Watchdog(partial(watchdog.signs, self._process.pid))
         while not _readable(self._socket, SLICE_S):
             if (still_s := watch.seconds("")) > watchdog.STILL_S:
-                message = (
-                    f"no rank could be started: {still_s:.0f} s nothing moved: {watchdog.state(self._process.pid)}"
-                )
+                why = watch.starved() or watchdog.state(self._process.pid)
+                message = f"no rank could be started: {still_s:.0f} s nothing moved: {why}"
                 raise RankError(message)
         return self._socket.recv(1024)
 

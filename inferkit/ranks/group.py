@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from time import monotonic, monotonic_ns, sleep
 from typing import Protocol
 
 from inferkit.closing import Closing
-from inferkit.machine.watchdog import state
+from inferkit.machine.watchdog import Hunger, Watchdog, signs, state
 from inferkit.ranks.combine import combine
 from inferkit.ranks.launch import RankFailure, launch
 from inferkit.records.figures import Json
@@ -104,7 +105,7 @@ class Group(Closing):
             stack.callback(self.close)
             self.ranks.extend(self._launched())
             stack.pop_all()
-        self._pace = [_Pace() for _ in self.ranks]
+        self._pace = [_Pace(rank.pid) for rank in self.ranks]
 
     def _launched(self) -> Iterator[Member]:
         return map(launch, self.jobs)
@@ -159,7 +160,7 @@ class Group(Closing):
         self._start_ns = at_ns or monotonic_ns() + int(BARRIER_S * 1e9)
         for rank, pace in zip(self.ranks, self._pace, strict=True):
             rank.start(self._start_ns, beside or self.pids)
-            pace.begin(self._start_ns / 1e9)
+            pace.begin()
 
     def answered(self) -> bool:
         """Tell whether :meth:`result` would return or raise at once; looks after the ranks."""
@@ -192,7 +193,7 @@ class Group(Closing):
         for index, (rank, pace) in enumerate(zip(self.ranks, self._pace, strict=True)):
             silent_s = pace.note(rank.progress)
             if silent_s > (max(HANG_S, HANG_GAPS * longest) if rank.progress else FIRST_BATCH_S):
-                why = f"it completed no batch for {silent_s:.0f} s: {state(rank.pid)}{rank.at()}"
+                why = f"it completed no batch for {silent_s:.0f} s: {pace.starved() or state(rank.pid)}{rank.at()}"
                 self._fail(index, why, "RankError", rank.last_words())
                 return
 
@@ -274,21 +275,24 @@ def together(ranks: Sequence[Latest]) -> Latest:
 
 
 class _Pace:
-    """How long a rank has told nothing, and how long it did at most before."""
+    """How long a rank has told nothing, and how long it did at most before; waiting for a CPU does not count."""
 
-    def __init__(self) -> None:
+    def __init__(self, pid: int) -> None:
         self.longest_s = 0.0
+        self._pid = pid
         self._seen: RankProgress | None = None
-        self._since = monotonic()
+        self._told = 0
+        self.begin()
 
-    def begin(self, at_s: float) -> None:
-        self._since = at_s
+    def begin(self) -> None:
+        self._silent_s = 0.0
+        self._watchdog = Watchdog(Hunger(partial(signs, self._pid)))
+        self.starved = self._watchdog.starved
 
     def note(self, progress: RankProgress | None) -> float:
-        now = monotonic()
-        silent = max(0.0, now - self._since)
-        if progress is self._seen:
-            return silent
-        self.longest_s = max(self.longest_s, silent)
-        self._seen, self._since = progress, now
-        return 0.0
+        if progress is not self._seen:
+            self._seen = progress
+            self._told += 1
+            self.longest_s = max(self.longest_s, self._silent_s)
+        self._silent_s = self._watchdog.seconds(str(self._told))
+        return self._silent_s

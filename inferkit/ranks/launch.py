@@ -130,7 +130,8 @@ class Handle(Closing):
         One that hangs while it prepares is stopped.
         """
         if not self._ready.is_set() and (still_s := self._watchdog.seconds(self.note)) > watchdog.STILL_S:
-            self._give_up(f"it prepared nothing for {still_s:.0f} s: {watchdog.state(self.pid)}")
+            why = self._watchdog.starved() or watchdog.state(self.pid)
+            self._give_up(f"it prepared nothing for {still_s:.0f} s: {why}")
         return self._ready.is_set()
 
     def at(self) -> str:

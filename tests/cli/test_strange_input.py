@@ -47,7 +47,7 @@ def planned(path: Path, **values: Any) -> str:
     [
         (b'fast: !!bool "z"', "found the tag"),
         (b"storage: !!python/object/apply:os.getcwd []", "found the tag"),
-        (b"seed: 1\nseed: 2", "found 'seed' twice"),
+        (b"seed: 1\nseed: 2", "found 'seed', the same key as 'seed' of line 1"),
         ("storage: é".encode("latin-1"), "save it as UTF-8"),
         ("seed: 1".encode("utf-16"), "save it as UTF-8"),
         (b"[" * 100_000, "more than 20 levels"),

@@ -1,5 +1,3 @@
-import errno
-import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -135,14 +133,6 @@ def test_leaving_removes_temporary_files_and_a_journal_of_nothing(tmp_path: Path
 def test_a_second_make_is_refused_while_the_first_runs(begun: Path) -> None:
     with Journal(recipe(begun), overwrite=False), pytest.raises(DatasetError, match="another make runs in"):
         Journal(recipe(begun), overwrite=True)
-    assert finished_in(begun) == {0, 1}
-
-
-def test_storage_without_locks_does_without(begun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def flock(file: object, operation: int) -> None:
-        raise OSError(errno.ENOSYS, "Function not implemented")
-
-    monkeypatch.setattr(fcntl, "flock", flock)
     assert finished_in(begun) == {0, 1}
 
 

@@ -118,6 +118,8 @@ def test_images_of_file_systems_that_never_change(tmp_path: Path, mounts: Mounts
     data = mounts.image("read-only", image)
     measured = alone(data, readers=["buffered"], evict=True, source="storage")
     assert measured.verdict != "FAILED", measured.failure
+    looked = " ".join(inferkit("doctor", data).stdout.split())
+    assert ("O_DIRECT absent squashfs refuses it" if fstype == "squashfs" else "O_DIRECT present") in looked
 
 
 def test_each_errno_has_its_own_hint() -> None:

@@ -3,6 +3,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -232,7 +233,7 @@ def test_direct_io_is_really_tried(tmp_path: Path) -> None:
     assert answer.status in ("present", "limited", "absent", "unknown")
     assert list(tmp_path.iterdir()) == []
     assert doctor.direct_io(Path("/dev/shm"), filesystem(Path("/dev/shm"))).status == "limited"
-    assert doctor.direct_io(Path("/proc"), filesystem(Path("/proc"))).status == "unknown"
+    assert doctor.direct_io(Path("/proc"), filesystem(Path("/proc"))).found == "proc refuses it"
 
 
 @pytest.mark.parametrize(("fstype", "status"), [("zfs", "unknown"), ("nfs4", "present")])
@@ -332,7 +333,15 @@ def test_what_is_installed_and_cannot_be_imported_is_not_present(monkeypatch: py
         assert (broken.status, told in broken.found, "reinstall" in broken.fix) == ("limited", True, True)
 
 
-@pytest.mark.parametrize("error", [OSError(1, "not permitted"), ValueError("x"), KeyError("y"), ReadError("z")])
+FAULTS = [
+    *(OSError(1, "not permitted"), ValueError("x"), KeyError("y"), ReadError("z")),
+    *(RuntimeError("can't start new thread"), MemoryError()),
+]
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(1, "not permitted"), ValueError("x"), KeyError("y"), ReadError("z"), *NO_MORE]
+)
 def test_a_check_that_fails_ends_no_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception) -> None:
     def fail(*_: object) -> Check:
         raise error
@@ -343,6 +352,20 @@ def test_a_check_that_fails_ends_no_other(monkeypatch: pytest.MonkeyPatch, tmp_p
     found = examine(tmp_path)
     assert [check.name for check in found] == names
     assert [check.name for check in found if "the check failed" in check.found] == ["CPU", "O_DIRECT"]
+
+
+def test_where_no_file_may_be_made_one_that_is_there_tells_of_o_direct(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(**_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    can = doctor.direct_io(tmp_path, filesystem(tmp_path))
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", refuse)
+    cannot = doctor.direct_io(tmp_path, filesystem(tmp_path))
+    assert (cannot.status, "no file can be made" in cannot.found) == ("unknown", True)
+    (tmp_path / "images.tensors").write_bytes(bytes(4096))
+    assert doctor.direct_io(tmp_path, filesystem(tmp_path)) == can
 
 
 def test_absent_package_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """What a watchdog makes of what it sees, by a clock that the test moves; and what it sees of real processes."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from time import sleep
 
 import pytest
 
-from inferkit.machine.watchdog import LEAST_CPU, LOOK_S, Signs, Watchdog, signs, state
+from inferkit.machine.watchdog import LEAST_CPU, LOOK_S, PATIENCE, STILL_S, Hunger, Signs, Watchdog, signs, state
 
 IDLE = "import time; print(flush=True); time.sleep(600)"
 BUSY = "print(flush=True)\nwhile True: pass"
@@ -28,9 +29,11 @@ class Seen:
         self.looks += 1
         return self.signs
 
-    def after(self, seconds: float, told: str = "", *, waits: str = "1 1", cpu_s: float = 0.0) -> float:
+    def after(
+        self, seconds: float, told: str = "", *, waits: str = "1 1", cpu_s: float = 0.0, ready: bool = False
+    ) -> float:
         self.now_s += seconds
-        self.signs = Signs(waits, cpu_s)
+        self.signs = Signs(waits, cpu_s, ready)
         return self.watchdog.seconds(told)
 
 
@@ -57,6 +60,40 @@ def test_threads_that_take_hardly_any_cpu_do_not_count_as_computing(seen: Seen) 
     assert seen.after(10.0, cpu_s=30.0 * LEAST_CPU) == 0.0
 
 
+def test_time_in_which_it_gets_no_cpu_does_not_count(seen: Seen) -> None:
+    assert [seen.after(10.0, ready=ready) for ready in (False, True, True, False)] == [10.0, 10.0, 10.0, 20.0]
+    assert seen.after(1.0, waits="2 1") == 0.0
+    assert [seen.after(10.0, waits="2 1", ready=ready) for ready in (False, True)] == [10.0, 10.0]
+
+
+def test_one_that_never_gets_a_cpu_is_given_up_in_the_end_and_the_storage_is_not_blamed(seen: Seen) -> None:
+    looks = 0
+    while seen.after(1.0, ready=True) <= STILL_S:
+        looks += 1
+    assert looks == pytest.approx(PATIENCE * STILL_S, abs=2)
+    assert re.match(
+        r"in 60. of 60. s it could have gone on and got no CPU: end other programs", seen.watchdog.starved()
+    )
+
+
+def test_one_that_hangs_on_a_machine_under_load_is_given_up_for_its_storage(seen: Seen) -> None:
+    """Threads that watch want a CPU now and then, whatever the others wait for."""
+    looks = 0
+    while seen.after(1.0, ready=looks % 3 == 0) <= STILL_S:
+        looks += 1
+    assert looks < 2 * STILL_S
+    assert seen.watchdog.starved() == ""
+
+
+def test_one_that_only_tells_is_still_however_much_it_computes(seen: Seen) -> None:
+    """A GPU that hangs is asked in a circle."""
+    seen.watchdog = Watchdog(Hunger(seen._look, lambda: seen.now_s), lambda: seen.now_s)
+    seen.after(1.0, "1")
+    assert [seen.after(10.0, "1", cpu_s=10.0 * k, waits=f"{k}", ready=True) for k in (1, 2)] == [10.0, 20.0]
+    assert seen.after(10.0, "1", cpu_s=20.1, ready=True) == 20.0  # it wanted a CPU, and got hardly any
+    assert seen.after(10.0, "2", cpu_s=20.1, ready=True) == 0.0
+
+
 def test_whoever_asks_often_does_not_make_it_look_often(seen: Seen) -> None:
     before = seen.looks
     assert [seen.after(LOOK_S / 10) for _ in range(5)] == pytest.approx([LOOK_S / 10 * k for k in range(1, 6)])
@@ -77,6 +114,7 @@ def test_a_process_that_sleeps_shows_no_new_signs(process: subprocess.Popen[byte
     before = None
     while before != (before := signs(process.pid)):  # it may still be on its way into sleep
         sleep(0.2)
+    assert not before.ready
 
 
 @pytest.mark.parametrize("process", [BUSY, WAITING], indirect=True)
@@ -84,6 +122,11 @@ def test_a_process_that_computes_or_waits_for_one_thing_after_the_other_does(pro
     first = signs(process.pid)
     while signs(process.pid) == first:  # however long it takes to get a CPU
         sleep(0.05)
+
+
+@pytest.mark.parametrize("process", [BUSY], indirect=True)
+def test_a_process_that_computes_wants_a_cpu(process: subprocess.Popen[bytes]) -> None:
+    assert signs(process.pid).ready
 
 
 @pytest.mark.parametrize("process", [IDLE], indirect=True)

@@ -17,6 +17,7 @@ import pytest
 from inferkit.errors import ParameterError, RankError, ReadError
 from inferkit.machine import watchdog
 from inferkit.machine.watched import nearest_path, watched
+from tests.hindered import group
 
 
 @pytest.fixture
@@ -151,6 +152,28 @@ watched(lambda _: Path({str(silent)!r}).read_bytes())
     assert said.strip().endswith("KeyboardInterrupt")
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
+
+
+@pytest.mark.slow
+def test_one_that_hardly_gets_a_cpu_is_not_given_up() -> None:
+    """A fiftieth of a CPU: its main thread waits for another, which computes less than a twentieth of the time."""
+    code = """
+import threading, time
+from inferkit.machine import watchdog
+from inferkit.machine.watched import watched
+def computed():
+    while time.thread_time() < 0.15: pass
+def work(show):
+    thread = threading.Thread(target=computed)
+    thread.start()
+    thread.join()
+    return "done"
+watchdog.STILL_S = 2.0
+print(watched(work))
+"""
+    with group("cpu", 2_000) as inside:
+        done = subprocess.run([*inside, sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.stdout == "done\n", done.stderr
 
 
 def test_it_ends_with_whoever_asked(silent: Path) -> None:

@@ -89,6 +89,83 @@ def shift_of_channels(each: Sequence[float] = (0.0,) * SHAPE[0]) -> onnx.ModelPr
     return model
 
 
+def _ancient(opset: int, *before: Node, of: str = "done", **weights: Any) -> onnx.ModelProto:
+    """What ends in a Reshape whose shape is an attribute."""
+    nodes = [*before, helper.make_node("Reshape", [of], ["flat"], shape=[-1, FLAT], consumed_inputs=[0])]
+    model = network([*nodes, helper.make_node("MatMul", ["flat", "weight"], ["scores"])], opset=opset, ir_version=3)
+    model.graph.initializer.extend(weight(name, np.array(value, np.float32)) for name, value in weights.items())
+    return model
+
+
+def _consumed(operator: str, *tensors: str, **attributes: Any) -> Node:
+    """A node that says which of its inputs may be overwritten."""
+    return helper.make_node(operator, tensors[:-1], tensors[-1:], consumed_inputs=[0], **attributes)
+
+
+def _opset_1() -> onnx.ModelProto:
+    """Operators as Caffe2 wrote them, one behind another, that change nothing in the end."""
+    normal: dict[str, Any] = {"scale": [1] * 3, "bias": [0] * 3, "mean": [0] * 3, "variance": [1] * 3}
+    return _ancient(
+        1,
+        helper.make_node("Cast", ["image"], ["real"], to="FLOAT"),
+        _consumed("Clip", "real", "clipped", min=0.0, max=255.0),
+        _consumed("BatchNormalization", "clipped", *normal, "normal", is_test=1, epsilon=0.0),
+        _consumed("Add", "normal", "bias", "added", axis=1, broadcast=1),
+        _consumed("Dropout", "added", "kept", is_test=1),
+        helper.make_node("Pad", ["kept"], ["padded"], paddings=[0, 0, 1, 1, 0, 0, 1, 1]),
+        helper.make_node("Slice", ["padded"], ["cut"], axes=[2, 3], starts=[1, 1], ends=[7, 9]),
+        helper.make_node("Split", ["cut"], ["red", "green", "blue"], axis=1, split=[1, 1, 1]),
+        helper.make_node("Concat", ["red", "green", "blue"], ["joined"]),
+        helper.make_node("Upsample", ["joined"], ["larger"], height_scale=2.0, width_scale=3.0),
+        helper.make_node("MaxPool", ["larger"], ["done"], kernel_shape=[2, 3], strides=[2, 3]),
+        **normal,
+    )
+
+
+def slopes_of_channels(each: Sequence[float] = (1.0,) * SHAPE[0]) -> onnx.ModelProto:
+    """Opset 6, PRelu of pixels less 100, which are below 0."""
+    return _ancient(
+        4,
+        helper.make_node("Sub", ["image", "hundred"], ["less"], broadcast=1),
+        helper.make_node("PRelu", ["less", "each"], ["bent"]),
+        helper.make_node("Add", ["bent", "hundred"], ["done"], broadcast=1),
+        hundred=[100],
+        each=each,
+    )
+
+
+def _old_if() -> onnx.ModelProto:
+    """Operators of opset 4 inside of an If, which add to the channels of the graph around it."""
+    nodes = [
+        helper.make_node("Add", ["image", "nothing"], ["out"], axis=1, broadcast=1),
+        helper.make_node("Reshape", ["out"], ["shaped"], shape=[-1, FLAT]),
+    ]
+    branch = helper.make_graph(nodes, "branch", [], [helper.make_tensor_value_info("shaped", TensorProto.FLOAT, None)])
+    choice = helper.make_node("If", ["always"], ["flattened"], then_branch=branch, else_branch=branch)
+    model = _ancient(4, choice, of="flattened", nothing=[0] * SHAPE[0])
+    model.graph.initializer.append(weight("always", np.bool_(True)))
+    return model
+
+
+def _unknown_of_old() -> onnx.ModelProto:
+    """Opset 4, and an operator that only ONNX Runtime has."""
+    return _ancient(4, helper.make_node("ImageScaler", ["image"], ["done"], scale=1.0, bias=[0.0] * SHAPE[0]))
+
+
+def unread(*names: str) -> onnx.ModelProto:
+    """Inputs that nothing reads, as detectors have for the size of an image that they no more scale back to."""
+    model = network()
+    model.graph.input.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 3]) for name in names)
+    return model
+
+
+def _comes_out(elem_type: int) -> onnx.ModelProto:
+    cast = helper.make_node("Cast", ["real"], ["scores"], to=elem_type)
+    nodes = dense()
+    nodes[-1].output[0] = "real"
+    return network([*nodes, cast], outputs=[scores(elem_type=elem_type)])
+
+
 def _weights_without_inputs() -> onnx.ModelProto:
     return network(
         ir_version=3, opset=9, weights=[weight(), weight("bias", np.zeros(CLASSES, np.float32))], nodes=_old_gemm()
@@ -108,11 +185,12 @@ def _gelu(domain: str = "com.microsoft", stated: Sequence[int | str] | None = ("
 
 
 def _branch(name: str, factor: float) -> onnx.GraphProto:
+    """Multiply; what comes of it has a name that others would give to a tensor outside."""
     nodes = [
         helper.make_node("Constant", [], [f"{name}_factor"], value=weight("", np.float32(factor))),
-        helper.make_node("Mul", ["flat", f"{name}_factor"], [f"{name}_out"]),
+        helper.make_node("Mul", ["flat", f"{name}_factor"], ["input"]),
     ]
-    return helper.make_graph(nodes, name, [], [helper.make_tensor_value_info(f"{name}_out", TensorProto.FLOAT, None)])
+    return helper.make_graph(nodes, name, [], [helper.make_tensor_value_info("input", TensorProto.FLOAT, None)])
 
 
 def _if() -> onnx.ModelProto:
@@ -191,6 +269,37 @@ def _unstated() -> onnx.ModelProto:
     return network(outputs=[scores(None)])
 
 
+def _resized() -> onnx.ModelProto:
+    """Twice as high and wide, and back: an operator that stays float32 when others become float16."""
+    nodes = dense(
+        helper.make_node("Relu", ["image"], ["positive"]),
+        helper.make_node("Resize", ["positive", "", "twice"], ["larger"], mode="nearest"),
+        helper.make_node("MaxPool", ["larger"], ["same"], kernel_shape=[2, 2], strides=[2, 2]),
+        of="same",
+    )
+    return network(nodes, weights=[weight(), weight("twice", np.array([1, 1, 2, 2], np.float32))])
+
+
+def _constants() -> onnx.ModelProto:
+    """Numbers that are attributes, in an order in which nothing can be computed."""
+    nodes = dense(
+        helper.make_node("Add", ["image", "nothing"], ["sum"]),
+        helper.make_node("Reshape", ["sum", "flat_shape"], ["flattened"]),
+        helper.make_node("Constant", [], ["nothing"], value_float=0.0),
+        helper.make_node("Constant", [], ["flat_shape"], value_ints=[-1, FLAT]),
+        of="flattened",
+    )
+    return network(nodes[::-1])
+
+
+def _two_names() -> onnx.ModelProto:
+    """The standard's operators in both names of their domain."""
+    model = network(domains=["ai.onnx"])
+    model.opset_import[-1].version = model.opset_import[0].version
+    model.graph.node[0].domain = "ai.onnx"
+    return model
+
+
 def _unused() -> onnx.ModelProto:
     """A second input that has a value of its own, which ONNX calls a default."""
     model = network()
@@ -210,6 +319,10 @@ RUN: dict[str, Callable[[], onnx.ModelProto]] = {
     "opset 6, IR version 3": _old,
     "opset 6, a batch with a name": lambda: _old("batch"),
     "opset 6, a shift of channels": shift_of_channels,
+    "opset 1, as Caffe2 wrote it": _opset_1,
+    "opset 4, PRelu of channels": slopes_of_channels,
+    "opset 4, an If": _old_if,
+    "opset 4, an operator of ONNX Runtime alone": _unknown_of_old,
     "an IR version of tomorrow": lambda: network(ir_version=onnx.IR_VERSION + 1),
     "IR version 3, weights that are no inputs": _weights_without_inputs,
     "Gelu of com.microsoft": _gelu,
@@ -225,12 +338,17 @@ RUN: dict[str, Callable[[], onnx.ModelProto]] = {
     "int64": lambda: _of_type(TensorProto.INT64),
     "float16": lambda: _of_type(TensorProto.FLOAT16),
     "bfloat16": lambda: _of_type(TensorProto.BFLOAT16),
+    "bfloat16 comes out": lambda: _comes_out(TensorProto.BFLOAT16),
     "double": lambda: _of_type(TensorProto.DOUBLE),
     "NHWC": _nhwc,
     "NHWC of uint8": lambda: _nhwc(TensorProto.UINT8),
     "a Reshape to the batch of export": lambda: _reshape([1, FLAT], 1),
     "a Reshape to any batch": lambda: _reshape([-1, FLAT], "batch"),
+    "a Resize": _resized,
+    "constants behind those who read them": _constants,
+    "the standard's domain by two names": _two_names,
     "an input with a default": _unused,
+    "inputs that nothing reads": lambda: unread("im_info", "scale_factor"),
 }
 """They say of images what the plain network says."""
 
@@ -274,7 +392,18 @@ def _transposed() -> onnx.ModelProto:
 
 
 def _loose() -> onnx.ModelProto:
-    return network(dense(of="nowhere"))
+    return network(dense(helper.make_node("Add", ["image", "nowhere"], ["sum"]), of="sum"))
+
+
+def _deaf() -> onnx.ModelProto:
+    """A branch that was cut off before its images."""
+    return network([helper.make_node("Identity", ["weight"], ["scores"])])
+
+
+def _spread_over_unknown() -> onnx.ModelProto:
+    """Opset 6, an addition to channels of which no library knows the shape."""
+    add = helper.make_node("Add", ["strange", "each"], ["done"], axis=1, broadcast=1)
+    return _ancient(4, helper.make_node("Strange", ["image"], ["strange"]), add, each=[1, 2, 3])
 
 
 def _named(name: str, elem_type: int, dims: Sequence[int | str | None]) -> onnx.ModelProto:
@@ -307,6 +436,11 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "nothing comes out": (_empty, r"'scores' has shape \[.*0\b.*\]"),
     "one number for all": (_mean_of_all, r"'scores' has shape \[\] for a batch of 2 images"),
     "the batch comes second": (_transposed, r"'scores' has shape \[2, 2\] for a batch of 2 images"),
+    "an image that nothing reads": (_deaf, r"nothing in graph 'odd' reads its input \('image'\), so that every image"),
+    "opset 4, channels of an unknown operator": (
+        _spread_over_unknown,
+        r"Add of \['done'\] spreads 'each' over 'strange' from dimension 1 on, and nothing tells how many dimensions",
+    ),
     "a tensor that nobody makes": (_loose, r"does not fit behind an input of these images: .*nowhere"),
 }
 """With what is said of each."""

@@ -222,6 +222,13 @@ class TestInput:
         assert adapted.graph.input[0].name == "input_"
         assert run(adapted, pixels()).shape == (4, 5)
 
+    def test_what_was_adapted_before_is_adapted_again(self) -> None:
+        half = Preprocessing(mean=(8.0, 4.0, 2.0), scale=0.5)
+        once = adapt(user_model(), dtype="float32", preprocessing=half)
+        twice = adapt(once, dtype="float32", preprocessing=half)
+        halved = (pixels() - 2 * np.array([8, 4, 2], np.float32)[:, None, None]) * np.float32(0.5)
+        np.testing.assert_allclose(run(twice, pixels().astype(np.float32)), run(once, halved), rtol=1e-5)
+
     def test_weights_listed_as_inputs_are_none(self) -> None:
         original = user_model()
         original.graph.initializer.append(numpy_helper.from_array(np.ones(3, np.float32), "extra"))
@@ -231,6 +238,7 @@ class TestInput:
     def test_several_are_refused(self) -> None:
         original = user_model()
         original.graph.input.append(onnx.helper.make_tensor_value_info("mask", TensorProto.FLOAT, [1, 3]))
+        original.graph.output.append(onnx.helper.make_tensor_value_info("mask", TensorProto.FLOAT, [1, 3]))
         with pytest.raises(
             ModelError, match="has 2 inputs \\('data', 'mask'\\); expected one, of images: what the others hold may"
         ):

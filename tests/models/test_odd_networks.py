@@ -1,6 +1,7 @@
 """Networks as the world has them: each is run and computes what it says, or is refused with the reason."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -35,6 +36,7 @@ from tests.models.odd_networks import (
     plugin,
     scores,
     shift_of_channels,
+    slopes_of_channels,
     weight,
 )
 from tests.models.onnx_fuzz import Trials, mutated, seeds
@@ -70,6 +72,15 @@ def test_values_of_channels_are_added_to_channels_in_opset_6() -> None:
     adapted = adapt(shift_of_channels(each.tolist()), shape=SHAPE)
     wanted = expected(PIXELS + each[:, None, None])
     assert abs(wanted - expected(PIXELS)).max() > 1  # else any channel would do
+    np.testing.assert_allclose(inferred(adapted, PIXELS), wanted, rtol=2e-3, atol=0.5)
+
+
+def test_slopes_of_channels_bend_channels_in_opset_4() -> None:
+    each = np.array([0.1, 0.5, 2.0], np.float32)
+    less = PIXELS.astype(np.float32) - 100
+    wanted = expected(np.where(less < 0, less * each[:, None, None], less) + 100)
+    assert abs(wanted - expected(PIXELS)).max() > 100  # else any channel would do
+    adapted = adapt(slopes_of_channels(each.tolist()), shape=SHAPE)
     np.testing.assert_allclose(inferred(adapted, PIXELS), wanted, rtol=2e-3, atol=0.5)
 
 
@@ -145,10 +156,6 @@ class TestApart:
 
     def test_what_its_libraries_stumble_over_is_told_with_the_file(self, tmp_path: Path) -> None:
         path = tmp_path / "odd.onnx"
-        content = network().SerializeToString()
-        path.write_bytes(content.replace(b"image", b"ima\xe7e"))
-        with pytest.raises(ModelError, match=r"odd.onnx: a name in it is not text in UTF-8"):
-            model_path(str(path), shape=SHAPE)
         empty = weight()
         empty.dims[:] = [1 << 32, 5]
         path.write_bytes(network(weights=[empty]).SerializeToString())
@@ -159,6 +166,15 @@ class TestApart:
         huge = network(inputs=[image((2**40, *SHAPE))], outputs=[scores((), TensorProto.STRING)])  # it stays fixed
         path.write_bytes(huge.SerializeToString())
         with pytest.raises(ModelError, match=r"odd.onnx: .*more than a GPU has: export a smaller batch"):
+            model_path(str(path), shape=SHAPE)
+
+    @pytest.mark.parametrize("name", [b"image", b"scores", b"Flatten", b"com.nobody"])
+    def test_a_name_that_is_no_text_is_told_with_the_file(self, name: bytes, tmp_path: Path) -> None:
+        path, odd = tmp_path / "odd.onnx", b"\xe7" + name[1:]
+        path.write_bytes(UNKNOWN_OPERATOR.SerializeToString().replace(name, odd))
+        with pytest.raises(
+            ModelError, match=rf"odd.onnx: a name in it is not text in UTF-8 \({re.escape(repr(odd))}\)"
+        ):
             model_path(str(path), shape=SHAPE)
 
     def test_an_operator_that_nobody_has_is_kept_for_engines_that_may_have_it(self, tmp_path: Path) -> None:

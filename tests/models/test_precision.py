@@ -7,8 +7,11 @@ import pytest
 from onnx import TensorProto
 
 from inferkit.errors import ModelError
+from inferkit.models.adapt import adapt
 from inferkit.models.precision import PRECISIONS, convert
+from inferkit.models.reference import reference_session
 from inferkit.models.zoo import find_model
+from tests.models.odd_networks import RUN, SHAPE, network, weight
 
 
 @pytest.fixture(scope="module", params=["uint8", "float32"])
@@ -45,6 +48,25 @@ def test_float16_is_close_to_float32(model: onnx.ModelProto) -> None:
     x = np.random.default_rng(0).integers(0, 256, (5, 1, 59, 128)).astype(dtype)
     expected = _run(model, x)
     np.testing.assert_allclose(_run(convert(model, "float16"), x), expected, atol=0.01 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(
+    "name", ["opset 1, as Caffe2 wrote it", "a Resize", "constants behind those who read them", "a batch of 1"]
+)
+def test_networks_of_others_are_close_to_float32(name: str, precision: str) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (4, *SHAPE), dtype=np.uint8)
+    adapted = adapt(RUN[name](), shape=SHAPE)
+    wanted = _run(adapted, x)
+    found = reference_session(convert(adapted, precision, x).SerializeToString()).run(None, {"input": x})[0]
+    np.testing.assert_allclose(found, wanted, atol=0.1 * np.abs(wanted).max())
+
+
+def test_what_a_converter_gives_up_is_refused_with_the_reason() -> None:
+    twice = adapt(network(weights=[weight(), weight()]), shape=SHAPE)
+    for precision, why in (("float16", "AssertionError"), ("int8", "not unique")):
+        with pytest.raises(ModelError, match=f"cannot be converted to {precision}: .*{why}.*; use float32"):
+            convert(twice, precision, np.zeros((1, *SHAPE), np.uint8))
 
 
 def test_unknown_precisions_are_refused(model: onnx.ModelProto) -> None:
