@@ -39,6 +39,11 @@ def cpu_quota(root: Path = ROOT) -> float | None:
     return min(quotas, default=None)
 
 
+def memberships(root: Path = ROOT) -> str:
+    """Return in which control groups this process is, in the kernel's words."""
+    return text(root / "proc/self/cgroup") or ""
+
+
 def throttle_files(root: Path = ROOT) -> list[Path]:
     """Return the files in which this process's groups count what quotas withheld."""
     files = {(group / "cpu.stat").resolve() for group in _groups("cpu", root)}
@@ -113,7 +118,7 @@ def _groups(controller: str, root: Path) -> Iterator[Path]:
     as the top; then only the top exists, and it is the right one.
     """
     mounts = root / "sys/fs/cgroup"
-    for line in (text(root / "proc/self/cgroup") or "").splitlines():
+    for line in memberships(root).splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers and controller not in controllers.split(","):
             continue

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from inferkit.linux.cgroups import throttle_files, throttled_s
+from inferkit.linux.cgroups import memberships, throttle_files, throttled_s
 from inferkit.linux.procfs import cpu_times, swapped_pages
 from inferkit.machine.contention import Process, launcher, other_ranks, process_s, processes, share_on, took
 from inferkit.machine.monitor import PERIOD_S
@@ -49,6 +49,9 @@ class CpuMonitor:
         self._lock = threading.Lock()
         self._counts = _no_counts()
         self._groups: list[Path] = []
+        self._allowed = set(self.cpus)
+        self._member = ""
+        self._regrouped = False
         self._beside: dict[int, float] = {}
         self._beside_s: dict[int, float] = {}
         self._listed_s = 0.0
@@ -69,7 +72,7 @@ class CpuMonitor:
         """
         family = {*beside, os.getppid(), launcher(os.getpid())} - {os.getpid()}
         with self._lock:
-            self._groups = throttle_files()
+            self._groups, self._member, self._regrouped = throttle_files(), memberships(), False
             self._beside = {pid: share for pid in family if (share := share_on(pid, self.cpus))}
             self._counts = _no_counts()
             self._counts.add(*self._now())
@@ -79,6 +82,8 @@ class CpuMonitor:
         """Count; there is no value to show. All processes are listed once, after the clocks have started."""
         with self._lock:
             self._counts.add(*self._now())
+            self._allowed &= os.sched_getaffinity(os.getpid())  # of the first thread: this one may be bound alone
+            self._regrouped |= memberships() != self._member
         if not self._processes:
             self._listed_s, self._processes = monotonic(), processes()
 
@@ -99,6 +104,8 @@ class CpuMonitor:
         kernel = sum(share for pid, share in shares.items() if spent[pid].kernel)
         return {
             "on": cpu_ranges(self.cpus),
+            "allowed": cpu_ranges(self._allowed),
+            "regrouped": self._regrouped,
             "seconds": end_s - start_s,
             "kernel": kernel,
             **shares_of(table, start_s, end_s, len(self.cpus), kernel),

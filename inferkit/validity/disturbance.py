@@ -75,6 +75,7 @@ def disturbances(profile: str, processes: Sequence[Mapping[str, Any]]) -> Iterat
             who = f"rank {own['rank']}: " if "rank" in own else ""
             yield from _weighed(profile, worst, who, refuse=not (daemon and kind is _foreign))
     yield from _other_runs(profile, known)
+    yield from _changed([own for own in ranks if "cpus" in own])
 
 
 def _weighed(profile: str, found: Disturbance, who: str, *, refuse: bool) -> Iterator[Finding]:
@@ -145,3 +146,15 @@ def _other_runs(profile: str, ranks: Sequence[Mapping[str, Any]]) -> Iterator[Fi
         processes = ", ".join(map(str, pids))
         told = f"another run of inferkit measured on the same CPUs (process {processes}): wait for it, or end it"
         yield Finding(kind, lead + told)
+
+
+def _changed(ranks: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    """Refuse a figure in any profile where what the run may use was changed under it: it is of neither."""
+    fix = "let nothing (taskset, a container's runtime) change it meanwhile, and measure again"
+    for own in (rank["cpus"] for rank in ranks):
+        if own["allowed"] != own["on"]:
+            yield Finding(
+                "reason", f"the run began on CPUs {own['on']}, and then had {own['allowed'] or 'none'}: {fix}"
+            )
+        if own["regrouped"]:
+            yield Finding("reason", f"the run was moved to another control group while it was measured: {fix}")
