@@ -60,6 +60,13 @@ def throttled_s(files: Iterable[Path]) -> float:
     return sum(int(value) * units.get(name, 0.0) for name, value in rows)
 
 
+def io_limits(root: Path = ROOT) -> list[str]:
+    """Return the limits of reads and writes that the control groups set, in the kernel's words; none where none is."""
+    names = [f"blkio.throttle.{way}_{unit}_device" for way in ("read", "write") for unit in ("bps", "iops")]
+    files = {(group / name).resolve() for group in _groups("blkio", root) for name in (*names, "io.max")}
+    return sorted(f"{file.name} {line}" for file in files for line in (text(file) or "").splitlines())
+
+
 def memory_limit(root: Path = ROOT) -> int | None:
     """Return the control groups' lowest memory limit in bytes; None if they set none.
 
