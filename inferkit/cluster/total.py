@@ -24,7 +24,7 @@ from inferkit.records.outcome import Outcome
 from inferkit.records.windows import Window
 from inferkit.stats import Floats, interval
 from inferkit.units import duration, percent
-from inferkit.validity.io_accounting import shares
+from inferkit.validity.io_accounting import COUNTERS, shares
 
 FULL_OVERLAP = 0.99
 """Share of the windows below which it is said that not all nodes were running."""
@@ -174,7 +174,7 @@ def _storage(nodes: Sequence[Share]) -> dict[str, Json]:
         systems.setdefault(node.boot, []).append(node.outcome.facts["storage"])
     own = [added_storage(told) for told in systems.values()]
     facts = added_storage(own)
-    for name in ("disk_counter", "wire_counter"):
+    for name in COUNTERS:
         pairs = [each[name] for each in own]
         whole = all(None not in pair for pair in pairs)
         facts[name] = [sum(pair[k] for pair in pairs) if whole else None for k in (0, 1)]

@@ -107,6 +107,16 @@ def btrfs_devices(name: str, sys: Path = ROOT / "sys") -> tuple[str, ...]:
 
 def disk_read_bytes(name: str, sys: Path = ROOT / "sys") -> int | None:
     """Return the bytes read from a whole disk since boot; None if there is no such disk, or it counts nothing."""
+    return _counted_bytes(name, 2, sys)
+
+
+def disk_written_bytes(name: str, sys: Path = ROOT / "sys") -> int | None:
+    """Return the bytes written to a whole disk since boot; None as of :func:`disk_read_bytes`."""
+    return _counted_bytes(name, 6, sys)
+
+
+def _counted_bytes(name: str, column: int, sys: Path) -> int | None:
     disk = sys / "block" / name
     counters = (text(disk / "stat") or "").split()
-    return int(counters[2]) * SECTOR_BYTES if len(counters) > 2 and text(disk / "queue/iostats") != "0" else None
+    counts = len(counters) > column and text(disk / "queue/iostats") != "0"
+    return int(counters[column]) * SECTOR_BYTES if counts else None

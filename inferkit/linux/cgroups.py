@@ -39,6 +39,11 @@ def cpu_quota(root: Path = ROOT) -> float | None:
     return min(quotas, default=None)
 
 
+def memberships(root: Path = ROOT) -> str:
+    """Return in which control groups this process is, in the kernel's words."""
+    return text(root / "proc/self/cgroup") or ""
+
+
 def throttle_files(root: Path = ROOT) -> list[Path]:
     """Return the files in which this process's groups count what quotas withheld."""
     files = {(group / "cpu.stat").resolve() for group in _groups("cpu", root)}
@@ -53,6 +58,13 @@ def throttled_s(files: Iterable[Path]) -> float:
     units = {"throttled_usec": 1e-6, "throttled_time": 1e-9}
     rows = (row.split() for file in files for row in (text(file) or "").splitlines())
     return sum(int(value) * units.get(name, 0.0) for name, value in rows)
+
+
+def io_limits(root: Path = ROOT) -> list[str]:
+    """Return the limits of reads and writes that the control groups set, in the kernel's words; none where none is."""
+    names = [f"blkio.throttle.{way}_{unit}_device" for way in ("read", "write") for unit in ("bps", "iops")]
+    files = {(group / name).resolve() for group in _groups("blkio", root) for name in (*names, "io.max")}
+    return sorted(f"{file.name} {line}" for file in files for line in (text(file) or "").splitlines())
 
 
 def memory_limit(root: Path = ROOT) -> int | None:
@@ -113,7 +125,7 @@ def _groups(controller: str, root: Path) -> Iterator[Path]:
     as the top; then only the top exists, and it is the right one.
     """
     mounts = root / "sys/fs/cgroup"
-    for line in (text(root / "proc/self/cgroup") or "").splitlines():
+    for line in memberships(root).splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers and controller not in controllers.split(","):
             continue

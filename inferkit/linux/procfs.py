@@ -100,6 +100,12 @@ def cpu_times(cpus: Collection[int], file: Path = ROOT / "proc/stat") -> CpuTime
     return CpuTimes(sum(sums[:3]), sum(sums[3:5]), sum(sums[7:]))
 
 
+def uptime_s(file: Path = ROOT / "proc/uptime") -> float | None:
+    """Return the kernel's seconds since boot, in hundredths, asked of no clock of this process's; None if not told."""
+    words = (text(file) or "").split()
+    return float(words[0]) if words else None
+
+
 def swapped_pages(file: Path = ROOT / "proc/vmstat") -> int:
     """Return how many pages went to swap and came back since boot, of all processes (a machine without swap: 0)."""
     rows = (line.split() for line in (text(file) or "").splitlines() if line.startswith("pswp"))

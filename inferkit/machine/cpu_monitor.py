@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from inferkit.linux.cgroups import throttle_files, throttled_s
-from inferkit.linux.procfs import cpu_times, swapped_pages
+from inferkit.linux.cgroups import memberships, throttle_files, throttled_s
+from inferkit.linux.procfs import cpu_times, swapped_pages, uptime_s
 from inferkit.machine.contention import Process, launcher, other_ranks, process_s, processes, share_on, took
 from inferkit.machine.monitor import PERIOD_S
 from inferkit.machine.samples import Rows, Samples, later
@@ -21,6 +21,8 @@ from inferkit.records.place import cpu_ranges
 
 FULL = 0.1
 """CPUs that are idle for less than this share of a moment have no room left: what others take then is taken from us."""
+LONG_S = 0.5
+"""Over so many seconds clocks can be compared of which one counts in hundredths."""
 NAMED = 3
 """So many of the others are told by name."""
 
@@ -49,6 +51,10 @@ class CpuMonitor:
         self._lock = threading.Lock()
         self._counts = _no_counts()
         self._groups: list[Path] = []
+        self._allowed = set(self.cpus)
+        self._began: tuple[float, float | None] = (0.0, None)
+        self._member = ""
+        self._regrouped = False
         self._beside: dict[int, float] = {}
         self._beside_s: dict[int, float] = {}
         self._listed_s = 0.0
@@ -69,16 +75,19 @@ class CpuMonitor:
         """
         family = {*beside, os.getppid(), launcher(os.getpid())} - {os.getpid()}
         with self._lock:
-            self._groups = throttle_files()
+            self._groups, self._member, self._regrouped = throttle_files(), memberships(), False
             self._beside = {pid: share for pid in family if (share := share_on(pid, self.cpus))}
             self._counts = _no_counts()
             self._counts.add(*self._now())
             self._processes = {}
+            self._began = monotonic(), uptime_s()
 
     def sample(self) -> None:
         """Count; there is no value to show. All processes are listed once, after the clocks have started."""
         with self._lock:
             self._counts.add(*self._now())
+            self._allowed &= os.sched_getaffinity(os.getpid())  # of the first thread: this one may be bound alone
+            self._regrouped |= memberships() != self._member
         if not self._processes:
             self._listed_s, self._processes = monotonic(), processes()
 
@@ -99,6 +108,9 @@ class CpuMonitor:
         kernel = sum(share for pid, share in shares.items() if spent[pid].kernel)
         return {
             "on": cpu_ranges(self.cpus),
+            "allowed": cpu_ranges(self._allowed),
+            "regrouped": self._regrouped,
+            "clock": clock(self._began, (monotonic(), uptime_s())),
             "seconds": end_s - start_s,
             "kernel": kernel,
             **shares_of(table, start_s, end_s, len(self.cpus), kernel),
@@ -126,6 +138,19 @@ class CpuMonitor:
         theirs = [pid for pid in spent if not spent[pid].kernel and pid not in family]
         most = sorted(theirs, key=lambda pid: -shares[pid])[:NAMED]
         return [{"pid": pid, "name": spent[pid].name, "share": shares[pid]} for pid in most]
+
+
+def clock(began: tuple[float, float | None], ended: tuple[float, float | None]) -> float | None:
+    """Return the seconds of this process's clock in a second of the kernel's; None where it is not told, or too short.
+
+    Parameters
+    ----------
+    began, ended
+        Both clocks at two instants.
+    """
+    if began[1] is None or ended[1] is None or ended[1] - began[1] < LONG_S:
+        return None
+    return (ended[0] - began[0]) / (ended[1] - began[1])
 
 
 def shares_of(table: NDArray[np.float64], start_s: float, end_s: float, cpus: int, kernel: float) -> dict[str, float]:

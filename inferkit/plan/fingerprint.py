@@ -14,6 +14,7 @@ from inferkit.dataset.format import tensor_names
 from inferkit.dataset.manifest import HASHES_NAME, MANIFEST_NAME
 from inferkit.dataset.tensors import Dataset
 from inferkit.errors import CredentialError, DatasetError, ReadError
+from inferkit.linux.cgroups import affinity, io_limits
 from inferkit.linux.disks import storage_identity
 from inferkit.linux.procfs import ROOT, text
 from inferkit.machine.facts import facts
@@ -37,6 +38,8 @@ _UNSTEADY: Any = {
     "numa_nodes": {"__all__": {"memory_bytes"}},
 }
 """What of the machine does not count: who uses it, its name, and how much memory a virtual one has at the moment."""
+_VARIABLES = ("CUDA_", "CUFILE_", "GLIBC_", "GOMP_", "KMP_", "LD_", "MALLOC_", "MKL_", "NVIDIA_", "OMP_", "ORT_")
+"""How variables begin by which libraries compute, allocate or load otherwise."""
 
 
 class Fingerprints:
@@ -58,6 +61,7 @@ class Fingerprints:
             "params": params.model_dump(mode="json", include=set(_JUDGED)),
             "host": _steady(facts()),
             "machine": text(ROOT / "etc/machine-id"),
+            "allowed": allowed(),
             "code": code_digest(),
         }
 
@@ -87,6 +91,17 @@ class Fingerprints:
     def _tensors(self, folder: Path) -> list[str]:
         known = [] if self._dataset is None else [file.name for file in self._dataset.files]
         return [MANIFEST_NAME, HASHES_NAME, *(known or tensor_names(folder))]
+
+
+def allowed() -> dict[str, Any]:
+    """Return what this process may use of the machine, and how it is told to: CPUs, priority, reads, variables."""
+    return {
+        "cpus": sorted(affinity()),
+        "priority": [os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0)],
+        "io": io_limits(),
+        "huge pages": text(ROOT / "sys/kernel/mm/transparent_hugepage/enabled"),
+        "variables": {name: value for name, value in sorted(os.environ.items()) if name.startswith(_VARIABLES)},
+    }
 
 
 def _steady(host: Host) -> Any:

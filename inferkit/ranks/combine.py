@@ -17,7 +17,7 @@ from inferkit.records.place import Place, cpu_ranges, gpu_names
 from inferkit.records.windows import Window
 from inferkit.stats import interval
 from inferkit.units import duration, percent
-from inferkit.validity.io_accounting import shares
+from inferkit.validity.io_accounting import COUNTERS, shares
 
 LEAST_OVERLAP = 0.9
 """Share of the agreed windows in which all ranks must have been running (patatrack drops repeats below the same)."""
@@ -154,7 +154,7 @@ def added_storage(told: Sequence[dict[str, Json]]) -> dict[str, Json]:
         **told[0],
         **({"retries": _added(own["retries"] for own in told)} if "retries" in told[0] else {}),
         **{name: put_together(name, sum) for name in summed},
-        **{name: first_and_last(name) for name in ("disk_counter", "wire_counter")},
+        **{name: first_and_last(name) for name in COUNTERS},
         "resident_before": put_together("resident_before", min),
     }
     return facts | shares(facts)

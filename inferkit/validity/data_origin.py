@@ -15,7 +15,9 @@ SAID = 0.01
 HEADERS = 0.05
 """Share of an interface's bytes that are headers: 66 and 14 of 1,514, and TLS."""
 OTHERS = 0.05
-"""Share of a disk's or mount's reads by others from which on is said so; a system reads a little all the time."""
+"""Share of what a disk or mount moves for others from which on is said so; a system reads a little all the time."""
+OTHERS_MOST = 0.25
+"""The same from which on a figure may not be quoted, as of the CPUs' time (disturbance.py)."""
 SMALL_BYTES = 1e9
 """What caches in drives, in their controllers and under virtual machines hold with ease, and so serve instead."""
 MANY_TIMES = 10
@@ -45,7 +47,9 @@ def came_from_storage(facts: Mapping[str, Json]) -> bool:
     return share is not None and share >= FROM_STORAGE
 
 
-def weigh(source: str, reading: ReadOptions, storage: dict[str, Json] | None) -> Iterator[Finding]:
+def weigh(
+    source: str, reading: ReadOptions, storage: dict[str, Json] | None, *, demo: bool = False
+) -> Iterator[Finding]:
     """Hold the declaration against what the kernel counted.
 
     Parameters
@@ -56,9 +60,11 @@ def weigh(source: str, reading: ReadOptions, storage: dict[str, Json] | None) ->
         What was read, and how.
     storage
         From :class:`inferkit.validity.io_accounting.IoAccounting`; None where nothing was read from files.
+    demo
+        Whether the figure is not for quoting: others' use of the storage is no more than a warning then.
     """
     if source == "storage":
-        yield from _storage(reading, storage)
+        yield from _storage(reading, storage, demo=demo)
     elif storage is not None:
         yield from _memory(reading, storage)
     yield from _repeated(storage or {})
@@ -111,7 +117,7 @@ def _faults(storage: dict[str, Json]) -> Iterator[Finding]:
         )
 
 
-def _storage(reading: ReadOptions, storage: dict[str, Json] | None) -> Iterator[Finding]:
+def _storage(reading: ReadOptions, storage: dict[str, Json] | None, *, demo: bool) -> Iterator[Finding]:
     if storage is None:
         yield Finding("reason", f"source is storage, but reader {reading.reader} reads none: declare source: memory")
         return
@@ -127,6 +133,7 @@ def _storage(reading: ReadOptions, storage: dict[str, Json] | None) -> Iterator[
         return
     yield from _nearly(reading, storage, share if counted else None)
     yield from _circumstances(reading, storage)
+    yield from _others(storage, demo=demo)
 
 
 def _nearly(reading: ReadOptions, storage: dict[str, Json], share: float | None) -> Iterator[Finding]:
@@ -154,7 +161,6 @@ def _circumstances(reading: ReadOptions, storage: dict[str, Json]) -> Iterator[F
     if not READERS[reading.reader].capabilities.has_ceiling:
         what = f"reader {reading.reader} read the storage by page faults, which no ceiling measures"
         yield Finding("warning", f"{what}: a prediction without it is none; use reader buffered or direct")
-    yield from _others(storage)
     yield from _again_and_again(storage)
 
 
@@ -171,8 +177,24 @@ def _again_and_again(storage: dict[str, Json]) -> Iterator[Finding]:
         )
 
 
-def _others(storage: dict[str, Json]) -> Iterator[Finding]:
-    """Say where a disk or mount delivered more than this run asked for."""
+def _others(storage: dict[str, Json], *, demo: bool) -> Iterator[Finding]:
+    """Say where a disk or mount worked for others too: what it did for them it did not do for the run."""
+    for share, told in (*_others_read(storage), *_others_wrote(storage)):
+        sure = share >= OTHERS_MOST and not storage.get("stacked")
+        yield Finding("reason" if sure and not demo else "warning", told)
+
+
+def _others_wrote(storage: dict[str, Json]) -> Iterator[tuple[float, str]]:
+    """Yield the share of what a disk moved that was written."""
+    read, written = storage.get("disk_bytes"), storage.get("written_bytes")
+    share = written / (read + written) if read and written else 0.0
+    if share > OTHERS:
+        what = f"{percent(share)} of what the disk moved was written, and not by us: another program writes"
+        yield share, f"{what}, or what it wrote was not on the disk yet (sync); end it, or wait for it"
+
+
+def _others_read(storage: dict[str, Json]) -> Iterator[tuple[float, str]]:
+    """Yield the share of a disk's or mount's reads that this run did not ask for."""
     process = storage.get("process_read_bytes")
     if any(own["kind"] == "local store" for own in storage.get("holders", [])):
         return  # the store itself speaks over loopback
@@ -180,9 +202,9 @@ def _others(storage: dict[str, Json]) -> Iterator[Finding]:
     for name, what in (("disk_bytes", "disk"), ("wire_bytes", "interface" if objects else "mount")):
         everybody = storage.get(name)
         if process is not None and everybody and 1 - process / everybody > OTHERS + objects * HEADERS:
-            others = percent(1 - process / everybody)
+            share = 1 - process / everybody
             also = f", or {_chain(storage)} reads more than it is asked for" if storage.get("stacked") else ""
-            yield Finding("warning", f"{others} of the {what}'s reads were not ours: another program read it{also}")
+            yield share, f"{percent(share)} of the {what}'s reads were not ours: another program read it{also}"
 
 
 _HOLES = "holes or blocks that were never written, for which no disk is asked"

@@ -13,6 +13,10 @@ PAGE_IN_S = 1e-4
 """What a page costs that comes back from swap, at the least: one read of an SSD."""
 
 
+CLOCK_OFF = 0.1
+"""How far a process's clock may go from the kernel's: over half a second they are read to some hundredths."""
+
+
 class Bounds(NamedTuple):
     """Shares: from ``told`` on there is a warning, from ``most`` on (``demo``: in that profile) the figure is INVALID.
 
@@ -75,6 +79,7 @@ def disturbances(profile: str, processes: Sequence[Mapping[str, Any]]) -> Iterat
             who = f"rank {own['rank']}: " if "rank" in own else ""
             yield from _weighed(profile, worst, who, refuse=not (daemon and kind is _foreign))
     yield from _other_runs(profile, known)
+    yield from dict.fromkeys(_changed([own for own in ranks if "cpus" in own]))
 
 
 def _weighed(profile: str, found: Disturbance, who: str, *, refuse: bool) -> Iterator[Finding]:
@@ -145,3 +150,21 @@ def _other_runs(profile: str, ranks: Sequence[Mapping[str, Any]]) -> Iterator[Fi
         processes = ", ".join(map(str, pids))
         told = f"another run of inferkit measured on the same CPUs (process {processes}): wait for it, or end it"
         yield Finding(kind, lead + told)
+
+
+def _changed(ranks: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    """Refuse a figure in any profile where what the run may use was changed under it, or the clock that it goes by."""
+    fix = "let nothing (taskset, a container's runtime) change it meanwhile, and measure again"
+    for own in (rank["cpus"] for rank in ranks):
+        if own["allowed"] != own["on"]:
+            yield Finding(
+                "reason", f"the run began on CPUs {own['on']}, and then had {own['allowed'] or 'none'}: {fix}"
+            )
+        if own["clock"] is not None and abs(own["clock"] - 1) > CLOCK_OFF:
+            yield Finding(
+                "reason",
+                f"the run's clock went {own['clock']:.2f} s in each second of the kernel's (/proc/uptime): let nothing "
+                "change it (LD_PRELOAD, faketime), and the machine not sleep",
+            )
+        if own["regrouped"]:
+            yield Finding("reason", f"the run was moved to another control group while it was measured: {fix}")

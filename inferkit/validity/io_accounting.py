@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inferkit.dataset.tensors import Dataset
-from inferkit.linux.block_devices import disk_read_bytes
+from inferkit.linux.block_devices import disk_read_bytes, disk_written_bytes
 from inferkit.linux.cgroups import memory_limit
 from inferkit.linux.extents import stored
 from inferkit.linux.mounts import public
@@ -23,12 +23,15 @@ _COUNTED = ("nfs", "s3")
 """What crosses a network and is counted by process: by the kernel, or by our own client."""
 LEAST_COUNTED = 0.1
 """Share of the bytes read from which on a count is taken for that of a client, or of a disk, that counts."""
+COUNTERS = ("disk_counter", "written_counter", "wire_counter")
+"""What everybody's reads and writes count in: before and after a run."""
 
 
 @dataclass(frozen=True)
 class _Sample:
     resident: float | None
     disk_bytes: int | None
+    written_bytes: int | None
     process_bytes: int | None
     wire_bytes: int | None
 
@@ -62,6 +65,7 @@ class IoAccounting:
         return _Sample(
             None if self._fuse else resident_share(self._paths),  # opening a file of FUSE drops its pages
             _sum(disk_read_bytes(disk) for disk in self._about["disks"]),
+            _sum(disk_written_bytes(disk) for disk in self._about["disks"]),
             process_read_bytes(),
             _sum(_wire_bytes(own) for own in self._held),
         )
@@ -112,6 +116,7 @@ class IoAccounting:
             "whole_bytes": round(read * self._rounding),
             "process_read_bytes": _difference((before.process_bytes, after.process_bytes)),
             "disk_counter": [before.disk_bytes, after.disk_bytes],
+            "written_counter": [before.written_bytes, after.written_bytes],
             "wire_counter": [before.wire_bytes, after.wire_bytes],
         }
         return facts | shares(facts)
@@ -119,6 +124,8 @@ class IoAccounting:
 
 def shares(facts: Mapping[str, Json]) -> dict[str, Json]:
     """Return what counters say of the bytes: those of disks and mounts, and which share of all read came from storage.
+
+    What was written to the disks meanwhile is another's work, for a run writes next to nothing.
 
     Parameters
     ----------
@@ -141,7 +148,8 @@ def shares(facts: Mapping[str, Json]) -> dict[str, Json]:
     counted = None if own is None else min(count for count in (own, disk, wire) if count is not None)
     whole = facts["whole_bytes"]
     share = None if counted is None or not whole else min(1.0, counted / whole)
-    return {"disk_bytes": disk, "wire_bytes": wire, "from_storage": share}
+    written = _difference(facts["written_counter"])
+    return {"disk_bytes": disk, "written_bytes": written, "wire_bytes": wire, "from_storage": share}
 
 
 def _counted_by_process(facts: Mapping[str, Json]) -> int | None:

@@ -74,6 +74,7 @@ class ObjectAccounting:
             "whole_bytes": read,
             "process_read_bytes": received.nbytes - self._before[0],
             "disk_counter": [None, None],
+            "written_counter": [None, None],
             "wire_counter": [self._before[1], wire],
             "requests": received.requests - self._requests,
             "connections": received.connections,

@@ -73,7 +73,8 @@ def _of_process(params: Parameters, job: Job, outcome: Outcome) -> Judgement:
     found = Judgement(list(outcome.reasons), list(outcome.unverified), list(outcome.warnings))
     reading, device = reading_of(job), device_of(job)
     if isinstance(params, Reading) and reading is not None and reading.reader in params.readers and not reading.held:
-        _take(weigh(params.source, reading, outcome.facts.get("storage")), found)
+        storage = outcome.facts.get("storage")
+        _take(weigh(params.source, reading, storage, demo=params.profile == "demo"), found)
     _take(decoding(outcome.facts), found)
     _take(direct_storage(outcome.facts), found)
     if device is not None and device.kind == "cuda":

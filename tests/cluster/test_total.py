@@ -82,6 +82,7 @@ def storage(**changes: Any) -> dict[str, Any]:
         "whole_bytes": 100,
         "process_read_bytes": 100,
         "disk_counter": [None, None],
+        "written_counter": [None, None],
         "wire_counter": [1000, 1100],
         "resident_before": 0.0,
         "resident_after": 0.0,

@@ -173,6 +173,32 @@ def test_what_somebody_else_reads(disk: Path, tmp_path: Path) -> None:
     assert any("of the disk's reads were not ours" in text for text in run.warnings)
 
 
+WRITER = """
+import mmap, os, sys
+file = os.open(sys.argv[1], os.O_WRONLY | os.O_DIRECT)
+memory = mmap.mmap(-1, 2**20)
+while True:
+    for offset in range(0, 32 * 2**20, 2**20):
+        os.pwritev(file, [memory], offset)
+"""
+
+
+def test_what_somebody_else_writes(disk: Path, tmp_path: Path) -> None:
+    made(disk)
+    other = tmp_path / "other"
+    other.write_bytes(bytes(32 * 2**20))
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(other)]) as program:
+        try:
+            run = read(disk, duration_s=1.0)
+        finally:
+            program.kill()
+    storage = run.facts["storage"]
+    if storage["written_bytes"] is None:
+        pytest.skip("the disk counts nothing")
+    assert storage["written_bytes"] > 0.06 * storage["disk_bytes"]
+    assert any("of what the disk moved was written, and not by us" in text for text in [*run.reasons, *run.warnings])
+
+
 def test_what_the_file_system_compresses(mounts: Mounts, disk: Path) -> None:
     disk.mkdir()
     made(mounts.loop("image", disk, "btrfs", 256 * 2**20, "compress-force=zstd") / "data")

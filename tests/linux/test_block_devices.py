@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from inferkit.linux.block_devices import BlockDevice, block_device, btrfs_devices, disk_read_bytes
+from inferkit.linux.block_devices import BlockDevice, block_device, btrfs_devices, disk_read_bytes, disk_written_bytes
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def sysfs(tmp_path: Path) -> Path:
     (tmp_path / "block/nvme0n1/nvme0n1p2/partition").write_text("2\n")
     (tmp_path / "block/nvme0n1/queue").mkdir()
     (tmp_path / "block/nvme0n1/queue/iostats").write_text("1\n")
-    (tmp_path / "block/nvme0n1/stat").write_text(" 5 0 40 3 0 0 0 0 0 3 3\n")
+    (tmp_path / "block/nvme0n1/stat").write_text(" 5 0 40 3 2 0 24 1 0 3 3\n")
     for loop, file in {"loop0": "/images/a file", "loop1": "/images/gone (deleted)"}.items():
         (tmp_path / "block" / loop / "loop").mkdir()
         (tmp_path / "block" / loop / "loop/backing_file").write_text(f"{file}\n")
@@ -46,6 +46,8 @@ def test_a_btrfs_has_several_devices(sysfs: Path) -> None:
 
 def test_a_disk_that_does_not_count_says_nothing(sysfs: Path) -> None:
     assert disk_read_bytes("nvme0n1", sysfs) == 40 * 512
+    assert disk_written_bytes("nvme0n1", sysfs) == 24 * 512
     (sysfs / "block/nvme0n1/queue/iostats").write_text("0\n")
     assert disk_read_bytes("nvme0n1", sysfs) is None
+    assert disk_written_bytes("nvme0n1", sysfs) is None
     assert disk_read_bytes("no-such-disk", sysfs) is None

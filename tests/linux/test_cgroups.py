@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from inferkit.linux.cgroups import memory_nodes, throttle_files, throttled_s
+from inferkit.linux.cgroups import io_limits, memory_nodes, throttle_files, throttled_s
 from tests.machines import write
 
 
@@ -35,3 +35,14 @@ def test_what_quotas_withheld_in_version_2(tmp_path: Path) -> None:
 
 def test_without_groups_nothing_is_withheld(tmp_path: Path) -> None:
     assert throttled_s(throttle_files(tmp_path)) == 0.0
+
+
+def test_limits_of_reads_are_those_of_all_groups_on_the_way_up(tmp_path: Path) -> None:
+    write(tmp_path, "proc/self/cgroup", "5:blkio:/pod/own\n0::/pod\n")
+    write(tmp_path, "sys/fs/cgroup/blkio/pod/blkio.throttle.read_bps_device", "254:0 100000000")
+    write(tmp_path, "sys/fs/cgroup/blkio/pod/own/blkio.throttle.read_iops_device", "")
+    write(tmp_path, "sys/fs/cgroup/pod/io.max", "254:0 rbps=1048576 wbps=max riops=max wiops=max")
+    assert io_limits(tmp_path) == [
+        "blkio.throttle.read_bps_device 254:0 100000000",
+        "io.max 254:0 rbps=1048576 wbps=max riops=max wiops=max",
+    ]

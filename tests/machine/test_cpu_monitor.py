@@ -9,7 +9,7 @@ import pytest
 
 from inferkit.machine import cpu_monitor
 from inferkit.machine.contention import process_s
-from inferkit.machine.cpu_monitor import Counts, CpuMonitor, foreign_between, shares_of
+from inferkit.machine.cpu_monitor import Counts, CpuMonitor, clock, foreign_between, shares_of
 from tests.machines import busy_loop
 
 
@@ -124,3 +124,13 @@ def test_what_a_rank_computed_that_has_ended_is_still_ours() -> None:
     ours = [Counts(*row).ours for row in counting._counts.rows()]
     assert ours == sorted(ours)
     assert ours[-1] >= 0.1
+
+
+def test_the_clock_is_held_against_the_kernel_s() -> None:
+    assert clock((10.0, 110.0), (11.0, 112.0)) == 0.5
+    assert clock((10.0, 110.0), (10.2, 110.2)) is None  # too short
+    assert clock((10.0, None), (12.0, None)) is None
+    counting = CpuMonitor()
+    counting.begin([])
+    sleep(0.6)
+    assert counting.facts(0.0, 1.0)["clock"] == pytest.approx(1.0, abs=0.1)

@@ -164,6 +164,21 @@ class TestFingerprint:
             monkeypatch.setattr(fingerprint, "facts", lambda other=other: other)
             assert first != marks(plan(asked(data)))
 
+    @pytest.mark.parametrize("name", ["io_limits", "affinity"])
+    def test_differs_with_what_may_be_used(self, data: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        first = marks(plan(asked(data)))
+        monkeypatch.setattr(fingerprint, name, lambda: [7])
+        assert first != marks(plan(asked(data)))
+
+    def test_differs_with_what_libraries_are_told_and_with_nothing_else(
+        self, data: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first = marks(plan(asked(data)))
+        monkeypatch.setenv("EDITOR", "ed")
+        assert first == marks(plan(asked(data)))
+        monkeypatch.setenv("OMP_NUM_THREADS", "1")
+        assert first != marks(plan(asked(data)))
+
     def test_differs_with_the_bytes_of_the_model(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
         values: dict[str, Any] = {"readers": ["memory"], "engines": ["onnx"], "models": ["sensor_net"]}

@@ -240,6 +240,7 @@ def test_what_came_from_storage_is_added_up() -> None:
             "resident_before": resident,
             "wire_counter": [None, None],
             "disk_counter": list(disk),
+            "written_counter": list(disk),
         }
 
     def storage(*all_of_them: dict[str, object]) -> dict[str, object]:

@@ -146,3 +146,22 @@ def test_a_quota_that_holds_a_rank_back_makes_it_invalid(quota: Path) -> None:
     assert outcome.facts["cpus"]["throttled_s"] > 0
     (text,) = [text for text in said(outcome, "reason") if "quota withheld" in text]
     assert text.endswith("raise the quota (cpu.max, docker --cpus), or use as few threads as it allows")
+
+
+def test_a_rank_whose_cpus_are_changed_has_no_figure() -> None:
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("there is one CPU alone")
+    with launch(COPIES) as rank:
+        outcome = measured(rank, lambda: os.sched_setaffinity(rank.pid, {CPU}))
+    assert outcome.facts["cpus"]["allowed"] == str(CPU)
+    assert any(f"and then had {CPU}:" in text for text in said(outcome, "reason", "demo"))
+
+
+def test_a_rank_that_is_moved_to_another_control_group_has_no_figure(quota: Path) -> None:
+    with launch(COPIES) as rank:
+        outcome = measured(rank, lambda: void((quota / "cgroup.procs").write_text(str(rank.pid))))
+    assert any("moved to another control group" in text for text in said(outcome, "reason", "demo"))
+
+
+def void(_: object) -> None:
+    """Drop what a call returned."""

@@ -28,9 +28,11 @@ UNKNOWN = lying("unresolved", "overlay", 3, "c.tensors")
 LOOP = lying("disk", "ext4 on loop0 on ext4 on vda", 3, "d.tensors")
 
 
-def told(source: str = "storage", *, reader: str = "buffered", evict: bool = False, **facts: Any) -> list[Finding]:
+def told(
+    source: str = "storage", *, reader: str = "buffered", evict: bool = False, demo: bool = False, **facts: Any
+) -> list[Finding]:
     reading = ReadOptions(folder="/data", reader=reader, evict=evict)
-    return list(weigh(source, reading, STORAGE | facts))
+    return list(weigh(source, reading, STORAGE | facts, demo=demo))
 
 
 def test_storage_that_was_storage() -> None:
@@ -117,15 +119,29 @@ def test_holes_that_a_count_hid(empty: float, kinds: list[str]) -> None:
 
 @pytest.mark.parametrize("name", ["disk_bytes", "wire_bytes"])
 def test_what_others_read(name: str) -> None:
-    def others(process: int | None, everybody: int) -> list[Finding]:
-        counts: dict[str, Any] = {"process_read_bytes": process, name: everybody}
-        return told(**counts)
+    def others(process: int | None, everybody: int, **more: Any) -> list[Finding]:
+        return told(**{"process_read_bytes": process, name: everybody, **more})
 
     ((kind, text),) = others(1000, 1754)
-    assert kind == "warning"
+    assert kind == "reason"
     assert re.match(r"43.0 % of the (disk|mount)'s reads were not ours", text)
+    assert [kind for kind, _ in others(1000, 1300)] == ["warning"]
+    assert [kind for kind, _ in others(1000, 1754, stacked=True)] == ["warning"]  # may read more than asked
+    assert [kind for kind, _ in others(1000, 1754, demo=True)] == ["warning"]
     assert others(1000, 1050) == []
     assert others(None, 1754) == []
+
+
+def test_what_others_write_takes_the_disk_from_the_reads() -> None:
+    def written(nbytes: int, *, demo: bool = False) -> list[Finding]:
+        return told(process_read_bytes=1000, disk_bytes=1000, written_bytes=nbytes, demo=demo)
+
+    ((kind, text),) = written(1000)
+    assert kind == "reason"
+    assert "50.0 % of what the disk moved was written, and not by us" in text
+    assert [kind for kind, _ in written(1000, demo=True)] == ["warning"]
+    assert [kind for kind, _ in written(200)] == ["warning"]
+    assert written(50) == []
 
 
 def test_a_small_set_that_was_read_many_times() -> None:

@@ -9,6 +9,9 @@ from inferkit.validity.disturbance import LEAST_S, disturbances
 
 QUIET_CPUS = {
     "on": "0-3",
+    "allowed": "0-3",
+    "regrouped": False,
+    "clock": 1.0,
     "seconds": 90.0,
     "kernel": 0.01,
     "foreign": 0.01,
@@ -129,3 +132,17 @@ def test_of_several_ranks_the_worst_is_named() -> None:
 
 def test_of_a_shorter_time_nothing_is_said() -> None:
     assert kinds("quick", seconds=LEAST_S * 0.9, stood=0.9, foreign=0.9, contended=0.9) == []
+
+
+@pytest.mark.parametrize("profile", ["demo", "quick"])
+def test_what_the_run_goes_by_is_not_changed_under_it(profile: str) -> None:
+    (finding,) = found(profile, allowed="0", seconds=0.3)
+    assert finding.kind == "reason"
+    assert "began on CPUs 0-3, and then had 0:" in finding.text
+    (finding,) = disturbances(profile, [counted(clock=0.5), counted(clock=0.5)])
+    assert finding.kind == "reason"
+    assert "clock went 0.50 s in each second of the kernel's" in finding.text
+    assert found(profile, clock=0.98) == found(profile, clock=None) == []
+    (finding,) = found(profile, regrouped=True)
+    assert finding.kind == "reason"
+    assert "another control group" in finding.text

@@ -113,6 +113,7 @@ def told(**change: Any) -> dict[str, Any]:
         "whole_bytes": 100,
         "process_read_bytes": 100,
         "disk_counter": [None, None],
+        "written_counter": [None, None],
         "wire_counter": [None, None],
     }
     return shares(facts | change)
