@@ -161,11 +161,25 @@ def planned(
         pending = _pending(notebooks, values, place, assumed)
         for notebook, its_params in notebooks.items():
             plans[notebook] = plan(its_params, pending=pending, assumed=assumed)
+            if isinstance(its_params, Cluster):
+                _check_scheduler(its_params, assumed)
     except InferkitError as error:
         message = f"{place}{blamed}: {error}"
         raise type(error)(message) from error
     told = tuple(dict.fromkeys(assumed.told)) if assumed else ()
     return Configuration(str(values["storage"]), notebooks, path, root, target, skipped, plans, told)
+
+
+def _check_scheduler(params: Cluster, assumed: Assumed | None) -> None:
+    """Refuse a scheduler that cannot be reached; a dry run assumes it."""
+    from inferkit.cluster.workers import check_scheduler  # who measures on one machine alone waits for none of it
+
+    try:
+        check_scheduler(params.scheduler)
+    except ParameterError as error:
+        if assumed is None or not params.scheduler:
+            raise
+        assumed.told.append(str(error))
 
 
 def _pending(

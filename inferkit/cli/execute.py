@@ -37,6 +37,7 @@ from inferkit.os_errors import explained
 from inferkit.records.figures import Json
 from inferkit.records.groups import Parameters
 from inferkit.records.notebooks import read_notebook
+from inferkit.records.packed import Unpacker
 from inferkit.records.params import NOTEBOOKS
 from inferkit.records.project import find, project_root, within
 from inferkit.records.run import MIME as RUN_MIME
@@ -155,7 +156,7 @@ def execute_notebook(
                 progress_bar=False,
                 report_mode=True,  # folds the code away, that of the parameters too
                 relay=relay,
-                hear=partial(_hear, notebook, sink, feed, heard),
+                hear=partial(_hear, notebook, sink, feed, Unpacker(), heard),
             )
     except PapermillExecutionError as failed:
         error = f"{failed.ename}: {failed.evalue}" if failed.evalue or not relay.presses else UNFINISHED
@@ -206,10 +207,13 @@ def _heard(records: Sequence[Json], faults: list[str]) -> list[Run]:
     return list(runs.values())
 
 
-def _hear(notebook: str, sink: Sink | None, feed: Feed | None, heard: list[Json], data: Mapping[str, Any]) -> None:
-    """Show elsewhere what a notebook displays, and keep its records."""
+def _hear(
+    notebook: str, sink: Sink | None, feed: Feed | None, unpacker: Unpacker, heard: list[Json], data: Mapping[str, Any]
+) -> None:
+    """Show elsewhere what a notebook displays, and keep its records, whole."""
     if RUN_MIME in data:
-        heard.append(data[RUN_MIME])
+        heard.append(unpacker.unpack(data[RUN_MIME]))
+        data = {**data, RUN_MIME: heard[-1]}
     if sink is not None and PROGRESS_MIME in data:
         sink.show(data[PROGRESS_MIME]["fraction"], data[PROGRESS_MIME]["text"])
     if feed is not None:

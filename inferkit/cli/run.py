@@ -59,12 +59,14 @@ def change(text: str) -> tuple[str, Any]:
 
 def show_plan(configuration: Any) -> None:
     """Print what a configuration would measure, what it takes, and what is assumed."""
-    from inferkit.plan.points import size_told
+    from inferkit.plan.points import LATER, size_told
+    from inferkit.records.params import MakeDataset
 
     for notebook in configuration.notebooks:
         plan = configuration.plans[notebook]
         click.secho(f"{configuration.name} {notebook}", bold=True)
-        say(str(plan) if plan.points else f"makes {plan.dataset.folder}: {size_told(plan.dataset)}")
+        makes = notebook == MakeDataset.notebook
+        say(f"makes {plan.dataset.folder}: {size_told(plan.dataset)}" if makes else str(plan) if plan.points else LATER)
     for notebook, why in configuration.skipped.items():
         say(f"{configuration.name} {notebook} does not run: {why}")
     for what in configuration.assumed:

@@ -12,8 +12,6 @@ from inferkit.errors import RankError, ReadError
 from inferkit.files import say_once, write_whole
 from inferkit.machine.watched import watched
 from inferkit.os_errors import explained
-from inferkit.records.notebooks import change_records
-from inferkit.records.packed import pack
 
 AGAIN_S = 600.0
 """Storage that gave no answer is asked again after so long, and once the notebook is finished: each costs a minute."""
@@ -74,11 +72,10 @@ def answer_first(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def compact(content: dict[str, Any]) -> bytes:
-    """Return a notebook's JSON, its records packed, without indentation and cut lines: else they are most of it."""
+    """Return a notebook's JSON without indentation and cut lines: else they are much of it."""
     for output in (output for cell in content["cells"] for output in cell.get("outputs", ())):
         data = output.get("data", {})
         data |= {mime: "".join(told) for mime, told in data.items() if mime.startswith("text/")}
-    change_records(content, pack)
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 

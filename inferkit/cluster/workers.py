@@ -121,6 +121,26 @@ class Nodes(Closing):
             self._client.close(timeout=CONNECT_S)
 
 
+def check_scheduler(scheduler: str) -> None:
+    """Refuse a scheduler that cannot be reached; one whose file is not there yet may come while the run waits for it.
+
+    Raises
+    ------
+    ParameterError
+        As :meth:`Nodes.connect`, or if the file's folder is missing.
+    """
+    path = resolve(scheduler) if scheduler and "://" not in scheduler else None
+    if path is not None and not _written(path):
+        if not path.parent.is_dir():
+            message = (
+                f"scheduler: there is no folder {path.parent}: write Dask's address (tcp://host:8786), or its file"
+            )
+            raise ParameterError(message)
+        return
+    with suppress(OSError, TimeoutError):  # it may be gone again
+        _client(scheduler, 0).close(timeout=CONNECT_S)
+
+
 def _client(scheduler: str, wait_s: float) -> Any:
     if not scheduler:
         message = "scheduler is empty: name Dask's (tcp://host:8786), or the file that `dask scheduler` wrote"
@@ -143,7 +163,7 @@ def _client(scheduler: str, wait_s: float) -> Any:
 def _file(scheduler: str, wait_s: float) -> Path:
     """Return the scheduler's file, once it is there: in a job, the scheduler may start later than the run."""
     path, end = resolve(scheduler), monotonic() + wait_s
-    while not (path.is_file() and path.stat().st_size):
+    while not _written(path):
         if monotonic() > end:
             message = (
                 f"scheduler: {path} is no file, or empty, after {wait_s:.0f} s: start `dask scheduler --scheduler-file "
@@ -152,6 +172,10 @@ def _file(scheduler: str, wait_s: float) -> Path:
             raise ParameterError(message)
         sleep(PERIOD_S)
     return path
+
+
+def _written(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
 
 
 def _one_a_host(workers: Sequence[str]) -> list[str]:

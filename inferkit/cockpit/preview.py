@@ -13,7 +13,8 @@ from inferkit.cli.configure import Configuration, planned
 from inferkit.errors import InferkitError, ParameterError
 from inferkit.machine.watched import Unwanted, watched
 from inferkit.objects.place import is_url
-from inferkit.plan.points import Plan, reads_files
+from inferkit.plan.points import LATER, Plan, reads_files
+from inferkit.records.params import MakeDataset
 from inferkit.records.project import project_root, resolve
 from inferkit.report.labels import STAGE_TITLES
 from inferkit.report.tables import folded, html_table
@@ -146,7 +147,7 @@ def preview(configuration: Configuration) -> str:
 def _row(notebook: str, plan: Plan) -> list[str]:
     title = f"{notebook} {STAGE_TITLES[notebook]}"
     if not plan.points:
-        return [title, "–", "makes the data set", "–"]
+        return [title, "–", "makes the data set" if notebook == MakeDataset.notebook else LATER, "–"]
     reading = any(reads_files(point.job) for point in plan.todo)
     known = plan.dataset is not None and plan.dataset.files and reading
     reads = f"{gigabytes(plan.dataset.nbytes)}, again and again" if known and plan.dataset else ""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferkit.errors import ParameterError
-from inferkit.files import replacing
+from inferkit.files import obstacle, replacing
 from inferkit.pipeline.timeline import DONE, IMAGES, NBYTES, TIMES
 
 MOST_ROWS = 2**16
@@ -21,14 +21,22 @@ MOST_ROWS = 2**16
 Columns = dict[str, NDArray[np.int64] | NDArray[np.float64]]
 
 
-def check_batch_log() -> None:
+def check_batch_log(folder: Path, *, elsewhere: bool = False) -> None:
     """Refuse a batch log where nothing can write one.
+
+    Parameters
+    ----------
+    folder, elsewhere
+        As :func:`inferkit.files.obstacle` takes them.
 
     Raises
     ------
     ParameterError
-        If pyarrow is not installed.
+        If the folder cannot be made, as far as that can be told before, or pyarrow is not installed.
     """
+    if why := obstacle(folder, elsewhere=elsewhere):
+        message = f"batch_log: {folder} cannot be made, {why}: name a folder that you may write to"
+        raise ParameterError(message)
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:

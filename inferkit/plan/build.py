@@ -20,6 +20,7 @@ from inferkit.plan.settings import of_one_process, of_ranks
 from inferkit.records.bounds import COMBINATIONS, STARTS
 from inferkit.records.groups import Parameters, Windows
 from inferkit.records.params import Cluster, HostToDevice, MultiProcess, SingleProcess, StorageToHost
+from inferkit.records.project import resolve
 from inferkit.records.run import Failure
 
 MULTIPLIED = (
@@ -57,7 +58,7 @@ def plan(params: Parameters, *, pending: Dataset | None = None, assumed: Assumed
     """
     _refuse_too_many(params)
     if isinstance(params, Windows) and params.batch_log:
-        check_batch_log()
+        check_batch_log(resolve(params.batch_log), elsewhere=assumed is not None)
     match params:
         case HostToDevice():
             return with_earlier(_copies(params, assumed))

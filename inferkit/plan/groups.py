@@ -1,5 +1,6 @@
 """The plans of ranks that notebook 03c compares: one for each number of GPUs and of processes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from inferkit.dataset.staging_record import copy_for, read_record
@@ -7,12 +8,13 @@ from inferkit.dataset.tensors import Dataset
 from inferkit.errors import ParameterError
 from inferkit.linux.cgroups import affinity, cpus
 from inferkit.machine.placement import place_ranks, spread
-from inferkit.machine.placement_overrides import elsewhere, overridden
+from inferkit.machine.placement_overrides import elsewhere, overridden, parsed
 from inferkit.machine.topology import allowed_cores, topology
 from inferkit.plan.assumed import Assumed
 from inferkit.plan.devices import chosen_gpus, parents_of
 from inferkit.records.params import MultiProcess
 from inferkit.records.place import Placement, cpu_ranges
+from inferkit.text import quoted
 
 MOST_RANKS = 8
 """Ranks that ``auto`` goes up to where there is no GPU."""
@@ -32,6 +34,7 @@ def placements(params: MultiProcess, dataset: Dataset, assumed: Assumed | None =
     if assumed is not None:
         named, usable, lacking = elsewhere(params.placement, machine, allowed)
         assumed.told.extend(f"{key} {cpu_ranges(numbers)}, as placement names" for key, numbers in lacking.items())
+    _refuse_cores(params.cores, len(allowed_cores(machine, allowed)), assumed)
     apart = spread(machine, gpus) if params.device == "cuda" else []
     plans = []
     for count in _gpu_counts(params, len(apart)):
@@ -41,7 +44,31 @@ def placements(params: MultiProcess, dataset: Dataset, assumed: Assumed | None =
             plans.append(_with_data(plan, dataset))
             most = max(len(place.gpus) for place in plan.places)
             _refuse_small(dataset, ranks, max(params.threads) * max(1, most))
+    if params.ranks or assumed is None:  # else the server may have more GPUs, and so more ranks
+        _refuse_strangers(params.placement, [plan.places[0].ranks for plan in plans])
     return plans
+
+
+def _refuse_cores(cores: int, there: int, assumed: Assumed | None) -> None:
+    if cores <= there:
+        return
+    if assumed is None:
+        message = f"cores is {cores}, but there are {there} cores to use: lower it; 0 shares out all"
+        raise ParameterError(message)
+    assumed.told.append(f"{cores} cores for each process, of which {there} are here")
+
+
+def _refuse_strangers(lines: Sequence[str], compared: Sequence[int]) -> None:
+    """Refuse a line that changes none of the plans, which have so many ranks each: it names a rank of none of them."""
+    for line in lines:
+        wanted = parsed(line)
+        if not any(wanted["rank"] < ranks == wanted.get("ranks", ranks) for ranks in compared):
+            counts = ", ".join(map(str, sorted(set(compared))))
+            message = (
+                f"placement {quoted(line)}: there is no such rank: ranks compares {counts} processes, "
+                "and the first is rank 0"
+            )
+            raise ParameterError(message)
 
 
 def _gpu_counts(params: MultiProcess, there: int) -> list[int]:

@@ -20,6 +20,8 @@ from inferkit.units import duration, gigabytes
 if TYPE_CHECKING:
     from inferkit.models.agreement import NetworkPair
 
+LATER = "planned by its machines, once they have come"
+"""What is said of a notebook whose points nobody knows yet."""
 START_S = 1.5
 """What starting a rank takes, for the estimate."""
 

@@ -15,7 +15,7 @@ from warnings import warn
 from inferkit.errors import RecordError
 from inferkit.files import read_regular
 from inferkit.records.figures import Json
-from inferkit.records.packed import unpack
+from inferkit.records.packed import DEEPEST, nested_deeper, unpack
 from inferkit.records.run import MIME, Run
 
 Paths = Path | str | Iterable[Path | str]
@@ -25,8 +25,6 @@ RUN_FIRST = "run one first (inferkit run quickstart)"
 NO_RECORD = f"no record in this notebook: {RUN_FIRST}"
 MOST_BYTES = 1 << 26
 """Of a notebook: one of a hundred points has a megabyte; as Python's objects JSON takes up to fifty times as much."""
-DEEPEST = 100
-"""Levels of lists and objects in a notebook; a chart's have about fifteen, and Python gives up at some hundred."""
 
 
 class Stored(NamedTuple):
@@ -220,20 +218,11 @@ def _fault(content: Json) -> str:
         return "a cell's outputs are no list of objects"
     if not all(isinstance(output.get("data", {}), dict) for each in outputs for output in each):
         return "an output's data is no object"
-    return f"it is nested more than {DEEPEST} levels deep" if _deeper(content, DEEPEST) else ""
+    return f"it is nested more than {DEEPEST} levels deep" if nested_deeper(content, DEEPEST) else ""
 
 
 def _objects(value: Json) -> bool:
     return isinstance(value, list) and all(isinstance(item, dict) for item in value)
-
-
-def _deeper(value: Json, levels: int) -> bool:
-    """Tell whether lists and objects are nested deeper than so many levels."""
-    level = [value]
-    for _ in range(levels):
-        nested = [item for item in level if isinstance(item, list | dict)]
-        level = [inner for item in nested for inner in (item.values() if isinstance(item, dict) else item)]
-    return any(isinstance(item, list | dict) for item in level)
 
 
 def _notebooks(paths: list[Path | str], tell: Tell) -> list[Path]:

@@ -1,83 +1,191 @@
-"""Records of one notebook, packed: what they have in common stands once, what repeats names is a table.
+"""Records of one notebook, packed: each says only what an earlier one of its cell does not say as well.
 
-A hundred records of a server with eight GPUs are three megabytes otherwise. ``inferkit run`` packs what it wrote;
-whoever reads a notebook (records/notebooks.py) gets each record whole. A packed record has schema 3 and differs from
-schema 2 in this alone:
+A hundred records of a server with eight GPUs are three megabytes otherwise, half of them the spaces before each number:
+papermill and JupyterLab write a line for every value of JSON, but a text as it is. So a cell displays a record of
+schema 4:
 
-- ``host``, ``params`` and ``unverified`` are the ``id`` of an earlier record of the notebook that has the same;
-- series ``gpu0_busy``, ``gpu1_busy`` … are one table under ``gpu*_busy``, and the facts ``gpus`` are a table:
-  ``of`` has the numbers of its rows, ``same`` what all rows have in common, ``each`` a list of what each has. Where all
-  of that are whole numbers, so many zeros are left off their ends as ``zeros`` says.
+- ``text`` is the JSON of a record of schema 2, in which what several GPUs did is a table, and the windows are columns;
+- ``like`` is the ``id`` of an earlier record: then ``text`` has what is not the same there, and ``without`` the paths
+  of what is there alone.
+
+A table has series ``gpu0_busy``, ``gpu1_busy`` … under ``gpu*_busy``, or the facts ``gpus``: ``of`` has the numbers of
+its rows, ``same`` what all rows have in common, ``each`` a list of what each has. Where all of that are whole numbers,
+so many zeros are left off their ends as ``zeros`` says. Columns have ``null`` for what a window does not have.
+
+Notebooks of schema 3 are read as well: there ``host``, ``params`` and ``unverified`` are the ``id`` of an earlier
+record that has the same, and the rest, with its tables, stands as JSON.
 """
 
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from inferkit.records.figures import Json
-from inferkit.records.run import PACKED, SCHEMA
+from inferkit.records.run import PACKED, SCHEMA, SHARED
 
 MOST_ZEROS = 18
 """Of what is counted in a record, bytes of a second at the most, none has more."""
-SHARED = ("host", "params", "unverified")
+NAMES = ("host", "params", "unverified")
+"""What a record of schema 3 may refer to."""
+MOST_TEXT = 1 << 26
+"""Characters that all packed records of a notebook stand for: those of a hundred points are a million."""
+DEEPEST = 100
+"""Levels of lists and objects in a notebook; a chart's have about fifteen, and Python gives up at some hundred."""
 TABLE = {"of", "same", "each", "zeros"}
 _OF_GPU = re.compile(r"gpu(\d+)_(.+)")
 _OF_GPUS = "gpu*_"
 
 
+class Packer:
+    """Packs records one by one, in the order in which a cell displays them.
+
+    A record is told against the first one that measured the same, and that one against the first of all. So a cell has
+    its own packer: its outputs come and go together, in whatever order cells are run again.
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[str, dict[str, Json]] = {}
+        self._seen: set[str] = set()
+
+    def pack(self, record: Json) -> Json:
+        """Return a record packed; as it is if it is none of schema 2, or repeats an id."""
+        if not _is(record, SCHEMA) or record["id"] in self._seen:
+            return record
+        self._seen.add(record["id"])
+        own, measure = _with_tables(record), _text(record.get("measure"))
+        first = self._first.get(measure) or next(iter(self._first.values()), None)
+        self._first.setdefault(measure, own)
+        made = {"schema": PACKED, "id": record["id"]}
+        if first is None:
+            return made | {"text": _text(own)}
+        gone = sorted(_gone(first, own))
+        return made | {"like": first["id"], "text": _text(_changed(first, own))} | ({"without": gone} if gone else {})
+
+
 def pack(records: Iterable[Json]) -> list[Json]:
-    """Pack a notebook's records, in their order; what is no record of schema 2, or repeats an id, stays as it is."""
-    owners: dict[tuple[str, str], str] = {}
-    seen: set[str] = set()
-    packed = []
-    for record in records:
-        if _is(record, SCHEMA) and record["id"] not in seen:
-            packed.append(_with_tables(record) | {"schema": PACKED} | _references(record, owners))
-        else:
-            packed.append(record)
-        if _is(record, SCHEMA) or _is(record, PACKED):
-            seen.add(record["id"])
-    return packed
+    """Pack a notebook's records, in their order."""
+    packer = Packer()
+    return [packer.pack(record) for record in unpack(records)]
+
+
+class Unpacker:
+    """Makes packed records whole again, one by one, in the order of their notebook."""
+
+    def __init__(self) -> None:
+        self._shared: dict[tuple[str, str], Json] = {}
+        self._whole: dict[str, tuple[dict[str, Json], int]] = {}
+        self._room = MOST_TEXT
+
+    def unpack(self, record: Json) -> Json:
+        """Return a record whole; a packed one as it is where the notebook lacks what it refers to."""
+        if packed(record):
+            return self._from_text(record)
+        whole = self._from_references(record) if _is(record, SHARED) else record
+        if _is(record, SCHEMA) or _is(record, SHARED):
+            for name in NAMES:
+                if isinstance(record.get(name), dict | list):
+                    self._shared.setdefault((name, record["id"]), record[name])
+        return whole
+
+    def _from_text(self, record: dict[str, Json]) -> Json:
+        like, own = record.get("like"), _told(record.get("text"))
+        known, length = self._whole.get(like, ({}, 0)) if isinstance(like, str) else ({}, 0)
+        length += len(str(record.get("text")))
+        self._room -= length
+        if own is None or (like is not None and not known) or self._room < 0:
+            return record
+        for path in _paths(record.get("without")):
+            known = _left_out(known, path)
+        whole = _merged(known, own)
+        self._whole.setdefault(record["id"], (whole, length))
+        return _without_tables(whole)
+
+    def _from_references(self, record: Mapping[str, Json]) -> Json:
+        wanted = [(name, record[name]) for name in NAMES if isinstance(record.get(name), str)]
+        if not all(each in self._shared for each in wanted):
+            return record
+        found = {name: self._shared[name, owner] for name, owner in wanted}
+        return _without_tables(record) | {"schema": SCHEMA} | found
+
+
+def packed(record: Json) -> bool:
+    """Tell whether a record is packed as text; one that was read from its notebook is so where it cannot be whole."""
+    return _is(record, PACKED)
 
 
 def unpack(records: Iterable[Json]) -> list[Json]:
-    """Return a notebook's records, each whole; a packed one stays so where the notebook lacks what it refers to."""
-    owners: dict[tuple[str, str], Json] = {}
-    whole = []
-    for record in records:
-        if _is(record, SCHEMA) or _is(record, PACKED):
-            for name in SHARED:
-                if isinstance(record.get(name), dict | list):
-                    owners.setdefault((name, record["id"]), record[name])
-        whole.append(_whole(record, owners) if _is(record, PACKED) else record)
-    return whole
+    """Return a notebook's records, each whole."""
+    unpacker = Unpacker()
+    return [unpacker.unpack(record) for record in records]
 
 
 def _is(record: Json, schema: int) -> bool:
     return isinstance(record, dict) and record.get("schema") == schema and isinstance(record.get("id"), str)
 
 
-def _references(record: Mapping[str, Json], owners: dict[tuple[str, str], str]) -> dict[str, str]:
-    """Return what of a record an earlier one has as well, as that one's id."""
-    found = {}
-    for name in SHARED:
-        if not isinstance(record.get(name), dict | list):
-            continue
-        owner = owners.setdefault((name, _text(record[name])), record["id"])
-        if owner != record["id"]:
-            found[name] = owner
-    return found
+def _changed(first: Mapping[str, Json], own: Mapping[str, Json]) -> dict[str, Json]:
+    """Return what one has that is not the same in the first; of an object that both have, the same of its parts."""
+    return {
+        name: _changed(first[name], value) if _objects(first.get(name), value) else value
+        for name, value in own.items()
+        if name not in first or _text(first[name]) != _text(value)
+    }
 
 
-def _whole(record: Json, owners: Mapping[tuple[str, str], Json]) -> Json:
-    """Return a packed record as schema 2 has it; itself if it refers to what is not there."""
-    wanted = [(name, record[name]) for name in SHARED if isinstance(record.get(name), str)]
-    if not all(each in owners for each in wanted):
-        return record
-    found = {name: owners[name, owner] for name, owner in wanted}
-    return _without_tables(record) | {"schema": SCHEMA} | found
+def _gone(first: Mapping[str, Json], own: Mapping[str, Json]) -> Iterator[list[str]]:
+    """Yield the paths of what the first has alone."""
+    for name, value in first.items():
+        if name not in own:
+            yield [name]
+        elif _objects(value, own[name]):
+            yield from ([name, *path] for path in _gone(value, own[name]))
+
+
+def _left_out(first: dict[str, Json], path: list[str]) -> dict[str, Json]:
+    """Return an object without what lies at a path."""
+    name, *deeper = path
+    if deeper and isinstance(first.get(name), dict):
+        return first | {name: _left_out(first[name], deeper)}
+    return {key: value for key, value in first.items() if key != name}
+
+
+def _merged(first: Mapping[str, Json], changed: Mapping[str, Json]) -> dict[str, Json]:
+    """Return the first with what is changed, by name, as notebooks sort their JSON."""
+    new = {
+        name: _merged(first[name], value) if _objects(first.get(name), value) else value
+        for name, value in changed.items()
+    }
+    return dict(sorted({**first, **new}.items()))
+
+
+def _objects(*values: Json) -> bool:
+    return all(isinstance(value, dict) for value in values)
+
+
+def _told(text: Json) -> dict[str, Json] | None:
+    """Return the object that a text is the JSON of; None if it is none, or nested too deep."""
+    try:
+        told = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        return None
+    return told if isinstance(told, dict) and not nested_deeper(told, DEEPEST) else None
+
+
+def _paths(without: Json) -> list[list[str]]:
+    """Return the paths of what a record is without, as far as they are some."""
+    paths = [path for path in without if isinstance(path, list)] if isinstance(without, list) else []
+    return [path for path in paths if path and len(path) <= DEEPEST and all(isinstance(name, str) for name in path)]
+
+
+def nested_deeper(value: Json, levels: int) -> bool:
+    """Tell whether lists and objects are nested deeper than so many levels."""
+    level = [value]
+    for _ in range(levels):
+        nested = [item for item in level if isinstance(item, list | dict)]
+        level = [inner for item in nested for inner in (item.values() if isinstance(item, dict) else item)]
+    return any(isinstance(item, list | dict) for item in level)
 
 
 def _with_tables(record: Mapping[str, Json]) -> dict[str, Json]:
@@ -87,6 +195,8 @@ def _with_tables(record: Mapping[str, Json]) -> dict[str, Json]:
         made["facts"] = facts | {"gpus": table(facts["gpus"])}
     if isinstance(series, dict):
         made["series"] = _packed_series(series)
+    if _rows(record.get("repeats")):
+        made["repeats"] = columns(record["repeats"])
     return made
 
 
@@ -101,6 +211,8 @@ def _without_tables(record: Mapping[str, Json]) -> dict[str, Json]:
             several = name.startswith(_OF_GPUS) and _is_table(own)
             each = {f"gpu{k}_{name.removeprefix(_OF_GPUS)}": one for k, one in rows(own).items()} if several else {}
             made["series"] |= each or {name: own}
+    if _columns(record.get("repeats")):
+        made["repeats"] = windows(record["repeats"])
     return made
 
 
@@ -160,6 +272,30 @@ def rows(packed: Mapping[str, Any]) -> dict[str, dict[str, Json]]:
     return {number: packed["same"] | {key: own[k] for key, own in each.items()} for k, number in enumerate(numbers)}
 
 
+def _rows(value: Json) -> bool:
+    """Tell whether something is objects of which none has an unknown value."""
+    if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
+        return False
+    return any(value) and all(own is not None for row in value for own in row.values())
+
+
+def columns(rows: Sequence[Mapping[str, Json]]) -> dict[str, list[Json]]:
+    """Return objects as columns."""
+    return {name: [row.get(name) for row in rows] for name in sorted({name for row in rows for name in row})}
+
+
+def _columns(value: Json) -> bool:
+    if not isinstance(value, dict) or not all(isinstance(own, list) for own in value.values()):
+        return False
+    return len({len(own) for own in value.values()}) == 1
+
+
+def windows(columns: Mapping[str, Sequence[Json]]) -> list[dict[str, Json]]:
+    """Return the objects of columns."""
+    rows = zip(*columns.values(), strict=True)
+    return [{name: own for name, own in zip(columns, row, strict=True) if own is not None} for row in rows]
+
+
 def _is_table(value: Json) -> bool:
     if not isinstance(value, dict) or set(value) != TABLE:
         return False
@@ -172,4 +308,4 @@ def _is_table(value: Json) -> bool:
 
 
 def _text(value: Json) -> str:
-    return json.dumps(value, sort_keys=True)
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)

@@ -5,8 +5,10 @@ History of the schema (a Run of an unknown version is refused by name):
 1   2026-11: first version. Still read: :func:`_from_schema_1` says what became of it.
 2   2026-11: ``stage`` is ``notebook``, ``binding`` is ``bottleneck``, and among the facts ``together`` is ``group``; a
     figure is the mean over its windows, and ``half_width`` (a 95 % interval) takes the place of ``cov``.
-3   2026-11: schema 2 packed, in notebooks alone (records/packed.py): what an earlier record of the notebook has as well
-    stands there only. Whoever reads the notebook gets records of schema 2.
+3   2026-11: schema 2 packed, in notebooks alone: what an earlier record of the notebook has as well stands there only.
+    Still read.
+4   2026-11: schema 2 packed as text, in notebooks alone (records/packed.py). Whoever reads a notebook, of schema 3 or
+    4, gets records of schema 2.
 """
 
 import json
@@ -24,7 +26,8 @@ from inferkit.records.wellformed import check, first_fault
 from inferkit.text import quoted
 
 SCHEMA = 2
-PACKED = 3
+SHARED = 3
+PACKED = 4
 MIME = "application/vnd.inferkit.run+json"
 STAGES = ("read", "decode", "copy", "infer", "out")
 """The stages in the order in which a batch meets them; an open list."""
@@ -58,6 +61,8 @@ DIGITS, FEW_DIGITS = 7, 5
 
 MANY = {"repeats", "stages", "series"}
 """Fields that hold many of a kind."""
+MANY_FACTS = {"gpus"}
+"""Facts that do."""
 
 Verdict = Literal["VALID", "INVALID", "FAILED"]
 
@@ -189,10 +194,12 @@ class Run(Record):
         hidden = None if identity else {"host": {"identity"}}
         data = self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=hidden)
         data |= self.model_dump(mode="json", include=MANY, exclude_defaults=True)
-        return {
+        made = {
             name: value if name == "params" else rounded(value, FEW_DIGITS if name in MANY else DIGITS)
             for name, value in data.items()
         }
+        made["facts"] |= {name: rounded(value) for name, value in made["facts"].items() if name in MANY_FACTS}
+        return made
 
     def to_json(self) -> str:
         """Return the JSON text; NaN and infinity are refused."""
@@ -227,11 +234,11 @@ class Run(Record):
 
 def _unknown(data: Mapping[str, Json]) -> str:
     """Say why a record of another schema cannot be read."""
-    if data.get("schema") != PACKED:
+    if data.get("schema") not in (SHARED, PACKED):
         return f"record has schema {quoted(data.get('schema'))}, this inferkit reads 1 to {PACKED}: upgrade inferkit"
     return (
         f"record {quoted(data.get('id'))} says that another one of its notebook has the same machine or parameters, "
-        "but it is not there: take the notebook as it was executed"
+        "but it is not there, or this one was edited: take the notebook as it was executed"
     )
 
 

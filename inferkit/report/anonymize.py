@@ -21,6 +21,7 @@ import inferkit
 from inferkit.machine.identity import Known, identity
 from inferkit.records.figures import Json
 from inferkit.records.notebooks import Tell, records_in
+from inferkit.records.packed import packed
 from inferkit.records.run import MIME
 from inferkit.report.anonymous_html import rewritten
 from inferkit.report.identities import known_in, pattern, telling, texts
@@ -212,7 +213,7 @@ class Anonymizer:
         drawn: dict[str, Any] | None = None
         for kind, value in data.items():
             if kind == MIME:
-                kept[kind] = self._record(value)
+                kept |= {} if packed(value) else {kind: self._record(value)}  # a torn one is of no use
             elif DRAWN.fullmatch(kind):
                 kept[kind] = self._json(value)
                 drawn = kept[kind] if kind != "application/json" else drawn

@@ -10,6 +10,7 @@ from html import escape
 
 from IPython.display import DisplayHandle, display
 
+from inferkit.records.packed import Packer
 from inferkit.records.run import STOPPED, Run
 from inferkit.report.charts.nodes import over_nodes
 from inferkit.report.charts.pipeline import ceilings, throughput
@@ -55,10 +56,10 @@ class Answer:
             All of them.
         """
         kept: list[Run] = []
-        ended = False
+        packer, ended = Packer(), False
         try:
             for run in runs:
-                kept.append(show(run))
+                kept.append(show(run, packer))
                 self._fill(kept, "So far: ")
             ended = not any(run.failure and run.failure.kind == STOPPED and not run.taken_from for run in kept)
         finally:

@@ -1,11 +1,11 @@
 """Show a Run in a notebook: the record itself, and a table and a text that people read."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 from inferkit.errors import RecordError
 from inferkit.records.figures import Json, Repeat, Stage
+from inferkit.records.packed import Packer
 from inferkit.records.run import MIME, Peer, Run, rounded
 from inferkit.report import tables
 from inferkit.report.decoding import decoding_rows
@@ -26,29 +26,37 @@ from inferkit.report.labels import (
     verdict_text,
 )
 from inferkit.report.palette import VERDICT_COLOURS, stage_order
+from inferkit.report.storage import storage_rows
 from inferkit.text import text_table
 from inferkit.units import bandwidth, duration
 
 TOLD = ("batches", "layers_ms", "reading", "decoders", "pixels", "top1_agreement", "gpus", "fingerprint")
 """Facts that a chart or a row of the summary tells, and one that says nothing to people."""
+FACTS = "Facts that are the same wherever they were found (all others: inferkit show --json)"
 
 
-def bundle(run: Run) -> dict[str, Json]:
+def bundle(run: Run, packer: Packer | None = None) -> dict[str, Json]:
     """Return the MIME bundle of a run.
 
     The record is under ``application/vnd.inferkit.run+json``; ``text/html`` is a line that opens on a click, which an
-    untrusted notebook shows too, and ``text/plain`` that line. What all points of a notebook have in common, parameters
-    and machine, is shown once (:func:`about`). What identifies a machine or a person is in the record alone, so that it
-    can be taken out of one place.
+    untrusted notebook shows too, and ``text/plain`` that line. What all points of a notebook have in common is shown
+    once (:func:`about`). What identifies a machine or a person is in the record alone, so that it can be taken out of
+    one place.
+
+    Parameters
+    ----------
+    packer
+        Packs the record, as one of those that its cell displays; None: it stands whole.
     """
-    return {MIME: run.to_dict(), "text/html": _html(run), "text/plain": _line(run)}
+    record = run.to_dict()
+    return {MIME: packer.pack(record) if packer else record, "text/html": _html(run), "text/plain": _line(run)}
 
 
-def show(run: Run) -> Run:
-    """Display a run in the notebook's cell and return it."""
+def show(run: Run, packer: Packer | None = None) -> Run:
+    """Display a run in the notebook's cell and return it; see :func:`bundle`."""
     from IPython.display import display  # the only need for IPython: reading records must not wait for it
 
-    display(bundle(run), raw=True)
+    display(bundle(run, packer), raw=True)
     return run
 
 
@@ -81,7 +89,7 @@ def summary_rows(run: Run) -> list[tuple[str, str]]:
         rows.append(("bottleneck", run.bottleneck))
     if reading := _reading(run.facts.get("reading") or {}):
         rows.append(("reader threads", reading))
-    rows += [*decoding_rows(run), *way_rows(run)]
+    rows += [*storage_rows(run), *decoding_rows(run), *way_rows(run)]
     if run.cores is not None:
         rows.append(("CPU", f"{run.cores:.2f} cores"))
     if gpus := gpus_text(run.facts.get("gpus")):
@@ -131,8 +139,8 @@ def _html(run: Run) -> str:
 
 
 def _parts(run: Run) -> Iterator[list[str]]:
-    """Yield the lines of a record's tables, the most important first."""
-    yield text_table([*summary_rows(run), *remarks(run)])
+    """Yield the lines of a record's tables, the most important first; the figure stands in the line above."""
+    yield text_table([*summary_rows(run)[1:], *remarks(run)])
     if run.failure is not None and run.failure.detail:
         yield run.failure.detail.splitlines()
     if run.stages:
@@ -141,19 +149,18 @@ def _parts(run: Run) -> Iterator[list[str]]:
     if run.peers:
         yield text_table([_peer_row(peer) for peer in run.peers], ("peer", "figure", "ours ÷ peer", "command"))
     if run.repeats:
-        yield list(_windows(run.repeats))
-    own = {"id": run.id, "started": run.started, "scope": run.scope}
-    facts = own | {name: fact for name, fact in run.facts.items() if name not in TOLD}
-    yield [f"{name}: {json.dumps(rounded(fact), ensure_ascii=False)}" for name, fact in facts.items()]
+        unit = "images/s" if any(repeat.images for repeat in run.repeats) else "bytes/s"
+        yield text_table(_windows(run.repeats), ("window", "length", unit, "batches"), numbers=(1, 2, 3))
+    yield [f"id {run.id} · started {run.started} · scope {run.scope}"]
 
 
 class About:
-    """What all records of a notebook have in common, parameters and machine; folded in a notebook."""
+    """What all records of a notebook have in common: parameters, machine and facts; folded in a notebook."""
 
     def __init__(self, runs: Sequence[Run]) -> None:
         last = runs[-1] if runs else None
         host = last.host.model_dump(mode="json", exclude={"identity"}) if last else {}
-        self.tables = {"Parameters": last.params if last else {}, "Machine": host}
+        self.tables = {"Parameters": last.params if last else {}, "Machine": host, FACTS: _same(runs)}
 
     def __str__(self) -> str:
         return "\n".join(f"{name}\n" + "\n".join(text_table(flatten(told))) for name, told in self.tables.items())
@@ -166,8 +173,18 @@ class About:
 
 
 def about(runs: Sequence[Run]) -> About:
-    """Return parameters and machine, to be shown once at the end of a notebook."""
+    """Return parameters, machine and facts, to be shown once at the end of a notebook."""
     return About(runs)
+
+
+def _same(runs: Sequence[Run]) -> dict[str, str]:
+    """Return the facts that are the same in all records that have them, but for those that are told elsewhere."""
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        facts = {name: rounded(fact) for name, fact in run.facts.items() if name not in TOLD}
+        for name, text in flatten(facts):
+            found.setdefault(name, set()).add(text)
+    return {name: texts.pop() for name, texts in found.items() if len(texts) == 1}
 
 
 _STAGE_HEAD = ("at work", "images/s", "bytes/s", "busy", "workers", "p50", "p90", "p99", "p99.9")
@@ -182,12 +199,12 @@ def _stage_row(name: str, stage: Stage) -> list[str]:
     return [name, speed, nbytes, share_text(stage.busy), str(stage.workers), *spans]
 
 
-def _windows(repeats: Sequence[Repeat]) -> Iterator[str]:
-    """Yield the warm-up and each window: how long it was, and its rate."""
+def _windows(repeats: Sequence[Repeat]) -> Iterator[tuple[str, ...]]:
+    """Yield the warm-up and each window: how long it was, its rate, and its batches."""
     for repeat in repeats:
         kind = "warm-up" if repeat.warmup else "measured"
-        speed = f"{number_text(repeat.images_per_s)} images/s" if repeat.images else bandwidth(repeat.bytes_per_s)
-        yield f"{kind} for {duration(repeat.seconds)}: {speed}, {repeat.batches} batches"
+        speed = number_text(repeat.images_per_s) if repeat.images else bandwidth(repeat.bytes_per_s)
+        yield kind, duration(repeat.seconds), speed, f"{repeat.batches:,}"
 
 
 def _peer_row(peer: Peer) -> list[str]:

@@ -10,6 +10,7 @@ import yaml
 
 from inferkit.cli.configure import Configuration, configurations, configure
 from inferkit.cli.init import lay_out
+from inferkit.cli.run import show_plan
 from inferkit.errors import InferkitError, ParameterError
 from inferkit.records.host import Host
 from inferkit.records.project import PARTS
@@ -165,6 +166,19 @@ def test_a_dry_run_takes_to_be_here_what_placement_names(config: WriteConfig) ->
     for wrong in ("rank=1 cpus=x", "rank=1 gpu=7", "gpus=7"):
         with pytest.raises(ParameterError, match="placement"):
             configure(str(path), only=["03c"], changes={"placement": [wrong]}, dry=True)
+
+
+def test_a_dry_run_takes_a_scheduler_to_be_there_and_says_so(
+    config: WriteConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("inferkit.cluster.workers.CONNECT_S", 0.2)
+    path = str(config(scheduler="tcp://127.0.0.1:9"))
+    with pytest.raises(ParameterError, match=r"scheduler tcp://127\.0\.0\.1:9 cannot be reached"):
+        configure(path, only=["03d"])
+    found = configure(path, only=["03d"], dry=True)
+    assert "scheduler tcp://127.0.0.1:9 cannot be reached" in "".join(found.assumed)
+    show_plan(found)
+    assert "planned by its machines, once they have come" in capsys.readouterr().out
 
 
 def test_a_dry_run_needs_no_network_of_the_user(config: WriteConfig, tmp_path: Path) -> None:

@@ -83,6 +83,34 @@ def test_all_fields_of_which_a_refusal_tells_are_named(tmp_path: Path) -> None:
         assert sorted(blamed(refusal, asked, questions())) == sorted(names), refusal
 
 
+@pytest.mark.parametrize(
+    ("notebook", "values", "name"),
+    [
+        ("03c", {"ranks": [1], "placement": ["rank=1 cpus=0"]}, "placement"),
+        ("03c", {"ranks": [1], "cores": 4000}, "cores"),
+        ("03d", {"scheduler": ""}, "scheduler"),
+        ("03d", {"scheduler": "/nowhere/at/all/scheduler.json"}, "scheduler"),
+        ("03d", {"scheduler": "tcp://127.0.0.1:9"}, "scheduler"),
+        ("03a", {"batch_log": "pyproject.toml/log"}, "batch_log"),
+    ],
+)
+def test_what_the_run_itself_would_refuse_is_told_of_beside_its_field(
+    notebook: str, values: dict[str, object], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inferkit.cluster.workers.CONNECT_S", 0.2)
+    asked = {**TINY, "data": write_data(tmp_path), **values}
+    refusal = plan_or_refusal(asked, [notebook], str(tmp_path))
+    assert isinstance(refusal, str)
+    assert blamed(refusal, asked, questions()) == [name], refusal
+
+
+def test_what_machines_plan_themselves_is_said_to_come_later(tmp_path: Path) -> None:
+    asked = {**TINY, "data": write_data(tmp_path), "scheduler": str(tmp_path / "scheduler.json")}
+    found = plan_or_refusal(asked, ["03d"], str(tmp_path))
+    assert isinstance(found, Configuration)
+    assert "planned by its machines, once they have come" in preview(found)
+
+
 def test_only_what_was_asked_for_last_is_planned_and_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preview_module, "SETTLED_S", 0.02)
     shown: list[Configuration | str] = []

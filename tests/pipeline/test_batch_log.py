@@ -36,10 +36,19 @@ def test_every_batch_of_every_point_is_in_a_parquet_file(tmp_path: Path) -> None
     assert len(list((tmp_path / "log").glob("*.parquet"))) == 2 * 3
 
 
-def test_without_pyarrow_a_batch_log_is_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pyarrow_a_batch_log_is_refused_before_anything_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(ParameterError, match="pip install"):
-        check_batch_log()
+        check_batch_log(tmp_path)
+
+
+def test_a_batch_log_that_cannot_be_made_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file" / "log", tmp_path / "file"):
+        with pytest.raises(ParameterError, match=rf"batch_log: {folder} cannot be made, .*file is no folder"):
+            check_batch_log(folder)
 
 
 LOT, START_NS = 4096, 5_000_000_000

@@ -14,6 +14,7 @@ from inferkit.machine.topology import topology
 from inferkit.measure.measure import measure
 from inferkit.measure.watch import Status
 from inferkit.plan import groups as plan_group
+from inferkit.plan.assumed import Assumed
 from inferkit.plan.build import plan, prepare
 from inferkit.plan.groups import placements
 from inferkit.plan.points import Plan, Point
@@ -148,6 +149,28 @@ def test_what_cannot_be_shared_out_is_refused(folder: Path) -> None:
         plan(asked(folder, gpu_counts=[1]))
     with pytest.raises(ParameterError, match="names no rank"):
         plan(asked(folder, placement=["cpus=0"]))
+
+
+@pytest.mark.parametrize("line", ["rank=2 cpus=0", "rank=1 ranks=1 cpus=0", "rank=0 ranks=4 node=0"])
+def test_a_line_for_a_rank_that_does_not_exist_is_refused(folder: Path, line: str) -> None:
+    for assumed in (None, Assumed()):
+        with pytest.raises(ParameterError, match=rf"'{line}': there is no such rank: ranks compares 1, 2 processes"):
+            plan(asked(folder, ranks=[1, 2], placement=[line]), assumed=assumed)
+
+
+def test_a_dry_run_takes_a_rank_to_be_there_where_the_server_decides_how_many_there_are(folder: Path) -> None:
+    lines = ["rank=5000 cpus=0"]
+    assert plan(asked(folder, ranks="auto", placement=lines), assumed=Assumed()).points
+    with pytest.raises(ParameterError, match="there is no such rank"):
+        plan(asked(folder, ranks="auto", placement=lines))
+
+
+def test_more_cores_than_there_are_are_refused_and_in_a_dry_run_assumed(folder: Path) -> None:
+    with pytest.raises(ParameterError, match=r"cores is 4000, but there are \d+ cores to use"):
+        plan(asked(folder, ranks=[1], cores=4000))
+    assumed = Assumed()
+    assert plan(asked(folder, ranks=[1], cores=4000), assumed=assumed).points
+    assert any(told.startswith("4000 cores for each process") for told in assumed.told)
 
 
 def test_a_plan_that_cannot_be_is_a_record(folder: Path) -> None:

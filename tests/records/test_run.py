@@ -67,9 +67,9 @@ def test_json_schema_and_reader_refuse_the_same(run: Run, change: dict[str, Any]
         Run.from_dict(altered)
 
 
-@pytest.mark.parametrize("version", [4, 0, None, "1"])
+@pytest.mark.parametrize("version", [5, 0, None, "1"])
 def test_unknown_version_is_refused_by_number(run: Run, version: object) -> None:
-    with pytest.raises(RecordError, match=f"schema {version!r}, this inferkit reads 1 to 3"):
+    with pytest.raises(RecordError, match=f"schema {version!r}, this inferkit reads 1 to 4"):
         Run.from_dict(run.to_dict() | {"schema": version})
 
 

@@ -143,8 +143,8 @@ def test_a_broken_record_of_schema_1_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_a_schema_of_tomorrow_is_left_out_beside_the_old(tmp_path: Path) -> None:
     path = write(
-        tmp_path / "tomorrow.ipynb", *raw_records(PROCESS), read_notebook(PROCESS)[0].to_dict() | {"schema": 4}
+        tmp_path / "tomorrow.ipynb", *raw_records(PROCESS), read_notebook(PROCESS)[0].to_dict() | {"schema": 5}
     )
     told: list[str] = []
     assert len(load_runs([OLD, path], told.append)) == len(load_runs(OLD))
-    assert told == [f"left out: {path}: record has schema 4, this inferkit reads 1 to 3: upgrade inferkit"]
+    assert told == [f"left out: {path}: record has schema 5, this inferkit reads 1 to 4: upgrade inferkit"]

@@ -310,6 +310,16 @@ def test_a_user_whose_name_is_a_word_of_records_does_not_break_them(make_run: Ma
     assert any(text.startswith(f"{name!r} is the name of a ") for text in told)
 
 
+def test_a_packed_record_that_cannot_be_read_is_left_out(make_run: MakeRun) -> None:
+    """Its text may hold anything; its line and its table are searched."""
+    content = notebook_of((make_run(warnings=["/mnt/nvme is slow"]),))
+    data = content["cells"][1]["outputs"][1]["data"]
+    data[MIME] = {"schema": 4, "id": "torn", "like": "another", "text": json.dumps({"params": {"data": "/mnt/nvme"}})}
+    kept = Anonymizer([content], ignore)(content)
+    assert records_in(kept) == []
+    assert "&lt;path 1&gt; is slow" in json.dumps(kept)
+
+
 def test_text_and_html_of_a_record_say_the_same(make_run: MakeRun) -> None:
     run = make_run(warnings=["/mnt/nvme is slow"])
     content = Anonymizer([notebook_of((run,))], ignore)(notebook_of((run,)))

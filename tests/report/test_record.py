@@ -76,8 +76,8 @@ def test_html_and_text_tell_what_was_found(make_run: MakeRun) -> None:
         "not for quoting",
     ):
         assert expected in text
-    assert text.count("warm-up for") == 1
-    assert text.count("measured for") == 3
+    assert text.count("warm-up ") == 1
+    assert text.count("measured ") == 3
     line = bundle(run)["text/plain"]
     assert "\n" not in line
     for expected in ("INVALID", "shm", "resnet18", "58.00 ± 0.58 images/s"):
@@ -147,6 +147,16 @@ def test_nothing_in_a_record_becomes_markup(text: str) -> None:
     }
     run = Run(notebook="03b", measure=text, storage=text, host=Host(), verdict="INVALID", reasons=[text], **values)
     assert "script" not in read(run).tags
+
+
+def test_facts_that_all_records_share_are_shown_once_and_counts_of_a_point_not_at_all(make_run: MakeRun) -> None:
+    runs = [make_run(facts={"storage": {"filesystem": "xfs", "read_bytes": n}, "alone": n}) for n in (1, 2)]
+    del runs[1].facts["alone"]
+    html = about(runs)._repr_mimebundle_()["text/html"]
+    assert html.count("storage.filesystem") == 1
+    assert "storage.read_bytes" not in html
+    assert "alone" in html
+    assert "filesystem" not in "".join(bundle(run)["text/html"] for run in runs)
 
 
 def test_what_identifies_a_machine_is_in_the_record_alone(make_run: MakeRun) -> None:

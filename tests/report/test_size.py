@@ -1,4 +1,4 @@
-"""A notebook of a hundred points, executed and written as `inferkit run` does: at most a megabyte."""
+"""A notebook of a hundred points on NVMe drives and up to eight GPUs, executed by papermill alone: below a megabyte."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from nbclient import NotebookClient
 
-from inferkit.cli.whole import WholeNotebooks
 from inferkit.measure.recording import kept_series
 from inferkit.pipeline.batch_sample import SAMPLE
 from inferkit.pipeline.durations import Durations
@@ -74,6 +73,68 @@ def watched() -> dict[str, Any]:
     return {"others": [], **medians, **most, **power}
 
 
+def storage(number: int) -> dict[str, Any]:
+    """Return what is told of an NVMe drive's file system that a point has read."""
+    nbytes, before = 200_000_000_000 + number * 150_528, 148_960_082_944_000 + number * 200_000_200_704
+    return {
+        "filesystem": "xfs",
+        "options": [
+            "rw",
+            "noatime",
+            "attr2",
+            "inode64",
+            "logbufs=8",
+            "logbsize=32k",
+            "sunit=256",
+            "swidth=512",
+            "noquota",
+        ],
+        "transport": "",
+        "block_device": "nvme0n1p1",
+        "holders": [
+            {"kind": "disk", "on": "xfs on nvme0n1p1", "disks": ["nvme0n1"], "files": 400}
+            | {"example": "images-00000.tensors"}
+        ],
+        "in_memory": False,
+        "network": False,
+        "fuse": False,
+        "stacked": False,
+        "disks": ["nvme0n1"],
+        "empty": 0.0,
+        "encoded": 0.0,
+        "different_bytes": 15_052_800_000,
+        "resident_before": 0.0,
+        "resident_after": 0.0,
+        "dataset_bytes": 15_052_800_000,
+        "dataset_to_memory": 0.01401234,
+        "delivered_bytes": nbytes,
+        "read_bytes": nbytes + 38_535_168,
+        "whole_bytes": nbytes + 38_535_168 * 2,
+        "process_read_bytes": nbytes + 38_535_168 + 4096,
+        "disk_counter": [before, before + nbytes + 40_000_000],
+        "wire_counter": [None, None],
+        "disk_bytes": nbytes + 40_000_000,
+        "wire_bytes": None,
+        "from_storage": 0.9998 + number / 1_000_000,
+    }
+
+
+def told(number: int, threads: int, rate: float) -> dict[str, Any]:
+    """Return what is told of the CPUs, the reader and its threads."""
+    others = [{"name": name, "pid": 1000 + number, "share": 0.001234567} for name in ("firefox", "nvidia-smi")]
+    used = {"contended": 0.0012345, "foreign": 0.01234567, "idle": 0.7123456, "kernel": 0.01528259, "ours": 0.2512345}
+    cpus = {"on": "0-127", "other_runs": [], "others": others, **used, "seconds": 120.0123, "steal": 0.0}
+    cpus |= {"stopped_s": 0.0, "swapped_pages": 0, "throttled": 0, "throttled_s": 0.0}
+    pauses = {"usual_s": 0.005123456, "longest_s": 0.02123456, "stood_s": 0.0, "stood": 0.0}
+    read = {"bytes_per_thread": [200_000_000_000 // threads + k for k in range(threads)], "balance": 0.9987654}
+    reading = read | {"first_done_s": 0.4123456, "last_done_s": 0.4234567, "thread_cpu_s_per_gb": 0.1234567}
+    reader = {"block": 512, "block_known_by": "statx DIOALIGN"}
+    reader |= {"proved_by": "a probe read of dropped pages left none resident"}
+    facts = {"cpus": cpus, "pauses": pauses, "reading": reading, "reader": reader, "storage": storage(number)}
+    facts |= {"dtype": "uint8", "shape": [3, 224, 224], "verified_images": 1024, "fingerprint": f"{number:032x}"}
+    return facts | {"processes": [rate * (1 + k / 1000) for k in range(3)]}
+
+
 def record(number: int, host: Host, *, window_s: float = WINDOW_S, windows: int = 3) -> Run:
     """Return a record as a GPU server writes it: of a stage alone, or (two of five) of a pipeline."""
     rate = noisy(40_000, 1, 0.02)[0]
@@ -95,9 +156,7 @@ def record(number: int, host: Host, *, window_s: float = WINDOW_S, windows: int 
         )
         for k in range(windows + 1)
     ]
-    facts: dict[str, Any] = {"pauses": {"usual_s": 0.005123456, "longest_s": 0.02123456, "stood_s": 0.0, "stood": 0.0}}
-    facts |= {"resident_before": 0.0123456, "verified_images": 512, "fingerprint": f"{number:032x}"}
-    facts |= {"processes": noisy(rate, windows, 0.01)}
+    facts = told(number, 8 * (number % 5 + 1), rate)
     facts |= {"gpus": {str(gpu.index): watched() for gpu in host.gpus}} if host.gpus else {}
     own: dict[str, Any] = {}
     if pipeline:
@@ -146,13 +205,13 @@ def executed(path: Path, runs: list[Run], stem: str) -> Path:
                 f"runs = answer.show_all(map(Run.from_dict, json.loads(Path({str(records)!r}).read_text())))"
             )
     NotebookClient(notebook, kernel_name="python3", timeout=600).execute()
-    WholeNotebooks().write(nbformat.writes(notebook), str(path))
+    nbformat.write(notebook, path)  # as papermill does
     return path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("gpus", [0, 8])
-def test_a_notebook_of_a_hundred_points_is_a_megabyte_at_most(gpus: int, host: Host, tmp_path: Path) -> None:
+@pytest.mark.parametrize("gpus", [0, 1, 8])
+def test_a_notebook_of_a_hundred_points_is_below_a_megabyte(gpus: int, host: Host, tmp_path: Path) -> None:
     server = host.model_copy(update={"gpus": [GPU.model_copy(update={"index": k}) for k in range(gpus)]})
     runs = [record(number, server) for number in range(100)]
     path = executed(tmp_path / "03b_single_process.ipynb", runs, "03b_single_process")
@@ -160,7 +219,7 @@ def test_a_notebook_of_a_hundred_points_is_a_megabyte_at_most(gpus: int, host: H
     notebook = nbformat.read(path, as_version=4)
     pictures = [output for cell in notebook.cells for output in cell.get("outputs", []) if "image/png" in output.data]
     assert len(pictures) >= 8
-    assert path.stat().st_size <= MOST_BYTES
+    assert path.stat().st_size < MOST_BYTES
 
 
 @pytest.mark.parametrize("gpus", [0, 8])

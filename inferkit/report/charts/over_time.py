@@ -107,7 +107,7 @@ def _panel(name: str, rows: Rows, run: Run, names: Sequence[str], end: float, *,
         {"start": repeat.start_s, "end": repeat.start_s + repeat.seconds} for repeat in run.repeats if repeat.warmup
     ]
     shade = base(warm).mark_rect(color="#999999", opacity=0.25).encode(x=alt.X("start:Q", axis=axis), x2="end:Q")
-    own = base([row for row in rows if row["name"] == name])
+    own = base([{key: row[key] for key in ("series", "t", "value")} for row in rows if row["name"] == name])
     line = own.mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=18)).encode(x=x, y=y, color=colour)
     others = _bins(run, FOREIGN_CPU, _PANELS[HOST_CPU].scale) if name == HOST_CPU else []
     filled = [base(others).mark_area(color=FOREIGN_COLOUR, opacity=0.6).encode(x=x, y=y)] if others else []
