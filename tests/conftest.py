@@ -17,7 +17,8 @@ import pytest
 
 from inferkit.dataset.format import open_dataset
 from inferkit.dataset.manifest import HASHES_NAME
-from inferkit.dataset.tensors import Dataset, image_hash
+from inferkit.dataset.pixels import image_hash
+from inferkit.dataset.tensors import Dataset
 from inferkit.devices.cpu import CpuDevice
 from inferkit.records.params import NOTEBOOKS
 from tests.mounting import Mounts, mount_apart
