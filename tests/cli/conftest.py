@@ -45,6 +45,12 @@ def config(tmp_path: Path, data: str) -> WriteConfig:
     return lambda text="", **values: write_config(tmp_path, text, **{"data": data, **values})
 
 
+@pytest.fixture
+def uncopied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask the storage in this process: to make the copy that may hang takes longer than all that is said of a file."""
+    monkeypatch.setattr("inferkit.machine.watched.watched", lambda work, show=print: work(show))
+
+
 class Executed(NamedTuple):
     """A run of notebooks 02, 03a and 03b with three reader threads: its parameter file, folder and end."""
 
