@@ -17,10 +17,13 @@ import pytest
 
 from inferkit.dataset.format import open_dataset
 from inferkit.dataset.manifest import HASHES_NAME
-from inferkit.dataset.tensors import Dataset, image_hash
+from inferkit.dataset.pixels import image_hash
+from inferkit.dataset.tensors import Dataset
 from inferkit.devices.cpu import CpuDevice
 from inferkit.records.params import NOTEBOOKS
 from tests.mounting import Mounts, mount_apart
+
+gc.disable()  # until all is collected: nothing of it goes, and to look at it again and again takes a second
 
 if importlib.util.find_spec("hypothesis"):
     from hypothesis import HealthCheck, settings
@@ -36,6 +39,7 @@ def pytest_collection_finish() -> None:
     for model in NOTEBOOKS.values():
         model.model_rebuild()
     gc.freeze()  # a collection in a copy writes to, and so copies, the pages of all that it looks at
+    gc.enable()
 
 
 Pixels = npt.NDArray[np.uint8]

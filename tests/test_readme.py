@@ -111,6 +111,8 @@ def test_a_command_of_the_readme_works(command: str, place: Path, monkeypatch: p
     monkeypatch.setenv("AWS_ENDPOINT_URL", shared_store().url)
     monkeypatch.setenv("XDG_CACHE_HOME", str(place / "cache"))
     words = here(command, place)
+    if command != "inferkit doctor":  # one imports whatever is installed, in processes of their own: for seconds
+        monkeypatch.setattr("inferkit.machine.doctor.import_fault", lambda _: "")
     if words[0] in {"pip", "conda"}:
         pytest.skip("downloads")
     if words[0] == "make":

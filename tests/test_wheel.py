@@ -13,6 +13,8 @@ import pytest
 from inferkit.records.notebooks import load_runs
 from tests.verdicts import verdict
 
+pytestmark = pytest.mark.xdist_group("wheel")  # built and installed once
+
 ROOT = Path(__file__).parents[1]
 TEMPLATES = "inferkit/templates/"
 SHRUNK = ("images=", "limit=20", "shape=[3,16,16]", 'engines=["null"]', "transfer_bytes=[4096]", "batch_sizes=[4]")

@@ -27,6 +27,7 @@ from inferkit.cli.relay import KILLED_AFTER, Relay
 from inferkit.cli.sockets import folder_for_sockets
 from inferkit.cli.stuck import killed_when_stuck
 from inferkit.cli.whole import NOTEBOOKS as WRITTEN
+from inferkit.cli.whole import Manager
 from inferkit.errors import ParameterError, RankError, ReadError, RecordError
 from inferkit.files import say_once
 from inferkit.linux.limits import check_room, raise_open_files
@@ -239,12 +240,24 @@ class _Client(OwnKernelClient):
 
 
 class _Engine(NBClientEngine):
-    """papermill's own engine with our client.
+    """papermill's own engine with our client and our manager.
 
     It speaks to the kernel through sockets in a folder of this user's own, not TCP ports that anybody on the machine
     can listen to, nor files in the current folder; the file with the kernel's key lies there too. ``relay`` and
     ``hear`` come from :func:`execute_notebook`: papermill hands on what it does not know itself.
     """
+
+    @classmethod
+    def execute_notebook(
+        cls, nb: Any, kernel_name: str, output_path: str | None = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        manager = Manager(nb, output_path)
+        manager.notebook_start()
+        try:
+            cls.execute_managed_notebook(manager, kernel_name, *args, **kwargs)
+        finally:
+            manager.notebook_complete()
+        return manager.nb
 
     @classmethod
     def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, *args: Any, **kwargs: Any) -> Any:

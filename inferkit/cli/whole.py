@@ -1,10 +1,12 @@
 """Executed notebooks appear whole: beside, then renamed. What cannot be written ends no measurement."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from papermill.engines import NotebookExecutionManager
 from papermill.execute import ERROR_MARKER_TAG
 from papermill.iorw import LocalHandler, papermill_io
 
@@ -15,6 +17,9 @@ from inferkit.os_errors import explained
 
 AGAIN_S = 600.0
 """Storage that gave no answer is asked again after so long, and once the notebook is finished: each costs a minute."""
+
+SAVED_S = 5.0
+"""Between two writes of a notebook while its cells come and go: each takes a fork and all of its records as JSON."""
 
 
 class WholeNotebooks(LocalHandler):
@@ -60,6 +65,19 @@ class WholeNotebooks(LocalHandler):
         self.failure = f"{self._path} cannot be written: {why}" if why else ""
         if why:
             say_once(f"{self.failure}; measuring goes on")
+
+
+class Manager(NotebookExecutionManager):
+    """A notebook that is executed; papermill would write all of it twice a cell, where ten cells take a second too."""
+
+    def __init__(self, nb: Any, output_path: str | None) -> None:
+        super().__init__(nb, output_path, progress_bar=False)  # type: ignore[no-untyped-call]
+        self.last_save_time = datetime.fromtimestamp(0, UTC)  # so that it lies there from the start
+
+    def save(self, **kwargs: Any) -> None:
+        """Write the notebook, if this is its end or it has not been written for a while."""
+        if self.end_time or (datetime.now(UTC) - self.last_save_time).total_seconds() >= SAVED_S:
+            super().save(**kwargs)
 
 
 def answer_first(content: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ fast as ``cv2.imread`` + ``resize`` + transpose (benchmarks/decode.py).
 """
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -14,8 +14,10 @@ import simplejpeg
 
 from inferkit.dataset.apart import Apart, DecoderEnded
 from inferkit.dataset.exif import UPRIGHT
-from inferkit.dataset.manifest import Resize
 from inferkit.dataset.markers import MAX_PIXELS, Header, ImageError, check_odd, check_units, read_header, tidied
+
+if TYPE_CHECKING:
+    from inferkit.dataset.manifest import Resize
 
 __all__ = ["MAX_PIXELS", "SHORTEST", "Decoder", "ImageError"]
 
@@ -67,7 +69,7 @@ class Decoder:
         ``size``. This makes more images a second; pixels differ slightly.
     """
 
-    def __init__(self, size: int, *, resize: Resize = "stretch", fast: bool = False) -> None:
+    def __init__(self, size: int, *, resize: "Resize" = "stretch", fast: bool = False) -> None:
         self._size = size
         self._crop = resize == "crop"
         self._fast = fast

@@ -9,7 +9,8 @@ from typing import get_args
 
 from inferkit.dataset.contents import Contents, contents
 from inferkit.dataset.manifest import HASHES_NAME, JOURNAL_NAME, MANIFEST_NAME, DType, Manifest, read_manifest
-from inferkit.dataset.tensors import DTYPES, Dataset, TensorFile, hashes_of, image_bytes
+from inferkit.dataset.pixels import DTYPES
+from inferkit.dataset.tensors import Dataset, TensorFile, hashes_of, image_bytes
 from inferkit.errors import DatasetError, ParameterError
 from inferkit.objects.place import Folder
 

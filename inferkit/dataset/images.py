@@ -2,40 +2,31 @@
 
 import os
 import random
-from collections import Counter
 from collections.abc import Generator, Iterator
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import xxhash
 
 from inferkit.dataset.contents import Contents, contents
-from inferkit.dataset.decode import Decoder, ImageError
 from inferkit.dataset.folders import Found, search
 from inferkit.dataset.format import ShowProgress
 from inferkit.dataset.journal import FinishedFile, sidecar_hex
 from inferkit.dataset.make import MakeReport, make
 from inferkit.dataset.manifest import Skipped
-from inferkit.dataset.markers import MAX_BYTES
+from inferkit.dataset.one_file import Decoding, Made, Task, decode_alone, make_file
 from inferkit.dataset.recipe import Recipe
 from inferkit.dataset.sources import decoded_shape, photographs_folder
 from inferkit.dataset.target import dtype_of, where
-from inferkit.dataset.tensors import DTYPES, image_hash
-from inferkit.dataset.workers import BEGUN, Places, noting, run_alone
+from inferkit.dataset.workers import BEGUN, Places, run_alone
 from inferkit.dataset.workers import processes as _processes
-from inferkit.dataset.writing import new_file
 from inferkit.errors import DatasetError, UnfinishedError
-from inferkit.files import read_regular
 from inferkit.linux.cgroups import cpus
-from inferkit.objects.client import Client
-from inferkit.objects.place import Folder, ObjectPath, Store
+from inferkit.objects.place import Folder, ObjectPath
 from inferkit.records.params import MakeDataset
-from inferkit.text import plain, spelled
 
 SUFFIXES = (".jpg", ".jpeg")
 
@@ -126,42 +117,16 @@ def _size(there: Contents, place: Folder, name: str) -> int:
         return -1  # a dangling link: reading it fails, and it is then skipped with the reason
 
 
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """One tensor file for a worker process to make.
-
-    Attributes
-    ----------
-    index, path
-        Which file, and its final name.
-    images, sources
-        Folder of JPEG files, and those to decode, relative to it.
-    params
-        How they are decoded.
-    places
-        Where to note which of the sources is being decoded; see :class:`Places`.
-    deadly
-        Those that ended a worker process, with the reason: not to be decoded again.
-    """
-
-    index: int
-    path: Path
-    images: Folder
-    sources: tuple[str, ...]
-    params: MakeDataset
-    places: str
-    deadly: dict[str, str] = field(default_factory=dict)
-
-
 def _make_files(
     params: MakeDataset, images: Folder, sources: list[str], recipe: Recipe, missing: list[int]
 ) -> Generator[FinishedFile]:
     """Make tensor files in worker processes. A source file that ends its worker is found, and skipped next time."""
     workers = params.workers or cpus()
+    decoding = Decoding(params.size, params.resize, params.fast, decoded_shape(params), dtype_of(params))
     with Places() as places:
         tasks = {
-            index: _Task(
-                index, recipe.path(index), images, tuple(sources[i] for i in recipe.span(index)), params, places.path
+            index: Task(
+                index, recipe.path(index), images, tuple(sources[i] for i in recipe.span(index)), decoding, places.path
             )
             for index in missing
         }
@@ -180,79 +145,27 @@ def _make_files(
                 places.clear()
 
 
-def _made(tasks: list[_Task], workers: int) -> Iterator[FinishedFile]:
+def _made(tasks: list[Task], workers: int) -> Iterator[FinishedFile]:
     with _processes(min(workers, len(tasks))) as pool:
-        for done in as_completed([pool.submit(_make_file, task) for task in tasks]):
-            yield done.result()
+        for done in as_completed([pool.submit(make_file, task) for task in tasks]):
+            yield _finished(done.result())
 
 
-def _deadly(task: _Task, place: int) -> dict[str, str]:
+def _finished(made: Made) -> FinishedFile:
+    return FinishedFile(
+        index=made.index,
+        images=len(made.hashes),
+        hashes=sidecar_hex(made.hashes),
+        skipped=tuple(Skipped(name=name, reason=reason) for name, reason in made.skipped),
+        scales=made.scales,
+        source_bytes=made.source_bytes,
+    )
+
+
+def _deadly(task: Task, place: int) -> dict[str, str]:
     """Decode alone what a worker was at when the workers ended; return its name and the reason if it ends that too."""
     if place in {0, BEGUN}:
         return {}
     name = task.sources[place - 1]
-    code = run_alone(_decode_alone, task.images / name, task.params)
+    code = run_alone(decode_alone, task.images / name, task.decoding)
     return {name: f"it ends the decoder ({f'signal {-code}' if code < 0 else f'exit code {code}'})"} if code else {}
-
-
-def _decode_alone(path: Folder, params: MakeDataset) -> None:
-    with suppress(ImageError):
-        _decoder(params).decode(_read(path), np.empty(decoded_shape(params), DTYPES[dtype_of(params)]))
-
-
-def _make_file(task: _Task) -> FinishedFile:
-    """Make one tensor file. Runs in a worker process."""
-    params = task.params
-    decoder = _decoder(params)
-    image = np.empty(decoded_shape(params), DTYPES[dtype_of(params)])
-    hashes: list[int] = []
-    skipped: list[Skipped] = []
-    scales: Counter[str] = Counter()
-    nbytes = 0
-    with noting(task.places, task.index) as note, new_file(task.path, len(task.sources) * image.nbytes) as file:
-        for place, name in enumerate(task.sources, 1):
-            note(place)
-            try:
-                _refuse_deadly(task, name)
-                data = _read(task.images / name)
-                nbytes += len(data)
-                scale = decoder.decode(data, image)
-            except ImageError as error:
-                skipped.append(Skipped(name=spelled(name), reason=plain(str(error))))
-                continue
-            file.write(image.data)
-            hashes.append(image_hash(image))
-            scales[str(scale)] += 1
-    return FinishedFile(
-        index=task.index,
-        images=len(hashes),
-        hashes=sidecar_hex(hashes),
-        skipped=tuple(skipped),
-        scales=dict(scales),
-        source_bytes=nbytes,
-    )
-
-
-def _refuse_deadly(task: _Task, name: str) -> None:
-    if name in task.deadly:
-        raise ImageError(task.deadly[name])
-
-
-def _decoder(params: MakeDataset) -> Decoder:
-    return Decoder(params.size, resize=params.resize, fast=params.fast)
-
-
-def _read(path: Folder) -> bytes:
-    try:
-        return (
-            _client(path.store).read(path, MAX_BYTES) if isinstance(path, ObjectPath) else read_regular(path, MAX_BYTES)
-        )
-    except OSError as error:
-        message = f"cannot be read: {error.strerror}"
-        raise ImageError(message) from error
-
-
-@cache
-def _client(store: Store) -> Client:
-    """Return a worker process's client, which keeps its connection from one image to the next."""
-    return Client(store)

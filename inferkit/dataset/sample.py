@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from inferkit.dataset.markers import MAX_BYTES
+from inferkit.dataset.pixels import DTYPES
 from inferkit.dataset.synthetic import random_image
-from inferkit.dataset.tensors import DTYPES, Dataset
+from inferkit.dataset.tensors import Dataset
 from inferkit.files import read_regular
 
 SAMPLED = 64

@@ -11,9 +11,10 @@ from inferkit.dataset.format import ShowProgress, open_dataset
 from inferkit.dataset.journal import FinishedFile, sidecar_hex
 from inferkit.dataset.make import MakeReport, make
 from inferkit.dataset.manifest import MANIFEST_NAME, DType
+from inferkit.dataset.pixels import DTYPES, image_hash
 from inferkit.dataset.recipe import Recipe
 from inferkit.dataset.target import dtype_of, shape_of, synthetic_folder, where
-from inferkit.dataset.tensors import DTYPES, Dataset, image_hash
+from inferkit.dataset.tensors import Dataset
 from inferkit.dataset.writing import new_file
 from inferkit.records.params import MakeDataset
 

@@ -9,16 +9,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import xxhash
 
 from inferkit.dataset.contents import contents
 from inferkit.dataset.manifest import HASHES_NAME
+from inferkit.dataset.pixels import DTYPES, image_hash
 from inferkit.errors import DatasetError, ParameterError, UnfinishedError
 from inferkit.objects.client import Client
 from inferkit.objects.fetch import cut, fetch
 from inferkit.objects.place import Folder, ObjectPath
-
-DTYPES: dict[str, np.dtype[Any]] = {"uint8": np.dtype("u1"), "float32": np.dtype("<f4")}
 
 LANES, PART_BYTES = 4, 8 << 20
 """Connections over which an object is read that is not being measured, and bytes of one request."""
@@ -186,11 +184,6 @@ class Dataset:
 def image_bytes(dtype: str, shape: tuple[int, ...]) -> int:
     """Bytes of one image of this type and shape."""
     return DTYPES[dtype].itemsize * math.prod(shape)
-
-
-def image_hash(image: bytes | bytearray | memoryview | npt.NDArray[Any]) -> int:
-    """Return the xxh3-64 of one image's bytes, as in the sidecar. An array must be contiguous."""
-    return xxhash.xxh3_64_intdigest(image.data if isinstance(image, np.ndarray) else image)
 
 
 def read_object(place: ObjectPath, etag: str, offset: int, target: memoryview) -> None:

@@ -30,9 +30,9 @@ def other_ranks(cpus: Collection[int], proc: Path = ROOT / "proc") -> dict[int, 
     ours = launcher(os.getpid())
     found = {}
     for folder in proc.glob("[0-9]*"):
-        theirs = launched_by(int(folder.name), proc)
-        shared = set(cpu_list(fields(text(folder / "status")).get("Cpus_allowed_list"))) & set(cpus)
-        if shared and theirs not in {None, ours}:
+        if launched_by(int(folder.name), proc) in {None, ours}:
+            continue
+        if shared := set(cpu_list(fields(text(folder / "status")).get("Cpus_allowed_list"))) & set(cpus):
             found[int(folder.name)] = sorted(shared)
     return found
 

@@ -2,17 +2,21 @@
 
 import json
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnx
 import xxhash
-from pydantic import TypeAdapter
 
 from inferkit.errors import ModelError
 from inferkit.files import read_regular, write_whole
 from inferkit.linux.ownership import may_be_trusted
 from inferkit.models.probe import Probe
 from inferkit.os_errors import explained
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 _DTYPES = {onnx.TensorProto.UINT8: "uint8", onnx.TensorProto.FLOAT: "float32"}
 _MOST_FACTS = 2**20
@@ -59,7 +63,12 @@ class ModelFile:
     lacking: str = ""
 
 
-_FACTS = TypeAdapter(ModelFile)
+@cache
+def _facts() -> "TypeAdapter[ModelFile]":
+    """Return what checks facts that were written; a process that adapts a network (apart.py) writes them alone."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(ModelFile)
 
 
 def find(path: Path) -> ModelFile | None:
@@ -68,7 +77,7 @@ def find(path: Path) -> ModelFile | None:
         if not all(may_be_trusted(file.stat()) for file in (path, path.with_suffix(".json"))):
             return None
         known = json.loads(read_regular(path.with_suffix(".json"), _MOST_FACTS))
-        found = _FACTS.validate_python({**known, "path": path})
+        found = _facts().validate_python({**known, "path": path})
         digest = xxhash.xxh3_128_hexdigest(read_regular(path, 2**31))
     except (OSError, ValueError, TypeError, RecursionError):  # not there, or what was written there is no such facts
         return None

@@ -8,8 +8,9 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from inferkit.dataset.pixels import image_hash
 from inferkit.dataset.sample import sampled
-from inferkit.dataset.tensors import Dataset, image_hash
+from inferkit.dataset.tensors import Dataset
 from inferkit.errors import DatasetError, RecordError
 from inferkit.plan.fingerprint import Fingerprints
 from inferkit.plan.points import Plan, reads_files

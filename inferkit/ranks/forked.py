@@ -26,8 +26,6 @@ from inferkit.errors import RankError
 from inferkit.linux.procfs import ROOT, fields, text
 from inferkit.machine import watchdog
 
-NO_PLUGINS = {"PYDANTIC_DISABLE_PLUGINS": "__all__"}
-"""Pydantic else looks for plugins of its own in all installed packages, which takes a tenth of a start."""
 SLICE_S = 0.2
 """Between two looks at what is waited for."""
 AT_START = ("GLIBC_", "LANG", "LC_", "LD_", "MALLOC_", "NPY_", "OMP_", "OPENBLAS_", "PYDANTIC_", "PYTHON")
@@ -106,7 +104,7 @@ class _Server(Closing):
 
     def __init__(self, stderr: IO[bytes]) -> None:
         self.inherited = _inherited()
-        self._environment = {**os.environ, **NO_PLUGINS}
+        self._environment = dict(os.environ)
         self._asking = False
         self._ranks: list[Forked] = []
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

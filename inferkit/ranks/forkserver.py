@@ -18,6 +18,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from inferkit.linux.parent import end_with_parent
 from inferkit.ranks import rank
 
@@ -151,11 +153,19 @@ def _settle(request: dict[str, Any], standard: list[int], server: int) -> None:
             os.environ[name] = value
 
 
+def _complete(base: type[BaseModel]) -> None:
+    """Build what validates the models below one: each rank would build anew whatever it uses of it."""
+    for model in base.__subclasses__():
+        model.model_rebuild()
+        _complete(model)
+
+
 def main() -> None:
     """Serve until nobody asks any more; in a rank, measure."""
     owner = socket.socket(fileno=os.dup(0))
     with Path(os.devnull).open() as nothing:
         os.dup2(nothing.fileno(), 0)
+    _complete(BaseModel)
     gc.collect()
     gc.freeze()  # a collection in a rank would write to, and so copy, the pages of all that it looks at
     with ExitStack() as opened:

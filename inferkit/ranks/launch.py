@@ -21,7 +21,7 @@ from inferkit.machine.affinity import environment, rank_binding
 from inferkit.machine.watched import watched
 from inferkit.objects.place import is_url
 from inferkit.os_errors import hinted, system_refusal
-from inferkit.ranks.forked import NO_PLUGINS, Forked, fork
+from inferkit.ranks.forked import Forked, fork
 from inferkit.readers import find_dataset
 from inferkit.records.job import Job, reading_of
 from inferkit.records.outcome import Outcome, RankProgress
@@ -80,7 +80,7 @@ class Handle(Closing):
             stderr=self._stderr,
             text=True,
             start_new_session=True,
-            env={**variables, **NO_PLUGINS},
+            env=variables,
         )
 
     @property

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from inferkit.batch import Piece, Segment
 from inferkit.dataset.manifest import Resize
-from inferkit.dataset.tensors import DTYPES, Dataset
+from inferkit.dataset.pixels import DTYPES
+from inferkit.dataset.tensors import Dataset
 from inferkit.devices.base import HostMemory
 from inferkit.errors import ReadError
 from inferkit.linux.page_cache import evict_all

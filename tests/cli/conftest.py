@@ -1,5 +1,6 @@
 """What several tests of the doors need: a data set, its parameter file, and one run of it that they share."""
 
+import contextlib
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,7 +9,9 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from click.testing import CliRunner, Result
 
+from inferkit.cli.main import main
 from inferkit.dataset.synthetic import make_synthetic
 from inferkit.records.params import MakeDataset
 
@@ -20,6 +23,12 @@ def inferkit(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Comp
     """Run the command in a process of its own."""
     command = [sys.executable, "-m", "inferkit.cli.main", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def invoke(*arguments: str | Path, cwd: Path | None = None, given: str = "") -> Result:
+    """Run a command that executes nothing in this process: another takes most of a second to start."""
+    with contextlib.chdir(cwd or Path.cwd()):
+        return CliRunner().invoke(main, list(map(str, arguments)), input=given)
 
 
 def write_data(folder: Path) -> str:
@@ -43,6 +52,12 @@ def data(tmp_path: Path) -> str:
 def config(tmp_path: Path, data: str) -> WriteConfig:
     """Write a parameter file and return its path."""
     return lambda text="", **values: write_config(tmp_path, text, **{"data": data, **values})
+
+
+@pytest.fixture
+def uncopied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask the storage in this process: to make the copy that may hang takes longer than all that is said of a file."""
+    monkeypatch.setattr("inferkit.machine.watched.watched", lambda work, show=print: work(show))
 
 
 class Executed(NamedTuple):

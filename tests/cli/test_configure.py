@@ -14,7 +14,7 @@ from inferkit.cli.run import show_plan
 from inferkit.errors import InferkitError, ParameterError
 from inferkit.records.host import Host
 from inferkit.records.project import PARTS
-from tests.cli.conftest import WriteConfig, inferkit
+from tests.cli.conftest import WriteConfig, invoke
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +97,7 @@ def test_all_that_is_made_unasked_lies_in_the_file_s_project(own: Path, away: Pa
 
 
 def test_where_everything_goes_is_told_in_a_line_before_it_runs(own: Path, away: Path) -> None:
-    done = inferkit("run", write(own / "mine.yaml"), "--dry-run", cwd=away)
+    done = invoke("run", write(own / "mine.yaml"), "--dry-run", cwd=away)
     first = done.stdout.splitlines()[0]
     assert first == f"mine ({own}/mine.yaml): data set {own}/data/set, executed notebooks {own}/runs/mine/"
     assert not list(away.iterdir())

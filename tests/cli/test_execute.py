@@ -13,11 +13,9 @@ from typing import Any
 import nbformat
 import papermill
 import pytest
-from click.testing import CliRunner
 from nbformat.sign import NotebookNotary
 
 from inferkit.cli.configure import configure
-from inferkit.cli.main import main
 from inferkit.cli.whole import NOTEBOOKS
 from inferkit.errors import InferkitError, ParameterError
 from inferkit.models.agreement import NetworkPair
@@ -29,7 +27,7 @@ from inferkit.records.job import PipelineJob
 from inferkit.records.notebooks import load_runs, read_notebook
 from inferkit.records.params import SingleProcess
 from inferkit.records.project import project_root
-from tests.cli.conftest import Executed, WriteConfig, inferkit
+from tests.cli.conftest import Executed, WriteConfig, inferkit, invoke
 from tests.processes import alive, descendants, ranks_below, wait_for
 from tests.verdicts import verdict
 
@@ -102,7 +100,7 @@ def test_what_the_file_says_badly_is_blamed_on_the_file_unless_an_option_replace
 
 def test_a_folder_for_notebooks_that_cannot_be_made_is_refused(config: WriteConfig, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    done = CliRunner().invoke(main, ["run", str(config()), "--only", "03a", "--out", str(tmp_path / "file")])
+    done = invoke("run", config(), "--only", "03a", "--out", tmp_path / "file")
     assert (done.exit_code, "--out: " in done.stderr, "is no folder" in done.stderr) == (2, True, True)
 
 
@@ -131,8 +129,8 @@ def test_a_stage_that_does_not_apply_is_left_out_with_the_reason(config: WriteCo
 
 
 def test_dry_run_shows_the_points_and_runs_nothing(config: WriteConfig, tmp_path: Path) -> None:
-    done = inferkit("run", config(), "--dry-run", "--out", tmp_path / "runs")
-    assert done.returncode == 0, done.stderr
+    done = invoke("run", config(), "--dry-run", "--out", tmp_path / "runs")
+    assert done.exit_code == 0, done.stderr
     assert "pipeline" in done.stdout
     assert "50 images" in done.stdout
     assert not (tmp_path / "runs").exists()
@@ -175,8 +173,8 @@ def test_a_failed_point_exits_1_and_is_in_the_notebook(config: WriteConfig, data
 
 
 def test_a_refusal_exits_2_before_anything_runs(config: WriteConfig, tmp_path: Path) -> None:
-    done = inferkit("run", config(), "nowhere", "--out", tmp_path / "runs")
-    assert done.returncode == 2
+    done = invoke("run", config(), "nowhere", "--out", tmp_path / "runs")
+    assert done.exit_code == 2
     assert "nowhere" in done.stderr
     assert not (tmp_path / "runs").exists()
 
@@ -227,7 +225,7 @@ def test_rerun_measures_what_is_not_in_the_folder_and_says_so(executed: Executed
     first.parent.mkdir(parents=True)
     shutil.copy(executed.notebook("03a"), first)
     again: list[str | Path] = ["run", executed.config, "--only", "03a", "--out", out, "--set", "rerun=never"]
-    assert "1 of 1 points were measured before" in inferkit(*again, "--set", "threads=[3]", "--dry-run").stdout
+    assert "1 of 1 points were measured before" in invoke(*again, "--set", "threads=[3]", "--dry-run").stdout
     done = inferkit(*again, "--set", "threads=[3,4]")
     assert done.returncode == 0, done.stdout + done.stderr
     (second,) = set(out.rglob("*.ipynb")) - {first}

@@ -13,7 +13,7 @@ import yaml
 
 from inferkit.records.notebooks import load_runs
 from inferkit.records.run import Run
-from tests.cli.conftest import TINY, WriteConfig, inferkit
+from tests.cli.conftest import TINY, WriteConfig, invoke
 from tests.processes import alive, descendants, ranks_below, wait_for
 
 
@@ -98,8 +98,8 @@ def test_a_reader_that_is_slow_holds_nothing_up(data: str, tmp_path: Path) -> No
 
 
 def test_a_descriptor_that_is_not_there_is_refused(config: WriteConfig) -> None:
-    done = inferkit("run", config(), "--feed", "98")
-    assert done.returncode == 2
+    done = invoke("run", config(), "--feed", "98")
+    assert done.exit_code == 2
     assert "--feed 98: Bad file descriptor: expected" in done.stderr
 
 
@@ -107,6 +107,5 @@ def test_a_descriptor_that_is_not_there_is_refused(config: WriteConfig) -> None:
     ("text", "told"), [("]", "standard input is not YAML"), ("threads: [0]", "standard input: threads.0 is 0")]
 )
 def test_standard_input_is_refused_by_name(text: str, told: str) -> None:
-    command = [sys.executable, "-m", "inferkit.cli.main", "run", "-"]
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
-    assert (done.returncode, told in done.stderr) == (2, True)
+    done = invoke("run", "-", given=text)
+    assert (done.exit_code, told in done.stderr) == (2, True)

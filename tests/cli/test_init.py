@@ -10,7 +10,7 @@ from inferkit.cli.main import main
 from inferkit.records.params import NOTEBOOKS
 from inferkit.records.project import PACKAGE, came_along, shipped
 from inferkit.text import COLUMNS
-from tests.cli.conftest import inferkit
+from tests.cli.conftest import invoke
 
 
 def init(folder: Path) -> Result:
@@ -62,7 +62,7 @@ def test_a_project_s_parameters_are_listed_as_its_own(tmp_path: Path) -> None:
     kept = tmp_path / "parameters" / ".ipynb_checkpoints"
     kept.mkdir()
     (kept / "mine-checkpoint.yaml").touch()
-    lines = inferkit("run", cwd=tmp_path / "notebooks").stdout.splitlines()
+    lines = invoke("run", cwd=tmp_path / "notebooks").stdout.splitlines()
     whose = {line.split("  ")[0].strip(): line.split(maxsplit=1)[1].strip() for line in lines if line[0] != " "}
     assert whose["mine"] == "this project  My array."
     assert whose["bare"].startswith("this project")

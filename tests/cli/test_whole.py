@@ -1,4 +1,4 @@
-"""What papermill writes of a notebook that failed: the answer stays first."""
+"""What papermill writes, and when: of a notebook that failed the answer stays first."""
 
 from pathlib import Path
 
@@ -33,3 +33,23 @@ def test_the_note_of_a_failed_cell_stands_below_the_answer(failed: int, tmp_path
 def test_a_notebook_without_cells_or_failures_is_as_it_was() -> None:
     for cells in ([], [new_markdown_cell("# 03b"), new_code_cell("answer")]):
         assert whole.answer_first(dict(new_notebook(cells=cells)))["cells"] == cells
+
+
+def states(path: Path) -> list[str]:
+    return [cell["metadata"]["papermill"]["status"] for cell in nbformat.read(path, as_version=4)["cells"]]
+
+
+@pytest.mark.parametrize(("seconds", "between"), [(0.0, "running"), (600.0, "pending")])
+def test_quick_cells_are_written_together(
+    seconds: float, between: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whole, "SAVED_S", seconds)
+    notebook = new_notebook(cells=[new_code_cell("1")], metadata={"papermill": {}})
+    manager = whole.Manager(notebook, str(path := tmp_path / "out.ipynb"))
+    manager.notebook_start()
+    assert states(path) == ["pending"]
+    manager.cell_start(notebook.cells[0])
+    assert states(path) == [between]
+    manager.cell_complete(notebook.cells[0])
+    manager.notebook_complete()
+    assert states(path) == ["completed"]

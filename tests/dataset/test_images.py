@@ -28,9 +28,9 @@ from tests.dataset.pictures import contents, folder_of, jpeg, photograph
 PROGRAM = """
 import os, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores it
-from inferkit.dataset import images as module
+from inferkit.dataset import one_file as module
 from inferkit.dataset.images import make_from_images
-read = module._read
+read = module.read
 def read_slowly(path):  # in the workers too, which import this
     while path.with_suffix(".wait").exists():
         time.sleep(0.01)
@@ -38,7 +38,7 @@ def read_slowly(path):  # in the workers too, which import this
     if data == b"deadly":
         os.abort()
     return data
-module._read = read_slowly
+module.read = read_slowly
 from inferkit.records.params import MakeDataset
 if __name__ == "__main__":
     images, out = sys.argv[1:3]

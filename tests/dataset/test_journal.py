@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from inferkit.dataset.journal import FinishedFile, Journal, sidecar_hex
+from inferkit.dataset.pixels import image_hash
 from inferkit.dataset.recipe import Recipe
-from inferkit.dataset.tensors import image_hash
 from inferkit.errors import DatasetError
 from tests.dataset.pictures import contents
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inferkit.dataset.format import open_dataset
-from inferkit.dataset.tensors import Dataset, image_bytes, image_hash
+from inferkit.dataset.pixels import image_hash
+from inferkit.dataset.tensors import Dataset, image_bytes
 from inferkit.errors import DatasetError, ParameterError
 
 SHAPE = (3, 2, 5)

@@ -20,7 +20,10 @@ from inferkit.records.params import MakeDataset
 from inferkit.records.run import Run
 from tests.stand_in_gpu import Environment, stand_in_gpu
 
-pytestmark = pytest.mark.timeout(900)  # the slow ones, on a machine that is busy
+pytestmark = [
+    pytest.mark.timeout(900),  # the slow ones, on a machine that is busy
+    pytest.mark.xdist_group("stand-in GPU"),  # its driver is compiled, and swept, once
+]
 
 TINY = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 1, "device": "cuda"}
 CLEANING = {"cuEventDestroy", "cuStreamDestroy", "cuMemFree", "cuDevicePrimaryCtxRelease"}

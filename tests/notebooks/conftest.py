@@ -22,10 +22,14 @@ TINY = {"warmup_s": 0.05, "duration_s": 0.1, "repeats": 1}
 
 @pytest.fixture
 def plain() -> Iterator[dict[str, Any]]:
-    """Options of plain papermill whose kernel listens on sockets: two kernels that start at once may pick one port."""
+    """Options of plain papermill whose kernel listens on sockets: two kernels that start at once may pick one port.
+
+    It writes the notebook once it has ended, not twice a cell, which takes as long as to start a kernel.
+    """
     with TemporaryDirectory(prefix="kernel-", dir="/tmp") as folder:
         sockets = Config({"ConnectionFileMixin": {"transport": "ipc", "ip": f"{folder}/kernel"}})
-        yield {"progress_bar": False, "kernel_name": "python3", "config": sockets}
+        rarely = {"progress_bar": False, "request_save_on_cell_execute": False}
+        yield {"kernel_name": "python3", "config": sockets, **rarely}
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ def papermill(notebook: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Execute a project's notebook as its user would."""
     source = f"notebooks/{NOTEBOOKS[notebook].file_stem}.ipynb"
     command = [sys.executable, "-m", "papermill", source, f"{notebook}.ipynb", "-f", "parameters/tiny.yaml"]
+    command.append("--no-request-save-on-cell-execute")  # it else writes all twice a cell
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
 
 

@@ -10,10 +10,14 @@ import papermill
 import pytest
 
 from inferkit.dataset.synthetic import make_synthetic
+from inferkit.errors import RecordError
+from inferkit.measure.measure import measure
+from inferkit.plan.build import prepare
 from inferkit.records.notebooks import read_notebook
-from inferkit.records.params import MakeDataset
+from inferkit.records.params import MakeDataset, StorageToHost
 from inferkit.records.project import project_root
 from inferkit.records.run import Run
+from inferkit.report.record import raise_for_failures
 from tests.notebooks.conftest import TINY
 from tests.stand_ins import stand_in
 from tests.verdicts import verdict
@@ -123,11 +127,14 @@ def test_03b_with_its_defaults_makes_a_small_synthetic_set(execute: Any) -> None
     assert len(runs) == 3
 
 
-def test_a_vanished_folder_ends_in_a_record_and_an_error(execute: Any, tmp_path: Path) -> None:
-    (run,) = execute("03a", fails=True, data=str(tmp_path / "nothing"), **TINY)
+def test_a_vanished_folder_ends_in_a_record_and_an_error(tmp_path: Path) -> None:
+    """As in the cells of 03a; that papermill fails then is seen where a point does."""
+    (run,) = measure(prepare(StorageToHost.check({"data": str(tmp_path / "nothing"), **TINY})))
     assert run.verdict == "FAILED"
     assert run.failure is not None
     assert "nothing" in run.failure.message
+    with pytest.raises(RecordError, match="nothing"):
+        raise_for_failures([run])
 
 
 def test_a_point_that_fails_is_a_record_and_the_rest_goes_on(execute: Any, tmp_path: Path) -> None:

@@ -33,6 +33,8 @@ from tests.dataset.pictures import folder_of
 from tests.readers.conftest import assert_delivers, assert_reads_every_image
 from tests.verdicts import verdict
 
+pytestmark = pytest.mark.xdist_group("photographs")  # made into a data set once
+
 SIZE, COUNT = 24, 11
 
 

@@ -13,6 +13,8 @@ from inferkit.report.answer import NO_ANSWER, WAITING, Answer
 from tests.report.conftest import ExecuteCells, MakeRun
 from tests.report.test_record import SURVIVES, Html
 
+pytestmark = pytest.mark.xdist_group("kernel that reports")  # it takes seconds to start
+
 TOP = "from inferkit.report.answer import Answer\nanswer = Answer()"
 MEASURE = """
 import json

@@ -13,6 +13,8 @@ from inferkit.report.explore import FILTERS, described, encodings, select
 from inferkit.report.store import table
 from tests.report.conftest import ExecuteCells, MakeRun, WriteNotebook
 
+pytestmark = pytest.mark.xdist_group("kernel that reports")  # it takes seconds to start
+
 EXPLORE = """
 from inferkit.report.explore import explore
 from inferkit.report.store import load
