@@ -10,10 +10,6 @@ __version__ = "0.1.0"
 # is imported; its own disable_telemetry_events() comes too late. Whoever wants it sets the variable to 0.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-# pydantic looks for plugins in the metadata of all that is installed, in each process anew: a tenth of what a rank or a
-# kernel takes to start. There are none of ours.
-os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-
 # Python ends a process with a look through everything that was imported, for garbage that goes with the process anyway:
 # a tenth of the CPU time of a short one. It does not look through what is frozen.
 atexit.register(gc.freeze)
