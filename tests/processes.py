@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from inferkit.machine.contention import launched_by
+from inferkit.machine.watched import descendants
 
 
 def wait_for(condition: Callable[[], object], seconds: float) -> None:
@@ -12,27 +13,6 @@ def wait_for(condition: Callable[[], object], seconds: float) -> None:
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.1)
-
-
-def children() -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {}
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((path / "stat").read_text().rsplit(")", 1)[1].split()[1])
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        found.setdefault(parent, []).append(int(path.name))
-    return found
-
-
-def descendants(pid: int) -> list[int]:
-    tree = children()
-    found, queue = [], [pid]
-    while queue:
-        for child in tree.get(queue.pop(), []):
-            found.append(child)
-            queue.append(child)
-    return found
 
 
 def alive(pid: int) -> bool:

@@ -18,6 +18,7 @@ from nbformat.sign import NotebookNotary
 from inferkit.cli.configure import configure
 from inferkit.cli.whole import NOTEBOOKS
 from inferkit.errors import InferkitError, ParameterError
+from inferkit.machine.watched import descendants
 from inferkit.models.agreement import NetworkPair
 from inferkit.models.model_file import ModelFile
 from inferkit.plan.networks import Networks
@@ -28,7 +29,7 @@ from inferkit.records.notebooks import load_runs, read_notebook
 from inferkit.records.params import SingleProcess
 from inferkit.records.project import project_root
 from tests.cli.conftest import Executed, WriteConfig, inferkit, invoke
-from tests.processes import alive, descendants, ranks_below, wait_for
+from tests.processes import alive, ranks_below, wait_for
 from tests.verdicts import verdict
 
 NAMES = sorted(path.stem for path in (project_root() / "parameters").glob("*.yaml"))

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
+from inferkit.machine.watched import descendants
 from inferkit.records.notebooks import load_runs
 from inferkit.records.run import Run
 from tests.cli.conftest import TINY, WriteConfig, invoke
-from tests.processes import alive, descendants, ranks_below, wait_for
+from tests.processes import alive, ranks_below, wait_for
 
 
 def started(parameters: dict[str, Any], out: Path, *options: str) -> tuple[subprocess.Popen[str], int]:

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from inferkit.cockpit.process import TWICE_S
+from inferkit.machine.watched import descendants
 from inferkit.records.notebooks import load_runs
 from tests.browser import CHROMIUM, LONG_MS, MARKS, connected, end_sessions, shoot, wear
 from tests.cli.conftest import write_data
-from tests.processes import alive, descendants, ranks_below, wait_for
+from tests.processes import alive, ranks_below, wait_for
 
 pytestmark = MARKS
 

@@ -13,9 +13,10 @@ import pytest
 
 from inferkit.cockpit.parameter_file import as_yaml
 from inferkit.cockpit.process import TWICE_S, Event, Running
+from inferkit.machine.watched import descendants
 from inferkit.records.notebooks import load_runs
 from tests.cli.conftest import TINY, write_data
-from tests.processes import alive, descendants, ranks_below, wait_for
+from tests.processes import alive, ranks_below, wait_for
 
 TELLS = f"""#!{sys.executable}
 import os, sys

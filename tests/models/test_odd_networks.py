@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto
 
 from inferkit.errors import ModelError
+from inferkit.machine.watched import descendants
 from inferkit.models import apart
 from inferkit.models.adapt import adapt
 from inferkit.models.cache import model_path
@@ -40,7 +41,7 @@ from tests.models.odd_networks import (
     weight,
 )
 from tests.models.onnx_fuzz import Trials, mutated, seeds
-from tests.processes import alive, descendants, wait_for
+from tests.processes import alive, wait_for
 
 PIXELS = np.random.default_rng(5).integers(0, 256, (4, *SHAPE), dtype=np.uint8)
 

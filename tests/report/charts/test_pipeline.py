@@ -27,7 +27,10 @@ from inferkit.report.palette import NO_STAGE_COLOUR, STAGE_COLOURS
 from inferkit.report.store import table
 from tests.report.conftest import MakeRun, spec_of, why
 
+pytestmark = pytest.mark.xdist_group("charts")  # each is put together once
+
 Spec = dict[str, Any]
+Specs = Callable[[str], Spec]
 DATES = ("2026-11-01T00:00:00+00:00", "2026-11-02T23:30:00-01:00")
 RUN_CHARTS = [name for name in CHARTS if name != "comparison"]
 
@@ -135,6 +138,21 @@ def drawn(mixed: list[Run], make_copy: MakeRun, make_read: MakeRun, make_way: Ma
     return {**dict.fromkeys(RUN_CHARTS, mixed), **known}
 
 
+SPECS: dict[str, Spec] = {}
+
+
+@pytest.fixture
+def specs(drawn: dict[str, Any]) -> Specs:
+    """Give the spec of a chart by its name; each is put together, and held against its schema, once."""
+
+    def spec(name: str) -> Spec:
+        if name not in SPECS:
+            SPECS[name] = spec_of(CHARTS[name](drawn[name]))
+        return SPECS[name]
+
+    return spec
+
+
 @pytest.mark.parametrize("name", CHARTS)
 def test_a_chart_is_drawn_offline_in_few_colours(name: str, drawn: dict[str, Any]) -> None:
     chart = CHARTS[name](drawn[name])
@@ -183,15 +201,15 @@ def test_without_anything_to_draw_a_chart_says_so(name: str) -> None:
         ("comparison", "x", "value", "(images/s)"),
     ],
 )
-def test_axes_have_field_and_unit(name: str, channel: str, field: str, unit: str, drawn: dict[str, Any]) -> None:
-    spec = spec_of(CHARTS[name](drawn[name]))
+def test_axes_have_field_and_unit(name: str, channel: str, field: str, unit: str, specs: Specs) -> None:
+    spec = specs(name)
     assert any(unit in title for title in titles(spec, channel))
     assert field in {encoding.get("field") for encoding in encodings(spec, channel)}
 
 
-def test_a_stage_has_the_same_colour_everywhere(drawn: dict[str, Any]) -> None:
+def test_a_stage_has_the_same_colour_everywhere(specs: Specs) -> None:
     for name in ("throughput", "ceilings", "stage_times", "comparison"):
-        for encoding in encodings(spec_of(CHARTS[name](drawn[name])), "color"):
+        for encoding in encodings(specs(name), "color"):
             scale = encoding.get("scale", {})
             for stage, colour in zip(scale.get("domain", []), scale.get("range", []), strict=True):
                 assert colour == STAGE_COLOURS.get(stage, NO_STAGE_COLOUR)

@@ -14,10 +14,12 @@ from inferkit.report.charts.theme import WIDEST, Nothing
 from inferkit.report.display import APART, COLOURS, SCALE, png
 from inferkit.report.labels import interval_of
 from inferkit.report.palette import STAGE_COLOURS
-from tests.report.charts.test_pipeline import drawn, encodings, mixed, rows_of
+from tests.report.charts.test_pipeline import Specs, drawn, encodings, mixed, rows_of, specs
 from tests.report.conftest import MakeRun, spec_of
 
-__all__ = ["drawn", "mixed"]
+__all__ = ["drawn", "mixed", "specs"]
+
+pytestmark = pytest.mark.xdist_group("charts")  # each is put together once
 
 NAMED = {
     "axis": ("labelColor", "titleColor", "domainColor", "tickColor", "gridColor"),
@@ -38,8 +40,8 @@ def luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("name", CHARTS)
-def test_a_chart_names_every_colour_that_a_dark_theme_would_choose(name: str, drawn: dict[str, Any]) -> None:
-    spec = spec_of(CHARTS[name](drawn[name]))
+def test_a_chart_names_every_colour_that_a_dark_theme_would_choose(name: str, specs: Specs) -> None:
+    spec = specs(name)
     assert spec["config"]["background"] == "white"
     for part, keys in NAMED.items():
         assert set(keys) <= set(spec["config"][part])
@@ -52,8 +54,8 @@ def test_a_chart_names_every_colour_that_a_dark_theme_would_choose(name: str, dr
 
 
 @pytest.mark.parametrize("name", CHARTS)
-def test_what_is_drawn_in_colours_says_which_colour_is_which(name: str, drawn: dict[str, Any]) -> None:
-    for colour in encodings(spec_of(CHARTS[name](drawn[name])), "color"):
+def test_what_is_drawn_in_colours_says_which_colour_is_which(name: str, specs: Specs) -> None:
+    for colour in encodings(specs(name), "color"):
         if colour.get("type") == "nominal":
             assert len(colour["scale"]["domain"]) <= len(colour["scale"]["range"])
 
