@@ -4,7 +4,7 @@ import errno
 import fcntl
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ _FLAG_SYNC = 0x1
 _LAST = 0x1
 _ENCODED = 0x8
 _UNWRITTEN = 0x800
+_SHARED = 0x2000
 _AT_A_TIME = 256
 _UNSUPPORTED = (errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.ENOSYS, errno.EPERM)
 
@@ -32,11 +33,22 @@ class Stored:
         Holes and blocks that were allocated but never written: they read as zeros, and no disk is asked.
     encoded
         What the file system compressed: the disk is asked for less.
+    shared
+        Where on the disk those parts lie that other files or names may have as well (reflinks), and how long they are.
     """
 
     nbytes: int
     empty: int
     encoded: int = 0
+    shared: tuple[tuple[int, int], ...] = ()
+
+
+def repeated_share(files: Sequence[Stored]) -> float:
+    """Return which share of files' bytes is no more than another name for what one of them has already."""
+    parts = [part for file in files for part in file.shared]
+    total = sum(file.nbytes for file in files)
+    again = sum(length for _, length in parts) - sum(length for _, length in set(parts))
+    return again / total if total else 0.0
 
 
 def stored(path: Path) -> Stored | None:
@@ -67,16 +79,18 @@ def stored(path: Path) -> Stored | None:
 
 def _of_extents(descriptor: int, nbytes: int) -> Stored:
     data = encoded = 0
-    for start, length, flags in _extents(descriptor):
+    shared: list[tuple[int, int]] = []
+    for start, physical, length, flags in _extents(descriptor):
         inside = max(0, min(start + length, nbytes) - start)
         if not flags & _UNWRITTEN:
             data += inside
             encoded += inside if flags & _ENCODED else 0
-    return Stored(nbytes, nbytes - data, encoded)
+            shared += [(physical, inside)] if flags & _SHARED and inside else []
+    return Stored(nbytes, nbytes - data, encoded, tuple(shared))
 
 
-def _extents(descriptor: int) -> Iterator[tuple[int, int, int]]:
-    """Yield start, length and flags of each extent."""
+def _extents(descriptor: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield start, place on the disk, length and flags of each extent."""
     start, last = 0, False
     while not last:
         answer = bytearray(_HEADER.size + _AT_A_TIME * _EXTENT.size)
@@ -85,8 +99,10 @@ def _extents(descriptor: int) -> Iterator[tuple[int, int, int]]:
         told = _HEADER.unpack_from(answer)[3]
         last = not told
         for index in range(told):
-            logical, _, length, _, _, flags, *_ = _EXTENT.unpack_from(answer, _HEADER.size + index * _EXTENT.size)
-            yield logical, length, flags
+            logical, physical, length, _, _, flags, *_ = _EXTENT.unpack_from(
+                answer, _HEADER.size + index * _EXTENT.size
+            )
+            yield logical, physical, length, flags
             start, last = logical + length, bool(flags & _LAST)
 
 

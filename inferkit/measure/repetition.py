@@ -34,21 +34,26 @@ def until_steady(point: Point, measure: Measure) -> Outcome:
     if point.processes > 1:
         jobs = tuple(job.changed(window=window.changed(repeats=1)) for job in jobs)
     outcomes = [measure(jobs, 0)]
-    later = [_later(job, outcomes[0]) for job in jobs]
     while len(outcomes) < point.processes or window.wants_another(
         _figure(outcomes).half_width, (len(outcomes) + 1) * took_s
     ):
         began = monotonic()
-        outcomes.append(measure(later, len(outcomes)))
+        outcomes.append(measure([_later(job, outcomes, len(jobs)) for job in jobs], len(outcomes)))
         took_s = monotonic() - began  # the first built what the others find
     return together(outcomes)
 
 
-def _later(job: Job, first: Outcome) -> Job:
-    """Return a job of a further process: it finds the files as cold as the first did, and need not verify again."""
+def _later(job: Job, earlier: Sequence[Outcome], ranks: int) -> Job:
+    """Return a job of a further process: it finds the files as cold as the first did, and need not verify again.
+
+    It reads on where those before it ended, in each thread's share: else all windows would tell of the first part of a
+    data set alone, which the caches of drives and servers know after the first of them.
+    """
     reading = reading_of(job)
-    if reading is not None and came_from_storage(first.facts):
-        job = job.changed(reading=reading.changed(cold=True))
+    if reading is not None and not reading.held:
+        images = sum(repeat.images for own in earlier for repeat in own.repeats)
+        cold = reading.cold or came_from_storage(earlier[0].facts)
+        job = job.changed(reading=reading.changed(cold=cold, skip=images // (reading.threads * ranks)))
     return unverified(job)
 
 

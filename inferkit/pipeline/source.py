@@ -12,7 +12,7 @@ from inferkit.pipeline.resident_source import ResidentSource
 from inferkit.pipeline.ring import Ring
 from inferkit.pipeline.timeline import Timeline
 from inferkit.readers import reader_class
-from inferkit.readers.split import batches, split
+from inferkit.readers.split import batches, behind, split
 from inferkit.records.figures import Json
 from inferkit.records.job import Images, ReadOptions
 from inferkit.records.place import Place
@@ -109,7 +109,7 @@ class Source:
         ranks = place.ranks if self.reader.capabilities.has_files else 1
         images = [file.images for file in self.reader.dataset.files]
         shares = split(images, self._options.threads * ranks, self._options.split, seed=self._options.seed)
-        return shares[place.rank % ranks :: ranks]
+        return [behind(share, self._options.skip) for share in shares[place.rank % ranks :: ranks]]
 
     def facts(self, timeline: Timeline) -> dict[str, Json]:
         """Tell what was read, whence, and whether it arrived; ends the reading.

@@ -53,6 +53,27 @@ def _cut(files: Sequence[Piece], low: int, high: int) -> list[Piece]:
     return share
 
 
+def behind(share: Sequence[Piece], skip: int) -> list[Piece]:
+    """Return a share that begins behind so many of its images, which come last; it may be gone through several times.
+
+    Parameters
+    ----------
+    share
+        A thread's pieces of one epoch.
+    skip
+        Images, of more epochs than one where there are as many.
+    """
+    bounds = [0, *accumulate(piece.images for piece in share)]
+    first = skip % bounds[-1] if bounds[-1] else 0
+    place = sum(bound <= first for bound in bounds[1:])
+    if not share or not first:
+        return list(share)
+    piece, taken = share[place], first - bounds[place]
+    rest = Piece(piece.file, piece.start + taken, piece.images - taken, piece.first + taken)
+    begun = [piece._replace(images=taken)] if taken else []
+    return [rest, *share[place + 1 :], *share[:place], *begun]
+
+
 def batches(share: Sequence[Piece], batch_size: int, epochs: int | None) -> Iterator[tuple[Piece, ...]]:
     """Cut a thread's share into batches.
 

@@ -50,6 +50,8 @@ class ReadOptions(Images):
         Batches whose images are hashed before measuring.
     seed
         Of the order in which files are read.
+    skip
+        Images of each thread's share that processes before this one have read: it begins behind them.
     """
 
     reader: str = "memory"
@@ -66,6 +68,7 @@ class ReadOptions(Images):
     host_batches: int = 0
     verify_batches: int = 0
     seed: int = 0
+    skip: int = 0
 
     @property
     def place(self) -> Folder:

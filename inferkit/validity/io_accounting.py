@@ -7,7 +7,7 @@ from pathlib import Path
 from inferkit.dataset.tensors import Dataset
 from inferkit.linux.block_devices import disk_read_bytes, disk_written_bytes
 from inferkit.linux.cgroups import memory_limit
-from inferkit.linux.extents import stored
+from inferkit.linux.extents import Stored, repeated_share, stored
 from inferkit.linux.mounts import public
 from inferkit.linux.nfs import mount_statistics
 from inferkit.linux.page_cache import process_read_bytes, resident_share
@@ -80,15 +80,17 @@ class IoAccounting:
 
     def _files(self, asked: Sequence[Path]) -> dict[str, Json]:
         """Tell which share of the files' bytes no disk holds as it is, and how many are different ones."""
-        told = [] if self._fuse else [own for path in self._paths if (own := stored(path)) is not None]
+        told = [] if self._fuse else _stored(self._paths)
         nbytes = sum(own.nbytes for own in told)
-        states = [path.stat() for path in asked]
-        different = {(state.st_dev, state.st_ino): state.st_size for state in states}
-        total = sum(state.st_size for state in states)
+        states = {path: path.stat() for path in asked}
+        different = {(state.st_dev, state.st_ino): path for path, state in states.items()}
+        total = sum(state.st_size for state in states.values())
+        named = repeated_share(_stored(different.values())) if any(own.shared for own in told) else 0.0
+        own_bytes = (1 - named) * sum(states[path].st_size for path in different.values())
         return {
             "empty": sum(own.empty for own in told) / nbytes if nbytes else None,
             "encoded": sum(own.encoded for own in told) / nbytes if nbytes else None,
-            "different_bytes": round(self._nbytes * sum(different.values()) / max(1, total)),
+            "different_bytes": round(self._nbytes * own_bytes / max(1, total)),
         }
 
     def facts(self, delivered: int, read: int | None = None) -> dict[str, Json]:
@@ -162,6 +164,10 @@ def _counted_by_process(facts: Mapping[str, Json]) -> int | None:
     process: int | None = facts["process_read_bytes"]
     uncounted = facts["fuse"] or (facts["network"] and not str(facts["filesystem"]).startswith(_COUNTED))
     return None if uncounted and (process or 0) < LEAST_COUNTED * facts["read_bytes"] else process
+
+
+def _stored(paths: Iterable[Path]) -> list[Stored]:
+    return [own for path in paths if (own := stored(path)) is not None]
 
 
 def _holders(held: Sequence[Held], asked: Sequence[Path], folder: Path) -> dict[str, Json]:

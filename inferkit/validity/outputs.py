@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inferkit.batch import Piece
-from inferkit.devices.base import Bytes, Device, Slot
+from inferkit.batch import Piece, Segment
+from inferkit.devices.base import Bytes, Device, HostMemory, Slot
 from inferkit.engines.base import Engine, check_results
 from inferkit.errors import EngineError
 from inferkit.readers.base import Reader
@@ -22,19 +22,25 @@ float16 has 11 bits (IEEE 754); ONNX Runtime's and TensorRT's kernels mostly giv
 """
 MOVED = 2.0**-6
 """The same for an image at another place of its batch, where other kernels may compute it."""
+BANDS = 4
+"""Parts of an image's rows that are changed one at a time: a network that cuts off a border looks at some of each."""
+FEW = 8
+"""So many images are changed, where a network takes any number."""
+UNSEEN = 2
+"""So many parts that no output depends on are no border."""
 
 
 def look_at_outputs(
     device: Device, engine: Engine, reader: Reader, slot: Slot, batch_size: int
 ) -> tuple[dict[str, Json], list[str]]:
-    """Infer a whole batch of images from all over the data set, twice, and once more with each at another place.
+    """Infer a whole batch of images from all over the data set, twice, and moved in it, and some with parts changed.
 
     Returns
     -------
     facts, warnings
         How many of the images differ, how many of their outputs do, and the largest difference ÷ the largest output
-        between two inferences, and between places in the batch; what of it speaks against the figure. Nothing of an
-        engine that infers nothing.
+        between two inferences, and between places in the batch; how many parts of the images no output depends on;
+        what of it speaks against the figure. Nothing of an engine that infers nothing.
 
     Raises
     ------
@@ -60,6 +66,7 @@ def look_at_outputs(
         "different_outputs": _different(first),
         "repeat_difference": _difference(first, second),
         "place_difference": _difference(np.roll(first, -1, axis=0), moved),
+        "unseen_parts": _unseen_parts(device, engine, reader, slot, pixels),
     }
     return facts, [OUTPUTS + text for text in _doubts(facts, whole=bool((first == np.round(first)).all()))]
 
@@ -76,6 +83,40 @@ def _doubts(facts: dict[str, Any], *, whole: bool) -> Iterator[str]:
     elif facts["place_difference"] > MOVED:
         moved = facts["place_difference"]
         yield f"of places: the same images elsewhere in the batch differ by {moved:.2g} of the largest output"
+    elif facts["unseen_parts"] >= UNSEEN and not whole:
+        unseen = f"{facts['unseen_parts']} of {BANDS} parts of each image change and they do not"
+        yield f"of a part of the images: {unseen}: does the network look at all of an image?"
+
+
+def _unseen_parts(device: Device, engine: Engine, reader: Reader, slot: Slot, pixels: Bytes) -> int:
+    """Return how many parts of the images can be changed, each in all images, without any output becoming another."""
+    pixels = pixels[: engine.fixed_batch or FEW]
+    images = pixels.view(reader.dataset.dtype).reshape(len(pixels), *reader.dataset.shape)
+    parts = np.array_split(np.arange(reader.dataset.shape[-2]), BANDS)
+    told = [images, *(changed for rows in parts if (changed := _changed(images, rows)).tobytes() != images.tobytes())]
+    memory = device.allocate(pixels.nbytes)
+    try:
+        outputs, *others = (_inferred_of(each, device, engine, slot, memory) for each in told)
+    finally:
+        memory.close()
+    return sum(outputs is not None and other is not None and np.array_equal(outputs, other) for other in others)
+
+
+def _inferred_of(
+    images: NDArray[Any], device: Device, engine: Engine, slot: Slot, memory: HostMemory
+) -> NDArray[np.float64] | None:
+    memory.array[:] = images.view(np.uint8).ravel()
+    size = images.nbytes // len(images)
+    places = range(memory.address, memory.address + images.nbytes, size)
+    device.copy_in([Segment("ring", place, size, image, 1, 0) for image, place in enumerate(places)], slot).wait()
+    return _inferred(engine, slot, len(images))
+
+
+def _changed(images: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Return images with some rows inverted; of what is no pixel (uint8), with those rows of the next image."""
+    changed = images.copy()
+    changed[:, :, rows] = ~images[:, :, rows] if images.dtype == np.uint8 else np.roll(images[:, :, rows], 1, axis=0)
+    return changed
 
 
 def _difference(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from inferkit.linux import extents
-from inferkit.linux.extents import Stored, stored
+from inferkit.linux.extents import Stored, repeated_share, stored
 from tests.mounting import Mounts
 
 MEBIBYTE = 2**20
@@ -66,3 +66,9 @@ def test_what_is_compressed(mounts: Mounts) -> None:
 
 def test_no_such_file(tmp_path: Path) -> None:
     assert stored(tmp_path / "gone") is None
+
+
+def test_what_files_share_counts_once() -> None:
+    one, other = Stored(100, 0, 0, ((0, 60), (500, 40))), Stored(100, 0, 0, ((0, 60), (900, 40)))
+    assert repeated_share([one, other]) == 0.3
+    assert repeated_share([one]) == repeated_share([]) == 0.0  # a snapshot may share with it, and is not read

@@ -105,6 +105,15 @@ def test_only_the_first_process_verifies_and_those_after_it_find_the_files_as_co
         assert [own.cold for own in asked if own] == [False, cold, cold]
 
 
+def test_each_process_reads_on_where_those_before_it_ended() -> None:
+    """One that began anew would read what caches of drives and servers hold since."""
+    processes = Processes(*[outcome()] * 3)
+    until_steady(point(reading=READING.changed(threads=2)), processes)
+    images = sum(repeat.images for repeat in outcome().repeats)
+    skipped = [own.skip for jobs in processes.asked if (own := reading_of(jobs[0]))]
+    assert skipped == [0, images // 2, images]
+
+
 def test_windows_and_series_of_all_processes_lie_one_behind_another() -> None:
     found = together([outcome(1.0), outcome(2.0, seconds=3.5), outcome(3.0)])
     assert [(repeat.start_s, repeat.warmup) for repeat in found.repeats] == [

@@ -67,6 +67,12 @@ def epoch_of(source: Source, batches: int) -> list[int]:
     return images
 
 
+def test_what_processes_before_read_comes_last(options: ReadOptions, stack: ExitStack) -> None:
+    source = Source(options.changed(skip=20), stack.enter_context(CpuDevice()), stack)
+    source.start(None, in_flight=1, threads=True)
+    assert epoch_of(source, COUNT) == [20, 21, 22, *range(20)]
+
+
 def own_images(source: Source, rank: int, ranks: int, threads: int) -> int:
     """Return how many images one of some ranks reads, by the rule that shares them out."""
     files = [file.images for file in source.reader.dataset.files]

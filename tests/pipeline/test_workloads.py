@@ -94,6 +94,7 @@ def test_pipeline_with_an_engine(dataset: Dataset, make_model: MakeModel, reader
         "different_outputs": 4,
         "repeat_difference": 0.0,
         "place_difference": 0.0,
+        "unseen_parts": 0,
     }
     assert not [text for text in outcome.warnings if text.startswith("outputs")]
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from inferkit.batch import Piece
 from inferkit.errors import ParameterError
-from inferkit.readers.split import batches, split
+from inferkit.readers.split import batches, behind, split
 
 file_sizes = st.lists(st.integers(0, 400), max_size=12)
 threads_ = st.integers(1, 40)
@@ -46,6 +46,17 @@ def test_all_gives_each_image_to_every_thread(files: list[int], threads: int, se
             place(files, piece)
         assert sorted(images(share)) == list(range(sum(files)))
     assert shares == split(files, threads, "all", seed=seed)
+
+
+@given(file_sizes, threads_, st.integers(0, 3000))
+def test_behind_gives_the_same_images_from_another_on(files: list[int], threads: int, skip: int) -> None:
+    for share in split(files, threads, "uniform"):
+        turned = behind(share, skip)
+        for piece in turned:
+            place(files, piece)
+        own = images(share)
+        first = skip % len(own) if own else 0
+        assert images(turned) == own[first:] + own[:first]
 
 
 def test_all_gives_every_thread_an_order_of_its_own() -> None:

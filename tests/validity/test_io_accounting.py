@@ -15,7 +15,7 @@ from inferkit.readers.buffered import BufferedReader
 from inferkit.validity import io_accounting as proof_module
 from inferkit.validity.io_accounting import LOOKED_AT, IoAccounting, shares
 from tests.conftest import Known, MakeTensors
-from tests.mounting import Mounts
+from tests.mounting import Mounts, run
 
 
 @pytest.fixture
@@ -186,6 +186,16 @@ def test_a_second_name_is_no_second_file(make_dataset: MakeTensors) -> None:
     known = make_dataset((4, 4), (3, 64, 64))
     known.dataset.path(1).unlink()
     known.dataset.path(1).hardlink_to(known.dataset.path(0))
+    facts = IoAccounting(known.dataset).facts(1)
+    assert facts["different_bytes"] == facts["dataset_bytes"] / 2
+
+
+def test_what_another_file_holds_already_is_no_second_file(
+    make_dataset: MakeTensors, mounts: Mounts, tmp_path: Path
+) -> None:
+    known = make_dataset((4, 4), (3, 64, 64), folder=mounts.loop("reflinks", tmp_path, "btrfs") / "data")
+    known.dataset.path(1).unlink()
+    run("cp", "--reflink=always", str(known.dataset.path(0)), str(known.dataset.path(1)))
     facts = IoAccounting(known.dataset).facts(1)
     assert facts["different_bytes"] == facts["dataset_bytes"] / 2
 

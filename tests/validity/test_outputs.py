@@ -38,6 +38,8 @@ FIRST: Nodes = [
     node("Gather", ["some", "nearest"], ["output"]),
 ]
 RANDOM: Nodes = [node("RandomUniformLike", ["flat"], ["output"], dtype=TensorProto.FLOAT)]
+PIXEL: Nodes = [node("Gather", ["flat", "zero"], ["one"], axis=1), node("Add", ["one", "half"], ["output"])]
+SAME: Nodes = [node("Mul", ["flat", "none"], ["nothing"]), node("Add", ["nothing", "half"], ["output"])]
 CLASSES: Nodes = [node("ArgMax", ["flat"], ["largest"], axis=1), node("Mod", ["largest", "three"], ["class"]),
                   node("Cast", ["class"], ["output"], to=TensorProto.FLOAT)]  # fmt: skip
 
@@ -92,6 +94,7 @@ def test_a_network_that_is_right(device: CpuDevice, reader: Reader, make_network
         "different_outputs": 16,
         "repeat_difference": 0.0,
         "place_difference": 0.0,
+        "unseen_parts": 0,
     }
     assert doubts == []
 
@@ -105,8 +108,9 @@ def test_a_network_that_is_right(device: CpuDevice, reader: Reader, make_network
         (RANDOM, "random: two inferences of the same images differ by "),
         (PLACES, "of places: the same images elsewhere in the batch differ by 0.88 of the largest output"),
         (FIRST, "of places: the same images elsewhere in the batch differ by "),
+        (PIXEL, "of a part of the images: 3 of 4 parts of each image change and they do not"),
     ],
-    ids=["constant", "tiled", "half", "random", "places", "first"],
+    ids=["constant", "tiled", "half", "random", "places", "first", "pixel"],
 )
 def test_what_a_network_cannot_mean_is_told(
     device: CpuDevice, reader: Reader, make_network: MakeNetwork, nodes: Nodes, doubt: str
@@ -149,5 +153,7 @@ def test_a_fixed_batch_is_filled_with_what_there_is(
 
 def test_equal_images_have_equal_outputs(device: CpuDevice, make_network: MakeNetwork) -> None:
     with MemoryReader(in_memory(SHAPE, "uint8", images=1), device) as reader:
-        facts, doubts = looked(device, reader, make_network(CONSTANT))
+        facts, doubts = looked(device, reader, make_network([node("Identity", ["flat"], ["output"])]))
+        _, (told,) = looked(device, reader, make_network(SAME))
     assert (facts["different_images"], facts["different_outputs"], doubts) == (1, 1, [])
+    assert told.startswith(OUTPUTS + "of a part of the images: 4 of 4 parts")
