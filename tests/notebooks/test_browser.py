@@ -165,12 +165,14 @@ def test_every_menu_of_explore_draws_a_chart_or_says_why_not(
         menus.first.wait_for(timeout=LONG_MS)
         cell = page.locator(".jp-CodeCell", has=menus.first)
         cell.locator(".vega-embed canvas").wait_for(timeout=LONG_MS)
-        shown = cell.locator(".jp-OutputArea-output").last
+        shown = cell.locator(".jp-OutputArea-output").nth(1)  # below the menus
         for number in range(menus.count()):
             menu = menus.nth(number)
             for option in menu.locator("option").all_inner_texts():
                 menu.select_option(label=option)
-                page.wait_for_timeout(700)  # the kernel draws anew
+                page.wait_for_timeout(300)  # until the kernel hears of it
+                wait_for(lambda: connected(address), LONG_MS / 1000)  # and has drawn anew
+                page.wait_for_timeout(300)
                 said = shown.inner_text()
                 assert shown.locator("canvas, svg").count() or "none of these" in said or "are both" in said, option
                 assert not cell.locator(".jp-RenderedText[data-mime-type*=stderr]").count(), option

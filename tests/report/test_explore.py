@@ -33,13 +33,13 @@ def test_what_a_menu_chooses_replaces_table_and_chart(
     executed: Callable[..., list[Any]], make_run: MakeRun, write_notebook: WriteNotebook
 ) -> None:
     folder = write_notebook(make_run(storage="nvme"), make_run(storage="shm")).parent
-    table, chart = executed(folder)
+    chart, table = executed(folder)
     assert {"nvme", "shm"} <= set(table.data["text/plain"].split())
     assert "image/png" in chart.data
-    table, chosen = executed(folder, "menus['storage'].value = 'shm'")
+    chosen, table = executed(folder, "menus['storage'].value = 'shm'")
     assert "nvme" not in table.data["text/plain"].split()
     assert chosen.data["image/png"] != chart.data["image/png"]
-    _, drawn = executed(folder, "menus['y'].value = 'bytes_per_s'")
+    drawn, _ = executed(folder, "menus['y'].value = 'bytes_per_s'")
     assert drawn.data["image/png"] != chart.data["image/png"]
 
 
@@ -71,7 +71,7 @@ def test_without_ipywidgets_everything_is_shown(
 ) -> None:
     folder = write_notebook(make_run(storage="nvme"), make_run(storage="shm")).parent
     explore = EXPLORE.format(folder=folder).strip().replace("\n", "\n    ")
-    table, chart = execute_cells(WITHOUT_WIDGETS.format(explore=explore))[0].outputs
+    chart, table = execute_cells(WITHOUT_WIDGETS.format(explore=explore))[0].outputs
     assert {"nvme", "shm"} <= set(table.data["text/plain"].split())
     assert "image/png" in chart.data
 
@@ -94,6 +94,8 @@ def test_what_is_offered_differs_among_records(make_run: MakeRun) -> None:
     offered = encodings(frame)
     assert offered["x"][0] == "storage"
     assert offered["y"][0] == "images_per_s"
+    assert "cov" in frame.columns
+    assert "cov" not in offered["y"]  # no record has it
     assert "storage" not in offered["colour"]
     assert {offered["colour"][-1], offered["row"][0]} == {NONE}
     one = encodings(frame_of(make_run()))
