@@ -10,8 +10,9 @@ from typing import Any
 
 import pandas as pd
 
+from inferkit.records.run import rounded
 from inferkit.report.attended import attended
-from inferkit.report.charts.explored import NONE, explored, words
+from inferkit.report.charts.explored import MISSING, NONE, explored, words
 from inferkit.report.charts.theme import Nothing
 from inferkit.report.display import chart_bundle
 
@@ -49,7 +50,7 @@ def described(frame: pd.DataFrame) -> pd.DataFrame:
 def encodings(frame: pd.DataFrame) -> dict[str, list[str]]:
     """Return the columns that can be chosen for each part of the chart, the one that is taken at first in front."""
     several = [str(name) for name in frame.columns if len(choices(frame, str(name))) > 2]
-    numbers = [str(name) for name in frame.select_dtypes("number").columns]
+    numbers = [str(name) for name in frame.select_dtypes("number").columns if frame[name].notna().any()]
     right = [name for name in AXES if name in several] + [name for name in numbers if name in several]
     apart = [name for name in dict.fromkeys((*APART, *FILTERS)) if name in several]
     x = list(dict.fromkeys(right or ["storage"]))
@@ -64,7 +65,7 @@ def encodings(frame: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def explore(frame: pd.DataFrame) -> dict[str, Any]:
-    """Display menus over a table of records (:func:`inferkit.report.store.load`), and what they choose.
+    """Display menus over records (:func:`inferkit.report.store.load`), and what they choose: a chart, and a table.
 
     One row of menus is of filters, one of the chart's axes, colours, shapes and rows. Where nobody sits who could
     choose, as when papermill executes the notebook, the menus are not shown; without ipywidgets there are none.
@@ -87,17 +88,24 @@ def explore(frame: pd.DataFrame) -> dict[str, Any]:
         made = explored(rows, first | {name: menu.value for name, menu in parts.items()})
         return {"text/plain": made.why} if isinstance(made, Nothing) else chart_bundle(made)
 
-    table = display(frame[columns], display_id=True)
-    drawn = display(chart(frame), raw=True, display_id=True)
+    drawn = display(chart(frame), raw=True, display_id=True)  # right below its menus
+    table = display(frame[columns].map(_told), display_id=True)
 
     def choose(_: Any) -> None:
         rows = select(frame, {column: menu.value for column, menu in filters.items()})
-        table.update(rows[columns])
         drawn.update(chart(rows), raw=True)
+        table.update(rows[columns].map(_told))
 
     for menu in (*filters.values(), *parts.values()):
         menu.observe(choose, names="value")
     return {**filters, **parts}
+
+
+def _told(value: Any) -> Any:
+    """Return what a table shows of a value: no more digits than matter, and a dash for what is not there."""
+    if value is None or value == "" or value != value:
+        return MISSING
+    return rounded(float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def _menus(frame: pd.DataFrame) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -18,8 +18,9 @@ from inferkit.records.params import MakeDataset
 from inferkit.records.project import project_root
 from inferkit.report.display import SCALE
 from inferkit.report.export import export
-from tests.browser import CHROMIUM, LONG_MS, MARKS, shoot, wear
+from tests.browser import CHROMIUM, LONG_MS, MARKS, connected, end_sessions, shoot, wear
 from tests.notebooks.conftest import TINY
+from tests.processes import wait_for
 
 pytestmark = MARKS
 FIRST_SCREEN = 900
@@ -145,3 +146,37 @@ def test_an_export_shows_the_answer_first_offline(
         page.emulate_media(media="print")
         table = page.locator(".inferkit-points")
         assert table.locator("tr").last.bounding_box()["y"] < table.bounding_box()["y"] + table.bounding_box()["height"]
+
+
+def test_every_menu_of_explore_draws_a_chart_or_says_why_not(
+    playwright: Any, lab: tuple[str, int, Path], executed: Path, tmp_path: Path
+) -> None:
+    address, _, root = lab
+    (root / "runs").mkdir(exist_ok=True)
+    shutil.copy(executed, root / "runs" / "executed.ipynb")
+    with page_of(playwright) as page:
+        page.goto(f"{address}/lab/tree/notebooks/compare.ipynb?reset", timeout=LONG_MS)
+        page.wait_for_selector(".jp-Notebook .jp-MarkdownCell", timeout=LONG_MS)
+        wait_for(lambda: connected(address), LONG_MS / 1000)
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_text("Run All Cells", exact=True).click()
+        page.locator(".jp-Notebook h2", has_text="Explore").scroll_into_view_if_needed(timeout=LONG_MS)
+        menus = page.locator(".widget-dropdown select")
+        menus.first.wait_for(timeout=LONG_MS)
+        cell = page.locator(".jp-CodeCell", has=menus.first)
+        cell.locator(".vega-embed canvas").wait_for(timeout=LONG_MS)
+        shown = cell.locator(".jp-OutputArea-output").nth(1)  # below the menus
+        for number in range(menus.count()):
+            menu = menus.nth(number)
+            for option in menu.locator("option").all_inner_texts():
+                menu.select_option(label=option)
+                page.wait_for_timeout(300)  # until the kernel hears of it
+                wait_for(lambda: connected(address), LONG_MS / 1000)  # and has drawn anew
+                page.wait_for_timeout(300)
+                said = shown.inner_text()
+                assert shown.locator("canvas, svg").count() or "none of these" in said or "are both" in said, option
+                assert not cell.locator(".jp-RenderedText[data-mime-type*=stderr]").count(), option
+                shown.scroll_into_view_if_needed()
+                shoot(page, f"explore-{number}-{option.replace('/', ' ')}", tmp_path)
+            menu.select_option(index=0)
+        end_sessions(page)
