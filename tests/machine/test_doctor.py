@@ -328,9 +328,7 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(
-    "error", [OSError(1, "not permitted"), ValueError("x"), KeyError("y"), ReadError("z"), *NO_MORE]
-)
+@pytest.mark.parametrize("error", FAULTS)
 def test_a_check_that_fails_ends_no_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception) -> None:
     def fail(*_: object) -> Check:
         raise error
