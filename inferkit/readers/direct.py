@@ -9,6 +9,7 @@ from inferkit.dataset.tensors import Dataset
 from inferkit.devices.base import HostMemory
 from inferkit.errors import ReadError
 from inferkit.linux.direct_io import direct_io_alignment
+from inferkit.linux.extents import stored
 from inferkit.linux.mounts import IN_MEMORY
 from inferkit.linux.page_cache import evict, resident_share
 from inferkit.machine.holders import holder, holders
@@ -21,6 +22,7 @@ UNKNOWN_BLOCK = 4096
 """What to assume where neither file system nor disk names a block: no disk in use has a larger logical one."""
 PROBE_BYTES = 2**20
 NOT_PROVED = "not proved"
+_THERE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
 
 
 def direct_io_block(path: Path) -> tuple[int, str]:
@@ -74,13 +76,17 @@ def probe(path: Path, block: int) -> str:
     nbytes = min(PROBE_BYTES, path.stat().st_size)
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
     try:
-        memory = memoryview(mmap.mmap(-1, PROBE_BYTES + block))  # page-aligned
+        # Aligned to pages, which are there: into those that are not, btrfs reads through the page cache.
+        memory = memoryview(mmap.mmap(-1, PROBE_BYTES + block, flags=_THERE))
         read_fully(descriptor, memory[: -(-nbytes // block) * block], 0, nbytes, path)
     finally:
         os.close(descriptor)
     if resident_share([path]):
+        lies = stored(path)
+        why = " (its file system has compressed it)" if lies and lies.encoded else ""
         message = (
-            f"{path}: a read with O_DIRECT left pages in the page cache, so it goes through it: use reader buffered"
+            f"{path}: a read with O_DIRECT left pages in the page cache, so it goes through it{why}: "
+            "use reader buffered"
         )
         raise ReadError(message)
     return "a probe read of dropped pages left none resident"

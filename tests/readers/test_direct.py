@@ -16,7 +16,7 @@ from inferkit.readers import direct
 from inferkit.readers import files as base
 from inferkit.readers.direct import DirectReader, direct_io_block, probe
 from tests.conftest import MakeTensors
-from tests.mounting import Mounts
+from tests.mounting import MEBIBYTE, Mounts
 from tests.readers.conftest import assert_reads_every_image, content
 
 
@@ -138,6 +138,17 @@ def test_a_file_system_that_goes_through_the_cache_is_refused(
     monkeypatch.setattr(direct, "resident_share", lambda paths: next(shares))
     with pytest.raises(ReadError, match=r"left pages in the page cache, .*: use reader buffered"):
         DirectReader(make_dataset(folder=disk).dataset, device)
+
+
+@pytest.mark.parametrize("options", ["rw", "compress-force=zstd"])
+def test_btrfs_passes_the_cache_by_unless_it_compresses(tmp_path: Path, mounts: Mounts, options: str) -> None:
+    path = mounts.loop("disk", tmp_path, "btrfs", 128 * MEBIBYTE, options) / "file"
+    path.write_bytes(bytes(range(256)) * 8192)
+    if options == "rw":
+        assert probe(path, 4096) == "a probe read of dropped pages left none resident"
+    else:
+        with pytest.raises(ReadError, match=r"goes through it \(its file system has compressed it\): use reader"):
+            probe(path, 4096)
 
 
 @pytest.mark.parametrize(("share", "told"), [(None, "does not tell this user"), (0.5, "some process has them mapped")])
