@@ -1,10 +1,11 @@
 """fio on the files that a reader reads: what others reach with the same storage, block and threads."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from inferkit.batch import Piece
 from inferkit.dataset.tensors import Dataset
@@ -128,13 +129,20 @@ def parse(output: str) -> Result:
     Raises
     ------
     PeerError
-        If there is none, or if nothing was read.
+        If there is none, or one that cannot be, or if nothing was read.
     """
     try:
-        jobs = json.loads(output[output.index("{") :])["jobs"]
-    except (ValueError, KeyError) as error:
+        found = _result(json.loads(output[output.index("{") :])["jobs"])
+    except (ValueError, KeyError, TypeError) as error:
         message = f"fio wrote no result: {output[:200]!r}"
         raise PeerError(message) from error
+    if not 0 < found.bytes_per_s < math.inf:
+        message = f"fio says {found.bytes_per_s} bytes per second, which is no rate: {output[:200]!r}"
+        raise PeerError(message)
+    return found
+
+
+def _result(jobs: list[Any]) -> Result:
     nbytes = sum(job["read"]["io_bytes"] for job in jobs)
     if not all(job["read"]["io_bytes"] for job in jobs):
         message = "a job of fio read nothing: its files are smaller than one block; lower batch_sizes or threads"

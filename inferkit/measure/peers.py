@@ -1,5 +1,6 @@
 """Peers beside points: another program and inferkit in alternation, each in a process of its own."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -110,6 +111,9 @@ def alternate(rival: Rival, rounds: Iterable[Figure]) -> Peer:
     for figure in rounds:
         ours.append(getattr(figure, rival.unit) or 0.0)
         theirs.append(rival.turn())
+        if not 0 <= theirs[-1] < math.inf:
+            message = f"{rival.name} says {theirs[-1]}, which is no rate"
+            raise PeerError(message)
         if not theirs[-1]:
             message = f"{rival.name} reached nothing: let it run for longer (duration_s)"
             raise PeerError(message)

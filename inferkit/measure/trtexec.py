@@ -203,7 +203,7 @@ def parse(output: str) -> float:
     PeerError
         If there is none, or nothing was counted.
     """
-    found = re.search(r"Throughput: (\d[\d.e+]*) qps", output)
+    found = re.search(r"Throughput: (\d+(?:\.\d*)?(?:e\+?\d+)?) qps", output)
     rate = float(found[1]) if found else 0.0
     if not rate:
         message = f"trtexec counted no batches: {output[-programs.SAID :]!r}"

@@ -124,7 +124,7 @@ def check(run: "Run", data: Mapping[str, Any]) -> None:
     ------
     RecordError
         If an axis, fact or parameter that the report knows has another type, a number is none, or if the record is
-        VALID and neither has a figure nor says why, or has one that cannot be.
+        VALID and neither has a figure nor says why, or has one that cannot be, or reasons against it.
     """
     try:
         _Open.model_validate({"point": run.point, "facts": run.facts, "params": run.params})
@@ -140,6 +140,9 @@ def check(run: "Run", data: Mapping[str, Any]) -> None:
     _check_numbers(data)
     told = any(why in warning for warning in run.warnings for why in (READS_NOTHING, NOTHING_MADE))
     figure = run.measured
+    if run.verdict == "VALID" and run.reasons:
+        message = f"it is VALID and has reasons not to be ({run.reasons[0]}): measure that point again"
+        raise RecordError(message)
     if run.verdict == "VALID" and not told and not (figure and (figure.images_per_s or figure.bytes_per_s)):
         message = "it is VALID and has no figure, expected images or bytes per second: measure that point again"
         raise RecordError(message)

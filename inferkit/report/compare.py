@@ -21,7 +21,7 @@ BY = (ENGINE, MODEL, PRECISION)
 EQUAL = ("cpu", "cpus", "gpu", DEVICE, "dtype", "shape", "settings")
 """What has to be equal for the storage alone to make the difference. A value that is unknown counts as equal."""
 MARKED = (
-    *("profile", "notebook", "version", "data_bytes"),
+    *("profile", "notebook", "version", "data_bytes", "origin"),
     *(READER, THREADS, BATCH, "ranks", "gpus", GPU, "cores", "bound"),
 )
 """What may differ between the best points of storages; it is marked."""

@@ -1,11 +1,13 @@
 """When a run was begun. All dates are of UTC: records come from machines in several time zones."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from inferkit.errors import ParameterError
 
 NEVER = datetime.min.replace(tzinfo=UTC)
 """Stands for when a run was begun whose record does not tell it in a way that can be read: before all others."""
+AHEAD = timedelta(days=1)
+"""How far another machine's clock may be ahead of this one's."""
 
 
 def moment(text: str) -> datetime:
@@ -25,8 +27,12 @@ def moment(text: str) -> datetime:
 
 
 def begun_at(started: str) -> datetime:
-    """Return when a run was begun, from its record; :data:`NEVER` where that is no date."""
+    """Return when a run was begun, from its record; :data:`NEVER` where that is no date, or one that is yet to come.
+
+    A run of a clock that was wrong once would be the newest for good.
+    """
     try:
-        return moment(started)
+        found = moment(started)
     except ParameterError:
         return NEVER
+    return found if found <= datetime.now(UTC) + AHEAD else NEVER

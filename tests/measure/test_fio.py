@@ -135,6 +135,26 @@ def test_no_result(output: str) -> None:
         parse(output)
 
 
+@pytest.mark.parametrize(
+    "jobs",
+    [
+        [],
+        [{}],
+        7,
+        [None],
+        [{"read": {"io_bytes": "many", "runtime": 9}, "usr_cpu": 1, "sys_cpu": 1, "job_runtime": 9}],
+        [{"read": {"io_bytes": -5, "runtime": 9}, "usr_cpu": 1, "sys_cpu": 1, "job_runtime": 9}],
+        [{"read": {"io_bytes": 5, "runtime": -9}, "usr_cpu": 1, "sys_cpu": 1, "job_runtime": 9}],
+        [{"read": {"io_bytes": float("inf"), "runtime": 9}, "usr_cpu": 1, "sys_cpu": 1, "job_runtime": 9}],
+        [{"read": {"io_bytes": float("nan"), "runtime": 9}, "usr_cpu": 1, "sys_cpu": 1, "job_runtime": 9}],
+    ],
+    ids=str,
+)
+def test_nonsense_is_no_result(jobs: object) -> None:
+    with pytest.raises(PeerError, match=r"fio wrote no result|is no rate"):
+        parse(json.dumps({"jobs": jobs}))
+
+
 def test_nothing_read() -> None:
     with pytest.raises(PeerError, match="smaller than one block"):
         parse(json.dumps({"jobs": [job(0, 0)]}))

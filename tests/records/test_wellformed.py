@@ -58,6 +58,7 @@ def record() -> dict[str, Any]:
         ({"point": {"new_axis": 2**70}}, "a number of 1180591620717411303424"),
         ({"peers": [{"name": "fio", "interval": [1.0]}]}, r"peers.0.interval is \[1.0\]"),
         ({"stages": []}, "stages is "),
+        ({"verdict": "VALID", "reasons": ["the page cache"]}, "is VALID and has reasons not to be"),
     ],
 )
 def test_what_does_not_fit_is_told_in_one_line(record: dict[str, Any], change: dict[str, Any], told: str) -> None:

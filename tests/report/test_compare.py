@@ -173,3 +173,17 @@ def test_the_fastest_can_be_asked_for_and_that_is_said(make_run: MakeRun) -> Non
 def test_a_data_frame_gives_the_same(storages: list[Run]) -> None:
     frame = table(Stored(run, Path("a.ipynb")) for run in storages)
     assert str(View(compare(rows_of(frame)))) == str(View(compared(*storages)))
+
+
+def test_memory_beside_storage_is_marked(make_run: MakeRun) -> None:
+    cached = make_run(100, storage="disk", params={**PARAMS, "source": "memory"})
+    read = make_run(58, storage="nas", params={**PARAMS, "source": "storage"})
+    assert "origin source: storage (disk: source: memory)" in told(cached, read)
+
+
+def test_a_clock_that_was_ahead_does_not_make_a_run_the_newest_for_good(make_run: MakeRun) -> None:
+    dates = ("2026-11-20T10:00:00+00:00", "2026-11-20T11:00:00+00:00", "2199-01-01T00:00:00+00:00")
+    runs = [make_run(rate, started=date) for rate, date in zip((100, 100, 900), dates, strict=True)]
+    (group,) = compared(*runs).groups
+    assert group.sides[0].rate == pytest.approx(101)
+    assert group.sides[0].n == 2
