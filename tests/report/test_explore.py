@@ -149,6 +149,7 @@ def test_colour_and_shape_of_one_column_share_a_legend_and_verdicts_have_their_c
     spec = drawn(frame, colour="verdict", shape="verdict")
     colour, shape = encoding(spec, "color"), encoding(spec, "shape")
     assert (colour["field"], colour["title"]) == (shape["field"], shape["title"])
+    assert colour["scale"]["domain"] == shape["scale"]["domain"]
     assert colour["scale"]["range"] == [VERDICT_COLOURS["INVALID"], VERDICT_COLOURS["VALID"]]
 
 

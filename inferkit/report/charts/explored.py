@@ -65,9 +65,11 @@ def explored(frame: "pd.DataFrame", chosen: Mapping[str, str]) -> Chart:
     up = alt.Y("y:Q", title=words(y), scale=alt.Scale(zero=True), axis=_axis(y, rows, "y"))
     marks = plot.mark_point(filled=True, size=70, opacity=0.9).encode(y=up, tooltip=["about:N", "y:Q", "verdict:N"])
     if chosen["shape"] != NONE:
-        same = chosen["shape"] == chosen["colour"]  # one field, so that there is one legend of both
-        names = {row["shape"] for row in rows}
-        shape = alt.Shape("colour:N" if same else "shape:N", title=words(chosen["shape"]), legend=legend(names))
+        # Of the same column the same field and domain: then there is one legend of both.
+        field = "colour" if chosen["shape"] == chosen["colour"] else "shape"
+        names = sorted({row["shape"] for row in rows})
+        scale = alt.Scale(domain=names)
+        shape = alt.Shape(f"{field}:N", title=words(chosen["shape"]), scale=scale, legend=legend(names))
         marks = marks.encode(shape=shape)
     errors = plot.mark_rule().encode(y="low:Q", y2="high:Q")
     plots = alt.layer(errors, marks).properties(width=WIDTH, height=HEIGHT)
