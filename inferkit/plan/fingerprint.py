@@ -38,8 +38,9 @@ _UNSTEADY: Any = {
     "numa_nodes": {"__all__": {"memory_bytes"}},
 }
 """What of the machine does not count: who uses it, its name, and how much memory a virtual one has at the moment."""
-_VARIABLES = ("CUDA_", "CUFILE_", "GLIBC_", "GOMP_", "KMP_", "LD_", "MALLOC_", "MKL_", "NVIDIA_", "OMP_", "ORT_")
-"""How variables begin by which libraries compute, allocate or load otherwise."""
+_VARIABLES = ("CUDA_", "CUFILE_", "GLIBC_", "GOMP_", "KMP_", "LD_PRELOAD", "MALLOC_", "MKL_", "NVIDIA_", "OMP_", "ORT_")
+"""How variables begin by which libraries compute or allocate otherwise. Not LD_LIBRARY_PATH: OpenCV adds to it whenever
+it is imported; which version of what is loaded stands among the facts."""
 
 
 class Fingerprints:

@@ -173,7 +173,8 @@ def test_cells_that_lack_what_html_needs_are_refused(tmp_path: Path) -> None:
 
 def test_a_record_cannot_command_the_terminal(tmp_path: Path) -> None:
     evil = "\x1b[2J\x1b]0;title\x07\u202ename\x9b31m\nVALID 999"
-    own = record(storage=evil, point={"model": evil, "engine": "onnx"}, warnings=[evil], reasons=[evil])
+    point = {"model": evil, "engine": "onnx"}
+    own = record(storage=evil, point=point, warnings=[evil], reasons=[evil], verdict="INVALID")
     path = write(tmp_path / "a.ipynb", *cells(own, record(schema=evil)))
     for words in (("show",), ("show", "--json"), ("compare",), ("export", "--to", "json")):
         done = inferkit(*words, path)
