@@ -21,6 +21,7 @@ CALLS = {
     "flock": 73,
     "fsync": 74,
     "sched_setaffinity": 203,
+    "sched_getaffinity": 204,
     "move_pages": 279,
     "statx": 332,
     "io_uring_setup": 425,

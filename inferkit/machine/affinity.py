@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from inferkit.linux.cgroups import affinity
 from inferkit.linux.numa_pages import own_nodes, share_on
 from inferkit.linux.procfs import numa_nodes
 from inferkit.records.place import Place, cpu_ranges
@@ -69,7 +70,7 @@ def inherited(cpus: Sequence[int]) -> Iterator[None]:
     if not cpus:
         yield
         return
-    before = os.sched_getaffinity(0)
+    before = affinity()
     with suppress(OSError):  # a container may forbid it: whether a process is where it should be is checked there
         os.sched_setaffinity(0, cpus)
     try:
@@ -91,7 +92,7 @@ def environment(place: Place) -> dict[str, str]:
 
 def whereabouts(place: Place) -> dict[str, Any]:
     """Return where this process and its pages are: CPUs, pages per node, share on its node. None means unknown."""
-    found: dict[str, Any] = {"cpus": sorted(os.sched_getaffinity(0)), "pages": None, "on_node": None, "unknown": ""}
+    found: dict[str, Any] = {"cpus": sorted(affinity()), "pages": None, "on_node": None, "unknown": ""}
     try:
         nodes = own_nodes()
     except OSError as error:

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from math import ceil
 from pathlib import Path
 from time import monotonic, process_time
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from inferkit.linux.cgroups import memberships, throttle_files, throttled_s
+from inferkit.linux.cgroups import affinity, memberships, throttle_files, throttled_s
 from inferkit.linux.procfs import cpu_times, swapped_pages, uptime_s
 from inferkit.machine.contention import Process, launcher, other_ranks, process_s, processes, share_on, took
 from inferkit.machine.monitor import PERIOD_S
@@ -47,7 +48,7 @@ class CpuMonitor:
     """Counts what this process's CPUs do, five times a second, for as long as a monitor samples it."""
 
     def __init__(self) -> None:
-        self.cpus = sorted(os.sched_getaffinity(0))
+        self.cpus = sorted(affinity())
         self._lock = threading.Lock()
         self._counts = _no_counts()
         self._groups: list[Path] = []
@@ -86,7 +87,8 @@ class CpuMonitor:
         """Count; there is no value to show. All processes are listed once, after the clocks have started."""
         with self._lock:
             self._counts.add(*self._now())
-            self._allowed &= os.sched_getaffinity(os.getpid())  # of the first thread: this one may be bound alone
+            with suppress(OSError):  # a sandbox may hide the call
+                self._allowed &= os.sched_getaffinity(os.getpid())  # of the first thread: this one may be bound alone
             self._regrouped |= memberships() != self._member
         if not self._processes:
             self._listed_s, self._processes = monotonic(), processes()

@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from inferkit.closing import Closing
 from inferkit.errors import InferkitError, RankError
+from inferkit.linux.cgroups import affinity
 from inferkit.linux.mounts import told
 from inferkit.machine import watchdog
 from inferkit.machine.affinity import environment, rank_binding
@@ -72,7 +73,7 @@ class Handle(Closing):
     def _started(self) -> "subprocess.Popen[str] | Forked":
         variables = environment(self.job.place or Place())
         if not self.binding.prefix:
-            return fork(self._stderr, variables, self.binding.cpus or sorted(os.sched_getaffinity(0)))
+            return fork(self._stderr, variables, self.binding.cpus or sorted(affinity()))
         return subprocess.Popen(  # its memory is bound from the first page on, so that it shares none with others
             [*self.binding.prefix, sys.executable, "-m", "inferkit.ranks.rank"],
             stdin=subprocess.PIPE,

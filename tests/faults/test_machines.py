@@ -35,6 +35,7 @@ HIDDEN = {
     "mincore": "EPERM",
     "cachestat": "EPERM",
     "sched_setaffinity": "EPERM",
+    "sched_getaffinity": "EPERM",
 }
 
 
