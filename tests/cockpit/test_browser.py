@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from inferkit.cockpit.process import TWICE_S
+from inferkit.errors import RecordError
 from inferkit.machine.watched import descendants
 from inferkit.records.notebooks import load_runs
 from tests.browser import CHROMIUM, LONG_MS, MARKS, connected, end_sessions, shoot, wear
@@ -162,5 +163,10 @@ def test_stop_at_random_moments_leaves_nothing_behind(
             cockpit.get_by_text(re.compile("^(Done|Not everything was measured|The command was stopped): ")).wait_for()
         assert page.get_by_text(re.compile("CellExecutionError|out of memory")).count() == 0
         shoot(page, "cockpit-dark-stopped", tmp_path)
-    for stored in load_runs(tmp_path / "runs"):
-        assert stored.run.measured or stored.run.failure
+    faults: list[str] = []
+    try:
+        runs = load_runs(tmp_path / "runs")
+    except RecordError as none:  # where starting takes long, all were stopped before anything was measured
+        runs, faults = [], str(none).splitlines()
+    assert all(stored.run.measured or stored.run.failure for stored in runs)
+    assert all(re.search("no record in this notebook|no notebook under", fault) for fault in faults)
