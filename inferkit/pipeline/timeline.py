@@ -13,6 +13,7 @@ from time import monotonic_ns, process_time
 import numpy as np
 from numpy.typing import NDArray
 
+from inferkit.pipeline.at_work import AtWork
 from inferkit.pipeline.batch_sample import BatchSample
 from inferkit.pipeline.course import Course
 from inferkit.pipeline.durations import Durations
@@ -84,8 +85,7 @@ class Timeline:
         """Begin with what leaves out the warm-up."""
         self._took = {name: Durations() for name in self.stages}
         self._took_inside = {name: Durations() for name in self.stages}
-        self._inferring = self._inferring_inside = 0
-        self._inferred: dict[int, int] = {}
+        self._inferring, self._inferred_s = AtWork(), 0.0
         self._pauses = Pauses(now, self.lanes)
         self._sample = BatchSample(self._rows.shape[1])
 
@@ -146,21 +146,12 @@ class Timeline:
             for name, took in self._took.items():
                 starts, ends = self._stage(rows, name)
                 took.add(ends - starts)
-            self._inferring += self._inferring_ns(rows) if "infer" in self.stages else 0
+            if "infer" in self.stages:
+                self._inferring.add(rows[:, DEVICE], *self._stage(rows, "infer"))
             self._pauses.add(done)
             self._sample.add(rows)
         if self.log is not None:
             self.log(len(self.repeats), self.start_ns, rows)
-
-    def _inferring_ns(self, rows: NDArray[np.int64]) -> int:
-        """Return for how long devices had a batch to infer, added up; what one infers side by side counts once."""
-        total = 0
-        for device in np.unique(rows[:, DEVICE]).tolist():
-            starts, ends = self._stage(rows[rows[:, DEVICE] == device], "infer")
-            until = np.maximum.accumulate([self._inferred.get(device, 0), *ends])
-            total += int(np.maximum(0, ends - np.maximum(starts, until[:-1])).sum())
-            self._inferred[device] = int(until[-1])
-        return total
 
     def _stage(self, rows: NDArray[np.int64], name: str) -> NDArray[np.int64]:
         """Return the starts and the ends of a stage."""
@@ -209,8 +200,7 @@ class Timeline:
         if self.repeats:
             for name, took in self._took.items():
                 self._took_inside[name].take(took)
-            self._inferring_inside += self._inferring
-            self._inferring = 0
+            self._inferred_s = self._inferring.mean_s
             self._pauses.close(seconds)
         else:
             self._measure(now)
@@ -281,7 +271,7 @@ class Timeline:
             carried = 0 if name == "out" else nbytes  # a batch's bytes are its images', not its results'
             took = self._took_inside[name]
             # One batch may fill a GPU: contexts are no workers that idle while another one works.
-            busy_s = self._inferring_inside / 1e9 / len(self._inferred) if name == "infer" else took.seconds / count
+            busy_s = self._inferred_s if name == "infer" else took.seconds / count
             stages[name] = _stage(took, images, carried, seconds, count, busy_s)
         return stages
 

@@ -145,6 +145,16 @@ def test_a_small_set_read_again_and_again(disk: Path) -> None:
     assert any("the data set's 98.3 kB were read" in text for text in run.warnings)
 
 
+@contextmanager
+def beside(source: str, file: Path) -> Iterator[None]:
+    """Let another program work at a file meanwhile."""
+    with subprocess.Popen([sys.executable, "-c", source, str(file)]) as program:
+        try:
+            yield
+        finally:
+            program.kill()
+
+
 READER = """
 import os, sys
 file = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECT)
@@ -161,11 +171,8 @@ def test_what_somebody_else_reads(disk: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.write_bytes(os.urandom(32 * 2**20))
     evict(other)
-    with subprocess.Popen([sys.executable, "-c", READER, str(other)]) as program:
-        try:
-            run = read(disk)
-        finally:
-            program.kill()
+    with beside(READER, other):
+        run = read(disk)
     storage = run.facts["storage"]
     if storage["disk_bytes"] is None:
         pytest.skip("the disk counts nothing")
@@ -187,11 +194,8 @@ def test_what_somebody_else_writes(disk: Path, tmp_path: Path) -> None:
     made(disk)
     other = tmp_path / "other"
     other.write_bytes(bytes(32 * 2**20))
-    with subprocess.Popen([sys.executable, "-c", WRITER, str(other)]) as program:
-        try:
-            run = read(disk, duration_s=1.0)
-        finally:
-            program.kill()
+    with beside(WRITER, other):
+        run = read(disk, duration_s=1.0)
     storage = run.facts["storage"]
     if storage["written_bytes"] is None:
         pytest.skip("the disk counts nothing")
