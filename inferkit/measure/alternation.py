@@ -4,7 +4,7 @@ from collections.abc import Mapping, MutableMapping
 from math import hypot
 
 from inferkit.errors import RankError
-from inferkit.measure.prediction import MODELLED, OVER, predict, rests_on
+from inferkit.measure.prediction import MODELLED, OVER, lowest, rests_on
 from inferkit.measure.recording import run_of
 from inferkit.measure.watch import Again
 from inferkit.plan.points import Plan, Point
@@ -50,12 +50,10 @@ def between_ceilings(
     remarks: list[str] = []
     while True:
         run = run_of(plan, point, outcome, alone, shared=shared, facts={"ceilings_again": told} if told else {})
-        # Also where it is not called the bottleneck; nothing where a ceiling is lacking.
-        lowest = predict(run.ceilings, alone)[0] if run.predicted else None
-        if _over(run) and lowest in MODELLED and shared:
+        if _over(run) and shared and lowest(run.ceilings, alone) in MODELLED:
             shared = False  # what an image takes alone, it need not take beside others
             continue
-        stage = rests_on(lowest, run.ceilings, alone)
+        stage = rests_on(run.ceilings, alone) if run.predicted else ""  # nothing where a ceiling is lacking
         if not stage or stage in told or point.ceilings[stage].cold:  # what was cold is so no more
             return run.model_copy(update={"warnings": [*run.warnings, *remarks]})
         before = alone[stage]

@@ -5,6 +5,7 @@ A reader's threads read and decode one after the other: the times of one image a
 alone.) And all stages take their turns on the same CPUs, host memory and links. Hence ceilings that no stage has alone:
 
 - ``feed``: reading, decoding and copying at the same time, measured without a network.
+- ``device``: decoding and inferring at the same time, where one device does both, measured without reading.
 - ``cpu``: the CPUs' time, divided by what one image takes of it, over all stages.
 - ``memory``: the bandwidth of the host's memory, divided by what an image moves through it (see memory.py).
 """
@@ -21,11 +22,13 @@ SERIAL = ("read", "decode")
 """Stages that the same threads do, one after the other, where reading alone measured both."""
 FED = ("read", "decode", "copy")
 """Stages that the feed does all at once."""
-FEED, CPU, MEMORY = "feed", "cpu", "memory"
+FEED, DEVICE, CPU, MEMORY = "feed", "device", "cpu", "memory"
+AT_ONCE = {FEED: (*FED, MEMORY), DEVICE: ("decode", "infer")}
+"""What is done at once where that is measured."""
 MODELLED = (CPU, MEMORY)
 """Ceilings that are computed from what stages take, not measured."""
 SHARED_FROM = 0.9
-"""A feed below this share of the lowest of its own stages is held back by what they share, not by that stage."""
+"""Stages at once that reach less of the slowest of them are held back by what they share, not by that stage."""
 OVER = 1.03
 """More than this of a prediction is no measuring error: a ceiling was too low."""
 IDLE = 0.5
@@ -72,8 +75,12 @@ def lacking(runs: Mapping[str, Run]) -> list[str]:
 
     The lowest of the others could be too high. What ``feed`` does all at once need not be known stage by stage.
     """
-    needed = [stage for stage in runs if FEED not in runs or stage not in FED]
-    return [stage for stage in needed if runs[stage].verdict != "VALID"]
+    return [stage for stage in _not_fed(runs) if runs[stage].verdict != "VALID"]
+
+
+def _not_fed(runs: Mapping[str, Run]) -> list[str]:
+    """Return the stages that were measured, the feed, where there is one, in place of what it does."""
+    return [stage for stage in runs if FEED not in runs or stage not in FED]
 
 
 def unpredicted(runs: Mapping[str, Run]) -> str:
@@ -81,7 +88,7 @@ def unpredicted(runs: Mapping[str, Run]) -> str:
     stages = lacking(runs)
     if not stages:
         return ""
-    names = " and ".join(DOING[stage] + ("" if stage == FEED else " alone") for stage in stages)
+    names = " and ".join(DOING[stage] + ("" if stage in (FEED, DEVICE) else " alone") for stage in stages)
     noisy = all(runs[stage].noisy for stage in stages)
     verb = "was" if len(stages) == 1 else "were"
     return f"{NO_PREDICTION}{names} {f'{verb} too noisy' if noisy else 'had no VALID figure'}"
@@ -109,8 +116,8 @@ def _cpu_ceiling(runs: Mapping[str, Run], cores: float) -> Figure | None:
 
 
 def _apart(runs: Mapping[str, Run]) -> list[Run]:
-    """Return what measured all stages, each once: the feed, where there is one, in place of what it does."""
-    return [run for stage, run in runs.items() if FEED not in runs or stage not in FED]
+    """Return what measured all stages, each once."""
+    return [runs[stage] for stage in _not_fed(runs) if stage != DEVICE]
 
 
 def _error(run: Run) -> float:
@@ -127,8 +134,8 @@ def cpu_s_per_image(run: Run) -> float | None:
 def predict(ceilings: Mapping[str, Figure], alone: Collection[str] = ()) -> tuple[str | None, Figure | None]:
     """Return the bottleneck and the predicted throughput.
 
-    The lowest ceiling counts; of equal ones the earlier stage. Where the feed is lowest, its slowest stage is the
-    bottleneck, unless the feed is so far below it that only sharing explains it: then it is ``feed`` itself.
+    The lowest ceiling counts; of equal ones the earlier stage. Where stages at once are lowest, the slowest of them is
+    the bottleneck, unless they are so far below it that only sharing explains it: then it is ``feed`` or ``device``.
 
     Parameters
     ----------
@@ -137,27 +144,36 @@ def predict(ceilings: Mapping[str, Figure], alone: Collection[str] = ()) -> tupl
     alone
         The stages that were measured by themselves: the threads that read do the others too.
     """
+    parts, paces = _paces(ceilings, alone)
+    pace = min(paces, key=lambda stage: paces[stage], default=None)
+    if pace is None:
+        return None, None
+    nbytes, error = _bytes_per_s(paces[pace], ceilings), ceilings[pace].half_width
+    predicted = Figure(images_per_s=paces[pace], bytes_per_s=nbytes, half_width=error)
+    at_once = [stage for stage in AT_ONCE.get(pace, ()) if stage in parts]
+    slowest = min(at_once, key=lambda stage: parts[stage], default=pace)
+    return (slowest if paces[pace] >= SHARED_FROM * parts.get(slowest, 0.0) else pace), predicted
+
+
+def lowest(ceilings: Mapping[str, Figure], alone: Collection[str] = ()) -> str | None:
+    """Return which ceiling is the lowest, whatever it is that limits; None where there is none."""
+    paces = _paces(ceilings, alone)[1]
+    return min(paces, key=lambda stage: paces[stage], default=None)
+
+
+def _paces(ceilings: Mapping[str, Figure], alone: Collection[str]) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the rates of what is measured part by part, and of what sets the pace."""
     rates = {stage: figure.images_per_s for stage, figure in ceilings.items() if figure.images_per_s}
     stages = {stage: rates[stage] for stage in STAGES if stage in rates}
-    paces = dict(stages)
     if all(stage in rates for stage in SERIAL) and "decode" not in alone:
         slowest = min(SERIAL, key=lambda stage: rates[stage])
         together = 1 / sum(1 / rates[stage] for stage in SERIAL)
-        paces = {slowest: together} | {stage: rate for stage, rate in stages.items() if stage not in SERIAL}
-    own = {stage: rate for stage, rate in paces.items() if stage != "infer"}
+        stages = {slowest: together} | {stage: rate for stage, rate in stages.items() if stage not in SERIAL}
+    paces = dict(stages)
     if FEED in rates:
-        paces = {FEED: rates[FEED]} | {stage: rate for stage, rate in paces.items() if stage == "infer"}
-    own |= {MEMORY: rates[MEMORY]} if MEMORY in rates else {}
-    paces |= {shared: rates[shared] for shared in MODELLED if shared in rates}
-    if not paces:
-        return None, None
-    bottleneck = min(paces, key=lambda stage: paces[stage])
-    nbytes, error = _bytes_per_s(paces[bottleneck], ceilings), ceilings[bottleneck].half_width
-    predicted = Figure(images_per_s=paces[bottleneck], bytes_per_s=nbytes, half_width=error)
-    if bottleneck == FEED and own:
-        slowest = min(own, key=lambda stage: own[stage])
-        bottleneck = slowest if rates[FEED] >= SHARED_FROM * own[slowest] else FEED
-    return bottleneck, predicted
+        paces = {FEED: rates[FEED]} | {stage: rate for stage, rate in stages.items() if stage == "infer"}
+    paces |= {shared: rates[shared] for shared in (DEVICE, *MODELLED) if shared in rates}
+    return stages | ({MEMORY: rates[MEMORY]} if MEMORY in rates else {}), paces
 
 
 def _bytes_per_s(images_per_s: float, ceilings: Mapping[str, Figure]) -> float | None:
@@ -169,16 +185,15 @@ def _bytes_per_s(images_per_s: float, ceilings: Mapping[str, Figure]) -> float |
     return None
 
 
-def rests_on(bottleneck: str | None, ceilings: Mapping[str, Figure], alone: Collection[str]) -> str:
+def rests_on(ceilings: Mapping[str, Figure], alone: Collection[str]) -> str:
     """Return which of the points alone the prediction rests on, above all; empty where there is none."""
-    if bottleneck is None or not alone:
+    pace = lowest(ceilings, alone)
+    if pace is None or not alone:
         return ""
-    if bottleneck in MODELLED:  # on all of them, and the slowest takes most
+    if pace in MODELLED:  # on all of them, and the slowest takes most
         known = [stage for stage in alone if stage in ceilings]
         return min(known, key=lambda stage: ceilings[stage].images_per_s or float("inf"), default="")
-    if FEED in ceilings and bottleneck != "infer":
-        return FEED
-    return "read" if bottleneck in SERIAL and bottleneck not in alone else bottleneck
+    return "read" if pace in SERIAL and pace not in alone else pace
 
 
 def held_against(run: Run, alone: Mapping[str, Run]) -> Iterator[Finding]:
@@ -246,7 +261,7 @@ def _why_below(run: Run, alone: Mapping[str, Run]) -> str:
     stage = run.bottleneck or ""
     if stage == CPU:
         return _more_cpu(run, alone)
-    own = alone.get(rests_on(stage, run.ceilings, alone))
+    own = alone.get(rests_on(run.ceilings, alone))
     here, there = run.stages.get(stage), own.stages.get(stage) if own else None
     if not here or not there or not here.images_per_s or not there.images_per_s or here.busy is None:
         return ""

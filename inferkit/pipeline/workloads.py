@@ -200,7 +200,7 @@ def _outputs(
         Of the device whose outputs differ most; what speaks against the outputs of any.
     """
     model, batch_size = job.inference.model, job.reading.batch_size
-    if not job.reading.verify_batches or not model:
+    if not job.reading.verify_batches or not model or job.reading.held:  # what is held is held against a pipeline
         return {}, {}
     found = [look_at_outputs(at.device, at.engine, reader, at.slots[0], batch_size) for at in workers]
     doubts = dict.fromkeys(text for _, texts in found for text in texts)

@@ -124,9 +124,10 @@ class _Pipeline:
         return {"contexts": contexts, "slots": params.slots + self._decoders - 1}
 
     def ceilings(self, network: "NetworkPair | None") -> dict[str, Point]:
-        """Return the points that measure its stages alone, and all but the network at once (``feed``).
+        """Return the points that measure its stages alone, and some at once: all but the network, all but reading.
 
         What takes no time of its own has none. A pipeline without a network is itself the feed of those that have one.
+        A device that decodes does so while it infers (``device``).
         """
         own = reader_class(self.reads.reader).capabilities
         ceilings = {}
@@ -142,7 +143,10 @@ class _Pipeline:
             return ceilings
         if own.has_files:  # else the feed is the copy alone
             ceilings["feed"] = self.feed
-        return {**ceilings, "infer": self._infers(network)}
+        ceilings["infer"] = self._infers(network)
+        if own.on_device:
+            ceilings["device"] = self._decodes(network)
+        return ceilings
 
     @property
     def feed(self) -> Point:
@@ -159,11 +163,14 @@ class _Pipeline:
             axes = {**axes, "image_bytes": nbytes}
         return Point("copy", axes, self.setting.jobs(self._fed(reading)))
 
-    def _decodes(self) -> Point:
-        """Return the point that decodes files that lie in host memory."""
+    def _decodes(self, network: "NetworkPair | None" = None) -> Point:
+        """Return the point that decodes files that lie in host memory, and infers if there is a network."""
         reading = read_options(self.context, self.reads._replace(reader=NvJpegReader.name, threads=1))
-        job = self._fed(reading.changed(decoders=self._decoders, held=HELD * self.setting.gpus))
-        return Point("decode", self.device_axes, self.setting.jobs(job))
+        reading = reading.changed(decoders=self._decoders, held=HELD * self.setting.gpus)
+        if network is None:
+            return Point("decode", self.device_axes, self.setting.jobs(self._fed(reading)))
+        jobs = self.setting.jobs(self._job(self.inference(network), self.context.window, reading))
+        return Point("device", {**self.device_axes, **self.infers.axes}, jobs, network=network)
 
     def _fed(self, reading: ReadOptions) -> PipelineJob:
         """Return what brings images to the device and infers nothing."""

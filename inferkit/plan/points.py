@@ -33,7 +33,7 @@ class Point:
     Parameters
     ----------
     measure
-        ``read``, ``copy``, ``infer``, ``feed``, ``memory`` (ceilings) or ``pipeline``.
+        ``read``, ``decode``, ``copy``, ``infer``, ``feed``, ``device``, ``memory`` (ceilings) or ``pipeline``.
     axes
         What distinguishes the point from others, for the record.
     jobs

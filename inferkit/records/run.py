@@ -31,7 +31,7 @@ PACKED = 4
 MIME = "application/vnd.inferkit.run+json"
 STAGES = ("read", "decode", "copy", "infer", "out")
 """The stages in the order in which a batch meets them; an open list."""
-CEILINGS = ("read", "decode", "copy", "feed", "infer", "out", "cpu", "memory")
+CEILINGS = ("read", "decode", "copy", "feed", "infer", "out", "device", "cpu", "memory")
 """What may limit a pipeline, in the order in which it is shown: stages, and what they share (measure/prediction)."""
 
 DOING = {
@@ -40,6 +40,7 @@ DOING = {
     "copy": "copying",
     "feed": "reading and copying at once",
     "infer": "inference",
+    "device": "decoding and inference at once",
     "out": "copying results back",
 }
 """What is done in a stage, in words."""

@@ -219,6 +219,7 @@ def stage_text(stage: str, run: Run) -> str:
         "decode": f"decoding JPEG by {decoder_text(run)}",
         "feed": f"{_at_once(run)} at once",
         "out": "copying results back",
+        "device": "decoding and inference at once on one device",
         "cpu": "the time of the CPU cores",
         "memory": "the bandwidth of the host's memory",
     }

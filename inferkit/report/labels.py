@@ -229,7 +229,7 @@ def limits_of(run: Run) -> list[str]:
     near = [
         stage
         for stage, figure in run.ceilings.items()
-        if stage not in (run.bottleneck, "feed")
+        if stage not in (run.bottleneck, "feed", "device")
         and figure.images_per_s is not None
         and figure.images_per_s * (1 - (figure.half_width or 0.0)) <= upper
     ]

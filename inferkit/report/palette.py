@@ -1,7 +1,8 @@
 """One stage, one colour, everywhere; this is the place.
 
 The palette is that of Okabe and Ito, which people with any of the common colour vision deficiencies can tell apart
-(M. Okabe and K. Ito, "Color Universal Design", 2008).
+(M. Okabe and K. Ito, "Color Universal Design", 2008); its yellow is too pale for lines, so that
+the ninth is a brown that lies as far from the others.
 """
 
 from collections.abc import Iterable
@@ -15,6 +16,7 @@ STAGE_COLOURS = {
     "infer": "#009E73",
     "out": "#56B4E9",
     "feed": "#D55E00",
+    "device": "#662200",
     "cpu": "#666666",
     "memory": "#000000",
 }

@@ -38,8 +38,8 @@ def test_threads_that_read_and_decode_do_so_one_after_the_other_but_a_device_dec
     assert together is not None
     assert together.images_per_s == pytest.approx(225)
     assert predict(ceilings, ["read", "decode"]) == ("decode", figure(300))
-    assert rests_on("decode", ceilings, ["read"]) == "read"
-    assert rests_on("decode", ceilings, ["read", "decode"]) == "decode"
+    assert rests_on(ceilings, ["read"]) == "read"
+    assert rests_on(ceilings, ["read", "decode"]) == "decode"
 
 
 def test_ceiling_without_images_does_not_bind() -> None:
@@ -91,6 +91,15 @@ def test_a_feed_far_below_its_stages_is_what_they_share() -> None:
     assert predict(ceilings)[0] == "feed"
     assert predict(ceilings | {"infer": figure(50)})[0] == "infer"
     assert predict(ceilings | {"cpu": Figure(images_per_s=40)})[0] == "cpu"
+
+
+def test_a_device_that_decodes_and_infers_may_do_less_of_both_at_once() -> None:
+    ceilings = {"decode": figure(120), "infer": figure(100), "feed": figure(110), "device": figure(95)}
+    assert predict(ceilings, ceilings) == ("infer", figure(95))
+    assert predict(ceilings | {"device": figure(80)}, ceilings) == ("device", figure(80))
+    assert predict(ceilings | {"feed": figure(70)}, ceilings)[0] == "feed"
+    runs = {stage: alone(own.images_per_s or 0, cores=2) for stage, own in ceilings.items()}
+    assert ceilings_of(runs, 2)["cpu"].images_per_s == pytest.approx(2 / (2 / 110 + 2 / 100))  # nothing counts twice
 
 
 def alone(images_per_s: float, *, cores: float = 1.0, verdict: str = "VALID", **values: Any) -> Run:
@@ -184,26 +193,27 @@ def test_nothing_is_said_of_what_errors_explain_or_nobody_knows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bottleneck", "with_feed", "stage"),
+    ("rates", "bottleneck", "stage"),
     [
-        ("decode", False, "read"),
-        ("copy", False, "copy"),
-        ("copy", True, "feed"),
-        ("infer", True, "infer"),
-        ("cpu", True, "infer"),
-        ("cpu", False, "infer"),
-        (None, False, ""),
+        ({"copy": 4, "infer": 9}, "copy", "copy"),
+        ({"copy": 4, "infer": 9, "feed": 3.9}, "copy", "feed"),
+        ({"copy": 4, "infer": 1, "feed": 3.9}, "infer", "infer"),
+        ({"copy": 4, "infer": 1, "feed": 3.9, "cpu": 0.5}, "cpu", "infer"),
+        ({"copy": 4, "infer": 1, "memory": 0.5}, "memory", "infer"),
+        ({"decode": 4, "infer": 3, "device": 2.8}, "infer", "device"),
+        ({}, None, ""),
     ],
 )
-def test_the_point_that_a_prediction_rests_on(bottleneck: str | None, with_feed: bool, stage: str) -> None:
-    ceilings = {"read": figure(3), "copy": figure(4), "infer": figure(1)}
-    ceilings |= {"feed": figure(2)} if with_feed else {}
-    assert rests_on(bottleneck, ceilings, ceilings) == stage
+def test_the_point_that_a_prediction_rests_on(rates: dict[str, float], bottleneck: str | None, stage: str) -> None:
+    ceilings = {name: figure(rate) for name, rate in rates.items()}
+    alone = set(ceilings) - {"cpu", "memory"}
+    assert predict(ceilings, alone)[0] == bottleneck
+    assert rests_on(ceilings, alone) == stage
 
 
 def test_a_prediction_rests_on_no_point_where_none_was_measured() -> None:
-    assert rests_on("infer", {"infer": figure(1)}, ()) == ""
-    assert rests_on("cpu", {"cpu": figure(1)}, ("infer",)) == ""  # what is not valid is no ceiling
+    assert rests_on({"infer": figure(1)}, ()) == ""
+    assert rests_on({"cpu": figure(1)}, ("infer",)) == ""  # what is not valid is no ceiling
 
 
 def test_a_prediction_is_as_uncertain_as_the_ceiling_that_it_rests_on() -> None:

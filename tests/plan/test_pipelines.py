@@ -272,10 +272,15 @@ def test_a_network_s_feed_is_all_but_the_network(photographs: dict[str, Any]) ->
     params = SingleProcess.check({**photographs, "engines": ["onnx"], "models": ["resnet18"], "readers": ["nvjpeg"]})
     points, _ = pipeline_points(context_of(params, None, Assumed()), GPU)
     (point,) = pipelines(points)
-    assert list(point.ceilings) == ["read", "decode", "copy", "feed", "infer"]
+    assert list(point.ceilings) == ["read", "decode", "copy", "feed", "infer", "device"]
     feed = point.ceilings["feed"].job
     assert isinstance(feed, PipelineJob)
     assert (feed.reading, feed.inference.engine) == (reading_of(point.job), "null")
+    decode, at_once = point.ceilings["decode"].job, point.ceilings["device"].job
+    assert isinstance(at_once, PipelineJob)
+    assert isinstance(point.job, PipelineJob)
+    assert (at_once.reading, at_once.inference) == (reading_of(decode), point.job.inference)
+    assert point.ceilings["device"].network is point.network
 
 
 def test_a_device_or_a_machine_that_cannot_decode_is_refused(
