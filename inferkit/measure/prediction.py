@@ -12,22 +12,17 @@ alone.) And all stages take their turns on the same CPUs, host memory and links.
 from collections.abc import Collection, Iterator, Mapping
 from math import hypot
 
+from inferkit.records.consistent import FED, OVER, SERIAL
 from inferkit.records.figures import Figure
 from inferkit.records.run import DOING, NO_PREDICTION, STAGES, Run
 from inferkit.units import duration, percent
 from inferkit.validity.data_origin import Finding
 
-SERIAL = ("read", "decode")
-"""Stages that the same threads do, one after the other, where reading alone measured both."""
-FED = ("read", "decode", "copy")
-"""Stages that the feed does all at once."""
 FEED, CPU, MEMORY = "feed", "cpu", "memory"
 MODELLED = (CPU, MEMORY)
 """Ceilings that are computed from what stages take, not measured."""
 SHARED_FROM = 0.9
 """A feed below this share of the lowest of its own stages is held back by what they share, not by that stage."""
-OVER = 1.03
-"""More than this of a prediction is no measuring error: a ceiling was too low."""
 IDLE = 0.5
 """A stage that is at work for less of the time does not limit a pipeline, though nothing else was measured to."""
 UNEXPLAINED = 0.5

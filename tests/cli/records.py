@@ -56,8 +56,11 @@ ABOUT: dict[str, Any] = {
     "verdict": "VALID",
     "measured": FIGURE,
     "repeats": [
-        Repeat(start_s=0.0, seconds=1.0, images=40, nbytes=6_000_000, batches=5, warmup=True, cpu_s=1.0),
-        Repeat(start_s=1.0, seconds=1.0, images=58, nbytes=8_700_000, batches=7, cpu_s=1.0),
+        Repeat(start_s=0.0, seconds=30.0, images=1200, nbytes=180_000_000, batches=150, warmup=True, cpu_s=1.0),
+        *(
+            Repeat(start_s=start_s, seconds=30.0, images=1740, nbytes=261_000_000, batches=217, cpu_s=1.0)
+            for start_s in (30.0, 60.0, 90.0)
+        ),
     ],
     "series": {"images_per_s": Series(unit="images/s", values=[40.0, 58.0, None, 59.0])},
     "params": {"dtype": "uint8", "shape": [3, 224, 224], "device": "cpu", "source": "storage", "data": "/data/set"},
