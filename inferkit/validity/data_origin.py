@@ -6,7 +6,7 @@ from typing import NamedTuple
 from inferkit.readers import READERS
 from inferkit.records.figures import Json
 from inferkit.records.job import ReadOptions
-from inferkit.units import gigabytes, percent
+from inferkit.units import bandwidth, gigabytes, percent
 
 FROM_STORAGE = 0.9
 """Least share of the read bytes that must have come from the storage for a run that declares so."""
@@ -161,7 +161,20 @@ def _circumstances(reading: ReadOptions, storage: dict[str, Json]) -> Iterator[F
     if not READERS[reading.reader].capabilities.has_ceiling:
         what = f"reader {reading.reader} read the storage by page faults, which no ceiling measures"
         yield Finding("warning", f"{what}: a prediction without it is none; use reader buffered or direct")
+    yield from _limited(storage)
     yield from _again_and_again(storage)
+
+
+def _limited(storage: dict[str, Json]) -> Iterator[Finding]:
+    """Say which limits a control group set: a figure at them is theirs, and not the disk's."""
+    for own in storage.get("limits") or ():
+        told = [bandwidth(own["bytes_per_s"])] if "bytes_per_s" in own else []
+        told += [f"{own['reads_per_s']:,} reads/s"] if "reads_per_s" in own else []
+        yield Finding(
+            "warning",
+            f"a control group limits reads of {own['device']} to {' and '.join(told)} (io.max, blkio.throttle): "
+            "the figure is that of the limit, not of the storage, where it comes near",
+        )
 
 
 def _again_and_again(storage: dict[str, Json]) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from inferkit.dataset.tensors import Dataset
 from inferkit.linux.block_devices import disk_read_bytes, disk_written_bytes
-from inferkit.linux.cgroups import memory_limit
+from inferkit.linux.cgroups import memory_limit, read_limits
 from inferkit.linux.extents import Stored, repeated_share, stored
 from inferkit.linux.mounts import public
 from inferkit.linux.nfs import mount_statistics
@@ -54,7 +54,7 @@ class IoAccounting:
         self._system = self._held[0].system
         self._paths = [asked[k] for k in _spread(len(asked), LOOKED_AT)]
         self._paths += [path for own in self._held if (path := asked[own.files[0]]) not in self._paths]
-        self._nbytes = dataset.nbytes
+        self._nbytes, self._images = dataset.nbytes, dataset.images
         self._rounding = rounding
         self._mount = mount_statistics(self._system.mount_point)
         self._fuse = any(own.holder.kind == "fuse" for own in self._held)
@@ -112,6 +112,7 @@ class IoAccounting:
             "resident_before": before.resident,
             "resident_after": after.resident,
             "dataset_bytes": self._nbytes,
+            "dataset_images": self._images,
             "dataset_to_memory": self._nbytes / available if available else None,
             "delivered_bytes": delivered,
             "read_bytes": read,
@@ -188,8 +189,17 @@ def _holders(held: Sequence[Held], asked: Sequence[Path], folder: Path) -> dict[
         "network": "network" in kinds,
         "fuse": "fuse" in kinds,
         "stacked": any(own.holder.stacked for own in held),
+        "limits": _limits(held),
         "disks": sorted({disk for own in held for disk in own.holder.disks}) if kinds == {"disk"} else [],
     }
+
+
+def _limits(held: Sequence[Held]) -> list[dict[str, Json]]:
+    """Tell which of the block devices on the way down a control group lets be read no faster than so."""
+    limits = read_limits()
+    names = dict.fromkeys(name for own in held for name in (*own.holder.chain, *own.holder.disks))
+    numbers = {name: text(ROOT / "sys/block" / name / "dev") or "" for name in names}
+    return [{"device": name, **limits[number]} for name, number in numbers.items() if number in limits]
 
 
 def _spread(files: int, most: int) -> range:

@@ -70,6 +70,15 @@ def test_what_nobody_can_resolve_is_no_proof() -> None:
     assert [kind for kind, _ in told(holders=[UNKNOWN], from_storage=None)] == ["unverified", "unverified"]
 
 
+def test_a_limit_of_the_control_group_is_no_figure_of_the_disk() -> None:
+    limits = [{"device": "vda", "bytes_per_s": 100_000_000, "reads_per_s": 2000}, {"device": "dm-0", "reads_per_s": 9}]
+    both, one = told(limits=limits)
+    assert both.kind == "warning"
+    assert both.text.startswith("a control group limits reads of vda to 100 MB/s and 2,000 reads/s (io.max, blkio.thro")
+    assert "reads of dm-0 to 9 reads/s" in one.text
+    assert told("memory", from_storage=0.0, limits=limits) == []
+
+
 def test_one_part_in_memory_is_enough() -> None:
     ((kind, text),) = told(in_memory=True, holders=[DISK, MEMORY])
     assert kind == "reason"
