@@ -145,6 +145,9 @@ def _nearly(reading: ReadOptions, storage: dict[str, Json], share: float | None)
         yield Finding("warning", f"only {percent(share)} of the bytes came from storage, {cause}")
     if any(own["kind"] == "local store" for own in storage.get("holders", [])):
         yield Finding("unverified", "that a network was measured: the object store answers on this machine (loopback)")
+    if disks := sorted({disk for own in storage.get("holders", []) for disk in own.get("of_host", ())}):
+        whose = f"{' and '.join(disks)} {'is' if len(disks) == 1 else 'are'} of a virtual machine"
+        yield Finding("unverified", f"that a drive was read: {whose}, and only its host knows what is underneath")
     if any(own["kind"] == "unresolved" for own in storage.get("holders", [])):
         where = _which(reading, storage, "unresolved")
         yield Finding("unverified", f"that disks were read: {where}, and nobody can tell what is underneath")

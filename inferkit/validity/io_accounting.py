@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inferkit.dataset.tensors import Dataset
-from inferkit.linux.block_devices import disk_read_bytes, disk_written_bytes
+from inferkit.linux.block_devices import disk_named, disk_read_bytes, disk_written_bytes
 from inferkit.linux.cgroups import memory_limit, read_limits
 from inferkit.linux.extents import Stored, repeated_share, stored
 from inferkit.linux.mounts import public
@@ -180,6 +180,7 @@ def _holders(held: Sequence[Held], asked: Sequence[Path], folder: Path) -> dict[
                 "kind": own.holder.kind,
                 "on": str(own.holder),
                 "disks": list(own.holder.disks),
+                "of_host": [name for name in own.holder.disks if (disk := disk_named(name)) and disk.of_host],
                 "files": len(own.files),
                 "example": str(asked[own.files[0]].relative_to(folder)),
             }

@@ -70,6 +70,16 @@ def test_what_nobody_can_resolve_is_no_proof() -> None:
     assert [kind for kind, _ in told(holders=[UNKNOWN], from_storage=None)] == ["unverified", "unverified"]
 
 
+def test_a_virtual_machines_disk_is_no_proof_of_a_drive() -> None:
+    ((kind, text),) = told(holders=[DISK | {"of_host": ["vda"]}])
+    assert (kind, text) == (
+        "unverified",
+        "that a drive was read: vda is of a virtual machine, and only its host knows what is underneath",
+    )
+    ((_, text),) = told(holders=[DISK | {"of_host": ["vdb", "vda"]}, DISK | {"of_host": []}])
+    assert "vda and vdb are of a virtual machine" in text
+
+
 def test_a_limit_of_the_control_group_is_no_figure_of_the_disk() -> None:
     limits = [{"device": "vda", "bytes_per_s": 100_000_000, "reads_per_s": 2000}, {"device": "dm-0", "reads_per_s": 9}]
     both, one = told(limits=limits)
