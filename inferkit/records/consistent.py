@@ -4,6 +4,7 @@ No record proves that it was measured: who edits all that stands in it alike is 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import prod
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,10 @@ OVER = 1.03
 WIDER = 1.01
 """By so much may what a profile demands be missed without a word: by rounding."""
 
+FROM_STORAGE = 0.9
+"""Least share of the read bytes that must have come from the storage for a run that declares so."""
+ITEM_BYTES = {"uint8": 1, "float16": 2, "float32": 4}
+
 SERIAL = ("read", "decode")
 """Stages that the same threads do, one after the other, where reading alone measured both."""
 FED = (*SERIAL, "copy")
@@ -36,6 +41,7 @@ def contradictions(run: "Run") -> Iterator[str]:
     yield from _of_windows(run)
     yield from _of_parts(run)
     yield from _of_prediction(run)
+    yield from _of_images(run)
     if run.verdict == "VALID":
         yield from _of_verdict(run)
 
@@ -140,10 +146,37 @@ def _predictions(ceilings: Mapping[str, Figure]) -> list[float]:
     return [min(lowest, rate) for rate in (lowest, 1 / sum(together) if together else lowest) if rate]
 
 
+def _of_images(run: "Run") -> Iterator[str]:
+    """Hold what an image has by its dtype and shape against the bytes of the windows."""
+    item, shape = ITEM_BYTES.get(str(run.facts.get("dtype"))), run.facts.get("shape")
+    images, nbytes = (sum(getattr(own, name) for own in run.measured_windows) for name in ("images", "nbytes"))
+    if not item or not shape or not images or "ranks" in run.facts:
+        return
+    each = item * prod(shape)
+    if abs(nbytes - images * each) > ROUNDED * nbytes:
+        yield f"its windows have images of {nbytes / images:g} bytes, and its dtype and shape give {each}"
+
+
+def _of_storage(run: "Run") -> Iterator[str]:
+    """Say where parameters declare storage, and what was counted says that something else was read."""
+    storage, readers = run.facts.get("storage"), run.params.get("readers")
+    declared = (
+        run.params.get("source") == "storage" and isinstance(readers, list) and run.point.get("reader") in readers
+    )
+    if not declared or not isinstance(storage, Mapping):
+        return
+    share = storage.get("from_storage")
+    if storage.get("in_memory") is True:
+        yield "it is VALID with source storage, and its files lay in memory"
+    if isinstance(share, int | float) and share < FROM_STORAGE:
+        yield f"it is VALID with source storage, and {percent(share)} of its bytes came from it"
+
+
 def _of_verdict(run: "Run") -> Iterator[str]:
     """Say why a record that is VALID cannot be: of what is not for quoting, only that it says so everywhere."""
     if run.params.get("profile", run.profile) != run.profile:
         yield f"its profile is {quoted(run.profile)}, and that of its parameters {quoted(run.params['profile'])}"
+    yield from _of_storage(run)
     if run.profile == "demo" or run.profile not in PROFILES or run.measured is None or not run.windowed:
         return
     reached = run.reached or 0.0

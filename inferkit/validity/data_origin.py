@@ -4,12 +4,11 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from inferkit.readers import READERS
+from inferkit.records.consistent import FROM_STORAGE
 from inferkit.records.figures import Json
 from inferkit.records.job import ReadOptions
 from inferkit.units import bandwidth, gigabytes, percent
 
-FROM_STORAGE = 0.9
-"""Least share of the read bytes that must have come from the storage for a run that declares so."""
 SAID = 0.01
 """Share of the bytes from which on is said that they were not what was declared."""
 HEADERS = 0.05
@@ -145,6 +144,8 @@ def _nearly(reading: ReadOptions, storage: dict[str, Json], share: float | None)
         yield Finding("warning", f"only {percent(share)} of the bytes came from storage, {cause}")
     if any(own["kind"] == "local store" for own in storage.get("holders", [])):
         yield Finding("unverified", "that a network was measured: the object store answers on this machine (loopback)")
+    if any(own.get("here") for own in storage.get("holders", [])):
+        yield Finding("unverified", f"that a network was measured: this machine itself serves {reading.folder}")
     if disks := sorted({disk for own in storage.get("holders", []) for disk in own.get("of_host", ())}):
         whose = f"{' and '.join(disks)} {'is' if len(disks) == 1 else 'are'} of a virtual machine"
         yield Finding("unverified", f"that a drive was read: {whose}, and only its host knows what is underneath")

@@ -79,6 +79,7 @@ def disturbances(profile: str, processes: Sequence[Mapping[str, Any]]) -> Iterat
             who = f"rank {own['rank']}: " if "rank" in own else ""
             yield from _weighed(profile, worst, who, refuse=not (daemon and kind is _foreign))
     yield from _other_runs(profile, known)
+    yield from dict.fromkeys(_preloaded([own for own in ranks if "cpus" in own]))
     yield from dict.fromkeys(_changed([own for own in ranks if "cpus" in own]))
 
 
@@ -150,6 +151,16 @@ def _other_runs(profile: str, ranks: Sequence[Mapping[str, Any]]) -> Iterator[Fi
         processes = ", ".join(map(str, pids))
         told = f"another run of inferkit measured on the same CPUs (process {processes}): wait for it, or end it"
         yield Finding(kind, lead + told)
+
+
+def _preloaded(ranks: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    """Name libraries that may take the place of the kernel's answers: of clocks, of reads."""
+    for libraries in (rank["cpus"].get("preloaded") for rank in ranks):
+        if libraries:
+            told = f"{', '.join(libraries)} {'was' if len(libraries) == 1 else 'were'} loaded into the run"
+            yield Finding(
+                "warning", f"{told} (LD_PRELOAD), and can change clocks and reads: unset it, unless it is known"
+            )
 
 
 def _changed(ranks: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:

@@ -8,7 +8,8 @@ from inferkit.dataset.tensors import Dataset
 from inferkit.linux.block_devices import disk_named, disk_read_bytes, disk_written_bytes
 from inferkit.linux.cgroups import memory_limit, read_limits
 from inferkit.linux.extents import Stored, repeated_share, stored
-from inferkit.linux.mounts import public
+from inferkit.linux.interfaces import is_here
+from inferkit.linux.mounts import public, server
 from inferkit.linux.nfs import mount_statistics
 from inferkit.linux.page_cache import process_read_bytes, resident_share
 from inferkit.linux.procfs import ROOT, fields, kibibytes, text
@@ -181,6 +182,7 @@ def _holders(held: Sequence[Held], asked: Sequence[Path], folder: Path) -> dict[
                 "on": str(own.holder),
                 "disks": list(own.holder.disks),
                 "of_host": [name for name in own.holder.disks if (disk := disk_named(name)) and disk.of_host],
+                "here": is_here(server(own.system)),
                 "files": len(own.files),
                 "example": str(asked[own.files[0]].relative_to(folder)),
             }

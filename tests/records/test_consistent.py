@@ -137,6 +137,35 @@ def test_what_else_does_not_fit(path: str, value: object, told: str) -> None:
         Run.from_dict(edited(record(), path, value))
 
 
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        (
+            {"dtype": "uint8", "shape": [3, 224, 224]},
+            "windows have images of 100 bytes, and its dtype and shape give 1505",
+        ),
+        (
+            {"dtype": "float32", "shape": [1, 10, 10]},
+            "windows have images of 100 bytes, and its dtype and shape give 400",
+        ),
+        ({"storage": {"from_storage": 0.12}}, "VALID with source storage, and 12.0 % of its bytes came from it"),
+        (
+            {"storage": {"from_storage": None, "in_memory": True}},
+            "VALID with source storage, and its files lay in memory",
+        ),
+    ],
+)
+def test_parameters_and_facts_that_were_edited(facts: Data, told: str) -> None:
+    """Memory does not become storage by a word in the parameters, nor a small image a large one."""
+    declared: Data = {"params": {"source": "storage", "readers": ["direct"]}, "point": {"reader": "direct"}}
+    with pytest.raises(RecordError, match=told):
+        Run.from_dict(record(facts=facts, **declared))
+    sound: Data = {"dtype": "uint8", "shape": [1, 10, 10], "storage": {"from_storage": 0.95, "in_memory": False}}
+    assert Run.from_dict(record(facts=sound, **declared))
+    refused: Data = {"verdict": "INVALID", "reasons": ["only 12 % came from storage"]}
+    assert "storage" not in facts or Run.from_dict(record(facts=facts, **declared, **refused))
+
+
 def test_what_is_valid_is_of_its_profiles_windows_and_not_over_its_ceiling() -> None:
     short = {"repeats": windows(3, 10, 10, 10, seconds=1.0), "facts": {}}
     with pytest.raises(RecordError, match="VALID with a window of 1 s, and profile quick demands 30 s"):

@@ -70,6 +70,11 @@ def test_what_nobody_can_resolve_is_no_proof() -> None:
     assert [kind for kind, _ in told(holders=[UNKNOWN], from_storage=None)] == ["unverified", "unverified"]
 
 
+def test_a_server_on_this_machine_is_no_network() -> None:
+    ((kind, text),) = told(holders=[lying("network", "nfs4", 3, "a.tensors") | {"here": True}])
+    assert (kind, text) == ("unverified", "that a network was measured: this machine itself serves /data")
+
+
 def test_a_virtual_machines_disk_is_no_proof_of_a_drive() -> None:
     ((kind, text),) = told(holders=[DISK | {"of_host": ["vda"]}])
     assert (kind, text) == (

@@ -50,6 +50,15 @@ def test_nothing_is_said_of_a_quiet_machine(profile: str) -> None:
     assert list(disturbances(profile, [{"ranks": [{"rank": 0}]}])) == []
 
 
+def test_libraries_that_were_loaded_before_all_others_are_named_once() -> None:
+    ranks = [{"rank": k, **counted()} for k in range(2)]
+    for rank in ranks:
+        rank["cpus"]["preloaded"] = ["libfaketime.so.1"]
+    ((kind, text),) = disturbances("quick", [{"ranks": ranks}])
+    assert kind == "warning"
+    assert text.startswith("libfaketime.so.1 was loaded into the run (LD_PRELOAD), and can change clocks and reads")
+
+
 @pytest.mark.parametrize(
     ("name", "warned", "refused"),
     [
