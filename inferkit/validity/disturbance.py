@@ -13,8 +13,9 @@ PAGE_IN_S = 1e-4
 """What a page costs that comes back from swap, at the least: one read of an SSD."""
 
 
-CLOCK_OFF = 0.1
-"""How far a process's clock may go from the kernel's: over half a second they are read to some hundredths."""
+CLOCK_OFF, CLOCK_S, CLOCK_LEAST = 0.1, 0.2, 0.01
+"""How far a process's clock may go from the kernel's, at the most; in seconds, since the two are not read at once, on a
+busy machine least of all; and how far in a long run."""
 
 
 class Bounds(NamedTuple):
@@ -171,7 +172,8 @@ def _changed(ranks: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
             yield Finding(
                 "reason", f"the run began on CPUs {own['on']}, and then had {own['allowed'] or 'none'}: {fix}"
             )
-        if own["clock"] is not None and abs(own["clock"] - 1) > CLOCK_OFF:
+        off = min(CLOCK_OFF, max(CLOCK_LEAST, CLOCK_S / own["seconds"]))
+        if own["clock"] is not None and abs(own["clock"] - 1) > off:
             yield Finding(
                 "reason",
                 f"the run's clock went {own['clock']:.2f} s in each second of the kernel's (/proc/uptime): let nothing "
