@@ -64,7 +64,7 @@ def _of_windows(run: "Run") -> Iterator[str]:
 
 def _comparable(run: "Run") -> bool:
     """Tell whether figure and windows are of the same time: not where ranks had none in common, which is INVALID."""
-    return "ranks" not in run.facts or run.verdict == "VALID"
+    return not run.facts.get("ranks") or run.verdict == "VALID"
 
 
 def _expected(run: "Run", kept: Sequence[Repeat], name: str) -> tuple[float, float]:
@@ -77,7 +77,7 @@ def _expected(run: "Run", kept: Sequence[Repeat], name: str) -> tuple[float, flo
     if run.measured.cov is not None:  # of schema 1, which did not say of what it is the mean
         rates = [getattr(repeat, name) for repeat in kept]
         return min(rates), max(rates)
-    mean, apart = fmean(rates), APART if "ranks" in run.facts else 0.0
+    mean, apart = fmean(rates), APART if run.facts.get("ranks") else 0.0
     return mean * (1 - apart), mean * (1 + apart)
 
 
@@ -150,7 +150,7 @@ def _of_images(run: "Run") -> Iterator[str]:
     """Hold what an image has by its dtype and shape against the bytes of the windows."""
     item, shape = ITEM_BYTES.get(str(run.facts.get("dtype"))), run.facts.get("shape")
     images, nbytes = (sum(getattr(own, name) for own in run.measured_windows) for name in ("images", "nbytes"))
-    if not item or not shape or not images or "ranks" in run.facts:
+    if not item or not shape or not images or run.facts.get("ranks"):
         return
     each = item * prod(shape)
     if abs(nbytes - images * each) > ROUNDED * nbytes:

@@ -149,6 +149,11 @@ def _nearly(reading: ReadOptions, storage: dict[str, Json], share: float | None)
     if disks := sorted({disk for own in storage.get("holders", []) for disk in own.get("of_host", ())}):
         whose = f"{' and '.join(disks)} {'is' if len(disks) == 1 else 'are'} of a virtual machine"
         yield Finding("unverified", f"that a drive was read: {whose}, and only its host knows what is underneath")
+    if any(own["kind"] == "fuse" for own in storage.get("holders", [])):
+        where = _which(reading, storage, "fuse")
+        yield Finding(
+            "unverified", f"that storage was read: {where}, and only the program behind it knows whence it reads"
+        )
     if any(own["kind"] == "unresolved" for own in storage.get("holders", [])):
         where = _which(reading, storage, "unresolved")
         yield Finding("unverified", f"that disks were read: {where}, and nobody can tell what is underneath")

@@ -95,6 +95,7 @@ BROKEN: dict[str, Any] = {
     "a list for a record": [],
     "a negative figure": record(measured={"images_per_s": -1.0}),
     "no figure": record(measured=None),
+    "a figure that was edited": record(measured={"images_per_s": 5800.0}),
     "another schema": record(schema=9),
 }
 

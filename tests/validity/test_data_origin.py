@@ -70,6 +70,12 @@ def test_what_nobody_can_resolve_is_no_proof() -> None:
     assert [kind for kind, _ in told(holders=[UNKNOWN], from_storage=None)] == ["unverified", "unverified"]
 
 
+def test_only_the_program_behind_fuse_knows_whence_it_reads() -> None:
+    ((kind, text),) = told(holders=[lying("fuse", "fuse.rclone", 3, "a.tensors")])
+    assert kind == "unverified"
+    assert text.startswith("that storage was read: /data lies on fuse.rclone, and only the program behind it knows")
+
+
 def test_a_server_on_this_machine_is_no_network() -> None:
     ((kind, text),) = told(holders=[lying("network", "nfs4", 3, "a.tensors") | {"here": True}])
     assert (kind, text) == ("unverified", "that a network was measured: this machine itself serves /data")
