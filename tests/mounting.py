@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+NULL_BLK = Path("/sys/kernel/config/nullb")
 ZRAM = Path("/sys/class/zram-control")
 MEBIBYTE = 2**20
 CLONE_NEWNS = 0x00020000  # linux/sched.h; os.unshare came with Python 3.12
@@ -81,6 +82,20 @@ class Mounts:
         self._stack.callback((sysfs / "reset").write_text, "1")
         make("ext4", Path(f"/dev/zram{number}"))
         return self._mount(name, f"/dev/zram{number}")
+
+    def null_blk(self, name: str, device: str, nbytes: int = 128 * MEBIBYTE) -> Path:
+        """Mount a disk of the kernel's null_blk, which keeps what is written in memory."""
+        subprocess.run(["sh", "-c", "modprobe null_blk nr_devices=0"], check=False, capture_output=True)
+        folder = NULL_BLK / device
+        try:
+            folder.mkdir()
+        except OSError as error:
+            pytest.skip(f"this kernel makes no null_blk: {error}")
+        self._stack.callback(folder.rmdir)
+        for option, value in {"memory_backed": 1, "size": nbytes // MEBIBYTE, "power": 1}.items():
+            (folder / option).write_text(str(value))
+        make("ext4", Path(f"/dev/{device}"))
+        return self._mount(name, f"/dev/{device}")
 
     def _mount(self, name: str, *arguments: str) -> Path:
         point = self._place / name

@@ -14,6 +14,11 @@ from pathlib import Path
 
 from inferkit.linux.procfs import ROOT, cpu_list, fields, integer, kibibytes, text
 
+_READS = {
+    **dict.fromkeys(("blkio.throttle.read_bps_device", "rbps"), "bytes_per_s"),
+    **dict.fromkeys(("blkio.throttle.read_iops_device", "riops"), "reads_per_s"),
+}
+
 
 def affinity(root: Path = ROOT) -> set[int]:
     """Return the logical CPUs that the scheduler may use for the calling thread, or for a recorded tree's process."""
@@ -67,6 +72,21 @@ def io_limits(root: Path = ROOT) -> list[str]:
     names = [f"blkio.throttle.{way}_{unit}_device" for way in ("read", "write") for unit in ("bps", "iops")]
     files = {(group / name).resolve() for group in _groups("blkio", root) for name in (*names, "io.max")}
     return sorted(f"{file.name} {line}" for file in files for line in (text(file) or "").splitlines())
+
+
+def read_limits(root: Path = ROOT) -> dict[str, dict[str, int]]:
+    """Return the lowest ``bytes_per_s`` and ``reads_per_s`` to which groups limit each block device, by its number.
+
+    Version 1 has a file for each, version 2 has lines such as ``8:0 rbps=1048576 wbps=max riops=max wiops=max``.
+    """
+    found: dict[str, dict[str, int]] = {}
+    for line in io_limits(root):
+        file, number, *told = line.split()
+        for name, _, value in (item.rpartition("=") for item in told):
+            if (unit := _READS.get(name or file)) and value.isdigit():
+                own = found.setdefault(number, {})
+                own[unit] = min(int(value), own.get(unit, int(value)))
+    return found
 
 
 def memory_limit(root: Path = ROOT) -> int | None:

@@ -46,6 +46,11 @@ def _ipv4(name: str) -> str:
     return socket.inet_ntoa(told[20:24])
 
 
+def is_here(address: str) -> bool:
+    """Tell whether an address is this machine's own: what answers there sends nothing over a network."""
+    return bool(address) and interface_towards(address, 1) == LOOPBACK
+
+
 def interface_towards(host: str, port: int) -> str:
     """Return the interface by which this machine reaches another; empty where none is found. Nothing is sent."""
     try:

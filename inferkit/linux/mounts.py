@@ -195,6 +195,12 @@ def _described(path: Path, mount: _Mount, sys: Path) -> Filesystem:
     )
 
 
+def server(system: Filesystem) -> str:
+    """Return the address of a network file system's server (nfs(5), mount.cifs(8)); empty where it is not told."""
+    told = dict(option.partition("=")[::2] for option in system.options)
+    return told.get("addr", "") if system.network else ""
+
+
 def layers(system: Filesystem) -> list[Path]:
     """Return the folders that an overlay lies over, the uppermost first; as they were named when it was mounted.
 

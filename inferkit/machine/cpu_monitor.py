@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferkit.linux.cgroups import affinity, memberships, throttle_files, throttled_s
+from inferkit.linux.preload import preloaded
 from inferkit.linux.procfs import cpu_times, swapped_pages, uptime_s
 from inferkit.machine.contention import Process, launcher, other_ranks, process_s, processes, share_on, took
 from inferkit.machine.monitor import PERIOD_S
@@ -112,6 +113,7 @@ class CpuMonitor:
             "on": cpu_ranges(self.cpus),
             "allowed": cpu_ranges(self._allowed),
             "regrouped": self._regrouped,
+            "preloaded": preloaded(),
             "clock": clock(self._began, (monotonic(), uptime_s())),
             "seconds": end_s - start_s,
             "kernel": kernel,

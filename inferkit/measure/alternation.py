@@ -4,10 +4,11 @@ from collections.abc import Mapping, MutableMapping
 from math import hypot
 
 from inferkit.errors import RankError
-from inferkit.measure.prediction import MODELLED, OVER, lowest, rests_on
+from inferkit.measure.prediction import MODELLED, lowest, rests_on
 from inferkit.measure.recording import run_of
 from inferkit.measure.watch import Again
 from inferkit.plan.points import Plan, Point
+from inferkit.records.consistent import OVER
 from inferkit.records.figures import Figure, Stage
 from inferkit.records.job import short
 from inferkit.records.outcome import Outcome

@@ -9,12 +9,14 @@ from inferkit.measure.alternation import between_ceilings, ceilings_alone
 from inferkit.measure.interrupts import Interrupts
 from inferkit.measure.lost_gpus import LostGpus
 from inferkit.measure.peers import Peers
+from inferkit.measure.reading_on import ReadSoFar
 from inferkit.measure.recording import about, failed_run, run_of
 from inferkit.measure.repetition import until_steady
 from inferkit.measure.watch import Show, Start, run_point, start_here
 from inferkit.plan.points import Plan, Point
 from inferkit.plan.reuse import shown_again
 from inferkit.ranks.launch import RankFailure
+from inferkit.records.groups import Reading
 from inferkit.records.run import STOPPED, Failure, Run
 
 
@@ -56,6 +58,8 @@ def _measured_points(plan: Plan, patience: Interrupts, show: Show | None, start:
     left: list[Point] = []
     index = -1
     peers, gpus = Peers(plan.params), LostGpus()
+    of_storage = isinstance(plan.params, Reading) and plan.params.source == "storage"
+    so_far = ReadSoFar()
     for point in plan.points:
         if point.fingerprint in plan.earlier:
             nearest[point.key] = shown_again(plan.earlier[point.fingerprint])
@@ -70,9 +74,10 @@ def _measured_points(plan: Plan, patience: Interrupts, show: Show | None, start:
         stopped, run = False, None
         try:
             again = partial(run_point, plan, index, show, start)
-            outcome = until_steady(point, again)
+            so_far = so_far if of_storage else ReadSoFar()
+            outcome = until_steady(point, again, so_far)
             run = run_of(plan, point, outcome, ceilings_alone(point, outcome, nearest))
-            run = between_ceilings(plan, point, outcome, nearest, again)
+            run = between_ceilings(plan, point, outcome, nearest, so_far.measuring(again))
             if point.measure == point.job.work:  # what others measure as well
                 run = run.model_copy(update={"peers": peers.beside(point.jobs, outcome, again)})
         except RankError as error:

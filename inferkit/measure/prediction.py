@@ -13,15 +13,12 @@ alone.) And all stages take their turns on the same CPUs, host memory and links.
 from collections.abc import Collection, Iterator, Mapping
 from math import hypot
 
+from inferkit.records.consistent import FED, OVER, SERIAL
 from inferkit.records.figures import Figure
 from inferkit.records.run import DOING, NO_PREDICTION, STAGES, Run
 from inferkit.units import duration, percent
 from inferkit.validity.data_origin import Finding
 
-SERIAL = ("read", "decode")
-"""Stages that the same threads do, one after the other, where reading alone measured both."""
-FED = ("read", "decode", "copy")
-"""Stages that the feed does all at once."""
 FEED, DEVICE, CPU, MEMORY = "feed", "device", "cpu", "memory"
 AT_ONCE = {FEED: (*FED, MEMORY), DEVICE: ("decode", "infer")}
 """What is done at once where that is measured."""
@@ -29,8 +26,6 @@ MODELLED = (CPU, MEMORY)
 """Ceilings that are computed from what stages take, not measured."""
 SHARED_FROM = 0.9
 """Stages at once that reach less of the slowest of them are held back by what they share, not by that stage."""
-OVER = 1.03
-"""More than this of a prediction is no measuring error: a ceiling was too low."""
 IDLE = 0.5
 """A stage that is at work for less of the time does not limit a pipeline, though nothing else was measured to."""
 UNEXPLAINED = 0.5

@@ -16,6 +16,7 @@ from inferkit.records.job import device_of
 from inferkit.records.outcome import Outcome
 from inferkit.records.run import NETWORK, Failure, Run
 from inferkit.records.wellformed import READS_NOTHING
+from inferkit.validity.coverage import COVERED, covered
 from inferkit.validity.verdict import Judgement, judge
 
 MEASURED = ("images_per_s", "bytes_per_s")
@@ -105,6 +106,8 @@ def run_of(
     if bottleneck == MEMORY and plan.memory:
         found.warnings.append(f"the ceiling of memory was measured by notebook 02 at {plan.memory.started}")
     told = outcome.facts | _told(point) | agreement(point, found) | dict(facts)
+    if (share := covered(outcome)) is not None:
+        told["storage"] = {**told["storage"], COVERED: share}
     if link := link_of(point.job, told):
         ceilings, predicted = {"link": link}, link
     if per_joule := images_per_joule(measured, told):

@@ -10,6 +10,7 @@ from statistics import fmean
 from time import monotonic
 from typing import NamedTuple
 
+from inferkit.measure.reading_on import ReadSoFar
 from inferkit.plan.points import Point
 from inferkit.ranks.aggregate import common_stages
 from inferkit.records.figures import Figure, Json, Repeat, Series, Stage
@@ -22,8 +23,13 @@ Measure = Callable[[Sequence[Job], int], Outcome]
 """Measures a point's jobs, after so many processes that did the same."""
 
 
-def until_steady(point: Point, measure: Measure) -> Outcome:
+def until_steady(point: Point, measure: Measure, so_far: ReadSoFar | None = None) -> Outcome:
     """Measure a point in one process (or group of ranks) after another, until its figure is steady or the time is up.
+
+    Parameters
+    ----------
+    so_far
+        What was read before; each process reads on. Else all windows would tell of the first part of a data set alone.
 
     Returns
     -------
@@ -33,27 +39,23 @@ def until_steady(point: Point, measure: Measure) -> Outcome:
     window, jobs, took_s = point.job.window, point.jobs, point.seconds / point.processes
     if point.processes > 1:
         jobs = tuple(job.changed(window=window.changed(repeats=1)) for job in jobs)
+    measure = (so_far or ReadSoFar()).measuring(measure)
     outcomes = [measure(jobs, 0)]
     while len(outcomes) < point.processes or window.wants_another(
         _figure(outcomes).half_width, (len(outcomes) + 1) * took_s
     ):
         began = monotonic()
-        outcomes.append(measure([_later(job, outcomes, len(jobs)) for job in jobs], len(outcomes)))
+        outcomes.append(measure([_later(job, outcomes[0]) for job in jobs], len(outcomes)))
         took_s = monotonic() - began  # the first built what the others find
     return together(outcomes)
 
 
-def _later(job: Job, earlier: Sequence[Outcome], ranks: int) -> Job:
-    """Return a job of a further process: it finds the files as cold as the first did, and need not verify again.
-
-    It reads on where those before it ended, in each thread's share: else all windows would tell of the first part of a
-    data set alone, which the caches of drives and servers know after the first of them.
-    """
+def _later(job: Job, first: Outcome) -> Job:
+    """Return a job of a further process: it finds the files as cold as the first did, and need not verify again."""
     reading = reading_of(job)
     if reading is not None and not reading.held:
-        images = sum(repeat.images for own in earlier for repeat in own.repeats)
-        cold = reading.cold or came_from_storage(earlier[0].facts)
-        job = job.changed(reading=reading.changed(cold=cold, skip=images // (reading.threads * ranks)))
+        cold = reading.cold or came_from_storage(first.facts)
+        job = job.changed(reading=reading.changed(cold=cold))
     return unverified(job)
 
 

@@ -170,6 +170,16 @@ class Run(Record):
         return next((text.removeprefix(REUSED) for text in self.warnings if text.startswith(REUSED)), "")
 
     @property
+    def measured_windows(self) -> list[Repeat]:
+        """The windows, the warm-up left out."""
+        return [repeat for repeat in self.repeats if not repeat.warmup]
+
+    @property
+    def windowed(self) -> bool:
+        """Whether its figure is made of windows: that of making a data set is not."""
+        return self.measure != "dataset"
+
+    @property
     def cores(self) -> float | None:
         """CPU cores that the measuring processes used in the windows, the warm-up left out; None where unknown."""
         kept = [(repeat.cpu_s, repeat.seconds) for repeat in self.repeats if not repeat.warmup]

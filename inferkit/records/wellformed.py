@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from inferkit.errors import RecordError
 from inferkit.records.bounds import COUNTER
+from inferkit.records.consistent import contradictions
 from inferkit.records.figures import Json
 from inferkit.text import quoted, shortened
 
@@ -124,7 +125,8 @@ def check(run: "Run", data: Mapping[str, Any]) -> None:
     ------
     RecordError
         If an axis, fact or parameter that the report knows has another type, a number is none, or if the record is
-        VALID and neither has a figure nor says why, or has one that cannot be, or reasons against it.
+        VALID and neither has a figure nor says why, or has one that cannot be, or reasons against it; if its figure is
+        not what its windows, parts and ceilings say.
     """
     try:
         _Open.model_validate({"point": run.point, "facts": run.facts, "params": run.params})
@@ -145,6 +147,9 @@ def check(run: "Run", data: Mapping[str, Any]) -> None:
         raise RecordError(message)
     if run.verdict == "VALID" and not told and not (figure and (figure.images_per_s or figure.bytes_per_s)):
         message = "it is VALID and has no figure, expected images or bytes per second: measure that point again"
+        raise RecordError(message)
+    if found := next(contradictions(run), ""):
+        message = f"{found}: was it edited?"
         raise RecordError(message)
 
 

@@ -21,7 +21,7 @@ BY = (ENGINE, MODEL, PRECISION)
 EQUAL = ("cpu", "cpus", "gpu", DEVICE, "dtype", "shape", "settings")
 """What has to be equal for the storage alone to make the difference. A value that is unknown counts as equal."""
 MARKED = (
-    *("profile", "notebook", "version", "data_bytes", "origin"),
+    *("profile", "notebook", "version", "data_bytes", "covered", "limits", "origin"),
     *(READER, THREADS, BATCH, "ranks", "gpus", GPU, "cores", "bound"),
 )
 """What may differ between the best points of storages; it is marked."""
@@ -188,7 +188,9 @@ def _refusal(differing: dict[str, list[str]]) -> str:
 
 
 def _title(name: str) -> str:
-    return {"data_bytes": "data set", "version": "inferkit"}.get(name, name.replace("_", " "))
+    return {"data_bytes": "data set", "covered": "read", "limits": "limits of reads", "version": "inferkit"}.get(
+        name, name.replace("_", " ")
+    )
 
 
 def _value(row: Row, name: str) -> str:

@@ -6,7 +6,7 @@ from inferkit.records.figures import Json
 from inferkit.records.run import Run
 from inferkit.report.labels import share_text
 from inferkit.text import plain
-from inferkit.units import gigabytes
+from inferkit.units import gigabytes, percent
 
 
 def storage_rows(run: Run) -> Iterator[tuple[str, str]]:
@@ -21,6 +21,8 @@ def _words(storage: dict[str, Json]) -> Iterator[str]:
         yield " and ".join(dict.fromkeys(places))
     if (share := _number(storage, "from_storage")) is not None:
         yield f"{share_text(share)} of what was read came from it"
+    if (share := _number(storage, "covered")) is not None:
+        yield f"{percent(share)} of the data set in the measured windows"
     kept = [_number(storage, name) for name in ("resident_before", "resident_after")]
     if any(share is not None for share in kept):
         before, after = map(share_text, kept)

@@ -55,6 +55,8 @@ def table(stored: Iterable[Stored]) -> "pd.DataFrame":
         Batches inferred at a time on a GPU.
     data_bytes
         Size of the data set, where the record tells it.
+    covered, limits
+        Whether all of it was read while measuring, and which disks a control group lets be read no faster than so.
     version, software
         inferkit's version; and all that shapes a figure: kernel, driver, libraries.
     bound
@@ -101,6 +103,8 @@ def _plain(value: Any) -> Any:
 
 SETTINGS = ("overlap", "contexts", "cuda_graph", "slots", "engine_threads", "split", "fast", "resize")
 """Parameters that make another measurement of the same point."""
+ALL = 0.99
+"""Share of a data set that is as good as all of it."""
 MOST_BYTES = 2**80
 """No data set is as large: what says so tells nothing."""
 BOUND = ("placement", "gpus")
@@ -121,6 +125,8 @@ def _row(run: Run, notebook: Path) -> dict[str, Any]:
         "data_bytes": _data_bytes(run),
         "where": point_text(run),
         "contexts": run.params.get("contexts") if run.point.get("device") == "cuda" else None,
+        "covered": _covered(run),
+        "limits": _limits(run),
         "settings": _settings(run, SETTINGS),
         "origin": _settings(run, ORIGIN),
         "bound": _settings(run, [name for name in BOUND if run.params.get(name)]),
@@ -177,10 +183,28 @@ def _data_fact(run: Run, name: str) -> Json:
     return run.facts.get(name) or run.params.get(name)
 
 
-def _data_bytes(run: Run) -> float | None:
-    """Return the size of the data set; facts are open, so that anything may lie there."""
+def _storage_fact(run: Run, name: str) -> Json:
+    """Look up what is told of the storage; facts are open, so that anything may lie there."""
     storage = run.facts.get("storage")
-    nbytes = storage.get("dataset_bytes") if isinstance(storage, dict) else None
+    return storage.get(name) if isinstance(storage, dict) else None
+
+
+def _covered(run: Run) -> str:
+    share = _storage_fact(run, "covered")
+    known = isinstance(share, int | float)
+    return ("all of the data set" if share >= ALL else "a part of the data set") if known else ""
+
+
+def _limits(run: Run) -> str:
+    """Name the devices that a control group limits; ``none`` is known, and empty where nobody looked."""
+    told = _storage_fact(run, "limits")
+    names = [str(own.get("device")) for own in told if isinstance(own, dict)] if isinstance(told, list) else []
+    return ", ".join(names) or ("none" if told == [] else "")
+
+
+def _data_bytes(run: Run) -> float | None:
+    """Return the size of the data set."""
+    nbytes = _storage_fact(run, "dataset_bytes")
     return nbytes if isinstance(nbytes, int | float) and 0 < nbytes < MOST_BYTES else None
 
 

@@ -4,12 +4,11 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from inferkit.readers import READERS
+from inferkit.records.consistent import FROM_STORAGE
 from inferkit.records.figures import Json
 from inferkit.records.job import ReadOptions
-from inferkit.units import gigabytes, percent
+from inferkit.units import bandwidth, gigabytes, percent
 
-FROM_STORAGE = 0.9
-"""Least share of the read bytes that must have come from the storage for a run that declares so."""
 SAID = 0.01
 """Share of the bytes from which on is said that they were not what was declared."""
 HEADERS = 0.05
@@ -145,6 +144,16 @@ def _nearly(reading: ReadOptions, storage: dict[str, Json], share: float | None)
         yield Finding("warning", f"only {percent(share)} of the bytes came from storage, {cause}")
     if any(own["kind"] == "local store" for own in storage.get("holders", [])):
         yield Finding("unverified", "that a network was measured: the object store answers on this machine (loopback)")
+    if any(own.get("here") for own in storage.get("holders", [])):
+        yield Finding("unverified", f"that a network was measured: this machine itself serves {reading.folder}")
+    if disks := sorted({disk for own in storage.get("holders", []) for disk in own.get("of_host", ())}):
+        whose = f"{' and '.join(disks)} {'is' if len(disks) == 1 else 'are'} of a virtual machine"
+        yield Finding("unverified", f"that a drive was read: {whose}, and only its host knows what is underneath")
+    if any(own["kind"] == "fuse" for own in storage.get("holders", [])):
+        where = _which(reading, storage, "fuse")
+        yield Finding(
+            "unverified", f"that storage was read: {where}, and only the program behind it knows whence it reads"
+        )
     if any(own["kind"] == "unresolved" for own in storage.get("holders", [])):
         where = _which(reading, storage, "unresolved")
         yield Finding("unverified", f"that disks were read: {where}, and nobody can tell what is underneath")
@@ -161,7 +170,20 @@ def _circumstances(reading: ReadOptions, storage: dict[str, Json]) -> Iterator[F
     if not READERS[reading.reader].capabilities.has_ceiling:
         what = f"reader {reading.reader} read the storage by page faults, which no ceiling measures"
         yield Finding("warning", f"{what}: a prediction without it is none; use reader buffered or direct")
+    yield from _limited(storage)
     yield from _again_and_again(storage)
+
+
+def _limited(storage: dict[str, Json]) -> Iterator[Finding]:
+    """Say which limits a control group set: a figure at them is theirs, and not the disk's."""
+    for own in storage.get("limits") or ():
+        told = [bandwidth(own["bytes_per_s"])] if "bytes_per_s" in own else []
+        told += [f"{own['reads_per_s']:,} reads/s"] if "reads_per_s" in own else []
+        yield Finding(
+            "warning",
+            f"a control group limits reads of {own['device']} to {' and '.join(told)} (io.max, blkio.throttle): "
+            "the figure is that of the limit, not of the storage, where it comes near",
+        )
 
 
 def _again_and_again(storage: dict[str, Json]) -> Iterator[Finding]:

@@ -13,8 +13,9 @@ PAGE_IN_S = 1e-4
 """What a page costs that comes back from swap, at the least: one read of an SSD."""
 
 
-CLOCK_OFF = 0.1
-"""How far a process's clock may go from the kernel's: over half a second they are read to some hundredths."""
+CLOCK_OFF, CLOCK_S, CLOCK_LEAST = 0.1, 0.2, 0.01
+"""How far a process's clock may go from the kernel's, at the most; in seconds, since the two are not read at once, on a
+busy machine least of all; and how far in a long run."""
 
 
 class Bounds(NamedTuple):
@@ -79,6 +80,7 @@ def disturbances(profile: str, processes: Sequence[Mapping[str, Any]]) -> Iterat
             who = f"rank {own['rank']}: " if "rank" in own else ""
             yield from _weighed(profile, worst, who, refuse=not (daemon and kind is _foreign))
     yield from _other_runs(profile, known)
+    yield from dict.fromkeys(_preloaded([own for own in ranks if "cpus" in own]))
     yield from dict.fromkeys(_changed([own for own in ranks if "cpus" in own]))
 
 
@@ -152,6 +154,16 @@ def _other_runs(profile: str, ranks: Sequence[Mapping[str, Any]]) -> Iterator[Fi
         yield Finding(kind, lead + told)
 
 
+def _preloaded(ranks: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    """Name libraries that may take the place of the kernel's answers: of clocks, of reads."""
+    for libraries in (rank["cpus"].get("preloaded") for rank in ranks):
+        if libraries:
+            told = f"{', '.join(libraries)} {'was' if len(libraries) == 1 else 'were'} loaded into the run"
+            yield Finding(
+                "warning", f"{told} (LD_PRELOAD), and can change clocks and reads: unset it, unless it is known"
+            )
+
+
 def _changed(ranks: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     """Refuse a figure in any profile where what the run may use was changed under it, or the clock that it goes by."""
     fix = "let nothing (taskset, a container's runtime) change it meanwhile, and measure again"
@@ -160,7 +172,8 @@ def _changed(ranks: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
             yield Finding(
                 "reason", f"the run began on CPUs {own['on']}, and then had {own['allowed'] or 'none'}: {fix}"
             )
-        if own["clock"] is not None and abs(own["clock"] - 1) > CLOCK_OFF:
+        off = min(CLOCK_OFF, max(CLOCK_LEAST, CLOCK_S / own["seconds"]))
+        if own["clock"] is not None and abs(own["clock"] - 1) > off:
             yield Finding(
                 "reason",
                 f"the run's clock went {own['clock']:.2f} s in each second of the kernel's (/proc/uptime): let nothing "

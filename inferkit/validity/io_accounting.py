@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inferkit.dataset.tensors import Dataset
-from inferkit.linux.block_devices import disk_read_bytes, disk_written_bytes
-from inferkit.linux.cgroups import memory_limit
+from inferkit.linux.block_devices import disk_named, disk_read_bytes, disk_written_bytes
+from inferkit.linux.cgroups import memory_limit, read_limits
 from inferkit.linux.extents import Stored, repeated_share, stored
-from inferkit.linux.mounts import public
+from inferkit.linux.interfaces import is_here
+from inferkit.linux.mounts import public, server
 from inferkit.linux.nfs import mount_statistics
 from inferkit.linux.page_cache import process_read_bytes, resident_share
 from inferkit.linux.procfs import ROOT, fields, kibibytes, text
@@ -54,7 +55,7 @@ class IoAccounting:
         self._system = self._held[0].system
         self._paths = [asked[k] for k in _spread(len(asked), LOOKED_AT)]
         self._paths += [path for own in self._held if (path := asked[own.files[0]]) not in self._paths]
-        self._nbytes = dataset.nbytes
+        self._nbytes, self._images = dataset.nbytes, dataset.images
         self._rounding = rounding
         self._mount = mount_statistics(self._system.mount_point)
         self._fuse = any(own.holder.kind == "fuse" for own in self._held)
@@ -112,6 +113,7 @@ class IoAccounting:
             "resident_before": before.resident,
             "resident_after": after.resident,
             "dataset_bytes": self._nbytes,
+            "dataset_images": self._images,
             "dataset_to_memory": self._nbytes / available if available else None,
             "delivered_bytes": delivered,
             "read_bytes": read,
@@ -179,6 +181,8 @@ def _holders(held: Sequence[Held], asked: Sequence[Path], folder: Path) -> dict[
                 "kind": own.holder.kind,
                 "on": str(own.holder),
                 "disks": list(own.holder.disks),
+                "of_host": [name for name in own.holder.disks if (disk := disk_named(name)) and disk.of_host],
+                "here": is_here(server(own.system)),
                 "files": len(own.files),
                 "example": str(asked[own.files[0]].relative_to(folder)),
             }
@@ -188,8 +192,17 @@ def _holders(held: Sequence[Held], asked: Sequence[Path], folder: Path) -> dict[
         "network": "network" in kinds,
         "fuse": "fuse" in kinds,
         "stacked": any(own.holder.stacked for own in held),
+        "limits": _limits(held),
         "disks": sorted({disk for own in held for disk in own.holder.disks}) if kinds == {"disk"} else [],
     }
+
+
+def _limits(held: Sequence[Held]) -> list[dict[str, Json]]:
+    """Tell which of the block devices on the way down a control group lets be read no faster than so."""
+    limits = read_limits()
+    names = dict.fromkeys(name for own in held for name in (*own.holder.chain, *own.holder.disks))
+    numbers = {name: text(ROOT / "sys/block" / name / "dev") or "" for name in names}
+    return [{"device": name, **limits[number]} for name, number in numbers.items() if number in limits]
 
 
 def _spread(files: int, most: int) -> range:

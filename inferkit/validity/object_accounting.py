@@ -65,6 +65,7 @@ class ObjectAccounting:
             "stacked": False,
             "disks": [],
             "dataset_bytes": dataset.nbytes,
+            "dataset_images": dataset.images,
             "dataset_to_memory": dataset.nbytes / available if available else None,
             "different_bytes": dataset.nbytes,
             "resident_before": None,

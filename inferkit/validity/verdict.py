@@ -12,6 +12,7 @@ from inferkit.records.outcome import Outcome
 from inferkit.records.run import UNSTEADY
 from inferkit.records.windows import PROFILES
 from inferkit.units import duration, percent
+from inferkit.validity.coverage import part
 from inferkit.validity.data_origin import Finding, weigh
 from inferkit.validity.decoding import decoding
 from inferkit.validity.direct_storage import direct_storage
@@ -58,6 +59,8 @@ def judge(params: Parameters, job: Job, outcome: Outcome, measured: Figure | Non
         found.add(_of_process(params, job, process))
     _take(disturbances(params.profile, [process.facts for process in processes]), found)
     reading = reading_of(job)
+    if reading is not None and isinstance(params, Reading) and params.source == "storage":
+        _take(part(reading, outcome), found)
     if (
         reading is not None
         and READERS[reading.reader].capabilities.has_files

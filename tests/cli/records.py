@@ -36,7 +36,7 @@ HOST = Host(
     governor="performance",
     identity=Identity(hostname="box", user="somebody", serials={"machine serial": "A1B2"}),
 )
-FIGURE = Figure(images_per_s=58.0, bytes_per_s=8.7e6, half_width=0.01, block_s=0.25)
+FIGURE = Figure(images_per_s=58.0, bytes_per_s=8_730_624.0, half_width=0.01, block_s=0.25)
 QUANTILES = Quantiles(p50_s=0.1, p90_s=0.2, p95_s=0.3, p99_s=0.4, p999_s=0.5, max_s=0.6)
 STAGE = Stage(
     images_per_s=60.0,
@@ -56,8 +56,11 @@ ABOUT: dict[str, Any] = {
     "verdict": "VALID",
     "measured": FIGURE,
     "repeats": [
-        Repeat(start_s=0.0, seconds=1.0, images=40, nbytes=6_000_000, batches=5, warmup=True, cpu_s=1.0),
-        Repeat(start_s=1.0, seconds=1.0, images=58, nbytes=8_700_000, batches=7, cpu_s=1.0),
+        Repeat(start_s=0.0, seconds=30.0, images=1200, nbytes=180_633_600, batches=150, warmup=True, cpu_s=1.0),
+        *(
+            Repeat(start_s=start_s, seconds=30.0, images=1740, nbytes=261_918_720, batches=217, cpu_s=1.0)
+            for start_s in (30.0, 60.0, 90.0)
+        ),
     ],
     "series": {"images_per_s": Series(unit="images/s", values=[40.0, 58.0, None, 59.0])},
     "params": {"dtype": "uint8", "shape": [3, 224, 224], "device": "cpu", "source": "storage", "data": "/data/set"},

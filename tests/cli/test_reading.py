@@ -11,16 +11,18 @@ import pytest
 from click.testing import CliRunner, Result
 
 from inferkit.cli.main import main
-from inferkit.records.figures import Figure
+from inferkit.records.figures import Figure, Repeat
 from inferkit.records.host import Host
 from inferkit.records.run import MIME, Run
 
 CELL = {"cell_type": "code", "id": "a", "execution_count": 1, "metadata": {}, "source": ""}
 
 
-def record(**changes: Any) -> dict[str, Any]:
+def record(rate: int = 58, **changes: Any) -> dict[str, Any]:
     about = {"notebook": "03b", "measure": "pipeline", "storage": "shm", "verdict": "VALID"}
-    run = Run.model_validate(about | {"host": Host(), "measured": Figure(images_per_s=58.0), "point": {"threads": 2}})
+    window = Repeat(start_s=0, seconds=1, images=rate, nbytes=rate, batches=1)
+    figure = {"measured": Figure(images_per_s=rate), "repeats": [window]}
+    run = Run.model_validate(about | {"host": Host(), "point": {"threads": 2}} | figure)
     return run.to_dict() | changes
 
 
@@ -93,6 +95,7 @@ BROKEN: dict[str, Any] = {
     "a list for a record": [],
     "a negative figure": record(measured={"images_per_s": -1.0}),
     "no figure": record(measured=None),
+    "a figure that was edited": record(measured={"images_per_s": 5800.0}),
     "another schema": record(schema=9),
 }
 
@@ -132,8 +135,8 @@ def test_a_folder_that_is_missing_or_empty_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_answer_of_compare_stands_first(tmp_path: Path) -> None:
-    fast = record(id="a", measured={"images_per_s": 100.0, "half_width": 0.01})
-    slow = record(id="b", storage="nvme", measured={"images_per_s": 60.0, "half_width": 0.01})
+    fast = record(100, id="a", measured={"images_per_s": 100.0, "half_width": 0.01})
+    slow = record(60, id="b", storage="nvme", measured={"images_per_s": 60.0, "half_width": 0.01})
     write(tmp_path / "a.ipynb", *cells(fast, slow))
     assert inferkit("compare", tmp_path).stdout.startswith("pipeline: shm is 1.667 ± 0.024 times faster than nvme")
     assert "SAME within 100 %" in inferkit("compare", "--tolerance", 100, tmp_path).stdout.replace("\n ", "")

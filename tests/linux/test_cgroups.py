@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from inferkit.linux.cgroups import io_limits, memory_nodes, throttle_files, throttled_s
+from inferkit.linux.cgroups import io_limits, memory_nodes, read_limits, throttle_files, throttled_s
 from tests.machines import write
 
 
@@ -46,3 +46,17 @@ def test_limits_of_reads_are_those_of_all_groups_on_the_way_up(tmp_path: Path) -
         "blkio.throttle.read_bps_device 254:0 100000000",
         "io.max 254:0 rbps=1048576 wbps=max riops=max wiops=max",
     ]
+    assert read_limits(tmp_path) == {"254:0": {"bytes_per_s": 1048576}}
+
+
+def test_the_lowest_limit_of_each_disk_counts(tmp_path: Path) -> None:
+    write(tmp_path, "proc/self/cgroup", "0::/pod/own\n")
+    write(tmp_path, "sys/fs/cgroup/pod/io.max", "8:0 rbps=max wbps=9 riops=500 wiops=max\n8:16 rbps=7 riops=max\n")
+    write(tmp_path, "sys/fs/cgroup/pod/own/io.max", "8:0 rbps=3000000 wbps=max riops=900 wiops=max\n")
+    assert read_limits(tmp_path) == {"8:0": {"bytes_per_s": 3000000, "reads_per_s": 500}, "8:16": {"bytes_per_s": 7}}
+
+
+def test_no_limits(tmp_path: Path) -> None:
+    write(tmp_path, "proc/self/cgroup", "0::/pod\n")
+    write(tmp_path, "sys/fs/cgroup/pod/io.max", "8:0 rbps=max wbps=5 riops=max wiops=5\n")
+    assert read_limits(tmp_path) == {}

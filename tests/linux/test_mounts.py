@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from inferkit.errors import ParameterError
-from inferkit.linux.mounts import existing, filesystem, layers, public, told
+from inferkit.linux.interfaces import is_here
+from inferkit.linux.mounts import existing, filesystem, layers, public, server, told
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "host"
 
@@ -142,3 +143,18 @@ def test_a_mount_is_told_and_nobody_asked(tmp_path: Path, path: str, mount: str 
 
 def test_a_path_of_no_mount_is_told_alone() -> None:
     assert told(Path("/data/x"), "") == "/data/x"
+
+
+@pytest.mark.parametrize(
+    ("line", "address", "here"),
+    [
+        ("60 27 0:70 / /mnt rw - nfs4 localhost:/x rw,vers=4.2,clientaddr=127.0.0.1,addr=127.0.0.1", "127.0.0.1", True),
+        ("60 27 0:70 / /mnt rw - cifs //nas/x rw,addr=192.0.2.7", "192.0.2.7", False),
+        ("60 27 0:70 / /mnt rw - nfs4 [::1]:/x rw,addr=::1", "::1", True),
+        ("60 27 0:70 / /mnt rw - tmpfs none rw,addr=127.0.0.1", "", False),
+    ],
+)
+def test_the_server_of_a_mount(line: str, address: str, here: bool) -> None:
+    found = server(filesystem(Path("/mnt/x"), line))
+    assert found == address
+    assert is_here(found) == here

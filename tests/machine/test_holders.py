@@ -92,6 +92,11 @@ def test_compressed_memory(mounts: Mounts) -> None:
     assert chain(written(mounts.zram("zram"))) == [("memory", ("ext", "zram"), 1)]
 
 
+@pytest.mark.parametrize("name", ["nullb0", "fast"])
+def test_a_disk_that_is_memory_for_tests(mounts: Mounts, name: str) -> None:
+    assert chain(written(mounts.null_blk("null", name))) == [("memory", ("ext", name.rstrip("0")), 1)]
+
+
 def test_an_overlay_is_where_its_layers_are(mounts: Mounts, disk: Path) -> None:
     memory, zram = mounts.tmpfs("memory"), mounts.zram("zram")
     written(memory / "upper"), written(zram / "lower", "b.tensors"), written(disk, "c.tensors")
@@ -151,6 +156,11 @@ MORE = """
 74 27 253:7 / /mnt/zeros rw - ext4 /dev/mapper/zeros rw
 75 27 43:0 / /mnt/nbd rw - ext4 /dev/nbd0 rw
 76 27 8:64 / /mnt/test rw - ext4 /dev/sde rw
+77 27 252:9 / /mnt/null rw - ext4 /dev/nullb0 rw
+78 27 259:9 / /mnt/ublk rw - xfs /dev/ublkb0 rw
+79 27 253:8 / /mnt/mapped rw - ext4 /dev/mapper/mapped rw
+80 27 253:9 / /mnt/remote rw - ext4 /dev/mapper/remote rw
+81 27 253:10 / /mnt/odd rw - ext4 /dev/mapper/odd rw
 """
 
 
@@ -165,8 +175,13 @@ def sysfs(tmp_path: Path) -> Path:
         "9:0": "md0",
         "43:0": "nbd0",
         "252:0": "zram0",
+        "252:9": "nullb0",
         "253:0": "dm-0",
         "253:7": "dm-7",
+        "253:8": "dm-8",
+        "253:9": "dm-9",
+        "253:10": "dm-10",
+        "259:9": "ublkb0",
         "259:2": "nvme0n1/nvme0n1p2",
     }
     (tmp_path / "dev/block").mkdir(parents=True)
@@ -179,7 +194,9 @@ def sysfs(tmp_path: Path) -> Path:
             (folder / "partition").write_text("1")
         for link in (tmp_path / "dev/block" / number, tmp_path / "class/block" / folder.name):
             link.symlink_to(folder)
-    for stacked, parts in {"md0": ["sdd1", "zram0"], "dm-0": ["sdd1", "sdb"]}.items():
+    stacks = {"md0": ["sdd1", "zram0"], "dm-0": ["sdd1", "sdb"], "dm-8": ["sdb", "nullb0"]}
+    stacks |= {"dm-9": ["sdb", "nbd0"], "dm-10": ["sdb", "ublkb0"]}
+    for stacked, parts in stacks.items():
         (tmp_path / "devices" / stacked / "slaves").mkdir()
         for part in parts:
             (tmp_path / "devices" / stacked / "slaves" / part).symlink_to(tmp_path / "class/block" / part)
@@ -202,6 +219,11 @@ def sysfs(tmp_path: Path) -> Path:
         ("/mnt/pool/x", Holder("unresolved", ("zfs",))),
         ("/mnt/zeros/x", Holder("unresolved", ("ext4", "dm-7"))),
         ("/mnt/nbd/x", Holder("network", ("ext4", "nbd0"))),
+        ("/mnt/null/x", Holder("memory", ("ext4", "nullb0"))),
+        ("/mnt/ublk/x", Holder("unresolved", ("xfs", "ublkb0"))),
+        ("/mnt/mapped/x", Holder("memory", ("ext4", "dm-8", "nullb0"), ("sdb",))),
+        ("/mnt/remote/x", Holder("network", ("ext4", "dm-9", "nbd0"), ("sdb",))),
+        ("/mnt/odd/x", Holder("unresolved", ("ext4", "dm-10", "ublkb0"), ("sdb",))),
         ("/mnt/test/x", Holder("memory", ("ext4", "sde"))),
         ("/mnt/nas/x", Holder("network", ("nfs4",))),
         ("/home/ann/remote/x", Holder("fuse", ("fuse.sshfs",))),

@@ -9,7 +9,7 @@ import pytest
 from inferkit.linux.cgroups import cpus
 from inferkit.machine.facts import facts
 from inferkit.plan.memory import memory_of_host, memory_point
-from inferkit.records.figures import Figure
+from inferkit.records.figures import Figure, Repeat
 from inferkit.records.host import Host
 from inferkit.records.job import CopyJob
 from inferkit.records.params import HostToDevice, SingleProcess
@@ -34,6 +34,7 @@ def write(folder: Path, name: str = "02_host_to_device", **values: Any) -> str:
             "point": {"threads": max(1, int(cpus()))},
             "verdict": "VALID",
             "measured": Figure(bytes_per_s=1e9, half_width=0.01),
+            "repeats": [Repeat(start_s=0, seconds=30, images=0, nbytes=30_000_000_000, batches=9)] * 3,
             **values,
         }
     )

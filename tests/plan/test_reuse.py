@@ -19,12 +19,14 @@ from inferkit.plan.build import plan
 from inferkit.plan.fingerprint import code_digest
 from inferkit.plan.points import Plan, Point
 from inferkit.plan.reuse import FINGERPRINT, find
-from inferkit.records.figures import Figure
+from inferkit.records.figures import Figure, Repeat
 from inferkit.records.host import Host, Identity
 from inferkit.records.job import ReadJob
 from inferkit.records.params import HostToDevice, MakeDataset, SingleProcess, StorageToHost
 from inferkit.records.run import MIME, REUSED, Failure, Run
 from tests.verdicts import verdict
+
+WINDOW = Repeat(start_s=0, seconds=1, images=0, nbytes=1, batches=1)
 
 TINY = {"warmup_s": 0.02, "duration_s": 0.05, "repeats": 1}
 
@@ -253,6 +255,7 @@ class TestRerun:
                     host=Host(),
                     verdict=verdicts[threads(point)],
                     measured=Figure(bytes_per_s=1.0),
+                    repeats=[WINDOW],
                     failure=Failure(kind="x", message="y"),
                     facts={FINGERPRINT: point.fingerprint},
                 )
@@ -265,7 +268,7 @@ class TestRerun:
     def test_a_record_that_is_not_well_formed_stands_for_nothing(self, data: Path, tmp_path: Path) -> None:
         (point,) = plan(asked(data)).points
         run = Run(notebook="03a", measure="read", host=Host(), verdict="VALID", facts={FINGERPRINT: point.fingerprint})
-        good = run.model_copy(update={"measured": Figure(bytes_per_s=1.0), "id": "good"})
+        good = run.model_copy(update={"measured": Figure(bytes_per_s=1.0), "repeats": [WINDOW], "id": "good"})
         odd = run.model_copy(update={"facts": {FINGERPRINT: [point.fingerprint]}})
         keep(tmp_path, run, odd)
         assert not find(tmp_path, [point.fingerprint])

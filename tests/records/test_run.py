@@ -25,7 +25,6 @@ def run() -> Run:
     return Run(
         notebook="03b",
         measure="pipeline",
-        profile="quick",
         host=Host(cpu="a CPU", identity=Identity(hostname="secret-name", user="jane")),
         point={"reader": "direct", "batch_size": 8, "share": 0.5, "overlap": True},
         repeats=[repeat(10, warmup=True), repeat(20), repeat(22)],

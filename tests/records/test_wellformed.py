@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from inferkit.errors import RecordError
-from inferkit.records.figures import Figure
+from inferkit.records.figures import Figure, Repeat
 from inferkit.records.host import Host
 from inferkit.records.run import Run
 from inferkit.records.wellformed import NOTHING_MADE, READS_NOTHING
@@ -15,7 +15,10 @@ from inferkit.records.wellformed import NOTHING_MADE, READS_NOTHING
 @pytest.fixture
 def record() -> dict[str, Any]:
     figure = Figure(images_per_s=10.0, bytes_per_s=1000.0)
-    return Run(notebook="03b", measure="pipeline", host=Host(), verdict="VALID", measured=figure).to_dict()
+    window = Repeat(start_s=0, seconds=2, images=20, nbytes=2000, batches=2)
+    return Run(
+        notebook="03b", measure="pipeline", host=Host(), verdict="VALID", measured=figure, repeats=[window]
+    ).to_dict()
 
 
 @pytest.mark.parametrize(

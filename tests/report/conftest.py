@@ -20,6 +20,7 @@ from inferkit.machine import facts as host_module
 from inferkit.records.figures import Figure, Histogram, Quantiles, Repeat, Series, Stage, figure_of
 from inferkit.records.host import Host
 from inferkit.records.run import Peer, Run
+from inferkit.records.windows import PROFILES
 from inferkit.report import record
 from inferkit.report.charts.theme import Chart, Nothing
 
@@ -48,15 +49,15 @@ def host() -> Host:
     return found
 
 
-def windows(rate: float, *, image_bytes: int = 150_528, n: int = 3) -> list[Repeat]:
+def windows(rate: float, *, image_bytes: int = 150_528, n: int = 3, seconds: float = 1.0) -> list[Repeat]:
     middle, step = int(rate * 1.01), int(rate * 0.01)
     sizes = [(0.0, int(rate * 0.7), True)] + [(1.0 + i, middle + (i - n // 2) * step, False) for i in range(n)]
     return [
         Repeat(
-            start_s=start,
-            seconds=1.0,
-            images=images,
-            nbytes=images * image_bytes,
+            start_s=start * seconds,
+            seconds=seconds,
+            images=round(images * seconds),
+            nbytes=round(images * seconds) * image_bytes,
             batches=images // 8 or 1,
             warmup=warm,
         )
@@ -87,10 +88,11 @@ def stage(rate: float, busy: float = 0.5) -> Stage:
 
 @pytest.fixture
 def make_run(host: Host) -> MakeRun:
-    """Build a pipeline run whose figures follow from ``rate``; any field can be changed."""
+    """Build a pipeline run whose figures follow from ``rate``, of its profile's windows; any field can be changed."""
 
     def make(rate: float = 58.0, **changes: Any) -> Run:
-        repeats = windows(rate)
+        profile = PROFILES[changes.get("profile", "demo")]
+        repeats = windows(rate, n=profile.repeats, seconds=profile.duration_s)
         figure = figure_of(repeats)
         values: dict[str, Any] = {
             "notebook": "03b",
@@ -148,6 +150,7 @@ def make_copy(make_run: MakeRun) -> MakeRun:
             "measure": "copy",
             "point": point,
             "params": {},
+            "stages": {"copy": Stage(bytes_per_s=bytes_per_s)},
             "ceilings": {},
             "predicted": None,
             "bottleneck": None,

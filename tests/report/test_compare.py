@@ -181,6 +181,16 @@ def test_memory_beside_storage_is_marked(make_run: MakeRun) -> None:
     assert "origin source: storage (disk: source: memory)" in told(cached, read)
 
 
+def test_a_throttled_disk_and_a_part_of_a_data_set_are_marked(make_run: MakeRun) -> None:
+    limited = {"covered": 0.005, "limits": [{"device": "vda", "bytes_per_s": 100}]}
+    whole = make_run(100, storage="disk", facts={"storage": {"covered": 1.0, "limits": []}})
+    part = make_run(58, storage="nas", facts={"storage": limited})
+    words = " ".join(told(whole, part).split())
+    assert "read a part of the data set (disk: all of the data set)" in words
+    assert "limits of reads vda (disk: none)" in words
+    assert "differs" not in told(whole, make_run(58, storage="old", facts={"storage": {}}))
+
+
 def test_a_clock_that_was_ahead_does_not_make_a_run_the_newest_for_good(make_run: MakeRun) -> None:
     dates = ("2026-11-20T10:00:00+00:00", "2026-11-20T11:00:00+00:00", "2199-01-01T00:00:00+00:00")
     runs = [make_run(rate, started=date) for rate, date in zip((100, 100, 900), dates, strict=True)]

@@ -132,7 +132,7 @@ def told(number: int, threads: int, rate: float) -> dict[str, Any]:
     reader |= {"proved_by": "a probe read of dropped pages left none resident"}
     facts = {"cpus": cpus, "pauses": pauses, "reading": reading, "reader": reader, "storage": storage(number)}
     facts |= {"dtype": "uint8", "shape": [3, 224, 224], "verified_images": 1024, "fingerprint": f"{number:032x}"}
-    return facts | {"processes": [rate * (1 + k / 1000) for k in range(3)]}
+    return facts | {"processes": [rate * (1 + k / 1000) for k in (-1, 0, 1)]}
 
 
 def record(number: int, host: Host, *, window_s: float = WINDOW_S, windows: int = 3) -> Run:
@@ -148,8 +148,8 @@ def record(number: int, host: Host, *, window_s: float = WINDOW_S, windows: int 
         Repeat(
             start_s=window_s * k + 0.123456,
             seconds=window_s + 0.012345,
-            images=int(rate * window_s),
-            nbytes=int(rate * window_s) * 150_528,
+            images=round(rate * (window_s + 0.012345)),
+            nbytes=round(rate * (window_s + 0.012345)) * 150_528,
             batches=4000 + k,
             warmup=k == 0,
             cpu_s=31.23456,
@@ -173,7 +173,7 @@ def record(number: int, host: Host, *, window_s: float = WINDOW_S, windows: int 
         point=point
         if measure == "read"
         else point | {"engine": "tensorrt", "model": "resnet50", "precision": "float16"},
-        params=SingleProcess().model_dump(mode="json"),
+        params=SingleProcess(profile="quick").model_dump(mode="json"),
         host=host,
         repeats=repeats,
         measured=figure(rate),

@@ -70,6 +70,36 @@ def test_what_nobody_can_resolve_is_no_proof() -> None:
     assert [kind for kind, _ in told(holders=[UNKNOWN], from_storage=None)] == ["unverified", "unverified"]
 
 
+def test_only_the_program_behind_fuse_knows_whence_it_reads() -> None:
+    ((kind, text),) = told(holders=[lying("fuse", "fuse.rclone", 3, "a.tensors")])
+    assert kind == "unverified"
+    assert text.startswith("that storage was read: /data lies on fuse.rclone, and only the program behind it knows")
+
+
+def test_a_server_on_this_machine_is_no_network() -> None:
+    ((kind, text),) = told(holders=[lying("network", "nfs4", 3, "a.tensors") | {"here": True}])
+    assert (kind, text) == ("unverified", "that a network was measured: this machine itself serves /data")
+
+
+def test_a_virtual_machines_disk_is_no_proof_of_a_drive() -> None:
+    ((kind, text),) = told(holders=[DISK | {"of_host": ["vda"]}])
+    assert (kind, text) == (
+        "unverified",
+        "that a drive was read: vda is of a virtual machine, and only its host knows what is underneath",
+    )
+    ((_, text),) = told(holders=[DISK | {"of_host": ["vdb", "vda"]}, DISK | {"of_host": []}])
+    assert "vda and vdb are of a virtual machine" in text
+
+
+def test_a_limit_of_the_control_group_is_no_figure_of_the_disk() -> None:
+    limits = [{"device": "vda", "bytes_per_s": 100_000_000, "reads_per_s": 2000}, {"device": "dm-0", "reads_per_s": 9}]
+    both, one = told(limits=limits)
+    assert both.kind == "warning"
+    assert both.text.startswith("a control group limits reads of vda to 100 MB/s and 2,000 reads/s (io.max, blkio.thro")
+    assert "reads of dm-0 to 9 reads/s" in one.text
+    assert told("memory", from_storage=0.0, limits=limits) == []
+
+
 def test_one_part_in_memory_is_enough() -> None:
     ((kind, text),) = told(in_memory=True, holders=[DISK, MEMORY])
     assert kind == "reason"

@@ -50,6 +50,15 @@ def test_nothing_is_said_of_a_quiet_machine(profile: str) -> None:
     assert list(disturbances(profile, [{"ranks": [{"rank": 0}]}])) == []
 
 
+def test_libraries_that_were_loaded_before_all_others_are_named_once() -> None:
+    ranks = [{"rank": k, **counted()} for k in range(2)]
+    for rank in ranks:
+        rank["cpus"]["preloaded"] = ["libfaketime.so.1"]
+    ((kind, text),) = disturbances("quick", [{"ranks": ranks}])
+    assert kind == "warning"
+    assert text.startswith("libfaketime.so.1 was loaded into the run (LD_PRELOAD), and can change clocks and reads")
+
+
 @pytest.mark.parametrize(
     ("name", "warned", "refused"),
     [
@@ -142,7 +151,9 @@ def test_what_the_run_goes_by_is_not_changed_under_it(profile: str) -> None:
     (finding,) = disturbances(profile, [counted(clock=0.5), counted(clock=0.5)])
     assert finding.kind == "reason"
     assert "clock went 0.50 s in each second of the kernel's" in finding.text
-    assert found(profile, clock=0.98) == found(profile, clock=None) == []
+    assert found(profile, clock=0.995) == found(profile, clock=None) == []
+    assert found(profile, clock=0.92, seconds=1.0) == []  # two clocks are not read at one instant
+    assert [finding.kind for finding in found(profile, clock=0.98)] == ["reason"]
     (finding,) = found(profile, regrouped=True)
     assert finding.kind == "reason"
     assert "another control group" in finding.text

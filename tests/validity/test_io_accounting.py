@@ -1,6 +1,10 @@
 import dataclasses
+import json
 import mmap
-from contextlib import ExitStack
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +49,39 @@ def test_cold_files_come_from_storage(on_disk: Known) -> None:
     assert not facts["in_memory"]
     if facts["block_device"]:
         assert facts["disk_bytes"] >= 60 * 12288
+
+
+@pytest.fixture
+def limited(on_disk: Known) -> Iterator[tuple[str, Path]]:
+    """Make a control group whose reads of the disk are limited; skip, with the reason, where none may be made."""
+    (disk, *_) = IoAccounting(on_disk.dataset).facts(0)["disks"] or [""]
+    top = Path("/sys/fs/cgroup/blkio")
+    group = (top if top.is_dir() else top.parent) / f"inferkit-test-{os.getpid()}"
+    try:
+        number = Path(f"/sys/block/{disk}/dev").read_text().strip()
+        group.mkdir()
+        name, line = ("blkio.throttle.read_bps_device", "") if top.is_dir() else ("io.max", "rbps=")
+        (group / name).write_text(f"{number} {line}123000000")
+    except OSError as error:
+        with suppress(OSError):
+            group.rmdir()
+        pytest.skip(f"no control group that limits reads of {disk} can be made here: {error}")
+    yield disk, group
+    group.rmdir()
+
+
+def test_what_a_control_group_lets_a_disk_read_is_told(on_disk: Known, limited: tuple[str, Path]) -> None:
+    disk, group = limited
+    code = (
+        "import json, sys; from pathlib import Path\n"
+        "from inferkit.dataset.format import open_dataset\n"
+        "from inferkit.validity.io_accounting import IoAccounting\n"
+        "Path(sys.argv[1], 'cgroup.procs').write_text('0')\n"
+        "print(json.dumps(IoAccounting(open_dataset(Path(sys.argv[2]), dtype='uint8', shape=(3, 64, 64))).facts(0)))\n"
+    )
+    facts = json.loads(run(sys.executable, "-c", code, str(group), str(on_disk.dataset.folder)))
+    assert facts["limits"] == [{"device": disk, "bytes_per_s": 123_000_000}]
+    assert IoAccounting(on_disk.dataset).facts(0)["limits"] == []
 
 
 def test_warm_files_do_not(on_disk: Known) -> None:
