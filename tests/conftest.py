@@ -128,6 +128,14 @@ def undrawn() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_AS, before)
 
 
+@pytest.fixture
+def adapted_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adapt a user's network in this process: another that does so takes half a second to start."""
+    from inferkit.models.apart import make  # onnx
+
+    monkeypatch.setattr("inferkit.models.cache.adapted_apart", make)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def mounts_of_our_own() -> None:
     mount_apart()
