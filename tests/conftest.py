@@ -5,6 +5,7 @@ import dataclasses
 import gc
 import importlib.util
 import os
+import resource
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -20,7 +21,7 @@ from inferkit.dataset.manifest import HASHES_NAME
 from inferkit.dataset.pixels import image_hash
 from inferkit.dataset.tensors import Dataset
 from inferkit.devices.cpu import CpuDevice
-from inferkit.records.params import NOTEBOOKS
+from tests.copies import prepare_to_be_copied
 from tests.mounting import Mounts, mount_apart
 
 gc.disable()  # until all is collected: nothing of it goes, and to look at it again and again takes a second
@@ -35,10 +36,7 @@ if importlib.util.find_spec("hypothesis"):
 
 
 def pytest_collection_finish() -> None:
-    """Do once what each copy of this process would do anew: commands look at storage in one (machine/watched.py)."""
-    for model in NOTEBOOKS.values():
-        model.model_rebuild()
-    gc.freeze()  # a collection in a copy writes to, and so copies, the pages of all that it looks at
+    prepare_to_be_copied()
     gc.enable()
 
 
@@ -116,7 +114,26 @@ def little_to_copy() -> Iterator[None]:
     """Give back what a module leaves: a copy of this process, as commands make them, takes 20 ms for each GB of it."""
     yield
     gc.collect()
+    gc.freeze()  # what is left stays: to look at it again at the end of each module takes 0.1 s
     ctypes.CDLL(None).malloc_trim(0)
+
+
+@pytest.fixture
+def undrawn() -> Iterator[None]:
+    """Let what is started draw no pictures (may_draw, report/display.py): the first of a kernel takes a second."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    plenty = 1 << 46
+    resource.setrlimit(resource.RLIMIT_AS, (plenty if before[1] == resource.RLIM_INFINITY else before[1], before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@pytest.fixture
+def adapted_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adapt a user's network in this process: another that does so takes half a second to start."""
+    from inferkit.models.apart import make  # onnx
+
+    monkeypatch.setattr("inferkit.models.cache.adapted_apart", make)
 
 
 @pytest.fixture(scope="session", autouse=True)

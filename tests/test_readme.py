@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
+from papermill.cli import papermill
 from PIL import Image
 
 from inferkit.cli.init import lay_out
@@ -94,10 +95,10 @@ def here(command: str, place: Path) -> list[str]:
 
 
 def run(words: list[str], cwd: Path) -> None:
-    """Run a command, inferkit's own in this process: to start each anew takes most of a second."""
-    if "inferkit.cli.main" in words:
+    """Run a command, inferkit's own and papermill in this process: to start each anew takes a second."""
+    if own := {"inferkit.cli.main": main, "papermill": papermill}.get(words[2] if len(words) > 2 else ""):
         with contextlib.chdir(cwd):
-            told = CliRunner().invoke(main, words[3:])
+            told = CliRunner().invoke(own, words[3:])
         assert told.exit_code == 0, told.output
         return
     done = subprocess.run(

@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -31,6 +32,7 @@ from inferkit.records.params import MEASURING, NOTEBOOKS, MakeDataset, Notebook
 from inferkit.records.run import MIME
 from inferkit.text import MOST_LINES, plain
 from tests.cli.records import records
+from tests.copies import prepare_to_be_copied
 from tests.memory import limit_memory
 
 MOST_MEMORY = 6 << 30
@@ -380,5 +382,7 @@ def try_many(kind: str, examples: int, seconds: float, last: Path) -> Counter[st
 if __name__ == "__main__":
     faulthandler.register(signal.SIGPROF, chain=True)  # all stacks, and the end
     limit_memory(MOST_MEMORY)
+    import_module("inferkit.models.zoo")  # or each copy would, for half a second
+    prepare_to_be_copied()
     found = try_many(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), Path(sys.argv[4]))
     sys.stdout.write(" ".join(f"{name}={count}" for name, count in sorted(found.items())) + "\n")

@@ -160,6 +160,7 @@ def test_an_invalid_point_exits_3(config: WriteConfig, tmp_path: Path) -> None:
     assert done.returncode == 3, done.stdout + done.stderr
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_failed_point_exits_1_and_is_in_the_notebook(config: WriteConfig, data: str, tmp_path: Path) -> None:
     path = config(readers=["buffered"], threads=[1])
     file = sorted(Path(data).glob("*.tensors"))[0]
@@ -188,6 +189,7 @@ def start(*arguments: Any) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_ctrl_c_finishes_the_point_writes_everything_and_runs_no_more(config: WriteConfig, tmp_path: Path) -> None:
     path = config(threads=[1, 2, 3], duration_s=0.3)
     with start("run", path, path, "--only", "03a,03b", "--out", tmp_path / "runs") as running:
@@ -204,6 +206,7 @@ def test_ctrl_c_finishes_the_point_writes_everything_and_runs_no_more(config: Wr
     assert answer.outputs
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_second_ctrl_c_stops_at_once_and_nothing_is_left(config: WriteConfig, tmp_path: Path) -> None:
     with start("run", config(duration_s=60.0, threads=[1]), "--only", "03a", "--out", tmp_path / "runs") as running:
         wait_for(lambda: ranks_below(running.pid), 60)
@@ -220,6 +223,7 @@ def test_a_second_ctrl_c_stops_at_once_and_nothing_is_left(config: WriteConfig, 
 
 
 @pytest.mark.xdist_group("executed")
+@pytest.mark.usefixtures("undrawn")
 def test_rerun_measures_what_is_not_in_the_folder_and_says_so(executed: Executed, tmp_path: Path) -> None:
     out = tmp_path / "runs"
     first = out / "before" / "03a.ipynb"
@@ -284,6 +288,7 @@ def test_a_notebook_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.ipynb"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_killed_run_leaves_no_kernel_no_rank_and_no_file_where_it_ran(
     config: WriteConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -317,6 +322,7 @@ def kernels_below(pid: int) -> list[int]:
     return [child for child, path in told.items() if path.exists() and b"ipykernel" in path.read_bytes()]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_kernel_is_not_waited_for_that_was_interrupted_while_it_starts(config: WriteConfig, tmp_path: Path) -> None:
     with start("run", config(threads=[1]), "--only", "03a", "--out", tmp_path / "runs") as running:
         wait_for(lambda: kernels_below(running.pid), 60)

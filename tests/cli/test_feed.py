@@ -17,6 +17,8 @@ from inferkit.records.run import Run
 from tests.cli.conftest import TINY, WriteConfig, invoke
 from tests.processes import alive, ranks_below, wait_for
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def started(parameters: dict[str, Any], out: Path, *options: str) -> tuple[subprocess.Popen[str], int]:
     """Start a run of parameters on standard input; return it and where its feed is read."""

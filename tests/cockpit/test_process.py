@@ -18,6 +18,8 @@ from inferkit.records.notebooks import load_runs
 from tests.cli.conftest import TINY, write_data
 from tests.processes import alive, ranks_below, wait_for
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 TELLS = f"""#!{sys.executable}
 import os, sys
 sys.stdin.read()

@@ -40,6 +40,7 @@ def _identity(path: Path) -> tuple[int, int]:
     return path.stat().st_ino, path.stat().st_mtime_ns
 
 
+@pytest.mark.usefixtures("adapted_here")
 @root_only
 @pytest.mark.parametrize("suffix", [".onnx", ".json"])
 def test_a_network_that_others_could_have_written_is_made_anew(user_file: Path, suffix: str) -> None:
@@ -103,6 +104,7 @@ class TestZoo:
         assert not folder.exists()
 
 
+@pytest.mark.usefixtures("adapted_here")
 class TestCalibration:
     IMAGES = np.random.default_rng(0).integers(0, 256, (4, 1, 59, 128)).astype(np.uint8)
 
@@ -167,6 +169,7 @@ class TestDamage:
         assert len(list(folder.iterdir())) == 2
 
 
+@pytest.mark.usefixtures("adapted_here")
 class TestUserFile:
     def test_is_adapted_and_described(self, user_file: Path) -> None:
         file = model_path(str(user_file), mean=(1, 2, 3))

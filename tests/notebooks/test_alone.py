@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from inferkit.cli.init import lay_out
@@ -23,6 +24,7 @@ def papermill(notebook: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_papermill_alone_says_which_stage_comes_first_and_keeps_to_its_project(tmp_path: Path) -> None:
     lay_out(tmp_path)
     (tmp_path / "parameters" / "tiny.yaml").write_text(yaml.safe_dump({**TINY_SET, **TINY}))

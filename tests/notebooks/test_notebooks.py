@@ -53,6 +53,7 @@ def test_01_makes_a_data_set_and_says_what_it_skipped(execute: Any, tmp_path: Pa
     assert (tmp_path / "out" / "dataset.json").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_02_is_never_labelled_a_gpu_figure_without_a_gpu(
     execute: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,6 +80,7 @@ def test_02_is_never_labelled_a_gpu_figure_without_a_gpu(
     assert not there.calls
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_03a_reads_every_reader(execute: Any, data: str) -> None:
     runs = execute("03a", data=data, readers=["buffered", "direct", "mapped"], threads=[1, 3], batch_sizes=[7], **TINY)
     assert len(runs) == 5  # mapped reads nothing, so that more threads would change nothing
@@ -137,6 +139,7 @@ def test_a_vanished_folder_ends_in_a_record_and_an_error(tmp_path: Path) -> None
         raise_for_failures([run])
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_point_that_fails_is_a_record_and_the_rest_goes_on(execute: Any, tmp_path: Path) -> None:
     folder = Path("/dev/shm") / f"inferkit-test-{tmp_path.name}"
     try:

@@ -69,6 +69,7 @@ def of_storage(run: Run) -> dict[str, Any]:
     return storage
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_03b_measures_a_pipeline_from_objects(execute: Any, place: ObjectPath, tmp_path: Path) -> None:
     runs = execute("03b", engines=["null"], **asked(place))
     (run,) = (run for run in runs if run.measure == "pipeline")

@@ -101,6 +101,7 @@ def other_network() -> onnx.ModelProto:
     return model
 
 
+@pytest.mark.usefixtures("adapted_here")
 class TestUsersNetworks:
     def planned(self, *models: str, **changes: object) -> list[Point]:
         params = SingleProcess.check(

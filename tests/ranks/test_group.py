@@ -145,9 +145,16 @@ def test_a_hanging_rank_is_found_and_what_it_waits_for(monkeypatch: pytest.Monke
 
 
 def test_a_rank_that_hangs_before_the_barrier_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def launch(job: Job) -> Handle:
+        rank = launch_module.launch(job)
+        if job.place == jobs[0].place:
+            os.kill(rank.pid, signal.SIGSTOP)  # now: it is ready once the other is there
+        return rank
+
+    jobs = copying(2, LONG)
+    monkeypatch.setattr(group_module, "launch", launch)
     monkeypatch.setattr(watchdog, "STILL_S", 1.0)
-    with Group(copying(2, LONG)) as group:
-        os.kill(group.ranks[0].pid, signal.SIGSTOP)
+    with Group(jobs) as group:
         until(group.ready)
         group.start()
         fails(group, r"rank 0 .* was stopped: it prepared nothing for \d+ s: it was stopped by a signal")

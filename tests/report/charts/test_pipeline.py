@@ -61,7 +61,7 @@ def titles(spec: Spec, channel: str) -> set[str]:
 
 def colours_of(image: bytes) -> set[tuple[int, ...]]:
     picture = Image.open(io.BytesIO(image)).convert("RGB")
-    return {colour for _, colour in picture.getcolors(1 << 24)}  # type: ignore[union-attr,misc]
+    return {colour for _, colour in picture.getcolors(picture.width * picture.height)}  # type: ignore[union-attr,misc]
 
 
 def near(colour: str, found: set[tuple[int, ...]]) -> bool:
