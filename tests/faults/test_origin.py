@@ -54,7 +54,8 @@ def read(folder: Path, reader: str = "direct", **changes: Any) -> Run:
 def test_what_is_true_is_said_to_be(disk: Path) -> None:
     direct = read(made(disk))
     assert verdict(direct) == "VALID", direct.reasons
-    assert direct.unverified == ["content of the images: verify_batches is 0"]
+    told = [text for text in direct.unverified if "only its host knows" not in text]  # of a virtual machine's disk
+    assert told == ["content of the images: verify_batches is 0"]
     evicting = read(disk, "buffered", evict=True)
     assert verdict(evicting) == "VALID", evicting.reasons
 
