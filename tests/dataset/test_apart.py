@@ -10,6 +10,7 @@ import pytest
 from inferkit.dataset.apart import Apart, DecoderEnded
 from inferkit.dataset.decode import Decoder, ImageError
 from tests.dataset.corpus import sampled
+from tests.processes import alive, wait_for
 
 
 def helpers() -> list[psutil.Process]:
@@ -65,9 +66,8 @@ def test_it_ends_with_the_process_that_started_it(how: str) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        helper = psutil.Process(int(process.stdout.readline()))
+        helper = int(process.stdout.readline())
         if how == "wait":
             process.kill()
         assert process.stderr.read() == ""
-    psutil.wait_procs([helper], timeout=30)
-    assert not helper.is_running() or helper.status() == "zombie"
+    wait_for(lambda: not alive(helper), 30)
