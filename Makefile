@@ -9,8 +9,8 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: .venv/ready ## real photographs, all stages, one to two minutes
 	$(BIN)/inferkit run quickstart
 
-test: .venv/ready-dev ## all tests but those that take minutes; one worker more than CPUs, since many wait for processes
-	$(BIN)/python -m pytest -n $(shell expr $$(nproc) + 1) --dist loadgroup -m "not slow"
+test: .venv/ready-dev ## all tests but those that take minutes; two workers more than CPUs, since many wait for processes
+	$(BIN)/python -m pytest -n $(shell expr $$(nproc) + 2) --dist loadgroup -m "not slow"
 
 test-all: .venv/ready-dev ## those that take minutes as well
 	$(BIN)/python -m pytest
