@@ -1,19 +1,17 @@
 """A parameter file, read, checked and planned, before the first notebook starts."""
 
-import difflib
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from inferkit.cli.plain_yaml import MOST_BYTES, plain_yaml
+from inferkit.cli.parameter_files import located, read
 from inferkit.dataset.contents import contents
 from inferkit.dataset.record import check_sources, check_target, counted, expected, holds_images, lies_there
 from inferkit.dataset.target import target
 from inferkit.dataset.tensors import Dataset
 from inferkit.errors import CredentialError, InferkitError, ParameterError, ReadError
-from inferkit.files import obstacle, read_regular
+from inferkit.files import obstacle
 from inferkit.machine.placement_overrides import parsed
 from inferkit.objects.place import is_url
 from inferkit.plan.assumed import Assumed, gpus_named
@@ -24,11 +22,8 @@ from inferkit.readers import READERS
 from inferkit.records.faults import unknown_parameter
 from inferkit.records.groups import Parameters, Reading
 from inferkit.records.params import MEASURING, Cluster, MakeDataset, MultiProcess, StorageToHost
-from inferkit.records.project import PACKAGE, project_of, project_root, resolve, shipped, within
-from inferkit.text import quoted
+from inferkit.records.project import resolve, within
 
-STANDARD_INPUT = Path("standard input")
-"""Stands for a file that is read from there."""
 OPTION = "--set"
 """Named, in place of the file, where a value given with it is refused."""
 
@@ -101,7 +96,7 @@ def configure(
     InferkitError
         If it cannot run, naming file (or option), key, what was found and what is allowed.
     """
-    path, root = _parameter_file(config)
+    path, root = located(config)
     changes = changes or {}
     with within(root):
         _check(OPTION, changes, _models(only))
@@ -208,73 +203,6 @@ def _answers(asked: Callable[[], bool], dry: bool) -> bool:
         if not dry:
             raise
         return False
-
-
-def _parameter_file(config: str) -> tuple[Path, Path]:
-    """Return a parameter file, and the folder that its relative paths resolve against: none of inferkit's own."""
-    if config == "-":
-        return STANDARD_INPUT, project_root()
-    given, named = Path(config), configurations()
-    if given.is_file():
-        path = given.parent.resolve() / given.name
-        root = project_of(path.parent)
-        return path, project_root() if root.is_relative_to(PACKAGE) else root
-    if config in named:
-        return named[config], project_root()
-    if given.is_dir():
-        message = f"{quoted(config)} is a folder: name a parameter file (its notebooks: `inferkit runs {config}`)"
-        raise ParameterError(message)
-    near = difflib.get_close_matches(config, named, n=1)
-    hint = f": did you mean {near[0]!r}?" if near else ""
-    message = f"{quoted(config)} is neither a file nor one of {', '.join(named)}{hint}"
-    raise ParameterError(message)
-
-
-def configurations() -> dict[str, Path]:
-    """Return the parameter files that came with inferkit and those of the project, by their names.
-
-    A project's own replaces one that came along.
-    """
-    found = {}
-    for folder in (shipped() / "parameters", project_root() / "parameters"):
-        for path in folder.rglob("*.yaml"):
-            name = path.relative_to(folder).with_suffix("")
-            if path.is_file() and not any(part.startswith(".") for part in name.parts):
-                found[name.as_posix()] = path
-    return dict(sorted(found.items(), key=lambda item: ("/" in item[0], item[0])))
-
-
-def read(path: Path) -> dict[str, Any]:
-    """Read a parameter file, or standard input.
-
-    Raises
-    ------
-    ParameterError
-        If it cannot be read, is not YAML, or holds something else than names and values.
-    """
-    try:
-        text = _standard_input() if path is STANDARD_INPUT else read_regular(path, MOST_BYTES)
-        values = plain_yaml(text)
-    except OSError as error:
-        message = f"{path} cannot be read: {error.strerror}"
-        raise ParameterError(message) from error
-    except ParameterError as error:
-        message = f"{path} {error}"
-        raise ParameterError(message) from error
-    if not isinstance(values, dict):
-        message = f"{path} holds {type(values).__name__}, expected `name: value` lines"
-        raise ParameterError(message)
-    for key in values:
-        if not isinstance(key, str):
-            message = (
-                f"{path}: a key was read as {quoted(key)}: YAML takes on, off, yes, no and numbers for values; quote it"
-            )
-            raise ParameterError(message)
-    return values
-
-
-def _standard_input() -> bytes:
-    return sys.stdin.buffer.read(MOST_BYTES + 1)
 
 
 def _models(only: Sequence[str]) -> dict[str, type[Parameters]]:

@@ -105,7 +105,7 @@ def run(
     a result that is INVALID only because the machine was noisy (its reason begins with "unsteady") counts as 0: this is
     said. Ctrl-C finishes the point under way, writes everything and exits with 1; a second one stops at once.
     """
-    from inferkit.cli.configure import configurations
+    from inferkit.cli.parameter_files import configurations
     from inferkit.cli.run import about, change, execute_all, feed_to, show_plan
     from inferkit.machine.watched import watched
 

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from inferkit.cli.configure import STANDARD_INPUT
+from inferkit.cli.parameter_files import STANDARD_INPUT
 from inferkit.records.run import Run
 from inferkit.report.labels import STAGE_TITLES, VERDICTS, axis_text, point_text, rate_text, verdict_text
 from inferkit.report.palette import NO_STAGE_COLOUR, STAGE_COLOURS, stage_order

@@ -10,7 +10,8 @@ from typing import Any
 import ipywidgets as widgets
 from IPython.display import HTML, display
 
-from inferkit.cli.configure import Configuration, configurations, read
+from inferkit.cli.configure import Configuration
+from inferkit.cli.parameter_files import configurations, read
 from inferkit.cli.refusals import FAILED, INVALID, OK, REFUSED
 from inferkit.cockpit.form import INPUT, STYLE, Form, folding, label
 from inferkit.cockpit.live import Live, printed, refusal

@@ -1,8 +1,8 @@
 """One stage, one colour, everywhere; this is the place.
 
 The palette is that of Okabe and Ito, which people with any of the common colour vision deficiencies can tell apart
-(M. Okabe and K. Ito, "Color Universal Design", 2008); its yellow is too pale for lines, so that
-the ninth is a brown that lies as far from the others.
+(M. Okabe and K. Ito, "Color Universal Design", 2008). Its yellow is too pale for lines: the ninth is a brown that lies
+as far from the others.
 """
 
 from collections.abc import Iterable

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from inferkit.cli.configure import Configuration, configurations, configure
+from inferkit.cli.configure import Configuration, configure
 from inferkit.cli.init import lay_out
+from inferkit.cli.parameter_files import configurations
 from inferkit.cli.run import show_plan
 from inferkit.errors import InferkitError, ParameterError
 from inferkit.records.host import Host

@@ -9,7 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferkit.cli.configure import configurations, planned, read
+from inferkit.cli.configure import planned
+from inferkit.cli.parameter_files import configurations, read
 from inferkit.cockpit.form import Form
 from inferkit.cockpit.parameter_file import as_yaml, save
 from inferkit.cockpit.questions import Question, questions

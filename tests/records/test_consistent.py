@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from inferkit.errors import RecordError
+from inferkit.records.consistent import PREDICTING
 from inferkit.records.figures import Figure, Repeat, Stage
 from inferkit.records.host import Host
 from inferkit.records.notebooks import raw_records
-from inferkit.records.run import Run
+from inferkit.records.run import CEILINGS, Run
 
 SCHEMA_1 = Path(__file__).parents[1] / "fixtures/schema_1"
 Data = dict[str, Any]
@@ -75,6 +76,7 @@ def edited(data: Data, path: str, value: object) -> Data:
         group([4.0, 6.0], 0.0, repeats=windows(90, 1, 1, 1), verdict="INVALID", reasons=["no windows in common"]),
         record(ceilings={"read": Figure(images_per_s=20.0), "decode": Figure(images_per_s=30.0)}),
         record(ceilings={"read": Figure(images_per_s=11.0), "feed": Figure(images_per_s=12.0)}),
+        record(ceilings={"infer": Figure(images_per_s=13.0), "device": Figure(images_per_s=12.0)}),
         record(ceilings={"link": Figure(bytes_per_s=1.0)}, predicted=Figure(bytes_per_s=1.0)),
         record(ceilings={}, predicted=None),
         record(verdict="FAILED", repeats=[], measured=None),
@@ -187,3 +189,7 @@ def test_each_figure_of_a_notebook_that_is_altered_is_found_out(notebook: Path) 
             altered = data | {"measured": figure | {name: 100 * (figure.get(name) or 0) for name in figure}}
             with pytest.raises(RecordError, match="was it edited"):
                 Run.from_dict(altered)
+
+
+def test_every_ceiling_counts() -> None:
+    assert set(PREDICTING) == set(CEILINGS)

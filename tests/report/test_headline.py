@@ -42,6 +42,7 @@ def test_a_pipeline_tells_figure_network_storage_limit_and_room(make_run: MakeRu
         ({"gpus": 2}, "copy", "the link to the GPUs is the bottleneck"),
         ({}, "cpu", "the time of the CPU cores is the bottleneck"),
         ({}, "feed", "reading and copying at once is the bottleneck"),
+        ({}, "device", "decoding and inference at once on one device is the bottleneck"),
         ({}, "out", "copying results back is the bottleneck"),
     ],
 )
